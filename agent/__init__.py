@@ -1,0 +1,1 @@
+"""Decides: what to ask, what to allow, when to stop."""

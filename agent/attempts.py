@@ -1,0 +1,250 @@
+"""One attempt at a repair: the model's turn on a clean copy, then the verdict on what it left.
+
+Attempts share the files and the conversation they start from, so the engine prefills that once.
+With a report and green tests an attempt has two phases: first a test that shows the bug, in new
+files only, then the repair that makes it pass.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from agent.clean_copy import restore_deciding_files
+from agent.compose import Workplace, make_parts, reply_options
+from agent.errors import RunCancelled
+from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
+from agent.loop import Parts, continue_turn, run_turn
+from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
+from agent.request import FixRequest
+from agent.session import Session
+from agent.verdict import Verdict, judge
+from agent.wording import prompt
+from inference.chat import ChatModel
+from inference.errors import ModelUnavailable
+from sandbox.base import Cancel
+from sandbox.errors import SandboxUnavailable
+from tools.run_tests import describe, summarise
+from tools.test_report import TestReport
+
+ADD_TEST = "add_test"
+REPAIR = "repair"
+BUDGET_REASONS = (StopReason.MAX_TOKENS, StopReason.MAX_TURN_REQUESTS)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a repair is judged against."""
+
+    commit: str
+    """The checkpoint of the files before the repair, an added test included."""
+    before: TestReport
+    targets: frozenset[str]
+    """The red tests to mend; empty where a test has to be added first."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every attempt of a run starts from."""
+
+    request: FixRequest
+    place: Workplace
+    ground: Ground
+    deadline_s: float
+    """On the monotonic clock."""
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """What one attempt came to."""
+
+    exit_code: int
+    sentence: str
+    ended: TurnEnded
+    final: str
+    """The checkpoint of the files as they would be applied."""
+    targets: frozenset[str]
+    verdict: Verdict | None = None
+    """None if there was nothing to judge."""
+
+
+class Attempt:
+    """Attempt `number` of a task; `run` makes it, or goes on where the session was cut short."""
+
+    def __init__(
+        self, number: int, task: Task, session: Session, chat: ChatModel, cancel: Cancel
+    ) -> None:
+        self.number = number
+        self.task = task
+        self.session = session
+        self.cancel = cancel
+        self.checkpoint = task.place.checkpoint
+        request = task.request
+        self.parts: Parts = make_parts(
+            task.place, chat, reply_options(chat, number, request), request.config, task.deadline_s
+        )
+
+    def run(self) -> Generator[Event, None, AttemptResult]:
+        """Make the attempt.
+
+        Raises:
+            RunCancelled: the person stopped it; the session can be resumed.
+        """
+        yield AttemptStarted(self.number, self.task.request.attempts, sampled=self.number > 1)
+        if self.session.attempt != self.number:
+            phase = REPAIR if self.task.ground.targets else ADD_TEST
+            self.session.begin(self.number, phase, self.task.place.base)
+        ground: Ground | None = self.task.ground
+        if self.session.phase == ADD_TEST:
+            self.checkpoint.restore(self.session.checkpoint)
+            ended = yield from self._turn(_words_for_test(self.task))
+            ground = yield from self._added_test()
+            if ground is None:
+                sentence = "the model added no new test that shows the bug"
+                return self._result(NOTHING, sentence, ended, frozenset())
+            self.session.go_on(REPAIR, ground.commit)
+        elif not self.task.ground.targets:
+            self.checkpoint.restore(self.session.facts["phase"]["tree"])
+            ground = yield from self._added_test()
+        assert ground is not None, "an added test that was red before is red again"
+        self.checkpoint.restore(self.session.checkpoint)
+        ended = yield from self._turn(_words_for_repair(self.task, ground))
+        return (yield from self._judged(ground, ended))
+
+    def _turn(self, words: str) -> Generator[Event, None, TurnEnded]:
+        """Run the turn of this phase, or go on with it; one that has ended is not run again."""
+        session = self.session
+        done = session.facts.get("turn", {})
+        if (done.get("attempt"), done.get("phase")) == (session.attempt, session.phase):
+            return TurnEnded(StopReason(done["reason"]), done["sentence"])
+        if len(session.messages) > session.phase_start:
+            turn = continue_turn(session, self.parts, self.cancel)
+        else:
+            turn = run_turn(session, words, self.parts, self.cancel)
+        ended = TurnEnded(StopReason.REFUSAL, "")
+        try:
+            for event in turn:
+                yield event
+                if isinstance(event, TurnEnded):
+                    ended = event
+        except (ModelUnavailable, SandboxUnavailable) as error:
+            # What was edited until now is judged all the same.
+            session.record("failed", exit_code=error.exit_code)
+            ended = TurnEnded(StopReason.REFUSAL, str(error).rstrip("."))
+            yield ended
+        if ended.reason is StopReason.CANCELLED:
+            raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
+        session.record(
+            "turn",
+            attempt=session.attempt,
+            phase=session.phase,
+            reason=ended.reason,
+            sentence=ended.sentence,
+        )
+        return ended
+
+    def _added_test(self) -> Generator[Event, None, Ground | None]:
+        """Look at what the first phase left: a red test in new files, and nothing else changed."""
+        base = self.task.place.base
+        commit = self.checkpoint.save("with a new test")
+        paths = self.checkpoint.changed(base, commit)
+        old = [path for path in paths if self.checkpoint.entry(base, path) is not None]
+        if old or not paths:
+            if old:
+                yield Notice(f"The model was to add a test only, but changed {old[0]}.")
+            return None
+        report = self.task.place.run_tests(self.cancel)
+        self._check_cancel()
+        self.checkpoint.restore(commit)
+        yield TestsRan(
+            "with the new test", summarise(report), _sorted_red(report), report.duration_s
+        )
+        before = self.task.ground.before
+        spoiled = report.red & before.green
+        if spoiled and not report.by_exit_code:
+            yield Notice(f"The new files break {min(spoiled)}, which passed before.")
+            return None
+        targets = report.red - before.red
+        return Ground(commit, report, targets) if targets else None
+
+    def _judged(self, ground: Ground, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
+        """Judge what the model left, and keep of it what was judged."""
+        place = self.task.place
+        changed = self.checkpoint.changed(ground.commit)
+        if not changed:
+            sentence = "nothing was changed"
+            yield Judged(self.number, False, sentence)
+            return self._result(NOTHING, _with_cause(sentence, ended), ended, ground.targets)
+        # What the tests leave behind is no part of the repair.
+        left = self.checkpoint.save("as the model left it")
+        verdict = judge(
+            place.command,
+            place.environment,
+            place.view,
+            place.sandbox,
+            place.test_limits,
+            self.checkpoint,
+            ground.commit,
+            ground.before,
+            self.session.folder,
+            ground.targets,
+            cancel=self.cancel,
+        )
+        self._check_cancel()
+        yield TestsRan(
+            "after",
+            summarise(verdict.report),
+            _sorted_red(verdict.report),
+            verdict.report.duration_s,
+        )
+        yield Judged(self.number, verdict.fixed, verdict.reason)
+        if not verdict.fixed:
+            code, sentence = RED, _with_cause(verdict.reason, ended)
+            return self._result(code, sentence, ended, ground.targets, verdict, left)
+        # Only what was judged is applied: tests and their configuration stay as they were.
+        restore_deciding_files(place.view.source, self.checkpoint, ground.commit, ())
+        final = self.checkpoint.save("repair")
+        return self._result(FIXED, verdict.reason, ended, ground.targets, verdict, final)
+
+    def _result(
+        self,
+        code: int,
+        sentence: str,
+        ended: TurnEnded,
+        targets: frozenset[str],
+        verdict: Verdict | None = None,
+        final: str | None = None,
+    ) -> AttemptResult:
+        """Weigh the verdict against how the turn ended."""
+        codes = {code}
+        if ended.reason in BUDGET_REASONS:
+            codes.add(BUDGET)
+        if "denied" in self.session.facts:
+            codes.add(DENIED)
+        if "failed" in self.session.facts:
+            codes.add(self.session.facts["failed"]["exit_code"])
+        kept = final or self.checkpoint.save("as the model left it")
+        return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict)
+
+    def _check_cancel(self) -> None:
+        if self.cancel():
+            raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
+
+
+def _words_for_test(task: Task) -> str:
+    return prompt("add_test", issue=task.request.issue, report=describe(task.ground.before))
+
+
+def _words_for_repair(task: Task, ground: Ground) -> str:
+    report = describe(ground.before)
+    if not task.request.issue:
+        return prompt("fix", report=report)
+    if not task.ground.targets:
+        return prompt("fix_after_test", report=report)
+    return prompt("fix_issue", issue=task.request.issue, report=report)
+
+
+def _with_cause(sentence: str, ended: TurnEnded) -> str:
+    return f"{sentence.rstrip('.')} ({ended.sentence})" if ended.sentence else sentence
+
+
+def _sorted_red(report: TestReport) -> tuple[str, ...]:
+    return tuple(sorted(report.red))

@@ -1,0 +1,39 @@
+"""What can go wrong while deciding.
+
+AgentError               one sentence for the user, and the exit code of its class
+├── UsageError           arguments or configuration that cannot be meant (2)
+│   └── ConfigError      a settings file, named with what is wrong in it (2)
+├── SessionError         the session on disk cannot be written or read (1)
+├── NotApplied           the user's files changed meanwhile; the patch is kept (1)
+└── RunCancelled         the person stopped the run (130)
+"""
+
+
+class AgentError(Exception):
+    """Something the agent cannot go on with; the text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class UsageError(AgentError):
+    """What was asked for cannot be done as it was asked."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A settings file says something that cannot be meant."""
+
+
+class SessionError(AgentError):
+    """A session that cannot be written, read or found."""
+
+
+class NotApplied(AgentError):
+    """The repair is good but the user's files changed while it was made."""
+
+
+class RunCancelled(AgentError):
+    """The person stopped the run; nothing was applied."""
+
+    exit_code = 130

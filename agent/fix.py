@@ -1,0 +1,297 @@
+"""One run of `fix`, from a request to an outcome; a generator of events that prints nothing.
+
+The order is the contract: what is cheap and can refuse comes first, the model is loaded when there
+is something to repair, the verdict comes from a clean copy, and the user's files are touched once,
+at the very end, by a repair that was judged good.
+"""
+
+import shlex
+import time
+import traceback
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.attempts import Attempt, AttemptResult, Ground, Task
+from agent.compose import (
+    ChatFactory,
+    Workplace,
+    check_writable,
+    find_repository,
+    load_chat,
+    open_workplace,
+)
+from agent.config import narrow, state_folder
+from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
+from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
+from agent.loop import tokens_spent
+from agent.models import resolve
+from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, FixOutcome, Tests
+from agent.patch import write_patch
+from agent.request import FixRequest
+from agent.session import Session, find_session, remove
+from inference.errors import InferenceError
+from sandbox.base import Cancel, never
+from sandbox.errors import SandboxError
+from sandbox.tree import apply_changes
+from tools.errors import ProjectError
+from tools.run_tests import summarise
+from tools.test_report import TestReport
+
+KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
+"""Their text is a sentence for the user, and their class has an exit code."""
+
+Steps = Generator[Event, None, None]
+
+
+def run_fix(
+    request: FixRequest,
+    cancel: Cancel = never,
+    chat_factory: ChatFactory | None = None,
+    state: Path | None = None,
+) -> Generator[Event, None, FixOutcome]:
+    """Repair a repository; every way it can end is an outcome, none is an exception.
+
+    `chat_factory` gives a model that is loaded already, instead of the one the request names.
+    """
+    run = FixRun(request, cancel, chat_factory, state or state_folder())
+    return (yield from run.to_its_end(None))
+
+
+def resume_fix(
+    path: Path,
+    name: str = "",
+    cancel: Cancel = never,
+    chat_factory: ChatFactory | None = None,
+    state: Path | None = None,
+) -> Generator[Event, None, FixOutcome]:
+    """Go on with the session `name`, or with the last unfinished one of the repository."""
+    where = state or state_folder()
+    try:
+        repository = None if name else find_repository(path)
+        session = Session.open(find_session(where, name, repository))
+        if session.facts.get("end", {}).get("exit_code", CANCELLED) != CANCELLED:
+            session.close()
+            raise UsageError(f"session {session.id} has ended; there is nothing to resume")
+    except AgentError as error:
+        return FixOutcome(error.exit_code, str(error), str(path), model="", seed=0)
+    request = FixRequest.from_record(session.start["request"])
+    run = FixRun(request, cancel, chat_factory, where)
+    return (yield from run.to_its_end(session))
+
+
+class FixRun:
+    """What is known so far of one run; each method is one stage of it."""
+
+    def __init__(
+        self, request: FixRequest, cancel: Cancel, chat_factory: ChatFactory | None, state: Path
+    ) -> None:
+        self.request = request
+        self.cancel = cancel
+        self.chat_factory = chat_factory
+        self.state = state
+        self.session: Session | None = None
+        self.start_s = time.monotonic()
+        self.outcome = FixOutcome(ERROR, "", str(request.path), request.model, request.seed)
+
+    def to_its_end(self, session: Session | None) -> Generator[Event, None, FixOutcome]:
+        """Go through the stages, and make an outcome of whatever stops them."""
+        self.session = session
+        try:
+            yield from self._stages()
+        except KNOWN_ERRORS as error:
+            self._ends_with(error.exit_code, str(error))
+        except OSError as error:
+            self._ends_with(ERROR, f"{error.filename or self.state}: {error.strerror}")
+        except GeneratorExit:
+            self._ends_with(CANCELLED, "cancelled: nobody waits for the result any more")
+            raise
+        except Exception as error:
+            # The boundary: a bug of ours must not leave the user with a traceback alone.
+            self._ends_with(ERROR, f"internal error: {error!r}{self._kept_traceback()}")
+        finally:
+            if self.session is not None:
+                self._close(self.session)
+        return self.outcome
+
+    # ---- stages
+
+    def _stages(self) -> Steps:
+        repository = find_repository(self.request.path)
+        self._learn(repository=str(repository))
+        config, ignored = narrow(self.request.config, repository)
+        self.request = replace(self.request, config=config)
+        if ignored:
+            yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
+        if not self.request.dry_run:
+            check_writable(repository)
+        if self.chat_factory is None:
+            resolve(self.request.model)  # refuses at once what could never be loaded
+        session = self._opened(repository)
+        place = open_workplace(self.request, repository, session)
+        command, level = shlex.join(place.command), place.sandbox.level
+        self._learn(sandbox=level, test_command=command)
+        yield RunStarted(session.id, str(repository), command, level)
+        ground = yield from self._baseline(place)
+        if ground is None:
+            return
+        task = Task(
+            self.request, place, ground, self.start_s + self.request.config.budget.max_time_s
+        )
+        result = yield from self._attempts(task, session)
+        self._keep(result, place, repository, session)
+
+    def _opened(self, repository: Path) -> Session:
+        """Begin a session, or go on with the one that was handed in."""
+        if self.session is None:
+            self.session = Session.create(
+                self.state,
+                {
+                    "repository": str(repository),
+                    "model": self.request.model,
+                    "request": self.request.to_record(),
+                },
+            )
+        self._learn(session_id=self.session.id)
+        return self.session
+
+    def _baseline(self, place: Workplace) -> Generator[Event, None, Ground | None]:
+        """Run the tests before the repair; None if that already settles the run."""
+        place.checkpoint.restore(place.base)
+        report = place.run_tests(self.cancel)
+        self._check_cancel()
+        command = self.outcome.test_command
+        if report.timed_out:
+            seconds = self.request.config.sandbox.tests_s
+            self._ends_with(BUDGET, f"the tests did not end within {seconds:g} s: {command}")
+            return None
+        if report.missing_command:
+            raise ProjectError(f"{report.command[0]}: command not found; see --test-cmd")
+        if report.no_tests:
+            last = report.output.strip().rpartition("\n")[2]
+            raise ProjectError(f"{command} ran no tests{f' ({last})' if last else ''}")
+        self._learn(before=_tests(report))
+        yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
+        targets = self._targets(report)
+        if not targets and not self.request.issue:
+            self._ends_with(NOTHING, "the tests pass already; say what is wrong with --issue")
+            return None
+        return Ground(place.base, report, targets)
+
+    def _targets(self, report: TestReport) -> frozenset[str]:
+        wanted = frozenset(self.request.tests)
+        unknown = wanted - {case.id for case in report.cases}
+        if unknown:
+            raise UsageError(f"there is no test {min(unknown)}; ids look like {_example(report)}")
+        return wanted & report.red if wanted else report.red
+
+    def _attempts(self, task: Task, session: Session) -> Generator[Event, None, AttemptResult]:
+        """Make attempts until one is green or they are spent."""
+        self._check_cancel()
+        yield ModelLoading(self.request.model)
+        chat = (self.chat_factory or load_chat)(self.request)
+        self._learn(model=chat.name)
+        number = max(1, session.attempt)
+        while True:
+            self._learn(num_attempts=number)
+            attempt = Attempt(number, task, session, chat, self.cancel)
+            result = yield from self._counted(attempt.run())
+            is_last = (
+                number >= self.request.attempts
+                or time.monotonic() >= task.deadline_s
+                or tokens_spent(session) >= self.request.config.budget.max_tokens
+            )
+            if result.exit_code == FIXED or is_last:
+                return result
+            yield Notice(f"Attempt {number} did not mend it: {result.sentence}. Trying again.")
+            number += 1
+
+    def _counted(
+        self, events: Generator[Event, None, AttemptResult]
+    ) -> Generator[Event, None, AttemptResult]:
+        """Pass events on and count the calls."""
+        try:
+            while True:
+                event = next(events)
+                if isinstance(event, CallEnded):
+                    self._learn(num_calls=self.outcome.num_calls + 1)
+                yield event
+        except StopIteration as stop:
+            result: AttemptResult = stop.value
+            return result
+
+    def _keep(
+        self, result: AttemptResult, place: Workplace, repository: Path, session: Session
+    ) -> None:
+        """Write the patch down and, if the repair is good, bring it into the user's files."""
+        patch = place.checkpoint.diff(place.base, result.final).encode("utf-8", "surrogateescape")
+        report = result.verdict.report if result.verdict else None
+        self._learn(
+            targets=tuple(sorted(result.targets)),
+            after=_tests(report) if report else None,
+            stop_reason=result.ended.reason,
+            changed_files=place.checkpoint.changed(place.base, result.final),
+            patch=patch.decode("utf-8", "replace"),
+        )
+        kept = session.folder / "repair.patch"
+        if patch:
+            write_patch(kept, patch, mode=0o600)
+            self._learn(patch_file=str(kept))
+        if self.request.patch is not None:
+            write_patch(self.request.patch, patch)
+            self._learn(patch_file=str(self.request.patch))
+        if result.exit_code == FIXED and not self.request.dry_run:
+            try:
+                apply_changes(place.checkpoint, place.base, result.final, repository)
+            except SandboxError as error:
+                raise NotApplied(f"{error} The repair is kept in {kept}.") from error
+            self._learn(applied=True)
+        self._ends_with(result.exit_code, result.sentence)
+
+    # ---- what is known
+
+    def _learn(self, **facts: Any) -> None:
+        self.outcome = replace(self.outcome, **facts)
+
+    def _ends_with(self, exit_code: int, sentence: str) -> None:
+        self._learn(exit_code=exit_code, sentence=sentence)
+
+    def _check_cancel(self) -> None:
+        if self.cancel():
+            raise RunCancelled("cancelled; nothing was changed")
+
+    def _close(self, session: Session) -> None:
+        """Write the end down and free the space; a full disk does not change the outcome."""
+        last = session.usages[-1] if session.usages else None
+        self._learn(
+            usages=tuple(session.usages),
+            num_steps=len(session.usages),
+            transcript_tokens=last.num_prompt + last.num_generated if last else 0,
+            duration_s=time.monotonic() - self.start_s,
+        )
+        code, sentence = self.outcome.exit_code, self.outcome.sentence
+        with suppress(SessionError, OSError):
+            session.record("end", exit_code=code, sentence=sentence)
+        session.close()
+        if code != CANCELLED:
+            for name in ("tree", "checkpoints", "scratch"):
+                remove(session.folder / name)
+
+    def _kept_traceback(self) -> str:
+        """Save the traceback of the exception in hand; return where, for the sentence."""
+        folder = self.session.folder if self.session else self.state
+        path = folder / "traceback.txt"
+        with suppress(OSError):
+            path.write_text(traceback.format_exc(), encoding="utf-8")
+            return f"; the traceback is in {path}"
+        return ""
+
+
+def _tests(report: TestReport) -> Tests:
+    return Tests(num_passed=len(report.green), failed=tuple(sorted(report.red)))
+
+
+def _example(report: TestReport) -> str:
+    return min(case.id for case in report.cases)

@@ -1,0 +1,1 @@
+"""How a person or a program talks to the agent: they read events and answer questions."""

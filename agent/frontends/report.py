@@ -1,0 +1,132 @@
+"""The one document that `fix --json` prints: its schema, in pydantic; it decides nothing.
+
+`FixReport.model_json_schema()` is the schema. Fields are added, never renamed or removed, while
+`schema_version` stays the same.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.outcome import FixOutcome, Tests
+
+
+class UsageReport(BaseModel):
+    """Tokens and seconds of one reply, or of all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    num_prompt: int = Field(description="Tokens of the conversation when the reply began.")
+    num_reused: int = Field(description="Of these, taken from the state or a snapshot.")
+    num_prefilled: int = Field(description="Of these, computed: num_prompt - num_reused.")
+    num_generated: int = Field(description="Tokens the model wrote.")
+    prefill_s: float
+    decode_s: float
+
+
+class TestsReport(BaseModel):
+    """One run of the tests, by the ids of the project's own runner."""
+
+    __test__ = False  # pytest collects classes that begin with Test
+    model_config = ConfigDict(frozen=True)
+
+    num_passed: int
+    num_failed: int
+    failed: tuple[str, ...] = Field(description="Ids of the red tests, sorted.")
+
+
+class FixReport(BaseModel):
+    """What one run of `qwen-agent fix` did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: Literal[1] = 1
+    exit_code: int = Field(
+        description="0 fixed, 1 internal error, 2 usage, 3 still red, 4 nothing changed, 5 budget "
+        "spent, 6 denied or no sandbox, 7 no model, 130 cancelled."
+    )
+    outcome: str = Field(description="The exit code in one word.")
+    sentence: str = Field(description="What happened, for a person.")
+    session_id: str = Field(description="Empty if the run ended before it had a session.")
+    repository: str
+    model: str
+    sandbox: str = Field(description="`bubblewrap` or `direct`.")
+    seed: int
+    test_command: str
+    targets: tuple[str, ...] = Field(description="The red tests that were to become green.")
+    tests_before: TestsReport | None
+    tests_after: TestsReport | None = Field(
+        description="On a clean copy with the patch, the original tests restored over it."
+    )
+    num_attempts: int
+    num_steps: int = Field(description="Replies of the model, all attempts together.")
+    num_calls: int
+    stop_reason: str | None = Field(description="Why the last turn ended, in ACP's words.")
+    usage: UsageReport = Field(description="The sum over all replies.")
+    replies: tuple[UsageReport, ...] = Field(description="One entry for each reply, in order.")
+    transcript_tokens: int = Field(description="Length of the last attempt's conversation.")
+    duration_s: float
+    changed_files: tuple[str, ...]
+    patch: str = Field(description="The unified diff; empty if nothing changed.")
+    patch_file: str | None = Field(description="Where the patch is kept.")
+    applied: bool = Field(description="Whether the repository now has the patch.")
+
+
+def report_of(outcome: FixOutcome) -> FixReport:
+    """Write the outcome of a run as the document."""
+    replies = tuple(
+        UsageReport(
+            num_prompt=usage.num_prompt,
+            num_reused=usage.num_reused,
+            num_prefilled=usage.num_prefilled,
+            num_generated=usage.num_generated,
+            prefill_s=usage.prefill_s,
+            decode_s=usage.decode_s,
+        )
+        for usage in outcome.usages
+    )
+    return FixReport(
+        exit_code=outcome.exit_code,
+        outcome=outcome.word,
+        sentence=outcome.sentence,
+        session_id=outcome.session_id,
+        repository=outcome.repository,
+        model=outcome.model,
+        sandbox=outcome.sandbox,
+        seed=outcome.seed,
+        test_command=outcome.test_command,
+        targets=outcome.targets,
+        tests_before=_tests(outcome.before),
+        tests_after=_tests(outcome.after),
+        num_attempts=outcome.num_attempts,
+        num_steps=outcome.num_steps,
+        num_calls=outcome.num_calls,
+        stop_reason=outcome.stop_reason,
+        usage=_sum(replies),
+        replies=replies,
+        transcript_tokens=outcome.transcript_tokens,
+        duration_s=round(outcome.duration_s, 3),
+        changed_files=outcome.changed_files,
+        patch=outcome.patch,
+        patch_file=outcome.patch_file,
+        applied=outcome.applied,
+    )
+
+
+def _tests(tests: Tests | None) -> TestsReport | None:
+    if tests is None:
+        return None
+    return TestsReport(
+        num_passed=tests.num_passed, num_failed=len(tests.failed), failed=tests.failed
+    )
+
+
+def _sum(replies: tuple[UsageReport, ...]) -> UsageReport:
+    return UsageReport(
+        num_prompt=sum(usage.num_prompt for usage in replies),
+        num_reused=sum(usage.num_reused for usage in replies),
+        num_prefilled=sum(usage.num_prefilled for usage in replies),
+        num_generated=sum(usage.num_generated for usage in replies),
+        prefill_s=sum(usage.prefill_s for usage in replies),
+        decode_s=sum(usage.decode_s for usage in replies),
+    )

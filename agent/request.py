@@ -1,0 +1,66 @@
+"""What one run of `fix` is asked to do; it comes from arguments, or from the journal on resume."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.config import ApprovalConfig, Budget, Config, GuardConfig, ModelConfig, SandboxConfig
+
+SandboxLevel = Literal["bubblewrap", "direct"]
+
+
+@dataclass(frozen=True)
+class FixRequest:
+    """One run of `fix`."""
+
+    path: Path
+    """The repository, or any folder in it."""
+    issue: str = ""
+    """What a person reports, in their words."""
+    test_command: tuple[str, ...] = ()
+    """How the tests are run; empty to find out."""
+    tests: tuple[str, ...] = ()
+    """Ids of the tests to mend; empty for all that are red."""
+    model: str = "auto"
+    """`auto`, `nano`, a folder or a hub id."""
+    attempts: int = 1
+    """The most attempts; later ones are sampled, and the first green one ends the run."""
+    seed: int = 0
+    """Of the sampled attempts: attempt i draws with seed + i."""
+    python: Path | None = None
+    """The interpreter for the tests; None to find the project's own."""
+    dry_run: bool = False
+    """Judge the repair but leave the repository as it is."""
+    reuse: bool = True
+    """False to prefill the whole conversation for every reply, for comparison."""
+    sandbox: SandboxLevel = "bubblewrap"
+    """`direct` is no isolation at all."""
+    patch: Path | None = None
+    """Where to write the patch besides the session folder."""
+    config: Config = field(default_factory=Config)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        record = asdict(self)
+        for key in ("path", "python", "patch"):
+            record[key] = None if record[key] is None else str(record[key])
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "FixRequest":
+        """Undo `to_record`."""
+        values = dict(record)
+        for key in ("python", "patch"):
+            values[key] = None if values[key] is None else Path(values[key])
+        for key in ("test_command", "tests"):
+            values[key] = tuple(values[key])
+        values["path"] = Path(values["path"])
+        config = values["config"]
+        values["config"] = Config(
+            model=ModelConfig(**config["model"]),
+            budget=Budget(**config["budget"]),
+            guard=GuardConfig(**config["guard"]),
+            sandbox=SandboxConfig(**config["sandbox"]),
+            approval=ApprovalConfig(tuple(config["approval"]["denied_tools"])),
+        )
+        return cls(**values)

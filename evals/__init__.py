@@ -1,0 +1,1 @@
+"""How good and how fast: tasks, the nano model, benchmarks."""

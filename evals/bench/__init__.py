@@ -1,0 +1,1 @@
+"""Benchmarks: each file says what it asks and how."""

@@ -1,0 +1,79 @@
+"""The sub-commands that evals adds to `qwen-agent`: `demo` and `eval`.
+
+`agent` may not import `evals`, so its command line finds these through the entry points of the
+installed package. Importing this file is cheap; torch is loaded when a command runs.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+
+class DemoCommand:
+    """`qwen-agent demo`: a repository nobody has seen, repaired by the bundled nano model."""
+
+    help = "watch the bundled nano model repair a freshly generated repository"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument(
+            "--seed", type=int, help="of the repository; without it one is drawn at random"
+        )
+        parser.add_argument(
+            "--attempts", type=int, default=5, help="one greedy, the others sampled (default 5)"
+        )
+        parser.add_argument(
+            "--keep", type=Path, metavar="FOLDER", help="leave the repository in this new folder"
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Generate, show and repair; return the exit code of `fix`."""
+        from evals.demo import run_demo
+
+        if arguments.keep is not None:
+            if arguments.keep.exists():
+                print(f"qwen-agent: {arguments.keep} exists; name a new folder.", file=sys.stderr)
+                return 2
+            return run_demo(arguments.seed, arguments.attempts, arguments.keep)
+        with tempfile.TemporaryDirectory(prefix="qwen-agent-demo-") as folder:
+            return run_demo(arguments.seed, arguments.attempts, Path(folder) / "project")
+
+
+class EvalCommand:
+    """`qwen-agent eval nano`: how many held-out repositories does nano repair?"""
+
+    help = "measure: `eval nano` runs the whole agent on generated repositories"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        suites = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
+        nano = suites.add_parser("nano", help="generated one-bug repositories, one a seed")
+        nano.add_argument(
+            "--seeds", type=_seeds, default=range(900_000, 900_100), metavar="A:B",
+            help="first and one past the last; from 900000 on they are held out of training",
+        )  # fmt: skip
+        nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
+        nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
+        nano.add_argument("--attempts", type=int, default=1, help="attempts a repository")
+        nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
+        nano.add_argument(
+            "--no-reuse", action="store_true", help="prefill the whole conversation every time"
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Run the suite; exit code 0 once every repository was tried, however it went."""
+        from evals.nano.suite import run_suite
+
+        return run_suite(arguments)
+
+
+def _seeds(text: str) -> range:
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A < B, like 900000:900100")
+    return range(int(first), int(last))
+
+
+demo = DemoCommand()
+evaluate = EvalCommand()

@@ -1,0 +1,45 @@
+"""`qwen-agent demo`: one repair to watch, on a repository that did not exist a second ago."""
+
+import os
+import sys
+from pathlib import Path
+
+from agent.fix import run_fix
+from agent.frontends.console import open_console
+from agent.frontends.fix import interrupts
+from agent.outcome import FixOutcome
+from evals.nano.corpus import generate
+from evals.nano.evaluate import Settings, lay_out, request_for
+
+SEED_BYTES = 3
+"""16.7 million repositories; training has seen those of a few thousand small seeds."""
+
+
+def run_demo(seed: int | None, attempts: int, folder: Path) -> int:
+    """Generate a repository in `folder`, a new one, and repair it in front of the person."""
+    if seed is None:
+        seed = 1_000_000 + int.from_bytes(os.urandom(SEED_BYTES))
+    repository = generate(seed)
+    folder.mkdir(parents=True)
+    lay_out(repository, folder)
+    num_lines = sum(text.count("\n") for text in repository.files.values())
+    print(
+        "nano is a Qwen3.5-architecture model of a few million parameters, trained for this demo.\n"
+        f"Seed {seed}: {len(repository.files)} files, {num_lines} lines, one bug. "
+        f"The same again: qwen-agent demo --seed {seed}\n",
+        flush=True,
+    )
+    request = request_for(folder, Settings(attempts=attempts, seed=seed))
+    console = open_console(sys.stdout)
+    with interrupts() as cancel:
+        run = run_fix(request, cancel, state=folder.parent / "state")
+        while True:
+            try:
+                console.show(next(run))
+            except StopIteration as stop:
+                outcome: FixOutcome = stop.value
+                break
+    console.finish(outcome)
+    if outcome.exit_code != 0:
+        print(f"qwen-agent: {outcome.sentence}", file=sys.stderr)
+    return outcome.exit_code

@@ -1,0 +1,1 @@
+"""The nano model: its corpus of generated repairs, its training, its evaluation."""

@@ -1,0 +1,311 @@
+"""Small Python repositories with a pytest suite and one bug, each made from a seed.
+
+The same seed gives the same repository in every process and Python version. Sessions and training
+are not here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+from evals.nano.bugs import Bug, find_bugs
+from evals.nano.callers import call_through
+from evals.nano.classes import CLASSES
+from evals.nano.functions_lists import LISTS
+from evals.nano.functions_numbers import NUMBERS
+from evals.nano.functions_rules import RULES
+from evals.nano.functions_tables import TABLES
+from evals.nano.functions_text import TEXTS
+from evals.nano.functions_units import UNITS
+from evals.nano.layouts import Layout, Module, choose_layout, import_line, module_names, write_tests
+from evals.nano.pieces import Namespace, Piece, fill, run_source, value_of
+
+TEMPLATES = (*NUMBERS, *LISTS, *TEXTS, *RULES, *UNITS, *TABLES)
+KIND_WEIGHTS = {
+    "variable": 0.5,
+    "arithmetic": 0.8,
+    "constant": 0.8,
+    "slice": 0.8,
+    "boundary": 3,
+    "boolean": 8,
+    "negation": 4,
+    "range": 6,
+    "assignment": 3,
+    "early_return": 2,
+    "default": 8,
+}
+"""How much sooner than others a kind is tried where it is possible."""
+MAX_SOURCE_LINES = 45
+MAX_TEST_LINES = 50
+MAX_LINE = 96
+
+
+@dataclass(frozen=True)
+class Repair:
+    """The edit that makes the tests green: whole lines, found exactly once in the file."""
+
+    path: str
+    old_str: str
+    new_str: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A broken repository and what is known about its bug."""
+
+    seed: int
+    files: Mapping[str, str]
+    repair: Repair
+    bug_kind: str
+    function: str
+    """The function or method that a failing test names."""
+    lookups: tuple[tuple[str, str], ...]
+    """The ideal search: patterns for ripgrep and the path where each is found."""
+
+
+def generate(seed: int) -> Repository:
+    """Return the repository of a seed."""
+    random = Random(seed)
+    while True:
+        repository = _attempt(seed, random)
+        if repository is not None:
+            return repository
+
+
+def write(repository: Repository, folder: Path) -> None:
+    """Write the broken repository's files below a folder."""
+    for path, text in repository.files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="ascii", newline="\n")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a repository is made of before its bug: pieces by module, and who calls whom."""
+
+    groups: tuple[tuple[Piece, ...], ...]
+    target: Piece
+    caller: Piece | None
+    untested: frozenset[str]
+
+
+def _attempt(seed: int, random: Random) -> Repository | None:
+    plan = _choose_plan(random)
+    if plan is None:
+        return None
+    found = _choose_bug(plan, random)
+    if found is None:
+        return None
+    bug, function = found
+    layout = choose_layout(random)
+    names = module_names(random, len(plan.groups))
+    modules = [
+        Module(f"{layout.source}{name}.py", f"{layout.package}{name}", group)
+        for name, group in zip(names, plan.groups, strict=True)
+    ]
+    right = {module.path: _module_text(module, modules, plan, random) for module in modules}
+    place = next(module for module in modules if plan.target in module.pieces)
+    text = _with_bug(right[place.path], plan.target, bug)
+    repair = _repair(place.path, right[place.path], text, random)
+    if repair is None:
+        return None
+    files = {**right, place.path: text, **dict(layout.extra), **_exports(layout, modules)}
+    tests = write_tests(modules, layout, plan.untested, random)
+    files |= tests
+    if any(files[path].count("\n") > MAX_SOURCE_LINES for path in right):
+        return None
+    if any(text.count("\n") > MAX_TEST_LINES for text in tests.values()):
+        return None
+    if any(len(line) > MAX_LINE for text in files.values() for line in text.split("\n")):
+        return None
+    lookups = [(f"def {function}", place.path)]
+    if plan.caller is not None and plan.target.name in plan.untested:
+        caller = next(module for module in modules if plan.caller in module.pieces)
+        lookups = [(f"def {function}", caller.path), (f"def {plan.target.name}", place.path)]
+    in_order = {path: files[path] for path in sorted(files)}
+    return Repository(seed, in_order, repair, bug.kind, function, tuple(lookups))
+
+
+def _choose_plan(random: Random) -> _Plan | None:
+    """Choose the pieces and share them out over modules."""
+    count = random.choice((1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 6))
+    pieces = [fill(template, random) for template in random.sample(TEMPLATES, count)]
+    if random.random() < 0.12:
+        pieces[-1] = fill(random.choice(CLASSES), random)
+    num_modules = min(count, random.choice((1, 1, 1, 1, 2, 2, 2, 3, 3, 4)))
+    groups: list[list[Piece]] = [[] for _ in range(num_modules)]
+    for number, piece in enumerate(pieces):
+        groups[number if number < num_modules else random.randrange(num_modules)].append(piece)
+    target = random.choice(pieces)
+    caller = None
+    untested: frozenset[str] = frozenset()
+    if count < 6 and random.random() < 0.16:
+        caller = call_through(target, random)
+        if caller is None:
+            return None
+        home = next(i for i, group in enumerate(groups) if target in group)
+        if len(groups) == 1:
+            groups.append([])
+        groups[(home + 1) % len(groups)].append(caller)
+        pieces.append(caller)
+        form = random.randrange(4)
+        if form < 2:
+            untested = frozenset((target.name,))
+        if form == 3:
+            target = caller
+    if _names_clash(pieces):
+        return None
+    for group in groups:
+        random.shuffle(group)
+    return _Plan(tuple(map(tuple, groups)), target, caller, untested)
+
+
+def _names_clash(pieces: Sequence[Piece]) -> bool:
+    """Tell whether one name begins with another, or two constants share a name."""
+    names = sorted({c.function for p in pieces for c in p.checks} | {p.name for p in pieces})
+    if len({piece.name for piece in pieces}) < len(pieces):
+        return True
+    constants = [line for piece in pieces for line in piece.head if line]
+    heads = [line.split(" = ")[0] for line in dict.fromkeys(constants)]
+    if len(set(heads)) < len(heads):
+        return True
+    return any(second.startswith(first) for first, second in pairwise(names))
+
+
+def _choose_bug(plan: _Plan, random: Random) -> tuple[Bug, str] | None:
+    """Choose a bug that only the tests of one function show; return it with that function."""
+    piece = plan.target
+    by_kind: dict[str, list[Bug]] = {}
+    for bug in _possible_bugs(piece):
+        by_kind.setdefault(bug.kind, []).append(bug)
+    kinds = sorted(by_kind, key=lambda kind: random.random() ** (1 / KIND_WEIGHTS.get(kind, 1)))
+    kinds.reverse()
+    for kind in kinds:
+        bugs = by_kind[kind]
+        random.shuffle(bugs)
+        for bug in bugs[:4]:
+            function = _function_shown(plan, bug)
+            if function is not None:
+                return bug, function
+    return None
+
+
+def _possible_bugs(piece: Piece) -> list[Bug]:
+    template = piece.template
+    lines = (*piece.head, *piece.lines)
+    bugs = []
+    if template.general_bugs:
+        bugs = [bug for bug in find_bugs(lines) if bug.kind not in template.without]
+    for kind, right, wrong in piece.bugs:
+        for index, line in enumerate(lines):
+            if right in line:
+                bugs.append(Bug(kind, index, line, line.replace(right, wrong, 1)))
+    return bugs
+
+
+def _function_shown(plan: _Plan, bug: Bug) -> str | None:
+    """Return the function whose tests turn red, if it is exactly one, or the caller's with it."""
+    piece = plan.target
+    lines = [*piece.head, *piece.lines]
+    lines[bug.index] = bug.wrong
+    source = "\n".join(lines) + "\n"
+    others = ""
+    if plan.caller is not None:
+        if piece is plan.caller:
+            source = _helper(piece).source + source
+        else:
+            others = plan.caller.source
+    try:
+        names = run_source(source + others)
+    except (SyntaxError, NameError, TypeError):
+        return None
+    red = _red_functions(piece, names) if piece.name not in plan.untested else []
+    if plan.caller is not None and piece is not plan.caller:
+        red_caller = _red_functions(plan.caller, names)
+        if piece.name in plan.untested:
+            return plan.caller.name if red_caller else None
+    return red[0] if len(red) == 1 else None
+
+
+def _helper(caller: Piece) -> Piece:
+    assert caller.helper is not None, "only callers are asked"
+    return caller.helper
+
+
+def _red_functions(piece: Piece, names: Namespace) -> list[str]:
+    """Return the functions with a check that fails."""
+    red = []
+    for check in piece.checks:
+        try:
+            value = value_of(check, names)
+        except RecursionError:
+            return []
+        except Exception:  # whatever a broken function raises makes its test red
+            is_red = True
+        else:
+            is_red = value != eval(check.expected)
+            if check.expected in ("True", "False"):
+                is_red = bool(value) != (check.expected == "True")
+        if is_red and check.function not in red:
+            red.append(check.function)
+    return red
+
+
+def _module_text(module: Module, modules: Sequence[Module], plan: _Plan, random: Random) -> str:
+    """Write one right module."""
+    imports = []
+    if plan.caller is not None and plan.caller in module.pieces:
+        helper = _helper(plan.caller)
+        home = next(m for m in modules if helper in m.pieces)
+        imports.append(f"from {home.dotted} import {helper.name}")
+    constants = list(dict.fromkeys(line for p in module.pieces for line in p.head if line))
+    blocks = ["\n".join(piece.lines) for piece in module.pieces]
+    top = []
+    if random.random() < 0.3:
+        title = module.dotted.rpartition(".")[2].replace("_", " ")
+        top.append(f'"""{title.capitalize()}."""')
+    if imports:
+        top.append("\n".join(imports))
+    if constants:
+        top.append("\n".join(constants))
+    return "\n\n\n".join(["\n\n".join(top), *blocks] if top else blocks) + "\n"
+
+
+def _with_bug(text: str, piece: Piece, bug: Bug) -> str:
+    """Break the piece's line in the text of its module."""
+    if bug.index < len(piece.head):
+        return text.replace(bug.right + "\n", bug.wrong + "\n", 1)
+    lines = list(piece.lines)
+    lines[bug.index - len(piece.head)] = bug.wrong
+    return text.replace("\n".join(piece.lines) + "\n", "\n".join(lines) + "\n", 1)
+
+
+def _repair(path: str, right: str, wrong: str, random: Random) -> Repair | None:
+    """Return the edit back, of one line or, where that occurs twice, of two."""
+    right_lines, wrong_lines = right.split("\n"), wrong.split("\n")
+    index = next(
+        i for i, pair in enumerate(zip(right_lines, wrong_lines, strict=True)) if pair[0] != pair[1]
+    )
+    start = index
+    if wrong.count(wrong_lines[index]) > 1:
+        if random.random() < 0.5 or not wrong_lines[index - 1].strip():
+            return None
+        start = index - 1
+    old = "\n".join(wrong_lines[start : index + 1])
+    if wrong.count(old) != 1:
+        return None
+    return Repair(path, old, "\n".join(right_lines[start : index + 1]))
+
+
+def _exports(layout: Layout, modules: Sequence[Module]) -> dict[str, str]:
+    """Return the package's __init__ that re-exports every name."""
+    if not layout.exports:
+        return {}
+    lines = [
+        import_line(module.dotted, sorted(piece.name for piece in module.pieces))
+        for module in modules
+    ]
+    return {f"{layout.source}__init__.py": "\n".join(lines) + "\n"}

@@ -1,0 +1,181 @@
+"""How many freshly generated repositories does nano really repair?
+
+    qwen-agent eval nano --seeds 900000:900100 --json out.json
+
+Every seed's repository is written to a temporary folder and handed to `fix` itself: the same loop,
+tools, sandbox and verdict as for a person's own code. A repository counts as fixed when `fix` ends
+with exit code 0. Nothing is retried unless `--attempts` says so.
+"""
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Actor, Repo
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.compose import ChatFactory
+from agent.fix import run_fix
+from agent.outcome import FixOutcome
+from agent.request import FixRequest
+from evals.nano.corpus import Repository, generate, write
+
+OnTask = Callable[["TaskReport"], None]
+
+
+class TaskReport(BaseModel):
+    """What came of one seed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int
+    bug_kind: str
+    function: str
+    exit_code: int
+    sentence: str
+    num_attempts: int
+    num_turns: int = Field(description="Replies of the model.")
+    num_calls: int
+    num_prompt: int
+    num_reused: int
+    num_prefilled: int
+    num_generated: int
+    transcript_tokens: int
+    seconds: float
+    replies_sha256: str = Field(description="Of the patch and of every reply's token counts.")
+
+
+class NanoReport(BaseModel):
+    """The whole run; `n` and `fixed` are what the claim is about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    fixed: int
+    model: str
+    first_seed: int
+    last_seed: int
+    reuse: bool
+    attempts: int
+    num_turns: int
+    num_calls: int
+    num_prompt: int
+    num_reused: int
+    num_prefilled: int
+    num_generated: int
+    seconds: float
+    tasks: tuple[TaskReport, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every seed is run."""
+
+    model: str = "nano"
+    attempts: int = 1
+    reuse: bool = True
+    seed: int = 0
+    """Of the sampled attempts."""
+
+
+def lay_out(repository: Repository, folder: Path) -> None:
+    """Write a repository and commit it, as a person's project would be."""
+    write(repository, folder)
+    author = Actor("nano", "nano@example.invalid")
+    with Repo.init(folder) as repo:
+        repo.index.add(sorted(repository.files))
+        repo.index.commit("A small project", author=author, committer=author)
+
+
+def request_for(folder: Path, settings: Settings) -> FixRequest:
+    """Ask for a repair with our own Python, which has pytest; only nano's tasks may use it."""
+    return FixRequest(
+        path=folder,
+        model=settings.model,
+        attempts=settings.attempts,
+        seed=settings.seed,
+        python=Path(sys.executable),
+        reuse=settings.reuse,
+    )
+
+
+def evaluate(
+    seeds: range, settings: Settings, chat_factory: ChatFactory, on_task: OnTask
+) -> NanoReport:
+    """Run `fix` on every seed with a model that is loaded already."""
+    tasks = []
+    started = time.perf_counter()
+    for task in _run_all(seeds, settings, chat_factory):
+        tasks.append(task)
+        on_task(task)
+
+    def total(name: str) -> int:
+        return sum(getattr(task, name) for task in tasks)
+
+    return NanoReport(
+        n=len(tasks),
+        fixed=sum(task.exit_code == 0 for task in tasks),
+        model=settings.model,
+        first_seed=seeds.start,
+        last_seed=seeds.stop - 1,
+        reuse=settings.reuse,
+        attempts=settings.attempts,
+        num_turns=total("num_turns"),
+        num_calls=total("num_calls"),
+        num_prompt=total("num_prompt"),
+        num_reused=total("num_reused"),
+        num_prefilled=total("num_prefilled"),
+        num_generated=total("num_generated"),
+        seconds=round(time.perf_counter() - started, 1),
+        tasks=tuple(tasks),
+    )
+
+
+def _run_all(seeds: range, settings: Settings, chat_factory: ChatFactory) -> Iterator[TaskReport]:
+    for seed in seeds:
+        repository = generate(seed)
+        with tempfile.TemporaryDirectory(prefix="nano-") as base:
+            # One name for all: the path is no part of what the model reads, but it may show.
+            folder = Path(base) / "project"
+            folder.mkdir()
+            lay_out(repository, folder)
+            events = run_fix(
+                request_for(folder, settings), chat_factory=chat_factory, state=Path(base) / "state"
+            )
+            yield _report(repository, _outcome(events))
+
+
+def _outcome(events: Iterator[object]) -> FixOutcome:
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            outcome: FixOutcome = stop.value
+            return outcome
+
+
+def _report(repository: Repository, outcome: FixOutcome) -> TaskReport:
+    usages = outcome.usages
+    counts = [(usage.num_prompt, usage.num_generated) for usage in usages]
+    digest = hashlib.sha256(f"{outcome.patch}{counts}".encode())
+    return TaskReport(
+        seed=repository.seed,
+        bug_kind=repository.bug_kind,
+        function=repository.function,
+        exit_code=outcome.exit_code,
+        sentence=outcome.sentence,
+        num_attempts=outcome.num_attempts,
+        num_turns=outcome.num_steps,
+        num_calls=outcome.num_calls,
+        num_prompt=sum(usage.num_prompt for usage in usages),
+        num_reused=sum(usage.num_reused for usage in usages),
+        num_prefilled=sum(usage.num_prefilled for usage in usages),
+        num_generated=sum(usage.num_generated for usage in usages),
+        transcript_tokens=outcome.transcript_tokens,
+        seconds=round(outcome.duration_s, 2),
+        replies_sha256=digest.hexdigest(),
+    )

@@ -1,0 +1,1 @@
+"""Messages in, pieces of a reply out; knows no file of the user, no command, no screen."""

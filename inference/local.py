@@ -1,0 +1,219 @@
+"""The room's door over our own engine: messages to ids, ids to pieces.
+
+It composes transcript, engine and parser and adds only what none of them can know alone: the
+family's presets, where snapshots are worth keeping, and what is left of the window. torch is
+imported when a model is opened, not when this file is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.chat import Cancel
+from inference.errors import ContextOverflow
+from inference.messages import (
+    BadToolCall,
+    Message,
+    Piece,
+    Prefill,
+    ReplyEnd,
+    ReplyOptions,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolSpec,
+)
+from inference.parser import ReplyParser, ReplyPiece
+from inference.profiles import Profile, profile_for
+from inference.tokenizer import Tokenizer
+from inference.transcript import Rendered, Transcript
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
+    from inference.loader import DType, LoadProgress
+
+NANO_FOLDER = Path(__file__).with_name("nano")
+"""The checkpoint that comes with the program."""
+
+CACHE_BYTES = 2_000_000_000
+"""What the snapshots of one conversation and its branches may hold in memory."""
+
+
+def open_chat(
+    where: str | Path,
+    *,
+    device: str = "auto",
+    dtype: DType = "auto",
+    cache_bytes: int = CACHE_BYTES,
+    reuse: bool = True,
+    on_progress: Callable[[LoadProgress], None] | None = None,
+) -> LocalChat:
+    """Load a model and everything that belongs to it.
+
+    Args:
+        where: `nano`, a checkpoint folder, or a hub id, which is downloaded once.
+        device: as torch names it; auto is CUDA when there is one.
+        dtype: of the weights; auto is what is fast and fits.
+        cache_bytes: how much the snapshots may hold.
+        reuse: False to prefill everything every time, for comparison.
+        on_progress: told of a download.
+
+    Raises:
+        ModelUnavailable: not found, offline, damaged, or of a family we do not know.
+    """
+    from inference.engine import Engine
+    from inference.loader import load
+
+    source = str(NANO_FOLDER if where == "nano" else where)
+    loaded = load(source, device=device, dtype=dtype, on_progress=on_progress)
+    profile = profile_for(loaded.config, loaded.folder)
+    tokenizer = Tokenizer.from_folder(loaded.folder)
+    engine = Engine(loaded.model, cache_bytes=cache_bytes, reuse=reuse)
+    return LocalChat(engine, tokenizer, profile, str(where))
+
+
+@dataclass
+class _Gathered:
+    """What a reply has said so far."""
+
+    text: str = ""
+    thinking: str = ""
+    calls: list[ToolCall | BadToolCall] = field(default_factory=list)
+    _num_calls_before_text: int = 0
+
+    def add(self, piece: ReplyPiece) -> None:
+        match piece:
+            case Text():
+                is_apart = self.text and len(self.calls) > self._num_calls_before_text
+                self.text += f"\n\n{piece.text}" if is_apart else piece.text
+                self._num_calls_before_text = len(self.calls)
+            case Thinking():
+                self.thinking += piece.text
+            case ToolCall() | BadToolCall():
+                self.calls.append(piece)
+
+    def message(self, token_ids: tuple[int, ...]) -> Message:
+        return Message("assistant", self.text, self.thinking, tuple(self.calls), token_ids)
+
+
+class LocalChat:
+    """A `ChatModel` whose model runs here."""
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, profile: Profile, name: str) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.profile = profile
+        self._name = name
+        self._stop_ids = frozenset(
+            tokenizer.control(token)
+            for token in profile.stop_tokens
+            if tokenizer.has_control(token)
+        )
+        self._tools: tuple[ToolSpec, ...] = ()
+        self._transcript = Transcript(tokenizer, profile)
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return self._name
+
+    @property
+    def context_tokens(self) -> int:
+        """The window of the model."""
+        return self.engine.model.context_tokens
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        options: ReplyOptions,
+        cancel: Cancel,
+    ) -> Iterator[Piece]:
+        """Stream the next assistant message; the last piece is a `ReplyEnd`.
+
+        A cancelled reply ends with what it had said; a cancelled prefill with nothing.
+
+        Raises:
+            ContextOverflow: no room is left for a reply.
+        """
+        from inference.engine import GenerationEnd, Token
+
+        transcript = self._transcript_for(tools)
+        thinking = options.thinking and self.profile.can_think
+        rendered = transcript.render(messages, thinking)
+        num_free = self._num_free(rendered)
+        branch = self.engine.find(rendered.tokens)
+        parser = ReplyParser(self.tokenizer, tools, rendered.opener)
+        gathered = _Gathered()
+        for event in self.engine.generate(
+            branch,
+            rendered.tokens[len(branch) :],
+            options.sampling or self.profile.sampling(thinking),
+            max_new_tokens=min(options.max_new_tokens, num_free),
+            stop_ids=self._stop_ids,
+            marks=_marks(messages, rendered),
+            cancel=cancel,
+        ):
+            match event:
+                case Prefill():
+                    yield event
+                case Token():
+                    yield from _keep(parser.feed(event.id), gathered)
+                case GenerationEnd():
+                    yield from _keep(parser.flush(), gathered)
+                    ids = rendered.opener + event.token_ids if event.token_ids else ()
+                    message = gathered.message(ids)
+                    self._check_appended(transcript, messages, message, rendered, event.token_ids)
+                    yield ReplyEnd(message, event.stop_reason, event.usage)
+
+    def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:
+        """Return the transcript of this tool list; a session has one, and keeps it."""
+        if self._tools != tuple(tools):
+            self._tools = tuple(tools)
+            self._transcript = Transcript(self.tokenizer, self.profile, tools)
+        return self._transcript
+
+    def _num_free(self, rendered: Rendered) -> int:
+        num_free = self.context_tokens - len(rendered.tokens)
+        if num_free < 1:
+            raise ContextOverflow(
+                f"The conversation is {len(rendered.tokens):,} tokens long; the window of "
+                f"{self.name} is {self.context_tokens:,}, which leaves no room for a reply."
+            )
+        return num_free
+
+    def _check_appended(
+        self,
+        transcript: Transcript,
+        messages: Sequence[Message],
+        reply: Message,
+        rendered: Rendered,
+        generated: tuple[int, ...],
+    ) -> None:
+        """Assert that the next prompt will begin with all that the engine has read."""
+        read = rendered.tokens + generated[:-1]  # the last one was drawn, not read
+        longer = transcript.render([*messages, reply], thinking=False).tokens
+        assert not generated or longer[: len(read)] == read, "the reply was not appended as it was"
+
+
+def _marks(messages: Sequence[Message], rendered: Rendered) -> list[int]:
+    """Choose where to snapshot: after the system message, between turns, before the reply.
+
+    A rewind cuts before a user message, a fork or another try before the prompt of a reply.
+    """
+    last = len(messages) - 1
+    return [
+        length
+        for n, length in enumerate(rendered.boundaries[:-1])
+        if n in (0, last) or messages[n + 1].role == "user"
+    ]
+
+
+def _keep(pieces: Sequence[ReplyPiece], gathered: _Gathered) -> Iterator[Piece]:
+    """Pass pieces on, and remember them."""
+    for piece in pieces:
+        gathered.add(piece)
+        yield piece

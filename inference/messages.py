@@ -1,0 +1,122 @@
+"""The words of the room's door: messages in, pieces of a reply out. No token, no tensor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as the model is told of it; `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call the model made; strings verbatim, other values as their JSON parsed."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BadToolCall:
+    """A call that could not be read: its raw text, and one line telling the model why."""
+
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation.
+
+    `token_ids` are the ids of an assistant message after its `assistant` line: the opener that the
+    prompt gave it (an open `<think>`, say, so that nobody need guess it) and what the model
+    generated, end-of-turn included if it was sampled. They are what the transcript appends: a
+    reply is never tokenized again.
+    """
+
+    role: Role
+    content: str
+    thinking: str = ""
+    tool_calls: tuple[ToolCall | BadToolCall, ...] = ()
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one reply cost; num_prompt == num_reused + num_prefilled."""
+
+    num_prompt: int
+    num_reused: int
+    num_prefilled: int
+    num_generated: int
+    prefill_s: float
+    decode_s: float
+
+    def __post_init__(self) -> None:
+        assert self.num_prompt == self.num_reused + self.num_prefilled
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """Progress: `num_done` of `num_total` new prompt tokens are in the state."""
+
+    num_done: int
+    num_total: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Text:
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """More of the thinking."""
+
+    text: str
+
+
+StopReason = Literal["end_turn", "max_tokens", "cancelled"]
+
+
+@dataclass(frozen=True)
+class ReplyEnd:
+    """The last piece: the whole message, why it stopped and what it cost."""
+
+    message: Message
+    stop_reason: StopReason
+    usage: Usage
+
+
+Piece = Prefill | Text | Thinking | ToolCall | BadToolCall | ReplyEnd
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is drawn; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReplyOptions:
+    """What a caller may choose for one reply; None leaves the model's own preset."""
+
+    sampling: SamplingOptions | None = None
+    max_new_tokens: int = 4096
+    thinking: bool = True

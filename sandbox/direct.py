@@ -1,0 +1,60 @@
+"""No isolation: the command runs as the user, in the user's files, under the same limits.
+
+Chosen only when a person typed it; nothing falls back to it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sandbox.base import Cancel, CommandResult, View, never
+from sandbox.errors import SandboxError
+from sandbox.limits import Limits
+from sandbox.process import Command, run_command
+
+GRACE_S = 0.5
+"""From SIGTERM to SIGKILL: out here a command may hold locks that it should let go."""
+
+
+class Direct:
+    """Runs commands where they can do everything that the user can."""
+
+    @property
+    def level(self) -> str:
+        """Say what isolation is in force: none."""
+        return "direct"
+
+    def run(
+        self,
+        argv: Sequence[str],
+        view: View,
+        limits: Limits,
+        cancel: Cancel = never,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Run `argv` in `view.source`, the only part of the view that can be kept here."""
+        if not view.source.is_dir():
+            raise SandboxError(f"{view.source} is not a folder, so no command can run in it.")
+        command = Command(tuple(argv), _environment(view), view.source, grace_s=GRACE_S)
+        outcome = run_command(command, limits, cancel, on_output)
+        return CommandResult(
+            argv=tuple(argv),
+            exit_code=outcome.exit_code,
+            output=outcome.output,
+            num_output_bytes=outcome.num_output_bytes,
+            timed_out=outcome.stopped == "limit",
+            cancelled=outcome.stopped == "cancel",
+            duration_s=outcome.duration_s,
+        )
+
+
+def _environment(view: View) -> dict[str, str]:
+    """Give the scrubbed environment: keys and tokens of the agent stay with the agent."""
+    return {
+        "PATH": os.pathsep.join(str(folder) for folder in view.path),
+        "HOME": str(Path.home()),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "TMPDIR": "/tmp",
+        **view.environment,
+    }

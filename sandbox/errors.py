@@ -1,0 +1,24 @@
+"""What can go wrong in the sandbox.
+
+SandboxError
+├── SandboxUnavailable   no isolation can be had on this machine (exit code 6)
+└── PathRefused          a path that leaves the workspace or is not a regular file
+"""
+
+
+class SandboxError(Exception):
+    """Something the sandbox refuses or cannot do; the text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class SandboxUnavailable(SandboxError):
+    """No isolation can be had on this machine; nothing runs without it."""
+
+    exit_code = 6
+
+
+class PathRefused(SandboxError):
+    """A path that leads out of the workspace, or to something that is no regular file."""
+
+    exit_code = 6

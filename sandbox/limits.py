@@ -1,0 +1,29 @@
+"""How much one command may use: seconds, bytes of memory, bytes of output."""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one command may use before it is stopped with all its descendants."""
+
+    wall_s: float = 120.0
+    """Seconds from start to kill, on a monotonic clock."""
+    cpu_s: int = 600
+    """CPU seconds of any one process."""
+    memory_bytes: int = 8192 * MIB
+    """Address space of any one process."""
+    file_bytes: int = 1024 * MIB
+    """Size of any one file written."""
+    num_processes: int = 300
+    """Processes and threads alive at once."""
+    output_bytes: int = 64 * 1024
+    """Bytes of output kept: the first half and the last half of what was printed."""
+
+    def __post_init__(self) -> None:
+        if self.wall_s <= 0 or self.cpu_s <= 0:
+            raise ValueError("time limits must be positive")
+        if min(self.memory_bytes, self.file_bytes, self.num_processes, self.output_bytes) <= 0:
+            raise ValueError("size limits must be positive")

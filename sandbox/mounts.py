@@ -1,0 +1,105 @@
+"""Which folders of the host a view shows, in the order to mount them; it mounts nothing itself."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.base import View
+from sandbox.errors import SandboxError
+
+OURS = tuple(Path(name) for name in ("/", "/usr", "/etc", "/dev", "/proc", "/sys"))
+"""No folder of a view may hide what the sandbox itself puts there."""
+SYSTEM = Path("/usr")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder or file of the host, and where it is seen."""
+
+    source: Path
+    target: Path
+    writable: bool = False
+
+
+def mounts_of(view: View) -> tuple[Mount, ...]:
+    """List what to mount, every folder before what lies in it.
+
+    A `.git` in the workspace is read-only whether the view names it or not: a hook written there
+    would run later, outside.
+    """
+    protected = dict((target, source) for source, target in view.protected)
+    git = view.workspace / ".git"
+    if git not in protected and (view.source / ".git").exists():
+        protected[git] = view.source / ".git"
+    # The base of a virtual environment may be /usr itself, which every command sees anyway.
+    mounts = [Mount(path, path) for path in view.read_only if not path.is_relative_to(SYSTEM)]
+    mounts.append(Mount(view.source, view.workspace, view.writable))
+    mounts += [Mount(source, target) for target, source in protected.items()]
+    if view.scratch:
+        mounts.append(Mount(view.scratch, view.scratch, writable=True))
+    return tuple(sorted(mounts, key=lambda mount: len(mount.target.parts)))  # stable: ties as above
+
+
+def check_mounts(mounts: Sequence[Mount]) -> None:
+    """Refuse a view that cannot be shown, or that a link planted in it would turn elsewhere.
+
+    Raises:
+        SandboxError: one sentence naming the path.
+    """
+    for mount in mounts:
+        if not mount.target.is_absolute() or ".." in mount.target.parts or mount.target in OURS:
+            raise SandboxError(f"{mount.target} cannot be a place in the sandbox.")
+        if not mount.source.exists():
+            raise SandboxError(f"{mount.source} does not exist, so no command can see it.")
+        for path in _on_disk(mount, mounts):
+            if path.is_symlink():
+                raise SandboxError(f"{path} is a symbolic link where the sandbox must mount.")
+
+
+@contextmanager
+def mount_points(mounts: Sequence[Mount]) -> Iterator[None]:
+    """Make the empty files and folders to mount on, and take them away again afterwards."""
+    made: list[Path] = []
+    try:
+        for mount in mounts:
+            for path in _on_disk(mount, mounts):
+                if not path.exists():
+                    _make(path, is_folder=path.name != mount.target.name or mount.source.is_dir())
+                    made.append(path)
+        yield
+    finally:
+        for path in reversed(made):
+            with suppress(OSError):  # gone, or the command has put something into it
+                _remove_if_empty(path)
+
+
+def _on_disk(mount: Mount, mounts: Sequence[Mount]) -> list[Path]:
+    """Give the paths on disk, outermost first, that lead to a mount point inside another mount."""
+    around = [
+        other
+        for other in mounts
+        if other.target != mount.target and mount.target.is_relative_to(other.target)
+    ]
+    if not around:
+        return []
+    outer = max(around, key=lambda other: len(other.target.parts))
+    parts = mount.target.relative_to(outer.target).parts
+    return [outer.source.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+
+
+def _make(path: Path, is_folder: bool) -> None:
+    try:
+        if is_folder:
+            path.mkdir()
+        else:
+            path.touch(exist_ok=False)
+    except OSError as error:
+        raise SandboxError(f"{path} cannot be made for the sandbox: {error.strerror}.") from error
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    elif path.stat().st_size == 0:
+        path.unlink()

@@ -1,0 +1,214 @@
+"""Copying a working tree aside, and bringing finished changes back into the user's repository.
+
+The agent works on the copy. What comes back is the whole edit or nothing, and never over something
+that the user changed meanwhile.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+
+from sandbox.checkpoint import Checkpoint
+from sandbox.errors import SandboxError
+from sandbox.snapshot import EXECUTABLE, LINK, PLAIN
+
+FICLONE = 0x40049409
+"""The ioctl that shares the blocks of another file, where the file system can."""
+
+Skip = Callable[[Path], bool]
+"""Asked with each folder; true leaves it where it is."""
+
+
+def is_environment(folder: Path) -> bool:
+    """Say whether a folder holds installed packages: a virtual environment or node_modules."""
+    return (
+        folder.name == "node_modules"
+        or (folder / "pyvenv.cfg").is_file()
+        or (folder / "conda-meta").is_dir()
+    )
+
+
+def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[Path, ...]:
+    """Copy a working tree without any `.git`: bytes, permissions, times, links as links.
+
+    Sockets, fifos and devices are left out. Returns the folders that `skip` left where they are,
+    for the caller to show read-only.
+
+    Raises:
+        SandboxError: a file cannot be read or written; the copy is incomplete.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        return tuple(_copy_folder(source, target, skip))
+    except OSError as error:
+        raise SandboxError(f"{error.filename} cannot be copied: {error.strerror}.") from error
+
+
+def _copy_folder(source: Path, target: Path, skip: Skip) -> list[Path]:
+    skipped: list[Path] = []
+    with os.scandir(source) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name == ".git":
+            continue
+        old, new = Path(entry.path), target / entry.name
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            new.symlink_to(old.readlink())
+        elif stat.S_ISREG(mode):
+            _copy_file(old, new)
+        elif stat.S_ISDIR(mode) and skip(old):
+            skipped.append(old)
+        elif stat.S_ISDIR(mode):
+            new.mkdir()
+            skipped += _copy_folder(old, new, skip)
+    shutil.copystat(source, target)  # last: it may take away the right to write
+    return skipped
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("xb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
+        except OSError:  # another file system, or one that cannot share
+            shutil.copyfileobj(old, new, 1024 * 1024)
+    shutil.copystat(source, target)
+
+
+def apply_changes(checkpoint: Checkpoint, base: str, final: str, target: Path) -> tuple[str, ...]:
+    """Bring what changed from `base` to `final` into `target`: all of it, or nothing.
+
+    Returns the paths written or removed.
+
+    Raises:
+        SandboxError: a file in `target` is no longer as in `base`, or cannot be written;
+            `target` is as it was.
+    """
+    paths = checkpoint.changed(base, final)
+    for path in paths:
+        _check_unchanged(checkpoint, base, path, target)
+    removed = [path for path in paths if checkpoint.entry(final, path) is None]
+    written = [path for path in paths if checkpoint.entry(final, path) is not None]
+    aside = target / f".qwen-agent-{secrets.token_hex(8)}"  # inside: renaming needs one file system
+    try:
+        aside.mkdir(mode=0o700)
+        # 1. Everything that takes space, before the first file changes.
+        staged = {
+            path: _stage(checkpoint, final, path, target / path, aside / f"{number}.new")
+            for number, path in enumerate(written)
+        }
+        with ExitStack() as undo:
+            # 2. Removals, with the folders they empty: a file may take the place of one.
+            for number, path in enumerate(removed):
+                kept = aside / f"{number}.removed"
+                (target / path).rename(kept)
+                undo.callback(kept.rename, target / path)
+                _remove_emptied(target, PurePosixPath(path).parent, undo)
+            # 3. New content, each file by one rename.
+            for number, (path, fresh) in enumerate(staged.items()):
+                _make_folders(target, PurePosixPath(path).parent, undo)
+                _place(fresh, target / path, aside / f"{number}.old", undo)
+            undo.pop_all()  # done: nothing to take back
+    except OSError as error:
+        raise SandboxError(
+            f"{error.filename} cannot be written ({error.strerror}); nothing was changed."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return paths
+
+
+def _check_unchanged(checkpoint: Checkpoint, base: str, path: str, target: Path) -> None:
+    """Refuse to write over what is not the version that the edit began with."""
+    for folder in list(PurePosixPath(path).parents)[-2::-1]:
+        place = target / folder
+        is_other = place.is_symlink() or (place.exists() and not place.is_dir())
+        # A file of the base is checked under its own name; the edit puts a folder there.
+        if is_other and checkpoint.entry(base, str(folder)) is None:
+            raise SandboxError(f"{folder} is no folder any more; nothing was changed.")
+    entry, now = checkpoint.entry(base, path), _look_at(target / path)
+    if entry is None:
+        if now is not None:
+            raise SandboxError(f"{path} was made by someone else meanwhile; nothing was changed.")
+    elif now != (entry.mode, checkpoint.file(base, path)):
+        raise SandboxError(f"{path} was changed by someone else meanwhile; nothing was changed.")
+
+
+def _stage(checkpoint: Checkpoint, commit: str, path: str, place: Path, fresh: Path) -> Path:
+    """Write a file's new content to disk under another name, with the permissions it will have."""
+    entry, data = checkpoint.entry(commit, path), checkpoint.file(commit, path)
+    assert entry is not None, "only a file of the commit is staged"
+    assert data is not None, "only a file of the commit is staged"
+    if entry.mode == LINK:
+        fresh.symlink_to(os.fsdecode(data))
+        return fresh
+    with fresh.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    now = _look_at(place)
+    if now is not None and now[0] == entry.mode:  # finer permissions stay the user's
+        shutil.copymode(place, fresh)
+    else:
+        fresh.chmod(entry.permissions)
+    return fresh
+
+
+def _place(fresh: Path, place: Path, kept: Path, undo: ExitStack) -> None:
+    """Rename new content into its place, so that it can be taken back."""
+    if place.is_symlink() or place.exists():
+        _keep(place, kept)
+        fresh.replace(place)
+        undo.callback(kept.replace, place)
+    else:
+        fresh.rename(place)
+        undo.callback(place.unlink)
+
+
+def _keep(place: Path, kept: Path) -> None:
+    """Give a file a second name, or a copy where a file system has no hard links."""
+    try:
+        os.link(place, kept, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(place, kept, follow_symlinks=False)
+
+
+def _make_folders(target: Path, folder: PurePosixPath, undo: ExitStack) -> None:
+    for part in (*list(folder.parents)[-2::-1], folder):
+        place = target / part
+        if not place.is_dir():
+            place.mkdir()
+            undo.callback(place.rmdir)
+
+
+def _remove_emptied(target: Path, folder: PurePosixPath, undo: ExitStack) -> None:
+    """Remove a folder and those around it as long as nothing is left in them, as git does."""
+    while folder.parts:
+        place = target / folder
+        if any(place.iterdir()):
+            return
+        mode = stat.S_IMODE(place.stat().st_mode)
+        place.rmdir()
+        undo.callback(place.chmod, mode)
+        undo.callback(place.mkdir)
+        folder = folder.parent
+
+
+def _look_at(path: Path) -> tuple[str, bytes] | None:
+    """Read what stands at a path, as a checkpoint would: its kind and its bytes."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        return LINK, os.fsencode(path.readlink())
+    if stat.S_ISDIR(mode):  # a file can take its place if the same edit empties it
+        return None
+    if not stat.S_ISREG(mode):
+        return "special", b""
+    return EXECUTABLE if mode & stat.S_IXUSR else PLAIN, path.read_bytes()

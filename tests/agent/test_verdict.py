@@ -1,0 +1,421 @@
+"""No way of making tests green but mending the code: each trick is played, and judged for real."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.deciding_files import decides_tests, named_in, shadows_runner
+from agent.verdict import Verdict, compare, judge
+from sandbox.base import View
+from sandbox.bubblewrap import Bubblewrap
+from sandbox.checkpoint import Checkpoint
+from sandbox.limits import Limits
+from tools.project import detect_environment
+from tools.runners import run_tests_once
+from tools.test_report import Outcome, TestCase, TestReport
+
+PYTHON = Path(sys.executable)
+PYTEST = ("python", "-m", "pytest")
+LIMITS = Limits(wall_s=20)
+
+BROKEN = "def add(a, b):\n    return a - b\n\ndef double(a):\n    return a * 2\n"
+MENDED = BROKEN.replace("a - b", "a + b")
+TESTS = """
+from shop import add, double
+from tests.helper import THREE
+
+def test_add(): assert add(1, 2) == THREE
+def test_double(): assert double(2) == 4
+"""
+FILES = {
+    "shop.py": BROKEN,
+    "tests/__init__.py": "",
+    "tests/helper.py": "THREE = 3\n",
+    "tests/test_shop.py": TESTS,
+    "pytest.ini": "[pytest]\n",
+    "check.sh": "#!/bin/sh\npython -c 'from shop import add; assert add(1, 2) == 3'\n",
+}
+ADD, DOUBLE = "tests/test_shop.py::test_add", "tests/test_shop.py::test_double"
+
+
+class Project:
+    """A repository with one bug, its checkpoint and its tests' word on the bug."""
+
+    def __init__(self, folder: Path, sandbox: Bubblewrap) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.root = folder / "shop"
+        self.write(FILES)
+        (self.root / "check.sh").chmod(0o755)
+        self.checkpoint = Checkpoint.create(folder / "checkpoints", self.root)
+        self.base = self.checkpoint.save("base")
+
+    def write(self, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def test(self, command: Sequence[str] = PYTEST) -> TestReport:
+        environment = detect_environment(self.root, PYTHON)
+        return run_tests_once(
+            command, environment, View(self.root, self.root), self.sandbox, LIMITS
+        )
+
+    def judge(
+        self,
+        before: TestReport,
+        targets: tuple[str, ...] = (),
+        added_tests: tuple[str, ...] = (),
+        limits: Limits = LIMITS,
+    ) -> Verdict:
+        return judge(
+            before.command,
+            detect_environment(self.root, PYTHON),
+            View(self.root, self.root),
+            self.sandbox,
+            limits,
+            self.checkpoint,
+            self.base,
+            before,
+            self.folder,
+            targets,
+            added_tests,
+        )
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Bubblewrap:
+    return Bubblewrap()
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory, sandbox: Bubblewrap) -> TestReport:
+    report = Project(tmp_path_factory.mktemp("before"), sandbox).test()
+    assert report.red == {ADD}
+    assert report.green == {DOUBLE}
+    return report
+
+
+@pytest.fixture
+def project(tmp_path: Path, sandbox: Bubblewrap) -> Project:
+    return Project(tmp_path, sandbox)
+
+
+def test_a_mended_bug_is_fixed(project: Project, before: TestReport) -> None:
+    project.write({"shop.py": MENDED, "notes.md": "done\n"})
+    verdict = project.judge(before)
+    assert verdict.fixed
+    assert verdict.targets == {ADD}
+    assert verdict.reason == f"{ADD} passes on a clean copy."
+    assert verdict.left_out == ()
+    assert {path.name for path in project.folder.iterdir()} == {"shop", "checkpoints"}
+
+
+def test_nothing_changed_is_not_fixed(project: Project, before: TestReport) -> None:
+    verdict = project.judge(before)
+    assert not verdict.fixed
+    assert verdict.still_red == {ADD}
+    assert verdict.reason == f"Still not green, 1 of 1: {ADD}."
+
+
+SKIP_ALL = "import pytest\ndef pytest_collection_modifyitems(items):\n    items.clear()\n"
+FORGE = "def pytest_runtest_makereport(item, call):\n    call.excinfo = None\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tests/test_shop.py": "def test_add(): pass\ndef test_double(): pass\n"},
+        {"tests/helper.py": "THREE = -1\n"},
+        {"conftest.py": SKIP_ALL},
+        pytest.param({"tests/conftest.py": FORGE}, marks=pytest.mark.slow),
+        {"pytest.ini": "[pytest]\naddopts = -k double\n"},
+        {"pytest.toml": '[pytest]\naddopts = ["-k", "double"]\n'},
+        pytest.param(
+            {".pytest.ini": "[pytest]\naddopts = --deselect tests/test_shop.py::test_add\n"},
+            marks=pytest.mark.slow,
+        ),
+        {"pytest.py": "print('5 passed')\n"},
+        pytest.param({"_pytest/__init__.py": ""}, marks=pytest.mark.slow),
+        pytest.param({"json.py": "import os; os._exit(0)\n"}, marks=pytest.mark.slow),
+        {"sitecustomize.py": "import os; os._exit(0)\n"},
+        {"x.dist-info/entry_points.txt": "[pytest11]\nx = forge\n", "forge.py": FORGE},
+        {"shop.py": "import sys; sys.exit(0)\n"},
+        pytest.param({"shop.py": "import os; os._exit(0)\n"}, marks=pytest.mark.slow),
+        {"shop.py": "print('5 passed in 0.01s')\nimport os; os._exit(0)\n"},
+        {"shop.py": "import pytest; pytest.exit('fine', 0)\n"},
+        {"shop.py": "import pytest; pytest.skip('later', allow_module_level=True)\n"},
+        {"shop.py": MENDED + "\ndouble = None\n"},
+    ],
+)
+def test_a_trick_is_not_a_repair(
+    project: Project, before: TestReport, files: dict[str, str]
+) -> None:
+    project.write(files)
+    verdict = project.judge(before)
+    assert not verdict.fixed
+    assert verdict.still_red | verdict.turned_red or not verdict.report.parsed
+    honest = set(files) - {"shop.py", "forge.py"}
+    assert honest <= set(verdict.left_out)
+
+
+def test_a_repair_counts_without_what_was_done_to_the_tests(
+    project: Project, before: TestReport
+) -> None:
+    project.write(
+        {"shop.py": MENDED, "conftest.py": SKIP_ALL, "tests/test_mine.py": "def test(): assert 0\n"}
+    )
+    (project.root / "tests" / "test_shop.py").unlink()
+    verdict = project.judge(before)
+    assert verdict.fixed
+    assert verdict.left_out == ("conftest.py", "tests/test_mine.py", "tests/test_shop.py")
+    assert verdict.reason.endswith(
+        "Judged without the changes to conftest.py, tests/test_mine.py, tests/test_shop.py."
+    )
+    assert verdict.report.green == {ADD, DOUBLE}
+
+
+def test_compiled_files_are_not_taken_for_their_sources(
+    project: Project, before: TestReport
+) -> None:
+    project.write({"tests/__pycache__/test_shop.pyc": "planted", "pluggy.pyc": "planted"})
+    assert not project.judge(before).fixed
+    project.write({"shop.py": MENDED})
+    assert project.judge(before).fixed
+
+
+def test_links_do_not_lead_the_originals_astray(
+    project: Project, before: TestReport, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (project.root / "tests").rename(outside)
+    (outside / "test_shop.py").write_text("mine")
+    (project.root / "tests").symlink_to(outside)
+    (project.root / "pytest.ini").unlink()
+    (project.root / "pytest.ini").symlink_to("/etc/passwd")
+    project.write({"shop.py": MENDED})
+    verdict = project.judge(before)
+    assert verdict.fixed
+    assert (outside / "test_shop.py").read_text() == "mine"
+    assert (project.root / "tests").is_symlink()
+
+
+def test_an_original_link_comes_back_as_a_link(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    project = Project(tmp_path, sandbox)
+    (project.root / "tests" / "data").symlink_to("../shop.py")
+    project.base = project.checkpoint.save("with a link")
+    before = project.test()
+    (project.root / "tests" / "data").unlink()
+    project.write({"tests/data": "mine", "shop.py": MENDED})
+    verdict = project.judge(before)
+    assert verdict.fixed
+    assert verdict.left_out == ("tests/data",)
+
+
+def test_a_file_in_the_place_of_a_folder_of_tests(project: Project, before: TestReport) -> None:
+    (project.root / "tests").rename(project.root / "old")
+    project.write({"tests": "", "shop.py": MENDED})
+    assert project.judge(before).fixed
+
+
+def test_tests_that_hang_are_not_green(project: Project, before: TestReport) -> None:
+    project.write({"shop.py": "import time\ntime.sleep(60)\n"})
+    verdict = project.judge(before, limits=Limits(wall_s=1))
+    assert not verdict.fixed
+    assert verdict.reason == "The tests did not end within 1 s."
+
+
+def test_only_the_named_targets_must_become_green(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    project = Project(tmp_path, sandbox)
+    project.write({"tests/test_other.py": "def test_red(): assert 0\n"})
+    project.base = project.checkpoint.save("with another red test")
+    before = project.test()
+    project.write({"shop.py": MENDED})
+    verdict = project.judge(before, targets=(ADD,))
+    assert verdict.fixed
+    assert verdict.unrelated_red == {"tests/test_other.py::test_red"}
+    assert "Red as before and not asked for: tests/test_other.py::test_red." in verdict.reason
+    assert not project.judge(before).fixed
+
+
+def test_a_test_that_was_asked_for_stays(project: Project, before: TestReport) -> None:
+    added = "from shop import double\ndef test_three(): assert double(3) == 7\n"
+    project.write({"shop.py": MENDED.replace("* 2", "* 2 + a % 2"), "tests/test_new.py": added})
+    target = "tests/test_new.py::test_three"
+    verdict = project.judge(before, (target,), added_tests=("tests/test_new.py",))
+    assert verdict.fixed
+    assert target in verdict.report.green
+    dropped = project.judge(before, (target,))
+    assert dropped.still_red == {target}
+
+
+def test_a_test_red_by_accident_is_run_again(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    project = Project(tmp_path, sandbox)
+    flaky = (
+        "import pathlib\n"
+        "def test_flaky():\n"
+        "    seen = pathlib.Path('seen')\n"
+        "    old = seen.exists()\n"
+        "    seen.touch()\n"
+        "    assert old\n"
+    )
+    project.write({"tests/test_flaky.py": flaky, "seen": ""})
+    project.base = project.checkpoint.save("with a flaky test")
+    before = project.test()
+    (project.root / "seen").unlink()
+    project.write({"shop.py": MENDED})
+    verdict = project.judge(before)
+    assert verdict.fixed
+    assert "Red once and green when run again: tests/test_flaky.py::test_flaky." in verdict.reason
+
+
+def test_any_command_is_judged_by_its_exit_code_on_the_clean_copy(project: Project) -> None:
+    before = project.test(("make", "test"))
+    assert before.red == {"make test"}  # there was no Makefile at first
+    project.write({"Makefile": "test:\n\ttrue\n"})
+    assert not project.judge(before).fixed
+    before = project.test(("sh", "check.sh"))
+    assert not project.judge(before).fixed
+    project.write({"shop.py": MENDED})
+    assert project.judge(before).fixed
+
+
+def test_a_script_that_is_the_test_command_is_restored(project: Project) -> None:
+    before = project.test(("./check.sh",))
+    assert before.red
+    project.write({"check.sh": "#!/bin/sh\nexit 0\n"})
+    verdict = project.judge(before)
+    assert not verdict.fixed
+    assert verdict.left_out == ("check.sh",)
+
+
+@pytest.mark.parametrize(
+    "command", [PYTEST, ("python", "-m", "unittest", "discover", "-s", "tests", "-t", ".")]
+)
+def test_a_file_that_could_not_be_loaded_is_green_once_its_tests_are(
+    tmp_path: Path, sandbox: Bubblewrap, command: tuple[str, ...]
+) -> None:
+    project = Project(tmp_path, sandbox)
+    tests = (
+        "import unittest\nfrom shop import {}\nclass T(unittest.TestCase):\n    def test_a(self):"
+    )
+    project.write(
+        {
+            "tests/test_shop.py": tests.format("absent") + " self.assertTrue(absent)\n",
+            "tests/test_more.py": tests.format("double") + " self.assertTrue(double(1))\n",
+        }
+    )
+    project.base = project.checkpoint.save("a name is missing")
+    before = project.test(command)
+    assert len(before.red) == 1
+    project.write({"shop.py": BROKEN + "\nabsent = False\n"})
+    assert not project.judge(before).fixed
+    project.write({"shop.py": BROKEN + "\nabsent = True\n"})
+    assert project.judge(before).fixed
+
+
+def test_source_that_rewrites_the_runner_is_beyond_this_judge(
+    project: Project, before: TestReport
+) -> None:
+    """The known limit: code under test and its runner are one process. Nothing red is seen."""
+    forged = "import _pytest.python as p\np.Function.runtest = lambda self: None\n"
+    project.write({"shop.py": forged + BROKEN})
+    assert project.judge(before).fixed
+
+
+# --- the comparison alone ----------------------------------------------------------------------
+
+
+def report(exit_code: int | None = 0, timed_out: bool = False, **cases: Outcome) -> TestReport:
+    made = tuple(TestCase(name, outcome) for name, outcome in cases.items())
+    return TestReport(PYTEST, exit_code, made, "", timed_out, 9.0, exit_code is not None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (report(1, a="failed"), report(0, a="passed"), "a passes on a clean copy."),
+        (
+            report(1, a="failed", b="error"),
+            report(0, a="passed", b="passed"),
+            "All 2 red tests pass on a clean copy.",
+        ),
+        (report(1, a="failed"), report(0, a="skipped"), "Still not green, 1 of 1: a."),
+        (
+            report(1, a="failed", b="passed"),
+            report(0, a="passed", b="skipped"),
+            "Green before, and now red, skipped or gone: b.",
+        ),
+        (report(1, a="failed"), report(1, a="passed", c="failed"), "Red now: c."),
+        (
+            report(1, a="failed"),
+            report(2, a="passed"),
+            "The tests passed, but the test run failed (exit code 2).",
+        ),
+        (report(None, timed_out=True), report(0, a="passed"), "All tests pass on a clean copy."),
+        (report(None, timed_out=True), report(0, a="skipped"), "No test passed."),
+        (report(1, a="failed"), report(None), "The tests were stopped before their end."),
+        (
+            report(1, a="failed", b="failed", c="failed", d="failed", e="failed"),
+            report(1, e="passed"),
+            "Still not green, 4 of 5: a, b, c and 1 more.",
+        ),
+    ],
+)
+def test_the_reason_is_one_sentence(before: TestReport, after: TestReport, reason: str) -> None:
+    verdict = compare(before, after)
+    assert verdict.reason == reason
+    assert verdict.fixed == ("clean copy" in reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "decides"),
+    [
+        ("tests/data/x.json", True),
+        ("src/pkg/test/base.py", True),
+        ("src/__tests__/a.js", True),
+        ("a.spec.ts", True),
+        ("pkg/a_test.go", True),
+        ("deep/down/conftest.py", True),
+        ("Makefile", True),
+        ("sub/package.json", True),
+        ("vitest.config.mts", True),
+        (".cargo/config.toml", True),
+        ("lib/python/x.pth", True),
+        ("src/x.egg-info/entry_points.txt", True),
+        ("src/pkg/config.toml", False),
+        ("src/pkg/attest.py", False),
+        ("src/pkg/latest/core.py", False),
+        ("README.md", False),
+        ("run_tests.py", True),
+        ("setup.py", False),
+    ],
+)
+def test_what_decides_is_known_by_its_path(path: str, decides: bool) -> None:
+    assert decides_tests(path) == decides
+
+
+def test_a_command_names_scripts_but_no_programs() -> None:
+    command = ("sh", "-c", "./ci/check.sh && python shop.py -c my.ini", "ci/../Runfile")
+    named = named_in(command)
+    assert {"ci/check.sh", "my.ini", "Runfile"} <= named
+    assert "shop.py" not in named
+
+
+@pytest.mark.parametrize(
+    ("path", "shadows"),
+    [
+        ("pytest.py", True),
+        ("src/unittest/__init__.py", True),
+        ("pluggy.cpython-311-x86_64-linux-gnu.so", True),
+        ("src/shop/json.py", False),
+        ("json", False),
+        ("shop.py", False),
+        ("src", False),
+    ],
+)
+def test_what_shadows_a_module_of_runners(path: str, shadows: bool) -> None:
+    assert shadows_runner(path) == shadows

@@ -1,0 +1,130 @@
+"""The generated repositories of nano: red before the repair, green after, the same everywhere."""
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from evals.nano.bugs import KINDS
+from evals.nano.corpus import (
+    CLASSES,
+    MAX_LINE,
+    MAX_SOURCE_LINES,
+    MAX_TEST_LINES,
+    TEMPLATES,
+    Repository,
+    generate,
+    write,
+)
+
+
+@pytest.fixture(scope="module")
+def repositories() -> list[Repository]:
+    return [generate(seed) for seed in range(7_000_000, 7_000_600)]
+
+
+def repaired(repository: Repository) -> dict[str, str]:
+    path, old, new = (
+        repository.repair.path,
+        repository.repair.old_str,
+        repository.repair.new_str,
+    )
+    return {**repository.files, path: repository.files[path].replace(old, new)}
+
+
+def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_another_process_with_another_hash_seed_makes_the_same_repositories() -> None:
+    code = (
+        "import hashlib; from evals.nano.corpus import generate\n"
+        "print(hashlib.sha256(repr([generate(s) for s in range(40)]).encode()).hexdigest())"
+    )
+    root = Path(__file__).parents[2]
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    here = hashlib.sha256(repr([generate(s) for s in range(40)]).encode()).hexdigest()
+    assert found == {here + "\n"}
+
+
+def test_the_repair_is_one_or_two_whole_lines_found_once(repositories: list[Repository]) -> None:
+    for repository in repositories:
+        text, repair = repository.files[repository.repair.path], repository.repair
+        assert text.count(repair.old_str) == 1, repository.seed
+        assert f"\n{repair.old_str}\n" in "\n" + text, repository.seed
+        assert repair.old_str.count("\n") <= 1
+        assert repair.old_str != repair.new_str
+    two_lines = sum("\n" in r.repair.old_str for r in repositories)
+    assert two_lines <= 0.1 * len(repositories)
+
+
+def test_files_are_small_ascii_and_end_with_a_newline(repositories: list[Repository]) -> None:
+    for repository in repositories:
+        for path, text in repository.files.items():
+            assert text.isascii(), repository.seed
+            assert not text or text.endswith("\n"), repository.seed
+            is_test = path.rsplit("/", 1)[-1].startswith("test_")
+            assert text.count("\n") <= (MAX_TEST_LINES if is_test else MAX_SOURCE_LINES)
+            assert max(map(len, text.split("\n"))) <= MAX_LINE, (repository.seed, path)
+
+
+def test_every_lookup_finds_one_line_in_one_file(repositories: list[Repository]) -> None:
+    for repository in repositories:
+        for pattern, path in repository.lookups:
+            hits = [p for p, text in repository.files.items() if pattern in text]
+            assert hits == [path], repository.seed
+            assert repository.files[path].count(pattern) == 1, repository.seed
+        assert repository.repair.path == repository.lookups[-1][1], repository.seed
+
+
+def test_a_test_names_the_function(repositories: list[Repository]) -> None:
+    for repository in repositories:
+        wanted = f"def test_{repository.function}"
+        assert any(wanted in text for text in repository.files.values()), repository.seed
+
+
+def test_all_kinds_of_bugs_occur_and_none_dominates(repositories: list[Repository]) -> None:
+    kinds = Counter(repository.bug_kind for repository in repositories)
+    assert set(kinds) == set(KINDS)
+    assert max(kinds.values()) <= 0.25 * len(repositories)
+
+
+def test_there_are_many_templates() -> None:
+    assert len(TEMPLATES) + len(CLASSES) >= 80
+
+
+def test_pytest_is_red_before_the_repair_and_green_after(tmp_path: Path) -> None:
+    for seed in (900_000, 900_001, 900_002):
+        repository = generate(seed)
+        folder = tmp_path / str(seed)
+        write(repository, folder)
+        before = run_pytest(folder)
+        assert before.returncode == 1, before.stdout
+        failed = [line for line in before.stdout.split("\n") if line.startswith("FAILED")]
+        assert failed
+        if len(repository.lookups) == 2:
+            assert all(f"test_{repository.function}" in line for line in failed)
+        (folder / repository.repair.path).write_text(repaired(repository)[repository.repair.path])
+        after = run_pytest(folder)
+        assert after.returncode == 0, after.stdout

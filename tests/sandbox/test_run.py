@@ -1,0 +1,298 @@
+"""Running commands: what comes back, and that nothing is left running, in both sandboxes."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.base import Sandbox, View
+from sandbox.bubblewrap import Bubblewrap
+from sandbox.errors import SandboxError
+from sandbox.limits import MIB, Limits
+
+Survivors = Callable[[str], list[str]]
+SHORT = Limits(wall_s=20)
+
+
+def test_output_and_exit_code_come_back(sandbox: Sandbox, view: View) -> None:
+    result = sandbox.run(["sh", "-c", "cat hello.txt; echo no >&2; exit 3"], view, SHORT)
+    assert (result.exit_code, result.output, result.num_output_bytes) == (3, "hello\nno\n", 9)
+    assert not result.timed_out
+    assert not result.cancelled
+    assert not result.truncated
+
+
+@pytest.mark.parametrize("code", [0, 1, 129, 255])
+def test_exit_codes_pass_through(sandbox: Sandbox, view: View, code: int) -> None:
+    assert sandbox.run(["sh", "-c", f"exit {code}"], view, SHORT).exit_code == code
+
+
+@pytest.mark.parametrize("signal", [9, 11])
+def test_a_signal_is_told_as_its_negative_number(sandbox: Sandbox, view: View, signal: int) -> None:
+    result = sandbox.run(["sh", "-c", f"kill -{signal} $$"], view, SHORT)
+    assert result.exit_code == -signal
+
+
+def test_a_missing_command_is_a_result(sandbox: Sandbox, view: View) -> None:
+    result = sandbox.run(["no-such-command"], view, SHORT)
+    assert result.exit_code == 127
+    assert "no-such-command" in result.output
+
+
+def test_a_file_without_the_right_to_run_is_a_result(sandbox: Sandbox, view: View) -> None:
+    assert sandbox.run(["./hello.txt"], view, SHORT).exit_code == 126
+
+
+def test_arguments_arrive_as_given(sandbox: Sandbox, view: View) -> None:
+    words = ["", " two words ", "$HOME", "-n", "--", "é\n", "'\""]
+    script = "import sys; print(ascii(sys.argv[1:]))"
+    result = sandbox.run(["/usr/bin/python3", "-c", script, *words], view, SHORT)
+    assert result.output == ascii(words) + "\n"
+
+
+def test_stdin_is_at_its_end(sandbox: Sandbox, view: View) -> None:
+    assert sandbox.run(["cat"], view, Limits(wall_s=5)).exit_code == 0
+
+
+def test_a_pipe_that_closes_early_ends_its_writer_quietly(sandbox: Sandbox, view: View) -> None:
+    result = sandbox.run(["sh", "-c", "yes | head -1"], view, SHORT)
+    assert (result.exit_code, result.output) == (0, "y\n")
+
+
+def test_the_limit_ends_a_command_and_keeps_its_output(
+    sandbox: Sandbox, view: View, survivors: Survivors
+) -> None:
+    result = sandbox.run(["sh", "-c", "echo begun; sleep 98761"], view, Limits(wall_s=0.5))
+    assert (result.exit_code, result.output, result.timed_out) == (None, "begun\n", True)
+    assert result.duration_s < 2.5
+    assert survivors("98761") == []
+
+
+def test_cancel_is_seen_soon(sandbox: Sandbox, view: View, survivors: Survivors) -> None:
+    asked = time.monotonic() + 0.3
+    result = sandbox.run(["sleep", "98762"], view, SHORT, cancel=lambda: time.monotonic() > asked)
+    assert result.cancelled
+    assert result.exit_code is None
+    assert time.monotonic() - asked < 1.5
+    assert survivors("98762") == []
+
+
+def test_output_is_passed_on_as_it_comes(sandbox: Sandbox, view: View) -> None:
+    times: list[tuple[float, bytes]] = []
+    sandbox.run(
+        ["sh", "-c", "echo one; sleep 0.4; echo two"],
+        view,
+        SHORT,
+        on_output=lambda data: times.append((time.monotonic(), data)),
+    )
+    assert b"".join(data for _, data in times) == b"one\ntwo\n"
+    assert times[-1][0] - times[0][0] > 0.3
+
+
+def test_an_error_while_passing_output_on_leaves_nothing_running(
+    sandbox: Sandbox, view: View, survivors: Survivors
+) -> None:
+    def fail(data: bytes) -> None:
+        raise RuntimeError(data)
+
+    with pytest.raises(RuntimeError, match="begun"):
+        sandbox.run(["sh", "-c", "echo begun; sleep 98763"], view, SHORT, on_output=fail)
+    assert survivors("98763") == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 98764 & echo done",
+        "setsid sleep 98764 & echo done",
+        "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 98764; sleep 98764' &) ; echo done",
+        "setsid sh -c 'kill -STOP $$; sleep 98764' & sleep 0.1; echo done",
+    ],
+    ids=["background", "session", "daemon that ignores signals", "stopped"],
+)
+def test_a_child_in_the_background_neither_holds_the_call_nor_outlives_it(
+    sandbox: Sandbox, view: View, survivors: Survivors, script: str
+) -> None:
+    result = sandbox.run(["sh", "-c", script], view, SHORT)
+    assert (result.exit_code, result.output) == (0, "done\n")
+    assert result.duration_s < 3
+    assert survivors("98764") == []
+
+
+def test_a_command_that_ignores_sigterm_dies_at_the_limit(
+    sandbox: Sandbox, view: View, survivors: Survivors
+) -> None:
+    script = "trap '' TERM HUP INT; sleep 98765 & sleep 98765; sleep 98765"
+    result = sandbox.run(["sh", "-c", script], view, Limits(wall_s=0.3))
+    assert result.timed_out
+    assert result.duration_s < 2.5
+    assert survivors("98765") == []
+
+
+def test_endless_output_is_cut_in_the_middle(sandbox: Sandbox, view: View) -> None:
+    result = sandbox.run(["yes"], view, Limits(wall_s=0.5, output_bytes=1000))
+    assert result.timed_out
+    assert result.truncated
+    assert len(result.output) < 1100
+    assert result.num_output_bytes > 100_000
+
+
+def test_a_command_works_when_called_from_a_thread_that_ends(view: View) -> None:
+    results = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(
+                Bubblewrap().run(["sh", "-c", "sleep 0.2; echo ok"], view, SHORT).output
+            )
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == ["ok\n"] * 4
+
+
+def test_memory_is_limited(sandbox: Sandbox, view: View) -> None:
+    script = "x = bytearray(2_000_000_000)"
+    limits = Limits(wall_s=20, memory_bytes=512 * MIB)
+    result = sandbox.run(["/usr/bin/python3", "-c", script], view, limits)
+    assert result.exit_code == 1
+    assert "MemoryError" in result.output
+
+
+def test_the_size_of_a_file_is_limited(
+    sandbox: Sandbox, view: View, workspace_folder: Path
+) -> None:
+    limits = Limits(wall_s=20, file_bytes=MIB)
+    result = sandbox.run(["sh", "-c", "head -c 3000000 /dev/zero > big"], view, limits)
+    assert result.exit_code != 0
+    assert (workspace_folder / "big").stat().st_size == MIB
+
+
+def test_cpu_time_is_limited(bubblewrap: Bubblewrap, view: View) -> None:
+    result = bubblewrap.run(["sh", "-c", "while :; do :; done"], view, Limits(wall_s=20, cpu_s=1))
+    assert result.exit_code in (-9, -24)
+    assert not result.timed_out
+
+
+def test_the_agents_environment_stays_with_the_agent(
+    sandbox: Sandbox, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "canary-7d1f")
+    view = View(view.source, view.workspace, environment={"MINE": "yes"})
+    output = sandbox.run(["env"], view, SHORT).output
+    assert "MINE=yes" in output
+    assert "canary-7d1f" not in output
+
+
+def test_no_descriptor_of_the_agent_leaks_in(sandbox: Sandbox, view: View) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    try:
+        result = sandbox.run(["sh", "-c", "ls /proc/self/fd"], view, SHORT)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert result.output.split() == ["0", "1", "2", "3"]  # 3 is the folder being listed
+
+
+def test_running_leaves_no_descriptor_open(sandbox: Sandbox, view: View) -> None:
+    sandbox.run(["true"], view, SHORT)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        sandbox.run(["true"], view, SHORT)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_missing_folder_is_said_in_a_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(SandboxError, match="gone"):
+        sandbox.run(["true"], View(gone, gone), SHORT)
+
+
+def test_a_command_longer_than_the_kernel_takes_is_said(sandbox: Sandbox, view: View) -> None:
+    with pytest.raises(SandboxError, match="too long"):
+        sandbox.run(["sh", "-c", "#" * 200_000], view, SHORT)
+
+
+AGENT = """
+import sys
+from pathlib import Path
+from sandbox.base import View
+from sandbox.choose import choose
+from sandbox.limits import Limits
+level, folder = sys.argv[1:]
+view = View(Path(folder), Path(folder))
+choose(level).run(
+    ["sh", "-c", "setsid sleep 98766 & echo up; sleep 98766"],
+    view,
+    Limits(),
+    on_output=lambda data: print("up", flush=True),
+)
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("level", ["bubblewrap", "direct"])
+def test_kill_minus_nine_of_the_agent_ends_the_command(
+    level: str, view: View, survivors: Survivors
+) -> None:
+    agent = subprocess.Popen(
+        [sys.executable, "-c", AGENT, level, str(view.source)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert agent.stdout is not None
+    with agent.stdout:
+        assert agent.stdout.readline() == b"up\n"
+        agent.kill()
+        agent.wait()
+    end = time.monotonic() + 3
+    while survivors("98766") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert survivors("98766") == []
+
+
+@pytest.mark.fault
+def test_cancel_at_any_moment_after_the_start_leaves_nothing(
+    sandbox: Sandbox, view: View, survivors: Survivors
+) -> None:
+    for number in range(60):
+        moment = time.monotonic() + number * 0.0015
+        result = sandbox.run(
+            ["sh", "-c", "setsid sleep 98767 & sleep 98767"],
+            view,
+            SHORT,
+            cancel=lambda moment=moment: time.monotonic() > moment,
+        )
+        assert result.cancelled
+        assert survivors("98767") == []
+
+
+@pytest.mark.fault
+def test_kill_of_the_supervisor_ends_the_sandbox(
+    bubblewrap: Bubblewrap, view: View, survivors: Survivors
+) -> None:
+    def kill_supervisor(data: bytes) -> None:
+        for path in (
+            Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+        ):
+            if b"supervisor.py" in Path(f"/proc/{path}/cmdline").read_bytes():
+                os.kill(int(path), 9)
+
+    with pytest.raises(SandboxError, match="watches over"):
+        bubblewrap.run(
+            ["sh", "-c", "echo up; setsid sleep 98768 & sleep 98768"],
+            view,
+            SHORT,
+            on_output=kill_supervisor,
+        )
+    time.sleep(0.2)
+    assert survivors("98768") == []

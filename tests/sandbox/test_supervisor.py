@@ -1,0 +1,128 @@
+"""The supervisor's own steps, called here in this process instead of in one of its own."""
+
+import marshal
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import supervisor
+
+Survivors = Callable[[str], list[str]]
+
+
+def order(*argv: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "argv": list(argv),
+        "environment": {"PATH": os.environ["PATH"]},
+        "cwd": "/",
+        "fds": [],
+        "rlimits": [(resource.RLIMIT_CORE, 0)],
+        "wall_s": 10.0,
+        "grace_s": 0.0,
+        "agent": os.getppid(),
+        **changes,
+    }
+
+
+def supervise(what: dict[str, Any], then: bytes = b"") -> dict[str, Any]:
+    """Give an order, and perhaps the sign to stop; read the report."""
+    control, control_in = os.pipe()
+    status, status_in = os.pipe()
+    data = marshal.dumps(what)
+    os.write(control_in, len(data).to_bytes(4, "little") + data + then)
+    try:
+        supervisor.supervise(control, status_in)
+        os.close(status_in)
+        report: dict[str, Any] = marshal.loads(os.read(status, 4096))
+        return report
+    finally:
+        for fd in (control, control_in, status):
+            os.close(fd)
+
+
+def test_the_end_of_the_command_is_reported() -> None:
+    assert supervise(order("sh", "-c", "exit 7")) == {"exit_code": 7, "stopped": "", "num_left": 0}
+    assert supervise(order("sh", "-c", "kill -9 $$"))["exit_code"] == -9
+    assert supervise(order("no-such-command"))["exit_code"] == 127
+    assert supervise(order("true", cwd="/no/such/folder"))["exit_code"] == 127
+
+
+def test_the_limit_is_reported_and_nothing_is_left(survivors: Survivors) -> None:
+    report = supervise(order("sh", "-c", "setsid sleep 98781 & sleep 98781", wall_s=0.2))
+    assert report["stopped"] == "limit"
+    assert survivors("98781") == []
+
+
+def test_a_byte_in_the_control_pipe_stops_it(survivors: Survivors) -> None:
+    report = supervise(order("sleep", "98782"), then=b"x")
+    assert report["stopped"] == "cancel"
+    assert survivors("98782") == []
+
+
+def test_an_agent_that_is_gone_stops_it() -> None:
+    started = time.monotonic()
+    assert supervise(order("sleep", "98783", agent=1_000_000))["stopped"] == "cancel"
+    assert time.monotonic() - started < 2
+
+
+def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:
+    script = f"trap 'echo bye > {tmp_path}/bye; exit' TERM; while :; do sleep 0.02; done"
+    supervise(order("sh", "-c", script, wall_s=0.4, grace_s=1.0))
+    assert (tmp_path / "bye").read_text() == "bye\n"
+
+
+def test_descendants_of_any_session_are_found() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "setsid sh -c 'sleep 98784 & wait' & echo; wait"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        end = time.monotonic() + 2
+        while len(supervisor.descendants()) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        found = supervisor.descendants()
+        assert process.pid in found
+        assert len(found) == 3
+        for pid in found:
+            supervisor.send(pid, supervisor.SIGKILL)
+    supervisor.send(process.pid, supervisor.SIGKILL)  # gone: no error
+    assert supervisor.children(process.pid) == []
+
+
+def test_an_agent_that_dies_before_its_order_ends_the_supervisor() -> None:
+    read, write = os.pipe()
+    os.write(write, b"\x10\0")
+    os.close(write)
+    with pytest.raises(SystemExit):
+        supervisor.read_order(read)
+    os.close(read)
+
+
+def test_a_report_nobody_reads_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    supervisor.write_all(write, b"x")
+    os.close(write)
+
+
+def test_the_supervisor_starts_quickly() -> None:
+    """It loads no module that costs more than the rest together."""
+    code = """
+import sys
+exec(compile(open(sys.argv[1]).read(), "supervisor", "exec"), {"__name__": "supervisor"})
+print(*sorted({"json", "subprocess", "typing", "signal", "pathlib"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, supervisor.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "\n"
