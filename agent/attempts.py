@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from agent.clean_copy import restore_deciding_files
 from agent.compose import Workplace, make_parts, reply_options
+from agent.deciding_files import named_in
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
 from agent.loop import Parts, continue_turn, run_turn
+from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
 from agent.request import FixRequest
 from agent.session import Session
@@ -91,7 +93,8 @@ class Attempt:
         yield AttemptStarted(self.number, self.task.request.attempts, sampled=self.number > 1)
         if self.session.attempt != self.number:
             phase = REPAIR if self.task.ground.targets else ADD_TEST
-            self.session.begin(self.number, phase, self.task.place.base)
+            system = prompt("nano_system" if self.parts.chat.name == NANO else "system")
+            self.session.begin(self.number, phase, self.task.place.base, system)
         ground: Ground | None = self.task.ground
         if self.session.phase == ADD_TEST:
             self.checkpoint.restore(self.session.checkpoint)
@@ -119,26 +122,31 @@ class Attempt:
             turn = continue_turn(session, self.parts, self.cancel)
         else:
             turn = run_turn(session, words, self.parts, self.cancel)
-        ended = TurnEnded(StopReason.REFUSAL, "")
         try:
             for event in turn:
-                yield event
                 if isinstance(event, TurnEnded):
-                    ended = event
+                    return (yield from self._ended(event))
+                yield event
         except (ModelUnavailable, SandboxUnavailable) as error:
             # What was edited until now is judged all the same.
             session.record("failed", exit_code=error.exit_code)
-            ended = TurnEnded(StopReason.REFUSAL, str(error).rstrip("."))
-            yield ended
+            words = str(error).rstrip(".")
+            return (yield from self._ended(TurnEnded(StopReason.REFUSAL, words)))
+        raise AssertionError("a turn ends with TurnEnded")
+
+    def _ended(self, ended: TurnEnded) -> Generator[Event, None, TurnEnded]:
+        """Record the end of a turn before anybody hears of it."""
+        if ended.reason is not StopReason.CANCELLED:
+            self.session.record(
+                "turn",
+                attempt=self.session.attempt,
+                phase=self.session.phase,
+                reason=ended.reason,
+                sentence=ended.sentence,
+            )
+        yield ended
         if ended.reason is StopReason.CANCELLED:
             raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
-        session.record(
-            "turn",
-            attempt=session.attempt,
-            phase=session.phase,
-            reason=ended.reason,
-            sentence=ended.sentence,
-        )
         return ended
 
     def _added_test(self) -> Generator[Event, None, Ground | None]:
@@ -200,7 +208,8 @@ class Attempt:
             code, sentence = RED, _with_cause(verdict.reason, ended)
             return self._result(code, sentence, ended, ground.targets, verdict, left)
         # Only what was judged is applied: tests and their configuration stay as they were.
-        restore_deciding_files(place.view.source, self.checkpoint, ground.commit, ())
+        scripts = named_in(place.command)
+        restore_deciding_files(place.view.source, self.checkpoint, ground.commit, scripts, ())
         final = self.checkpoint.save("repair")
         return self._result(FIXED, verdict.reason, ended, ground.targets, verdict, final)
 

@@ -11,13 +11,18 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from agent.deciding_files import decides_tests, is_rule_by_name, shadows_runner
-from sandbox.checkpoint import LINK, Checkpoint, File
+from sandbox.checkpoint import Checkpoint
+from sandbox.snapshot import LINK, File
 
 FOREIGN_FOLDERS = frozenset({".git", "node_modules", "site-packages"})
 
 
 def restore_deciding_files(
-    copy: Path, checkpoint: Checkpoint, base: str, scripts: Collection[str], wanted: Collection[str]
+    copy: Path,
+    checkpoint: Checkpoint,
+    base: str,
+    scripts: Collection[str],
+    wanted: Collection[str],
 ) -> tuple[str, ...]:
     """Put every test-deciding file of `copy` back to what it was at `base`; return their paths.
 

@@ -17,14 +17,21 @@ EPILOG = """exit codes of fix:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    parser = _parser(words)
-    arguments = parser.parse_args(words)
-    if not hasattr(arguments, "run"):
-        parser.print_help()
-        return 0
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     code: int = arguments.run(arguments)
     return code
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments; `run` of the result carries them out."""
+    parser = _parser(list(words))
+
+    def show_help(_arguments: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(run=show_help)
+    return parser.parse_args(words)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

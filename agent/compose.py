@@ -151,12 +151,13 @@ def make_parts(
 
 def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOptions:
     """Choose how attempt `number` samples: the first as the model's preset says, then warmer."""
-    sampling = None
-    if number > 1:
-        sampling = replace(SAMPLED, seed=request.seed + number)
-    elif chat.name == NANO:
-        sampling = SamplingOptions()
-    return ReplyOptions(sampling, request.config.model.max_new_tokens, thinking=chat.name != NANO)
+    seed = request.seed + number - 1
+    return ReplyOptions(
+        sampling=replace(SAMPLED, seed=seed) if number > 1 else None,
+        seed=seed,
+        max_new_tokens=request.config.model.max_new_tokens,
+        thinking=chat.name != NANO,
+    )
 
 
 class _Recorder:

@@ -91,6 +91,8 @@ class ReplyEnded:
     """One reply is whole."""
 
     usage: Usage
+    text: str
+    """All that the model said in it, besides thinking and calls."""
 
 
 @dataclass(frozen=True)

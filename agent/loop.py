@@ -69,6 +69,9 @@ def continue_turn(session: Session, parts: Parts, cancel: Cancel) -> Iterator[Ev
     """Go on from where the conversation stands; the last event is a `TurnEnded`."""
     guard = Guard(parts.config.guard)
     num_nudges = 0
+    if session.is_finished:
+        yield TurnEnded(StopReason.END_TURN, "")
+        return
     while True:
         for call in pending_calls(session.messages):
             if cancel():
@@ -125,7 +128,7 @@ def ask(session: Session, parts: Parts, cancel: Cancel) -> Generator[Event, None
     except ContextOverflow as error:
         return TurnEnded(StopReason.MAX_TOKENS, str(error))
     assert end is not None, "a reply ends with a ReplyEnd"
-    yield ReplyEnded(end.usage)
+    yield ReplyEnded(end.usage, end.message.content)
     if end.stop_reason == "cancelled":
         # The half reply is dropped: whoever resumes asks again from the same prefix.
         session.spend(end.usage)
@@ -157,7 +160,7 @@ def carry_out(
     if isinstance(call, ToolCall) and step is Step.RUN:
         note = guard.after(call, before, result.text)
     text = result.text + note
-    session.add(Message("tool", text), checkpoint=parts.checkpoint(before))
+    session.add(Message("tool", text), None, parts.checkpoint(before), finishes=result.done)
     name = call.name if isinstance(call, ToolCall) else ""
     duration_s = time.monotonic() - start
     yield CallEnded(name, result.summary, text, result.ok, result.diff, duration_s)

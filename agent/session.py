@@ -50,6 +50,8 @@ class Session:
         self.phase = ""
         self.phase_start = 0
         """How many messages there were when the phase began."""
+        self.is_finished = False
+        """Whether the last message is the result of an accepted `finish`."""
         self.checkpoint = ""
         """The state of the workspace after the last recorded call of this attempt."""
         self.facts: dict[str, Record] = {}
@@ -102,21 +104,30 @@ class Session:
             raise SessionError(f"session {folder.name} cannot be read: {error}") from error
         return session
 
-    def begin(self, attempt: int, phase: str, checkpoint: str) -> None:
-        """Start an attempt with an empty conversation."""
-        self._append({"type": "attempt", "number": attempt, "phase": phase, "tree": checkpoint})
+    def begin(self, attempt: int, phase: str, checkpoint: str, system: str) -> None:
+        """Start an attempt with a new conversation."""
+        start = {"number": attempt, "phase": phase, "tree": checkpoint, "system": system}
+        self._append({"type": "attempt", **start})
 
     def go_on(self, phase: str, checkpoint: str) -> None:
         """Start the next phase of the attempt in the same conversation."""
         self._append({"type": "phase", "phase": phase, "tree": checkpoint})
 
-    def add(self, message: Message, usage: Usage | None = None, checkpoint: str = "") -> None:
+    def add(
+        self,
+        message: Message,
+        usage: Usage | None = None,
+        checkpoint: str = "",
+        finishes: bool = False,
+    ) -> None:
         """Append a message, with what it cost or with the workspace it left."""
         record: Record = {"type": "message", "message": _message_record(message)}
         if usage is not None:
             record["usage"] = asdict(usage)
         if checkpoint:
             record["tree"] = checkpoint
+        if finishes:
+            record["finishes"] = True
         self._append(record)
 
     def spend(self, usage: Usage) -> None:
@@ -141,8 +152,8 @@ class Session:
             case "attempt":
                 self.attempt, self.phase = record["number"], record["phase"]
                 self.checkpoint = record["tree"]
-                self.phase_start = 0
-                self.messages.clear()
+                self.messages[:] = [Message("system", record["system"])]
+                self.phase_start = 1
             case "phase":
                 self.phase, self.checkpoint = record["phase"], record["tree"]
                 self.phase_start = len(self.messages)
@@ -150,6 +161,7 @@ class Session:
             case "message":
                 self.messages.append(_message(record["message"]))
                 self.checkpoint = record.get("tree", self.checkpoint)
+                self.is_finished = record.get("finishes", False)
                 if "usage" in record:
                     self.usages.append(Usage(**record["usage"]))
             case "spent":

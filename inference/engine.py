@@ -2,8 +2,7 @@
 
 The engine keeps one live branch, the line of tokens that it ran last, and snapshots of places that
 it passed. A prompt goes on from the longest of them that it starts with. It knows no text, message
-or
-template: `transcript.py` says where messages end, and passes those places as `marks`.
+or template: `transcript.py` says where messages end, and passes those places as `marks`.
 """
 
 import time
@@ -21,7 +20,7 @@ from inference.prefix_cache import PrefixCache
 from inference.sampling import Sampler
 from inference.state import HybridState, Snapshot
 
-PREFILL_CHUNK = 1024
+PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`."""
 
 LADDER_TOKENS = 8192
@@ -99,8 +98,7 @@ class Engine:
             model: what to run.
             cache_bytes: how much the snapshots may hold.
             prefill_chunk: tokens between two looks at `cancel`.
-            reuse: False to prefill everything in every call, for comparison; the tokens are the
-            same.
+            reuse: False to prefill everything in every call; the same tokens come out, later.
         """
         self.model = model
         self.reuse = reuse
@@ -109,8 +107,7 @@ class Engine:
         self._live: Branch | None = None
 
     def find(self, tokens: Sequence[int]) -> Branch:
-        """Return the longest known line that `tokens` starts with; at least one token is left to
-        run.
+        """Return the longest known line that `tokens` starts with and that leaves a token to run.
 
         The live branch is handed on, not copied: who wants to keep it as it is forks it first.
         """
@@ -157,8 +154,7 @@ class Engine:
         marks: Sequence[int] = (),
         grammar: Grammar | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
-        """Read `new_tokens` after those of the branch, then write a reply; a GenerationEnd comes
-        last.
+        """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
 
         The last token of a reply is drawn but not read: it counts as new the next time.
 
@@ -244,6 +240,8 @@ class Engine:
         elapsed_s = 0.0
         for stop, is_kept in self._stops(first, first + num_total, marks):
             if cancel():
+                if len(branch) > first:
+                    self._keep(branch)
                 return
             start = time.perf_counter()
             chunk = new_tokens[len(branch) - first : stop - first]
@@ -259,8 +257,7 @@ class Engine:
     def _stops(self, first: int, end: int, marks: Sequence[int]) -> list[tuple[int, bool]]:
         """Where chunks end, in (first, end], and whether a snapshot is taken there.
 
-        Chunks end at multiples of the chunk size, so that a prompt is cut alike wherever it is
-        resumed.
+        Chunks end at multiples of their size: a prompt is cut alike wherever it is resumed.
         """
         kept = {mark for mark in marks if first < mark <= end} | {end}
         kept |= set(_multiples(LADDER_TOKENS, first, end))

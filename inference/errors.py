@@ -1,7 +1,7 @@
 """What can go wrong between messages and replies.
 
 InferenceError
-├── ModelUnavailable    no such folder or hub id, offline, damaged weights, unknown family (exit code 7)
+├── ModelUnavailable    no such model, offline, damaged weights, unknown family (exit code 7)
 ├── ContextOverflow     the conversation no longer fits the window
 └── Cancelled           the person stopped a prefill or a reply; the state stays good
 """

@@ -131,7 +131,7 @@ class _UnitLowerInverse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (inverse,) = ctx.saved_tensors
+        inverse: Tensor = ctx.saved_tensors[0]
         return -(inverse.mT @ grads[0] @ inverse.mT).tril(-1)
 
 
@@ -161,7 +161,8 @@ def _invert_by_doubling(system: Tensor) -> Tensor:
 
 def _diagonal_blocks(square: Tensor, size: int) -> Tensor:
     """View [..., C, C] as its blocks on the diagonal, [..., C / size, size, size]."""
-    blocks = square.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # [..., n, size, n, size]
+    num_blocks = square.shape[-1] // size
+    blocks = square.view(*square.shape[:-2], num_blocks, size, num_blocks, size)
     return blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
 
 
@@ -175,7 +176,7 @@ def _in_chunks(x: Tensor, size: int) -> Tensor:
     missing = -x.shape[2] % size
     if missing:
         x = functional.pad(x, (0, 0) * (x.dim() - 3) + (0, missing))
-    return x.unflatten(2, (-1, size))
+    return x.reshape(*x.shape[:2], -1, size, *x.shape[3:])
 
 
 def _unit_length(x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ tokenizer and the chat template are read elsewhere.
 """
 
 import json
-import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,13 +17,14 @@ from typing import Any, Literal
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: the hub's client's
     HfHubHTTPError,
     HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
+    StrictDataclassError,
 )
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -51,6 +51,9 @@ SMALL_PARAMS = 100_000_000
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What transformers raises on a config.json that makes no sense."""
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -109,7 +112,7 @@ def load(
 def _folder(where: str, on_progress: Callable[[LoadProgress], None] | None) -> Path:
     """Return the folder itself, or the one that a hub id was downloaded to."""
     folder = Path(where).expanduser()
-    if folder.is_dir():
+    if where.strip() and folder.is_dir():
         return folder
     if not HUB_ID.fullmatch(where):
         raise ModelUnavailable(
@@ -150,7 +153,7 @@ def _progress_bar(on_progress: Callable[[LoadProgress], None]) -> type[Any]:
             self.counts_bytes = kwargs.get("unit") == "B"
             kwargs["disable"] = True
             kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
             self.total = kwargs.get("total")
 
         def update(self, n: float | None = 1) -> bool | None:
@@ -227,7 +230,7 @@ def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         text_config: PreTrainedConfig = config.get_text_config(decoder=True)
         HybridState.empty(text_config)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (*CONFIG_ERRORS, StrictDataclassError) as error:
         reason = _first_line(error)
         raise ModelUnavailable(
             f"{folder / 'config.json'} cannot be used ({reason}); "
@@ -244,23 +247,25 @@ def _module(
 ) -> PreTrainedModel:
     """Let transformers build the module, and see that no weight was made up."""
     try:
-        with _Quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                device_map={"": device} if device.type != "cpu" else None,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported, and refused below
-            )
+        # It would draw bars and, at the first forward, warn of slow kernels: not its screen.
+        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map={"": device} if device.type != "cpu" else None,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused below
+        )
     except torch.OutOfMemoryError as error:
         raise ModelUnavailable(
             f"{folder} does not fit the memory of {device}; take a smaller model."
         ) from error
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}") from error
+        raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}.") from error
     module, report = loaded
     wrong = [str(entry[0]) for entry in report["mismatched_keys"]]
     missing = [*report["missing_keys"], *_failed(report)]
@@ -275,19 +280,6 @@ def _module(
 
 def _failed(report: Mapping[str, Any]) -> Iterator[str]:
     yield from (str(message) for message in report.get("error_msgs", ()))
-
-
-class _Quiet:
-    """transformers draws bars and warns of slow kernels on stderr; a front end owns the screen."""
-
-    def __enter__(self) -> None:
-        self._level = transformers.logging.get_verbosity()
-        transformers.logging.set_verbosity(logging.ERROR)
-        transformers.logging.disable_progress_bar()
-
-    def __exit__(self, *_exception: object) -> None:
-        transformers.logging.set_verbosity(self._level)
-        transformers.logging.enable_progress_bar()
 
 
 def _device(name: str) -> torch.device:
@@ -319,4 +311,5 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.rstrip(".:")

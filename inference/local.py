@@ -8,7 +8,7 @@ imported when a model is opened, not when this file is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +151,7 @@ class LocalChat:
         for event in self.engine.generate(
             branch,
             rendered.tokens[len(branch) :],
-            options.sampling or self.profile.sampling(thinking),
+            options.sampling or replace(self.profile.sampling(thinking), seed=options.seed),
             max_new_tokens=min(options.max_new_tokens, num_free),
             stop_ids=self._stop_ids,
             marks=_marks(messages, rendered),

@@ -115,8 +115,10 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class ReplyOptions:
-    """What a caller may choose for one reply; None leaves the model's own preset."""
+    """What a caller may choose for one reply."""
 
     sampling: SamplingOptions | None = None
+    """None leaves the model's own preset, drawn with `seed`."""
+    seed: int = 0
     max_new_tokens: int = 4096
     thinking: bool = True

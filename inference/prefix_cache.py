@@ -115,7 +115,7 @@ class PrefixCache:
                 yield node
 
     def _worst(self, spared: _Node) -> _Node:
-        """The one that saves the fewest tokens for each byte it holds; of equals the longest unused."""
+        """The one that saves the fewest tokens a byte; of equals the longest unused."""
         holders = list(self._holders())
         num_users = Counter(id(b) for n in holders if n.snapshot for b in n.snapshot.buffers)
 

@@ -107,11 +107,11 @@ class KvSpan:
             span.attach(new)
 
 
-class _AttentionLayer(DynamicLayer):  # type: ignore[misc]
+class _AttentionLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """transformers' growing layer, on a span instead of one `torch.cat` a token."""
 
     def __init__(self, span: KvSpan) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.span = span
 
     def update(
@@ -140,7 +140,7 @@ class LinearStates:
         yield from (state for state in (*self.conv, *self.recurrent) if state is not None)
 
 
-class _LinearLayer(LinearAttentionLayer):  # type: ignore[misc]
+class _LinearLayer(LinearAttentionLayer):
     """transformers' linear layer, which updates its tensors in place, with copies in and out."""
 
     def copy_out(self) -> LinearStates:
@@ -155,11 +155,12 @@ class _LinearLayer(LinearAttentionLayer):  # type: ignore[misc]
         """Take copies of `states`, in a layer that has read nothing."""
         for i, (conv, recurrent) in enumerate(zip(states.conv, states.recurrent, strict=True)):
             self.lazy_initialization(conv_states=conv, recurrent_states=recurrent, state_idx=i)
-            if conv is not None:
-                self.conv_states[i].copy_(conv)
+            own_conv, own_recurrent = self.conv_states[i], self.recurrent_states[i]
+            if conv is not None and own_conv is not None:
+                own_conv.copy_(conv)
                 self.has_previous_state[i] = True
-            if recurrent is not None:
-                self.recurrent_states[i].copy_(recurrent)
+            if recurrent is not None and own_recurrent is not None:
+                own_recurrent.copy_(recurrent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +224,9 @@ class HybridState:
         Raises:
             TypeError: a layer is neither full attention nor linear (sliding windows, for instance).
         """
-        layers = [_our_layer(layer) for layer in DynamicCache(config=config).layers]
-        return cls(config, Cache(layers=layers))
+        cache = DynamicCache(config=config)
+        cache.layers = [_our_layer(layer) for layer in cache.layers]
+        return cls(config, cache)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -149,6 +149,9 @@ def lines_of(event: Event) -> Iterator[Line]:
             yield ("green" if event.ok else "yellow"), f"  {visible(event.summary)}"
             yield from _diff_lines(event.diff or "")
         case ReplyEnded():
+            for line in event.text.strip().split("\n"):
+                if line.strip():
+                    yield "", visible(line)
             yield "dim", f"  [{_figures(event.usage)}]"
         case Notice():
             yield "yellow", visible(event.text)

@@ -140,6 +140,8 @@ def find_bugs(lines: Sequence[str]) -> list[Bug]:
     for index, line in enumerate(lines):
         if not line.strip() or line.lstrip().startswith(('"""', "#", "class ", "import ", "from ")):
             continue
+        if line.lstrip().startswith("def "):
+            known.clear()
         before = lines[index - 1] if index else ""
         for kind, wrong in _break_line(line, before, known):
             if wrong != line:

@@ -19,11 +19,14 @@ from git import Actor, Repo
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.compose import ChatFactory
+from agent.config import Config, ModelConfig
 from agent.fix import run_fix
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
 from evals.nano.corpus import Repository, generate, write
 
+MAX_NEW_TOKENS = 256
+"""Of one reply; the longest that nano was trained on has under 200."""
 OnTask = Callable[["TaskReport"], None]
 
 
@@ -100,6 +103,7 @@ def request_for(folder: Path, settings: Settings) -> FixRequest:
         seed=settings.seed,
         python=Path(sys.executable),
         reuse=settings.reuse,
+        config=Config(model=ModelConfig(name=settings.model, max_new_tokens=MAX_NEW_TOKENS)),
     )
 
 

@@ -58,15 +58,6 @@ def sums(params: str, value: str, target: str = "$x", items: str = "$as") -> tup
     )
 
 
-def sums_where(params: str, value: str, condition: str) -> tuple[str, ...]:
-    """Add up a value of each $x of $as that meets the condition."""
-    return (
-        f"def $f({params}):\n    $t = 0\n    for $x in $as:\n        if {condition}:\n"
-        f"            $t += {value}\n    return $t",
-        f"def $f({params}):\n    return sum({value} for $x in $as if {condition})",
-    )
-
-
 def every(params: str, condition: str, opposite: str) -> tuple[str, ...]:
     """Answer whether each $x of $as meets the condition."""
     return (

@@ -2,9 +2,13 @@
 
     python -m evals.nano.sessions --out DIR --seeds A:B [--test-seeds A:B] [--vocabulary N]
 
+    python -m evals.nano.sessions --out DIR --seeds A:B --exercises
+
 Each seed's repository is written to disk, its tests are run, every call goes through the real tools
 and its result is what they really said. The conversation is rendered by the transcript that
-`fix` uses, so nano meets in use exactly what it met in training. Seeds from 900,000 on are
+`fix` uses, so nano meets in use exactly what it met in training. Exercises are the
+middle of such a session, from the search to the edit: no test is run for them, so there can be many
+of them, and nearly all that a session has to teach is in that part. Seeds from 900,000 on are
 held out: they are for evaluation, and this file refuses to train on them.
 """
 
@@ -14,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +130,23 @@ def ideal_session(repository: Repository, folder: Path, sandbox: Sandbox) -> lis
     return messages[:-1]  # nothing is asked after `finish`
 
 
+def exercise(repository: Repository, folder: Path, sandbox: Sandbox) -> list[Message]:
+    """Carry out the calls up to the edit, which ends the conversation."""
+    write(repository, folder)
+    view, workspace = View(source=folder, workspace=folder), Workspace(folder, folder)
+    search = Search(workspace, sandbox, view, find_ripgrep(view))
+    registry = Registry([StrReplaceEditor(workspace), search])
+    report = f"FAILED test_{repository.function}"
+    messages = [Message("system", prompt("nano_system"))]
+    messages.append(Message("user", prompt("fix", report=report)))
+    for call in ideal_calls(repository):
+        messages.append(Message("assistant", "", tool_calls=(call,)))
+        if call.arguments.get("command") == "str_replace":
+            break
+        messages.append(Message("tool", registry.call(call.name, call.arguments).text))
+    return messages
+
+
 def tokenize(messages: Sequence[Message], transcript: Transcript) -> tuple[list[int], list[bool]]:
     """Return the ids of a session, and which of them the model is to produce."""
     whole = transcript.render(messages, thinking=False)
@@ -176,14 +197,18 @@ def session_text(messages: Sequence[Message]) -> str:
     return "".join(parts)
 
 
-def sessions(seeds: range, sandbox: Sandbox) -> Iterator[list[Message]]:
-    """Carry out the ideal session of every seed, each in a fresh folder of one name."""
+def sessions(
+    seeds: range,
+    sandbox: Sandbox,
+    make: Callable[[Repository, Path, Sandbox], list[Message]] = ideal_session,
+) -> Iterator[list[Message]]:
+    """Carry out the session of every seed, each in a fresh folder of one name."""
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as base:
         folder = Path(base) / "work"
         for seed in seeds:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            yield ideal_session(generate(seed), folder, sandbox)
+            yield make(generate(seed), folder, sandbox)
 
 
 def _fast_folder() -> str | None:
@@ -201,6 +226,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=_range, required=True)
     parser.add_argument("--test-seeds", type=_range, default=range(HELD_OUT, HELD_OUT + 128))
+    parser.add_argument("--exercises", action="store_true", help="only the middle of each session")
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--vocabulary-sessions", type=int, default=600)
     arguments = parser.parse_args()
@@ -216,12 +242,14 @@ def main() -> None:
         folder = arguments.out / name
         folder.mkdir(exist_ok=True)
         for first in range(seeds.start, seeds.stop, SHARD_SESSIONS):
-            shard = folder / f"{first:07d}.npz"
+            kind = "x" if arguments.exercises and name == "train" else ""
+            shard = folder / f"{kind}{first:07d}.npz"
             if shard.exists():
                 continue
             started = time.perf_counter()
             part = range(first, min(first + SHARD_SESSIONS, seeds.stop))
-            done = [tokenize(messages, transcript) for messages in sessions(part, sandbox)]
+            make = exercise if kind else ideal_session
+            done = [tokenize(messages, transcript) for messages in sessions(part, sandbox, make)]
             write_shard(shard, done)
             lengths = sorted(len(tokens) for tokens, _ in done)
             rate = len(done) / (time.perf_counter() - started)

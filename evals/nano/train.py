@@ -43,10 +43,12 @@ class Recipe:
     """First steps on copying alone, at lengths 16 and then 32."""
     copy_every: int = 5
     """Afterwards a copy batch is added to every fifth step, until `copy_until` of the time."""
-    copy_until: float = 0.6
+    copy_until: float = 0.2
     context_share: float = 0.25
     """Share of the tokens outside replies on which the loss is taken too."""
-    context_weight: float = 0.3
+    context_weight: float = 0.02
+    """Small: what a repository holds cannot be foreseen, and with 0.3 that noise drowned the few
+    tokens of a session that decide, which line and what instead (docs/nano.md)."""
     final_lr: float = 0.04
     """What is left of the learning rates at the end of the linear decay."""
 

@@ -171,7 +171,7 @@ def test_a_later_attempt_starts_from_the_same_files_and_words(repository: Path) 
     assert model.options[0].sampling is None
     sampled = model.options[2].sampling
     assert sampled is not None
-    assert (sampled.temperature, sampled.seed) == (0.7, 9)
+    assert (sampled.temperature, sampled.seed) == (0.7, 8)
     assert any(isinstance(event, Notice) for event in events)
 
 
@@ -204,7 +204,7 @@ def test_a_repository_with_packages_of_our_names_is_repaired(tmp_path: Path) -> 
         "agent/cli.py": "VALUE = 1\n",
         "tools/__init__.py": "",
         "tools/base.py": "def twice(n):\n    return n + n + 1\n",
-        "sandbox/__init__.py": "raise ImportError('theirs')\n",
+        "sandbox.py": "raise ImportError('theirs')\n",
         "tests/test_names.py": (
             "import unittest\n\nfrom agent.cli import VALUE\nfrom tools.base import twice\n\n\n"
             "class NamesTest(unittest.TestCase):\n    def test_twice(self):\n"

@@ -55,7 +55,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
             return names.setdefault(checkpoint.diff(base), checkpoint.save("step"))
 
         names[""] = base
-        session.begin(1, "repair", base)
+        session.begin(1, "repair", base, "You repair.")
         model = ScriptedModel([script])
         tools = Registry([StrReplaceEditor(Workspace(tree, tree)), Finish()])
         parts = Parts(model, tools, ReplyOptions(), config or Config(), record)
@@ -84,7 +84,7 @@ def test_a_turn_does_what_the_model_asks_until_it_finishes(bench: Bench, tmp_pat
     assert ended == TurnEnded(StopReason.END_TURN, "")
     assert "price + tax" in (tmp_path / "tree/shop/cart.py").read_text()
     roles = [message.role for message in made[0].messages]
-    assert roles == ["user", *["assistant", "tool"] * 3]
+    assert roles == ["system", "user", *["assistant", "tool"] * 3]
     assert [event.ok for event in results(events)] == [True] * 3
 
 
@@ -208,7 +208,7 @@ def test_a_cancelled_reply_is_dropped_and_asked_for_again_on_resume(bench: Bench
     model.on_reply = lambda number: stopped.append(True) if number == 1 else None
     events = list(run_turn(session, "Mend it.", parts, lambda: bool(stopped)))
     assert events[-1] == TurnEnded(StopReason.CANCELLED, "cancelled")
-    assert [message.role for message in session.messages] == ["user", "assistant", "tool"]
+    assert [message.role for message in session.messages] == ["system", "user", "assistant", "tool"]
     assert len(session.usages) == 2  # what it cost is not forgotten
     again = replace(parts, chat=ScriptedModel([[VIEW, FINISH]]))
     events = list(continue_turn(session, again, never))
@@ -219,7 +219,7 @@ def test_a_cancelled_prefill_ends_the_turn(bench: Bench) -> None:
     session, parts, _ = bench(Say(error=Cancelled("stopped")))
     events = list(run_turn(session, "Mend it.", parts, lambda: True))
     assert events[-1] == TurnEnded(StopReason.CANCELLED, "cancelled")
-    assert [message.role for message in session.messages] == ["user"]
+    assert [message.role for message in session.messages] == ["system", "user"]
 
 
 def test_a_full_window_is_a_spent_budget(bench: Bench) -> None:

@@ -15,7 +15,7 @@ USAGE = Usage(10, 4, 6, 3, 0.1, 0.2)
 
 def filled(folder: Path) -> Session:
     session = Session.create(folder, {"repository": "/repo", "model": "nano"})
-    session.begin(1, "repair", "base")
+    session.begin(1, "repair", "base", "You repair.")
     session.add(Message("user", NASTY))
     calls = (ToolCall("bash", {"command": NASTY, "n": 3}), BadToolCall("<f", "cut off"))
     session.add(Message("assistant", "a", "t", calls, token_ids=(1, 2, 248_069)), USAGE)
@@ -28,7 +28,7 @@ def test_a_reopened_session_is_the_same(tmp_path: Path) -> None:
     session.close()
     again = Session.open(session.folder)
     assert again.messages == session.messages
-    assert again.messages[1].token_ids == (1, 2, 248_069)
+    assert again.messages[2].token_ids == (1, 2, 248_069)
     assert again.usages == [USAGE]
     assert (again.attempt, again.phase, again.checkpoint) == (1, "repair", "commit2")
     again.close()

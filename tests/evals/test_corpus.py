@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from evals.nano.bugs import KINDS
+from evals.nano.classes import CLASSES
 from evals.nano.corpus import (
-    CLASSES,
     MAX_LINE,
     MAX_SOURCE_LINES,
     MAX_TEST_LINES,

@@ -84,8 +84,8 @@ def old_tokenizer() -> Tokenizer:
     return Tokenizer(family_definition(("<tool_call>", "</tool_call>")))
 
 
-# Random four-layer models, small enough to run whole conversations in milliseconds. The matrices are
-# larger than an initialisation would make them: the tokens then differ clearly, and no two tie.
+# Random four-layer models, small enough to run whole conversations in milliseconds. The matrices
+# are larger than an initialisation would make them: tokens then differ clearly, and no two tie.
 
 TINY = {
     "vocab_size": 97,
@@ -108,6 +108,12 @@ TINY_EXPERTS = {
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 16,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Use one thread: on matrices this small a second one only waits for the first."""
+    torch.set_num_threads(1)
 
 
 def random_module(family: str) -> transformers.PreTrainedModel:

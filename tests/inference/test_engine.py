@@ -220,6 +220,15 @@ def test_a_cancelled_prefill_is_resumed_where_it_stopped(
     assert end.token_ids == oracle(tiny_model, PROMPT, 8)
 
 
+def test_a_cancelled_prefill_outlives_another_conversation(tiny_model: Model) -> None:
+    engine = engine_of(tiny_model)
+    reply(engine, PROMPT, cancel=after(2))
+    reply(engine, PROMPT[100:150])
+    end = reply(engine, PROMPT)
+    assert counts(end.usage) == (200, 128, 72)
+    assert end.token_ids == oracle(tiny_model, PROMPT, 8)
+
+
 def test_branch_raises_when_cancelled_and_keeps_what_it_read(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
     with pytest.raises(Cancelled, match="128 of 200"):

@@ -113,13 +113,14 @@ def test_a_grown_buffer_lets_the_old_one_go(tiny_hybrid: Model) -> None:
 
 def test_decoding_allocates_a_buffer_once_in_many_tokens(tiny_hybrid: Model) -> None:
     state = tiny_hybrid.new_state()
-    seen = set()
-    for token in TOKENS[:300]:
+    tiny_hybrid.forward(TOKENS[:250], state)
+    seen = []
+    for token in TOKENS[:12]:
         tiny_hybrid.forward((token,), state)
-        seen.add(id(state.snapshot().buffers[0].keys.untyped_storage().data_ptr()))
-    assert state.snapshot().buffers[0].capacity >= 300
-    (buffer,) = state.snapshot().buffers
-    assert buffer.capacity % 256 == 0
+        (buffer,) = state.snapshot().buffers
+        if buffer not in seen:
+            seen.append(buffer)
+    assert [buffer.capacity for buffer in seen] == [256, 512]
 
 
 def test_bytes_are_those_of_the_tensors(tiny_hybrid: Model) -> None:

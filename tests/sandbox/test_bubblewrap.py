@@ -190,8 +190,10 @@ def test_the_projects_variables_do_not_touch_bwrap_itself(
 
 
 def test_python_of_a_virtual_environment_runs(bubblewrap: Bubblewrap, view: View) -> None:
-    folders = tuple({Path(sys.prefix), Path(sys.base_prefix)})
-    view = View(view.source, view.workspace, read_only=folders)
+    packages = Path(pytest.__file__).parents[1]
+    folders = tuple({Path(sys.prefix), Path(sys.base_prefix), packages})
+    variables = {"PYTHONPATH": str(packages)}  # for an interpreter that is in no environment
+    view = View(view.source, view.workspace, read_only=folders, environment=variables)
     (view.source / "test_it.py").write_text(
         "def test_it(tmp_path):\n    assert tmp_path.exists()\n"
     )

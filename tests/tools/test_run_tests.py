@@ -102,7 +102,7 @@ def tool(tmp_path: Path) -> RunTests:
     (tmp_path / "test_a.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
     environment = detect_environment(tmp_path, Path(sys.executable))
     view = View(tmp_path, tmp_path)
-    return RunTests(PYTEST, environment, view, Bubblewrap(), Limits(wall_s=30))
+    return RunTests(PYTEST, environment, view, Bubblewrap(), Limits(wall_s=120))
 
 
 def test_red_is_a_normal_result_and_ids_choose_what_runs(tool: RunTests) -> None:

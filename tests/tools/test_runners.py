@@ -10,6 +10,7 @@ import pytest
 from sandbox.base import CommandResult, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.limits import Limits
+from tools import unittest_driver
 from tools.project import Environment, detect_environment
 from tools.result_files import read_junit, read_unittest
 from tools.runners import run_tests_once, runner_for
@@ -37,7 +38,7 @@ def run(tmp_path: Path, sandbox: Bubblewrap) -> Run:
         files: Mapping[str, str],
         *command: str,
         only: tuple[str, ...] = (),
-        wall_s: float = 30,
+        wall_s: float = 120,
     ) -> TestReport:
         for name, text in files.items():
             path = root / name
@@ -293,6 +294,24 @@ def test_unittest_reports_every_test_and_its_sub_tests(run: Run) -> None:
     part = run({}, "python", "-m", "unittest", only=(f"{name}good", f"{name}skipped"))
     assert part.ok
     assert len(part.cases) == 2
+
+
+def test_the_driver_records_and_chooses_in_any_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test_driven.py").write_text(UNITTESTS)
+    only = tmp_path / "only.json"
+    result = tmp_path / "result.json"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    cases = {"[]": (1, 7), '["test_driven.Things.test_good"]': (0, 1), '["absent"]': (5, 0)}
+    for names, (exit_code, num_cases) in cases.items():
+        only.write_text(names)
+        monkeypatch.setattr(sys, "argv", ["driver.py", str(result), str(only), "test_driven"])
+        assert unittest_driver.main() == exit_code
+        found = read_unittest(result)
+        assert found is not None
+        assert len(found) == num_cases
 
 
 @pytest.mark.parametrize("line", ["import sys; sys.exit(0)", "import os; os._exit(0)"])

@@ -1,0 +1,156 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.compose import find_repository
+from agent.config import Budget, Config, GuardConfig, config_file, load_config, narrow, state_folder
+from agent.errors import ConfigError, UsageError
+from agent.models import cached_models, hub_cache, memory_bytes, resolve
+from agent.patch import write_patch
+from agent.request import FixRequest
+from agent.wording import prompt
+from inference.errors import ModelUnavailable
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
+    text = '[model]\nname = "Qwen/Qwen3.5-4B"\n[budget]\nmax_time_s = 60\n'
+    config = load_config(toml(tmp_path, text))
+    assert config.model.name == "Qwen/Qwen3.5-4B"
+    assert config.budget == Budget(max_time_s=60.0)
+    assert load_config(tmp_path / "none.toml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[nothing]\nx = 1\n", "nothing is not a table"),
+        ("budget = 3\n", "budget is not a table"),
+        ("[budget]\nmax_stops = 1\n", "budget.max_stops is no setting; known are max_calls"),
+        ('[budget]\nmax_steps = "3"\n', "must be a whole number"),
+        ("[budget]\nmax_steps = true\n", "must be a whole number"),
+        ("[budget]\nmax_steps = 0\n", "must be more than 0"),
+        ("[budget]\nmax_time_s = nan\n", "must be more than 0"),
+        ("[guard]\nnote_at = 9\n", "must not decrease"),
+        ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
+        ("[approval]\ndenied_tools = [3]\n", "must be a list of strings"),
+        ("[budget\n", "not valid TOML"),
+        ("# " + "x" * 70_000, "larger than"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(toml(tmp_path, text))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_repository_narrows_and_what_would_widen_is_told(tmp_path: Path) -> None:
+    text = (
+        "[budget]\nmax_steps = 5\nmax_calls = 100000\nodd = 1\n[guard]\nstop_at = 99\n"
+        '[sandbox]\ncommand_s = 10\n[approval]\ndenied_tools = ["bash"]\n'
+        '[model]\nname = "x"\n'
+    )
+    (tmp_path / ".qwen-agent.toml").write_text(text)
+    config, ignored = narrow(Config(), tmp_path)
+    assert (config.budget.max_steps, config.budget.max_calls) == (5, Budget().max_calls)
+    assert config.sandbox.command_s == 10.0
+    assert config.approval.denied_tools == ("bash",)
+    assert config.guard == GuardConfig()
+    assert sorted(ignored) == ["budget.max_calls", "budget.odd", "guard", "model"]
+
+
+def test_the_folders_follow_the_xdg_variables_and_ignore_relative_ones() -> None:
+    assert state_folder({"XDG_STATE_HOME": "/s"}) == Path("/s/qwen-agent")
+    assert state_folder({"XDG_STATE_HOME": "s"}) == Path.home() / ".local/state/qwen-agent"
+    assert config_file({"XDG_CONFIG_HOME": "/c"}) == Path("/c/qwen-agent/config.toml")
+
+
+def test_a_request_survives_the_journal() -> None:
+    request = FixRequest(
+        Path("/repo"),
+        issue="x",
+        test_command=("a", "b"),
+        tests=("t",),
+        python=Path("/p"),
+        config=Config(budget=Budget(max_steps=3)),
+    )
+    assert FixRequest.from_record(json.loads(json.dumps(request.to_record()))) == request
+
+
+def test_a_repository_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
+    (tmp_path / "repo/.git").mkdir(parents=True)
+    (tmp_path / "repo/a/b").mkdir(parents=True)
+    assert find_repository(tmp_path / "repo/a/b") == tmp_path / "repo"
+    with pytest.raises(UsageError, match="git init"):
+        find_repository(tmp_path)
+
+
+def test_a_patch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_patch(tmp_path / "a.diff", b"one")
+    write_patch(tmp_path / "a.diff", b"two", mode=0o600)
+    assert (tmp_path / "a.diff").read_bytes() == b"two"
+    assert (tmp_path / "a.diff").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Exception, match="cannot be written"):
+        write_patch(tmp_path / "folder", b"three")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.diff", "folder"]
+
+
+def test_braces_in_a_value_stay_as_they_are() -> None:
+    assert prompt("fix", report="{issue} {0}").endswith("\n\n{issue} {0}")
+
+
+# --- models
+
+
+def cached(cache: Path, name: str, num_bytes: int, model_type: str = "qwen3_5") -> Path:
+    """Put a checkpoint into a hub cache, sparse, so that it takes no room."""
+    entry = cache / f"models--{name.replace('/', '--')}"
+    folder = entry / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with (folder / "model.safetensors").open("wb") as file:
+        os.truncate(file.fileno(), num_bytes)
+    (entry / "refs").mkdir()
+    (entry / "refs" / "main").write_text("abc")
+    return folder
+
+
+def test_auto_is_the_largest_cached_model_that_fits(tmp_path: Path) -> None:
+    variables = {"HF_HUB_CACHE": str(tmp_path)}
+    cached(tmp_path, "Qwen/Small", 1000)
+    large = cached(tmp_path, "Qwen/Large", 2000)
+    cached(tmp_path, "Qwen/Huge", memory_bytes())
+    cached(tmp_path, "other/Foreign", 3000, "llama")
+    assert resolve("auto", variables) == str(large)
+    found = {model.hub_id: model.num_bytes for model in cached_models(variables)}
+    assert found == {"Qwen/Small": 1000, "Qwen/Large": 2000, "Qwen/Huge": memory_bytes()}
+
+
+def test_auto_is_never_nano_and_lists_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"--model FOLDER.*HUB-ID.*nano"):
+        resolve("auto", {"HF_HOME": str(tmp_path)})
+    assert hub_cache({"HF_HOME": str(tmp_path)}) == tmp_path / "hub"
+    assert hub_cache({"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/hub")
+
+
+def test_a_name_that_stands_for_nothing_is_refused(tmp_path: Path) -> None:
+    for name in ("qwen", "../x", "a/b/c"):
+        with pytest.raises(ModelUnavailable, match="there is no model"):
+            resolve(name)
+    with pytest.raises(ModelUnavailable, match="no config"):
+        resolve(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelUnavailable, match="safetensors"):
+        resolve(str(tmp_path))
+    (tmp_path / "model.safetensors").touch()
+    assert resolve(str(tmp_path)) == str(tmp_path)
+    assert resolve("Qwen/Qwen3.5-4B") == "Qwen/Qwen3.5-4B"
+    assert resolve("nano") == "nano"

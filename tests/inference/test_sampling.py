@@ -1,0 +1,74 @@
+"""Logits to a token: the limits do what they say, and the seed alone decides."""
+
+import pytest
+import torch
+
+from inference.messages import SamplingOptions
+from inference.sampling import Sampler, probabilities_of
+
+PROBABILITIES = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2])
+LOGITS = PROBABILITIES.log()
+
+
+def distribution(**options) -> list[float]:
+    return probabilities_of(LOGITS, SamplingOptions(temperature=1.0, **options)).tolist()
+
+
+def test_zero_temperature_takes_the_most_likely() -> None:
+    assert Sampler(SamplingOptions(seed=3)).draw(LOGITS) == 1
+
+
+def test_without_limits_the_distribution_is_the_softmax() -> None:
+    assert distribution() == pytest.approx(PROBABILITIES.tolist())
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"top_k": 1}, {1}),
+        ({"top_k": 3}, {1, 3, 4}),
+        ({"top_k": 99}, {0, 1, 2, 3, 4}),
+        ({"top_p": 0.0}, {1}),
+        ({"top_p": 0.39}, {1}),
+        ({"top_p": 0.5}, {1, 3}),
+        ({"top_p": 0.96}, {0, 1, 2, 3, 4}),
+        ({"min_p": 0.45}, {1, 3, 4}),
+        ({"min_p": 1.0}, {1}),
+        ({"top_k": 3, "top_p": 0.7}, {1, 3}),
+    ],
+)
+def test_a_limit_keeps_the_likely_and_shares_the_mass_among_them(options, kept) -> None:
+    result = distribution(**options)
+    mass = sum(PROBABILITIES[i].item() for i in kept)
+    expected = [p / mass if i in kept else 0.0 for i, p in enumerate(PROBABILITIES.tolist())]
+    assert result == pytest.approx(expected)
+
+
+def test_temperature_sharpens() -> None:
+    cold = probabilities_of(LOGITS, SamplingOptions(temperature=0.5))
+    torch.testing.assert_close(cold, PROBABILITIES.square() / PROBABILITIES.square().sum())
+
+
+def test_draws_follow_the_distribution() -> None:
+    sampler = Sampler(SamplingOptions(temperature=1.0, seed=1))
+    counts = torch.bincount(torch.tensor([sampler.draw(LOGITS) for _ in range(4000)]), minlength=5)
+    torch.testing.assert_close(counts / 4000, PROBABILITIES, atol=0.03, rtol=0)
+
+
+def test_the_seed_alone_decides() -> None:
+    def draws(seed: int) -> list[int]:
+        sampler = Sampler(SamplingOptions(temperature=1.0, seed=seed))
+        return [sampler.draw(LOGITS) for _ in range(30)]
+
+    first = draws(5)
+    torch.manual_seed(0)
+    assert draws(5) == first
+    assert draws(6) != first
+
+
+def test_what_is_masked_is_never_drawn() -> None:
+    masked = LOGITS.clone()
+    masked[[1, 3]] = -torch.inf
+    for options in (SamplingOptions(), SamplingOptions(temperature=2.0, top_k=4, seed=2)):
+        sampler = Sampler(options)
+        assert {sampler.draw(masked) for _ in range(50)} <= {0, 2, 4}
