@@ -109,7 +109,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
         names = [str(path) for path in skipped]
         session.record("prepared", base=checkpoint.save("base"), skipped=names)
     environment = detect_environment(repository, request.python)
-    command = request.test_command or detect_test_command(tree)
+    command = request.test_command or detect_test_command(repository)
     check_environment(command, environment)
     return Workplace(
         command=command,

@@ -29,15 +29,19 @@ class DemoCommand:
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Generate, show and repair; return the exit code of `fix`."""
-        from evals.demo import run_demo
+        from agent.frontends.console import open_console
+        from evals.demo import draw_seed, run_demo
 
+        seed = draw_seed() if arguments.seed is None else arguments.seed
         if arguments.keep is not None:
             if arguments.keep.exists():
                 print(f"qwen-agent: {arguments.keep} exists; name a new folder.", file=sys.stderr)
                 return 2
-            return run_demo(arguments.seed, arguments.attempts, arguments.keep)
+            console = open_console(sys.stdout)
+            return run_demo(seed, arguments.attempts, arguments.keep, console)
         with tempfile.TemporaryDirectory(prefix="qwen-agent-demo-") as folder:
-            return run_demo(arguments.seed, arguments.attempts, Path(folder) / "project")
+            console = open_console(sys.stdout)
+            return run_demo(seed, arguments.attempts, Path(folder) / "project", console)
 
 
 class EvalCommand:

@@ -4,8 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from agent.events import Notice
 from agent.fix import run_fix
-from agent.frontends.console import open_console
+from agent.frontends.console import Console
 from agent.frontends.fix import interrupts
 from agent.outcome import FixOutcome
 from evals.nano.corpus import generate
@@ -15,22 +16,24 @@ SEED_BYTES = 3
 """16.7 million repositories; training has seen those of a few thousand small seeds."""
 
 
-def run_demo(seed: int | None, attempts: int, folder: Path) -> int:
+def draw_seed() -> int:
+    """Draw the seed of a repository that nobody has seen."""
+    return 1_000_000 + int.from_bytes(os.urandom(SEED_BYTES))
+
+
+def run_demo(seed: int, attempts: int, folder: Path, console: Console) -> int:
     """Generate a repository in `folder`, a new one, and repair it in front of the person."""
-    if seed is None:
-        seed = 1_000_000 + int.from_bytes(os.urandom(SEED_BYTES))
     repository = generate(seed)
     folder.mkdir(parents=True)
     lay_out(repository, folder)
     num_lines = sum(text.count("\n") for text in repository.files.values())
-    print(
-        "nano is a Qwen3.5-architecture model of a few million parameters, trained for this demo.\n"
+    for line in (
+        "nano is a Qwen3.5-architecture model of a few million parameters, made for this demo.",
         f"Seed {seed}: {len(repository.files)} files, {num_lines} lines, one bug. "
-        f"The same again: qwen-agent demo --seed {seed}\n",
-        flush=True,
-    )
+        f"The same again: qwen-agent demo --seed {seed}",
+    ):
+        console.show(Notice(line))
     request = request_for(folder, Settings(attempts=attempts, seed=seed))
-    console = open_console(sys.stdout)
     with interrupts() as cancel:
         run = run_fix(request, cancel, state=folder.parent / "state")
         while True:

@@ -119,6 +119,6 @@ class ReplyOptions:
 
     sampling: SamplingOptions | None = None
     """None leaves the model's own preset, drawn with `seed`."""
-    seed: int = 0
     max_new_tokens: int = 4096
     thinking: bool = True
+    seed: int = 0

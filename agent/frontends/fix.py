@@ -63,15 +63,15 @@ def request_of(arguments: Namespace, config: Config) -> FixRequest:
         UsageError: a value that cannot be meant.
     """
     limits = {
-        "max_steps": arguments.max_turns,
-        "max_time_s": arguments.max_time,
-        "max_tokens": arguments.max_tokens,
+        "max_steps": ("--max-turns", arguments.max_turns),
+        "max_time_s": ("--max-time", arguments.max_time),
+        "max_tokens": ("--max-tokens", arguments.max_tokens),
     }
-    given = {name: value for name, value in limits.items() if value is not None}
-    try:
-        config = replace(config, budget=replace(config.budget, **given))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    for flag, value in limits.values():
+        if value is not None and not value > 0:
+            raise UsageError(f"{flag} must be more than 0, not {value}")
+    given = {name: value for name, (_, value) in limits.items() if value is not None}
+    config = replace(config, budget=replace(config.budget, **given))
     if arguments.attempts < 1:
         raise UsageError("--attempts must be 1 or more")
     if arguments.patch is not None and not arguments.patch.absolute().parent.is_dir():

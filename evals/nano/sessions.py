@@ -3,17 +3,20 @@
     python -m evals.nano.sessions --out DIR --seeds A:B [--test-seeds A:B] [--vocabulary N]
 
     python -m evals.nano.sessions --out DIR --seeds A:B --exercises
+    python -m evals.nano.sessions --out DIR --seeds A:B --code
 
 Each seed's repository is written to disk, its tests are run, every call goes through the real tools
 and its result is what they really said. The conversation is rendered by the transcript that
 `fix` uses, so nano meets in use exactly what it met in training. Exercises are the
 middle of such a session, from the search to the edit: no test is run for them, so there can be many
-of them, and nearly all that a session has to teach is in that part. Seeds from 900,000 on are
-held out: they are for evaluation, and this file refuses to train on them.
+of them, and nearly all that a session has to teach is in that part. Code is right code alone: what
+a function of that name looks like, which a session presupposes. Seeds from 900,000 on are held
+out: they are for evaluation, and this file refuses to train on them.
 """
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -44,17 +47,23 @@ from tools.run_tests import RunTests, describe
 from tools.runners import run_tests_once
 from tools.search import Search, find_ripgrep
 from tools.test_report import TestReport
+from tools.truncate import number_lines
 
 HELD_OUT = 900_000
 PROOF_EVERY = 16
 """The second run of the tests, after the repair, is really made for every sixteenth seed. For the
 others its words are known from the first: every test passes."""
-SHARD_SESSIONS = 200
+SHARD_SEEDS = 200
+BODY_LINE = re.compile(r"(\s*\d+\t)? {4,}(?!def |\"\"\")")
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """How the family cuts text before byte-pair merging."""
+
+
+Sample = tuple[list[int], list[bool]]
+"""Token ids, and which of them the model is to produce."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,26 @@ def exercise(repository: Repository, folder: Path, sandbox: Sandbox) -> list[Mes
     return messages
 
 
+def right_code(repository: Repository) -> list[str]:
+    """Return the file with the bug as it should be: as text, and as the editor shows it."""
+    repair = repository.repair
+    text = repository.files[repair.path].replace(repair.old_str, repair.new_str)
+    lines = text.removesuffix("\n").split("\n")
+    return [text, number_lines(lines, 1)]
+
+
+def tokenize_code(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+    """Return the ids of right code, and which belong to bodies: those, the header decides."""
+    ids = tokenizer.encode(text)
+    is_body = [bool(BODY_LINE.match(line)) for line in text.split("\n")]
+    asked, num_line = [], 0
+    for token in ids:
+        piece = tokenizer.decode([token])
+        asked.append(is_body[num_line])
+        num_line += piece.count("\n")
+    return list(ids), asked
+
+
 def tokenize(messages: Sequence[Message], transcript: Transcript) -> tuple[list[int], list[bool]]:
     """Return the ids of a session, and which of them the model is to produce."""
     whole = transcript.render(messages, thinking=False)
@@ -226,7 +255,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=_range, required=True)
     parser.add_argument("--test-seeds", type=_range, default=range(HELD_OUT, HELD_OUT + 128))
-    parser.add_argument("--exercises", action="store_true", help="only the middle of each session")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--exercises", action="store_true", help="only the middle of each session")
+    kinds.add_argument("--code", action="store_true", help="only right code")
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--vocabulary-sessions", type=int, default=600)
     arguments = parser.parse_args()
@@ -237,27 +268,47 @@ def main() -> None:
         some = arguments.seeds[: arguments.vocabulary_sessions]
         texts = (session_text(messages) for messages in sessions(some, sandbox))
         train_vocabulary(texts, arguments.vocabulary, file)
-    transcript = Transcript(Tokenizer.from_folder(arguments.out), NANO)
-    for name, seeds in (("test", arguments.test_seeds), ("train", arguments.seeds)):
-        folder = arguments.out / name
-        folder.mkdir(exist_ok=True)
-        for first in range(seeds.start, seeds.stop, SHARD_SESSIONS):
-            kind = "x" if arguments.exercises and name == "train" else ""
-            shard = folder / f"{kind}{first:07d}.npz"
-            if shard.exists():
-                continue
-            started = time.perf_counter()
-            part = range(first, min(first + SHARD_SESSIONS, seeds.stop))
-            make = exercise if kind else ideal_session
-            done = [tokenize(messages, transcript) for messages in sessions(part, sandbox, make)]
-            write_shard(shard, done)
-            lengths = sorted(len(tokens) for tokens, _ in done)
-            rate = len(done) / (time.perf_counter() - started)
-            print(
-                f"{shard.name}: {rate:.1f} sessions/s, median {lengths[len(lengths) // 2]} tokens, "
-                f"longest {lengths[-1]}, replies {sum(sum(m) for _, m in done) / sum(lengths):.0%}",
-                flush=True,
-            )
+    tokenizer = Tokenizer.from_folder(arguments.out)
+    transcript = Transcript(tokenizer, NANO)
+
+    def whole(seeds: range) -> list[Sample]:
+        return [tokenize(messages, transcript) for messages in sessions(seeds, sandbox)]
+
+    def middles(seeds: range) -> list[Sample]:
+        return [tokenize(messages, transcript) for messages in sessions(seeds, sandbox, exercise)]
+
+    def code(seeds: range) -> list[Sample]:
+        texts = (text for seed in seeds for text in right_code(generate(seed)))
+        return [tokenize_code(text, tokenizer) for text in texts]
+
+    write_shards(arguments.out / "test", "", arguments.test_seeds, whole)
+    if arguments.exercises:
+        write_shards(arguments.out / "train", "exercises-", arguments.seeds, middles)
+    elif arguments.code:
+        write_shards(arguments.out / "train", "code-", arguments.seeds, code)
+    else:
+        write_shards(arguments.out / "train", "sessions-", arguments.seeds, whole)
+
+
+def write_shards(
+    folder: Path, prefix: str, seeds: range, make: Callable[[range], list[Sample]]
+) -> None:
+    """Write the samples of `seeds`, a shard at a time; a shard that is there is not made again."""
+    folder.mkdir(exist_ok=True)
+    for first in range(seeds.start, seeds.stop, SHARD_SEEDS):
+        shard = folder / f"{prefix}{first:07d}.npz"
+        if shard.exists():
+            continue
+        started = time.perf_counter()
+        done = make(range(first, min(first + SHARD_SEEDS, seeds.stop)))
+        write_shard(shard, done)
+        lengths = sorted(len(tokens) for tokens, _ in done)
+        rate = len(done) / (time.perf_counter() - started)
+        print(
+            f"{shard.name}: {rate:.1f} a second, median {lengths[len(lengths) // 2]} tokens, "
+            f"longest {lengths[-1]}, asked for {sum(sum(m) for _, m in done) / sum(lengths):.0%}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ class Shards:
         self._seen: set[Path] = set()
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read the shards that appeared since the last look."""
+    def refresh(self) -> bool:
+        """Read the shards that appeared since the last look; return whether there were any."""
+        num_before = len(self._seen)
         for path in sorted(self.folder.glob("*.npz")):
             if path in self._seen or ".partial" in path.name:
                 continue
@@ -48,6 +49,7 @@ class Shards:
                 tokens = np.split(shard["tokens"], cuts)
                 masks = np.split(shard["is_reply"], cuts)
             self.sessions.extend(zip(tokens, masks, strict=True))
+        return len(self._seen) > num_before
 
     def __len__(self) -> int:
         return len(self.sessions)

@@ -28,6 +28,8 @@ from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig
 from evals.nano.shards import Shards, pad_batch
 
 IGNORE = -100
+REFRESH_BATCHES = 60
+"""So often a look whether the generator has written more."""
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,10 @@ def batches(
                 groups.append([])
             groups[-1].append(index)
         rng.shuffle(groups)
-        for group in groups:
+        for number, group in enumerate(groups, 1):
             yield pad_batch([shards.session(index) for index in group], IGNORE)
+            if number % REFRESH_BATCHES == 0 and shards.refresh():
+                break
 
 
 def main() -> None:
