@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     weights = load_file(arguments.run / "export" / "model.safetensors")
+    weights.pop("lm_head.weight", None)  # the embedding again: the two are one matrix
     weights |= load_file(arguments.run / "mtp.safetensors")
     save_file(weights, NANO_FOLDER / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((arguments.run / "export" / "config.json").read_text())
