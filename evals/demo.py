@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from agent.events import Notice
@@ -42,7 +43,7 @@ def run_demo(seed: int, attempts: int, folder: Path, console: Console) -> int:
             except StopIteration as stop:
                 outcome: FixOutcome = stop.value
                 break
-    console.finish(outcome)
+    console.finish(replace(outcome, patch_file=None))  # it goes with the temporary folder
     if outcome.exit_code != 0:
         print(f"qwen-agent: {outcome.sentence}", file=sys.stderr)
     return outcome.exit_code
