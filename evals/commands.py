@@ -21,7 +21,7 @@ class DemoCommand:
             "--seed", type=int, help="of the repository; without it one is drawn at random"
         )
         parser.add_argument(
-            "--attempts", type=int, default=5, help="one greedy, the others sampled (default 5)"
+            "--attempts", type=_count, default=5, help="one greedy, the others sampled (default 5)"
         )
         parser.add_argument(
             "--keep", type=Path, metavar="FOLDER", help="leave the repository in this new folder"
@@ -59,7 +59,7 @@ class EvalCommand:
         )  # fmt: skip
         nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
         nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
-        nano.add_argument("--attempts", type=int, default=1, help="attempts a repository")
+        nano.add_argument("--attempts", type=_count, default=1, help="attempts a repository")
         nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
         nano.add_argument(
             "--no-reuse", action="store_true", help="prefill the whole conversation every time"
@@ -70,6 +70,12 @@ class EvalCommand:
         from evals.nano.suite import run_suite
 
         return run_suite(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _seeds(text: str) -> range:

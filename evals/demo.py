@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from evals.nano.corpus import generate
 from evals.nano.evaluate import Settings, lay_out, request_for
 
 SEED_BYTES = 3
-"""16.7 million repositories; training has seen those of a few thousand small seeds."""
+"""16.7 million repositories, none of which training can have seen: its seeds end at 900,000."""
 
 
 def draw_seed() -> int:
@@ -35,8 +36,8 @@ def run_demo(seed: int, attempts: int, folder: Path, console: Console) -> int:
     ):
         console.show(Notice(line))
     request = request_for(folder, Settings(attempts=attempts, seed=seed))
-    with interrupts() as cancel:
-        run = run_fix(request, cancel, state=folder.parent / "state")
+    with interrupts() as cancel, tempfile.TemporaryDirectory(prefix="qwen-agent-") as state:
+        run = run_fix(request, cancel, state=Path(state))
         while True:
             try:
                 console.show(next(run))

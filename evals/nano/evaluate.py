@@ -26,7 +26,7 @@ from agent.request import FixRequest
 from evals.nano.corpus import Repository, generate, write
 
 MAX_NEW_TOKENS = 256
-"""Of one reply; the longest that nano was trained on has under 200."""
+"""Of one reply: stops one that runs away, which an edit of two lines never needs."""
 OnTask = Callable[["TaskReport"], None]
 
 
