@@ -2,7 +2,7 @@
 #   make PYTHON=python3.12 ...        build .venv from another interpreter
 #   make TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu ...   where torch comes from
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow coverage check format bench evals clean
+.PHONY: help setup demo test test-slow check format bench evals clean
 
 PYTHON ?=
 TORCH_INDEX_URL ?=
@@ -23,14 +23,11 @@ setup: $(FOR_RUN)  ## make .venv and install what the program needs
 demo: $(FOR_RUN)  ## repair a freshly generated repository with the model that is included
 	$(BIN)/qwen-agent demo
 
-test: $(FOR_DEV)  ## the default tests, with line coverage
-	$(BIN)/python -m pytest --cov
+test: $(FOR_DEV)  ## the default tests; fail below 85 % of lines
+	$(BIN)/python -m pytest --cov --cov-fail-under=85
 
 test-slow: $(FOR_DEV)  ## the tests marked slow, attack or fault
 	$(BIN)/python -m pytest -m "slow or attack or fault"
-
-coverage: test  ## fail below 85 % of lines
-	$(BIN)/python -m coverage report --fail-under=85
 
 check: $(FOR_DEV)  ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)

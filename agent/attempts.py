@@ -5,12 +5,12 @@ With a report and green tests an attempt has two phases: first a test that shows
 files only, then the repair that makes it pass.
 """
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
 from agent.clean_copy import restore_deciding_files
 from agent.compose import Workplace, make_parts, reply_options
-from agent.deciding_files import named_in
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
 from agent.loop import Parts, continue_turn, run_turn
@@ -51,7 +51,9 @@ class Task:
     place: Workplace
     ground: Ground
     deadline_s: float
-    """On the monotonic clock."""
+    """When the model must stop for its work still to be judged, on the monotonic clock."""
+    end_s: float
+    """When the time of the whole run is spent."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Attempt:
         self.cancel = cancel
         self.checkpoint = task.place.checkpoint
         request = task.request
+        if task.place.view.folder.parts:
+            # What an earlier attempt did to that folder must not decide where this one works.
+            self.checkpoint.restore(task.place.base)
         self.parts: Parts = make_parts(
             task.place, chat, reply_options(chat, number, request), request.config, task.deadline_s
         )
@@ -159,7 +164,7 @@ class Attempt:
             if old:
                 yield Notice(f"The model was to add a test only, but changed {old[0]}.")
             return None
-        report = self.task.place.run_tests(self.cancel)
+        report = self.task.place.run_tests(self.cancel, self.task.end_s)
         self._check_cancel()
         self.checkpoint.restore(commit)
         yield TestsRan(
@@ -181,6 +186,10 @@ class Attempt:
             sentence = "nothing was changed"
             yield Judged(self.number, False, sentence)
             return self._result(NOTHING, _with_cause(sentence, ended), ended, ground.targets)
+        if time.monotonic() >= self.task.end_s:
+            sentence = _with_cause("there was no time left to judge the repair", ended)
+            yield Judged(self.number, False, sentence)
+            return self._result(BUDGET, sentence, ended, ground.targets)
         # What the tests leave behind is no part of the repair.
         left = self.checkpoint.save("as the model left it")
         verdict = judge(
@@ -195,6 +204,7 @@ class Attempt:
             self.session.folder,
             ground.targets,
             cancel=self.cancel,
+            end_s=self.task.end_s,
         )
         self._check_cancel()
         yield TestsRan(
@@ -208,8 +218,10 @@ class Attempt:
             code, sentence = RED, _with_cause(verdict.reason, ended)
             return self._result(code, sentence, ended, ground.targets, verdict, left)
         # Only what was judged is applied: tests and their configuration stay as they were.
-        scripts = named_in(place.command)
-        restore_deciding_files(place.view.source, self.checkpoint, ground.commit, scripts, ())
+        assert verdict.deciding is not None, "judge says what it put back"
+        restore_deciding_files(
+            place.view.source, self.checkpoint, ground.commit, verdict.deciding, ()
+        )
         final = self.checkpoint.save("repair")
         return self._result(FIXED, verdict.reason, ended, ground.targets, verdict, final)
 
@@ -224,10 +236,13 @@ class Attempt:
     ) -> AttemptResult:
         """Weigh the verdict against how the turn ended."""
         codes = {code}
-        if ended.reason in BUDGET_REASONS:
+        if ended.reason in BUDGET_REASONS or time.monotonic() >= self.task.end_s:
             codes.add(BUDGET)
         if "denied" in self.session.facts:
             codes.add(DENIED)
+            if strongest(codes) == DENIED:
+                tool = self.session.facts["denied"]["tool"]
+                sentence = f"{sentence.rstrip('.')}; the settings deny {tool}"
         if "failed" in self.session.facts:
             codes.add(self.session.facts["failed"]["exit_code"])
         kept = final or self.checkpoint.save("as the model left it")

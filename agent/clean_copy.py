@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from agent.deciding_files import decides_tests, is_rule_by_name, shadows_runner
+from agent.support_files import Deciding
 from sandbox.checkpoint import Checkpoint
 from sandbox.snapshot import LINK, File
 
@@ -21,23 +22,28 @@ def restore_deciding_files(
     copy: Path,
     checkpoint: Checkpoint,
     base: str,
-    scripts: Collection[str],
+    deciding: Deciding,
     wanted: Collection[str],
 ) -> tuple[str, ...]:
     """Put every test-deciding file of `copy` back to what it was at `base`; return their paths.
 
-    `scripts` are such files too, because the test command names them. New test files stay only if
-    they are `wanted`. Compiled python goes: a planted one would be run in place of its source.
+    Those that no rule knows by name are in `deciding`. New test files stay only if they are
+    `wanted`. Compiled code goes: a planted one would be run in place of its source.
     """
     left_out: list[str] = []
+    # Of a package only what has its own name: new modules in it are ordinary ones.
+    modules = frozenset(
+        path.removesuffix(".py") for path in deciding.paths if not path.endswith("/__init__.py")
+    )
     changed = set(checkpoint.changed(base))
     for path in sorted((changed | set(_paths_by_name(copy))) - set(wanted)):
         original = checkpoint.entry(base, path)
         if original is None:
-            is_rule = decides_tests(path) or shadows_runner(path)
+            is_rule = decides_tests(path) or shadows_runner(path) or deciding.is_selected(path)
+            is_rule = is_rule or path in deciding.paths or _stands_for(path, modules)
             if is_rule and _remove(copy, path) and path in changed:
                 left_out.append(path)
-        elif decides_tests(path) or path in scripts:
+        elif decides_tests(path) or path in deciding.paths:
             data = checkpoint.file(base, path)
             assert data is not None, path
             if not _holds(copy, path, original, data):
@@ -46,12 +52,19 @@ def restore_deciding_files(
     return tuple(left_out)
 
 
+def _stands_for(path: str, modules: Collection[str]) -> bool:
+    """Whether a new file would be imported in place of one of `modules`."""
+    place = PurePosixPath(path)
+    own = place.with_name(place.name.split(".")[0] or place.name)
+    return str(own) in modules or any(str(folder) in modules for folder in place.parents)
+
+
 def _paths_by_name(copy: Path) -> Iterator[str]:
     """Files that a checkpoint may not know, because something told it to ignore them."""
     for folder, folders, names in os.walk(copy):
         here = Path(folder)
         for name in list(folders):
-            if name == "__pycache__":
+            if name == "__pycache__" or _is_cargo_output(here / name):
                 shutil.rmtree(here / name)
                 folders.remove(name)
             elif name in FOREIGN_FOLDERS or (here / name / "pyvenv.cfg").is_file():
@@ -61,6 +74,11 @@ def _paths_by_name(copy: Path) -> Iterator[str]:
             path = (here / name).relative_to(copy).as_posix()
             if is_rule_by_name(path) or shadows_runner(path):
                 yield path
+
+
+def _is_cargo_output(folder: Path) -> bool:
+    """Whether cargo would take what lies there for the tests it has built."""
+    return folder.name == "target" and (folder / "CACHEDIR.TAG").is_file()
 
 
 def _place(copy: Path, path: str) -> Path:

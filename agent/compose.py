@@ -6,12 +6,15 @@ until a repair is applied.
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from agent.config import Config
+from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
 from agent.loop import Parts
 from agent.models import NANO, resolve
@@ -27,6 +30,7 @@ from sandbox.tree import copy_tree
 from sandbox.workspace import Workspace
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
+from tools.errors import ProjectError
 from tools.finish import Finish
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
 from tools.registry import Registry
@@ -56,10 +60,11 @@ class Workplace:
     base: str
     """The checkpoint of the files as the user has them."""
 
-    def run_tests(self, cancel: Cancel) -> TestReport:
-        """Run all tests on the copy as it is."""
+    def run_tests(self, cancel: Cancel, end_s: float = math.inf) -> TestReport:
+        """Run all tests on the copy as it is, to `end_s` on the monotonic clock at the latest."""
+        limits = self.test_limits.until(end_s)
         return run_tests_once(
-            self.command, self.environment, self.view, self.sandbox, self.test_limits, cancel
+            self.command, self.environment, self.view, self.sandbox, limits, cancel
         )
 
 
@@ -108,19 +113,51 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
         session.record("prepared", base=checkpoint.save("base"), skipped=names)
-    environment = detect_environment(repository, request.python)
-    command = request.test_command or detect_test_command(repository)
+    project, command = find_project(request, repository)
+    environment = detect_environment(project, request.python or _outer_python(project, repository))
     check_environment(command, environment)
+    view = _view(repository, tree, session.folder, skipped, sandbox)
     return Workplace(
         command=command,
         environment=environment,
-        view=_view(repository, tree, session.folder, skipped, sandbox),
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
         command_limits=Limits(wall_s=request.config.sandbox.command_s),
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )
+
+
+def find_project(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder of the project to mend, and how its tests are run there.
+
+    A command that was given runs in the folder that was named. One that is found out runs in the
+    nearest folder around it that says how; a package and a folder of tests are parts of a project.
+
+    Raises:
+        ProjectError: no folder says how.
+    """
+    named = request.path.expanduser().resolve()
+    named = named if named.is_dir() else named.parent
+    if request.test_command:
+        return named, request.test_command
+    around = [folder for folder in (named, *named.parents) if folder.is_relative_to(repository)]
+    for folder in around[:-1]:
+        if folder.name not in TEST_FOLDERS and not (folder / "__init__.py").is_file():
+            with suppress(ProjectError):
+                return folder, detect_test_command(folder)
+    return repository, detect_test_command(repository)
+
+
+def _outer_python(project: Path, repository: Path) -> Path | None:
+    """The environment at the top of the repository, if the project in it has none of its own."""
+    names = (".venv", "venv")
+    for folder in (project, *project.parents):
+        found = [folder / name for name in names if (folder / name / "bin" / "python").exists()]
+        if folder == repository or found:
+            return found[0] if found and folder != project else None
+    return None
 
 
 def make_parts(
@@ -135,7 +172,7 @@ def make_parts(
         environment={**place.view.environment, **environment.variables},
         scratch=None,
     )
-    workspace = Workspace(view.source, view.workspace)
+    workspace = Workspace(view.source, view.workspace, view.folder)
     # The order is part of what the model was trained on: it never changes.
     tools = Registry(
         [

@@ -234,6 +234,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
-    """Return the base folder `name`; the specification says that a relative one is ignored."""
+    """Return the base folder `name`; the specification says that a relative one is ignored.
+
+    Raises:
+        ConfigError: it is not set, and the user has no home folder.
+    """
     value = environment.get(name, "")
-    return Path(value) if value.startswith("/") else Path.home() / default
+    if value.startswith("/"):
+        return Path(value)
+    try:
+        return Path.home() / default
+    except RuntimeError as error:
+        raise ConfigError(f"you have no home folder; set {name} to a folder of yours") from error

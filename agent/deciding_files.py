@@ -1,6 +1,7 @@
 """Which files decide what a test run says: tests, their configuration, and what shadows a runner.
 
-A patch is judged with the original of each of these. Rules on path names only; no file is opened.
+A patch is judged with the original of each of these. Rules on path names only; no file is opened:
+what contents tell is found by `support_files` and `command_scripts`.
 """
 
 import posixpath
@@ -10,9 +11,14 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 TEST_FOLDERS = frozenset({"tests", "test", "__tests__", "__snapshots__", "spec", "specs", "e2e"})
+DATA_FOLDERS = frozenset(
+    {"fixtures", "__fixtures__", "__mocks__", "testdata", "test_data", "test-data", "testfiles"}
+    | {"golden", "goldens", "cassettes"}
+)
+"""What tests compare with, wherever it lies."""
 TEST_NAME = re.compile(
     r"test_.*\.pyi?|.*_tests?\.(py|go|rs|cc|cpp|c|sh)|(run_?)?tests?\.(py|sh)|conftest\.py"
-    r"|.*\.(test|spec)\.[a-z]+|.*_spec\.[a-z]+"
+    r"|.*\.(test|spec)\.[a-z]+|.*_spec\.[a-z]+|.*\.(t|bats|snap)"
 )
 CONFIGURATION = frozenset(
     {
@@ -41,7 +47,8 @@ MODULE_ROOTS = frozenset({"", "src", "lib"})
 def decides_tests(path: str) -> bool:
     """Whether the file at `path`, relative to the repository, has a say in the tests' outcome."""
     folders = PurePosixPath(path.lower()).parts[:-1]
-    is_inside = any(folder in TEST_FOLDERS or METADATA.fullmatch(folder) for folder in folders)
+    known = TEST_FOLDERS | DATA_FOLDERS
+    is_inside = any(folder in known or METADATA.fullmatch(folder) for folder in folders)
     return is_inside or is_rule_by_name(path) or METADATA.fullmatch(path.lower()) is not None
 
 
@@ -57,9 +64,9 @@ def is_rule_by_name(path: str) -> bool:
 
 
 def named_in(command: Sequence[str]) -> frozenset[str]:
-    """The scripts and configurations that a test command may name; a program is not one of them.
+    """The scripts and configurations that a test command may name, be they there or not.
 
-    `python shop.py --check` runs what is to be mended, so no source file counts.
+    Source files that it names are looked for among those that are there: see `command_scripts`.
     """
     words = re.findall(r"[\w./+-]+", " ".join(command))
     paths = (PurePosixPath(posixpath.normpath(word)) for word in words)

@@ -8,7 +8,7 @@ at the very end, by a repair that was judged good.
 import shlex
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +26,11 @@ from agent.compose import (
 from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
 from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
+from agent.loading import load_listening
 from agent.loop import tokens_spent
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, FixOutcome, Tests
-from agent.patch import write_patch
+from agent.patch import check_target, write_patch
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
 from inference.errors import InferenceError
@@ -37,11 +38,14 @@ from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
 from sandbox.tree import apply_changes
 from tools.errors import ProjectError
-from tools.run_tests import summarise
+from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
 
 KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
 """Their text is a sentence for the user, and their class has an exit code."""
+
+VERDICT_S = 1.0
+"""For what a verdict does besides running the tests twice."""
 
 Steps = Generator[Event, None, None]
 
@@ -56,30 +60,31 @@ def run_fix(
 
     `chat_factory` gives a model that is loaded already, instead of the one the request names.
     """
-    run = FixRun(request, cancel, chat_factory, state or state_folder())
-    return (yield from run.to_its_end(None))
+    try:
+        where = state or state_folder()
+    except AgentError as error:
+        return _refusal(request.path, error)
+    return (yield from FixRun(request, cancel, chat_factory, where).to_its_end(None))
 
 
 def resume_fix(
-    path: Path,
+    path: Path | None,
     name: str = "",
     cancel: Cancel = never,
     chat_factory: ChatFactory | None = None,
     state: Path | None = None,
+    change: Callable[[FixRequest], FixRequest] = lambda request: request,
 ) -> Generator[Event, None, FixOutcome]:
-    """Go on with the session `name`, or with the last unfinished one of the repository."""
-    where = state or state_folder()
+    """Go on with the session `name`, or with the last unfinished one of the repository.
+
+    `change` makes the request from the recorded one; it raises a `UsageError` to refuse.
+    """
     try:
-        repository = None if name else find_repository(path)
-        session = Session.open(find_session(where, name, repository))
-        if session.facts.get("end", {}).get("exit_code", CANCELLED) != CANCELLED:
-            session.close()
-            raise UsageError(f"session {session.id} has ended; there is nothing to resume")
+        where = state or state_folder()
+        session, request = _reopened(path, name, where, change)
     except AgentError as error:
-        return FixOutcome(error.exit_code, str(error), str(path), model="", seed=0)
-    request = FixRequest.from_record(session.start["request"])
-    run = FixRun(request, cancel, chat_factory, where)
-    return (yield from run.to_its_end(session))
+        return _refusal(path or Path(), error)
+    return (yield from FixRun(request, cancel, chat_factory, where).to_its_end(session))
 
 
 class FixRun:
@@ -119,8 +124,11 @@ class FixRun:
     # ---- stages
 
     def _stages(self) -> Steps:
+        self._check_cancel()
         repository = find_repository(self.request.path)
         self._learn(repository=str(repository))
+        if self.request.patch is not None:
+            check_target(self.request.patch, repository)
         config, ignored = narrow(self.request.config, repository)
         self.request = replace(self.request, config=config)
         if ignored:
@@ -128,7 +136,9 @@ class FixRun:
         if not self.request.dry_run:
             check_writable(repository)
         if self.chat_factory is None:
-            resolve(self.request.model)  # refuses at once what could never be loaded
+            # Refused at once is what could never be loaded; and `auto` may mean another model
+            # when this session is resumed.
+            self.request = replace(self.request, model=resolve(self.request.model))
         session = self._opened(repository)
         place = open_workplace(self.request, repository, session)
         command, level = shlex.join(place.command), place.sandbox.level
@@ -137,11 +147,19 @@ class FixRun:
         ground = yield from self._baseline(place)
         if ground is None:
             return
-        task = Task(
-            self.request, place, ground, self.start_s + self.request.config.budget.max_time_s
-        )
+        task = Task(self.request, place, ground, self._turns_end(ground.before), self.end_s)
         result = yield from self._attempts(task, session)
         self._keep(result, place, repository, session)
+
+    @property
+    def end_s(self) -> float:
+        """When the time of the run is spent, on the monotonic clock."""
+        return self.start_s + self.request.config.budget.max_time_s
+
+    def _turns_end(self, report: TestReport) -> float:
+        """Keep enough of the time for the verdict, so that work done in time is judged."""
+        left_s = max(self.end_s - time.monotonic(), 0.0)
+        return self.end_s - min(2 * report.duration_s + VERDICT_S, left_s / 2)
 
     def _opened(self, repository: Path) -> Session:
         """Begin a session, or go on with the one that was handed in."""
@@ -160,18 +178,22 @@ class FixRun:
     def _baseline(self, place: Workplace) -> Generator[Event, None, Ground | None]:
         """Run the tests before the repair; None if that already settles the run."""
         place.checkpoint.restore(place.base)
-        report = place.run_tests(self.cancel)
+        report = place.run_tests(self.cancel, self.end_s)
         self._check_cancel()
         command = self.outcome.test_command
         if report.timed_out:
             seconds = self.request.config.sandbox.tests_s
-            self._ends_with(BUDGET, f"the tests did not end within {seconds:g} s: {command}")
+            sentence = f"the tests did not end within {seconds:g} s: {command}"
+            if time.monotonic() >= self.end_s:
+                spent = self.request.config.budget.max_time_s
+                sentence = f"{spent:g} seconds are spent and the tests have not ended: {command}"
+            self._ends_with(BUDGET, sentence)
             return None
         if report.missing_command:
-            raise ProjectError(f"{report.command[0]}: command not found; see --test-cmd")
+            raise ProjectError(f"{why_not_started(report)}; see --test-cmd")
         if report.no_tests:
-            last = report.output.strip().rpartition("\n")[2]
-            raise ProjectError(f"{command} ran no tests{f' ({last})' if last else ''}")
+            cause = why_no_tests(report)
+            raise ProjectError(f"{command} ran no tests{f' ({cause})' if cause else ''}")
         self._learn(before=_tests(report))
         yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
         targets = self._targets(report)
@@ -191,7 +213,7 @@ class FixRun:
         """Make attempts until one is green or they are spent."""
         self._check_cancel()
         yield ModelLoading(self.request.model)
-        chat = (self.chat_factory or load_chat)(self.request)
+        chat = load_listening(self.chat_factory or load_chat, self.request, self.cancel)
         self._learn(model=chat.name)
         number = max(1, session.attempt)
         while True:
@@ -287,6 +309,35 @@ class FixRun:
             path.write_text(traceback.format_exc(), encoding="utf-8")
             return f"; the traceback is in {path}"
         return ""
+
+
+def _reopened(
+    path: Path | None, name: str, state: Path, change: Callable[[FixRequest], FixRequest]
+) -> tuple[Session, FixRequest]:
+    """Open an unfinished session and make its request what it is to be from now on."""
+    repository = None if name and path is None else find_repository(path or Path())
+    session = Session.open(find_session(state, name, repository))
+    try:
+        if session.facts.get("end", {}).get("exit_code", CANCELLED) != CANCELLED:
+            raise UsageError(f"session {session.id} has ended; there is nothing to resume")
+        if repository is not None and session.start.get("repository") != str(repository):
+            raise UsageError(f"session {session.id} is not one of {repository}")
+        recorded = session.facts.get("request", session.start)
+        old = FixRequest.from_record(recorded["request"])
+        request = change(old)
+        if request != old:
+            session.record("request", request=request.to_record())
+    except (KeyError, TypeError, ValueError) as error:
+        session.close()
+        raise SessionError(f"session {session.id} is of another version of qwen-agent") from error
+    except AgentError:
+        session.close()
+        raise
+    return session, request
+
+
+def _refusal(path: Path, error: AgentError) -> FixOutcome:
+    return FixOutcome(error.exit_code, str(error), str(path), model="", seed=0)
 
 
 def _tests(report: TestReport) -> Tests:

@@ -171,12 +171,21 @@ class Session:
 
 
 def list_sessions(state: Path) -> Iterator[SessionInfo]:
-    """Yield the sessions below the state folder, newest first; damaged ones are told as such."""
+    """Yield the sessions below the state folder, newest first; damaged ones are told as such.
+
+    Raises:
+        SessionError: the state folder cannot be read.
+    """
     root = state / "sessions"
-    if not root.is_dir():
+    try:
+        folders = sorted(root.iterdir(), reverse=True)
+    except FileNotFoundError:
         return
-    for folder in sorted(root.iterdir(), reverse=True):
-        if not (folder / JOURNAL).is_file():
+    except OSError as error:
+        raise SessionError(f"{root} cannot be read: {error.strerror}") from error
+    for folder in folders:
+        # Asked of the system and not of pathlib, which raises where it may not look.
+        if os.access(folder, os.X_OK) and not (folder / JOURNAL).is_file():
             continue
         try:
             records = read(folder / JOURNAL)

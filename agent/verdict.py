@@ -6,20 +6,29 @@ from before the repair, so a test that was skipped, deselected or lost on the wa
 
 What this cannot see: code under test shares a process with its runner, and a repair that reaches
 into the runner at import can forge the result of every test. It would have to be written to do so.
+Of a command that has nothing but an exit code even less is seen, so there a repair is refused that
+newly ends the program, that has fewer tests run than before, or that touches tests in its source.
 """
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from agent.clean_copy import restore_deciding_files
-from agent.deciding_files import named_in
+from agent.deciding_files import decides_tests
+from agent.early_exits import added_exit
+from agent.inline_tests import keeps_doctests, keeps_rust_tests
+from agent.originals import SOURCE_SUFFIXES, Originals, originals_at
+from agent.support_files import Deciding, find_deciding, named_by_tests
 from sandbox.base import Cancel, Sandbox, View, never
 from sandbox.checkpoint import Checkpoint
+from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.tree import copy_tree
+from sandbox.workspace import Workspace
 from tools.project import Environment
 from tools.runners import run_tests_once
 from tools.test_report import TestReport
@@ -48,6 +57,8 @@ class Verdict:
     reason: str
     """For a person, in a sentence or two."""
     report: TestReport
+    deciding: Deciding | None = None
+    """The originals that the clean copy had; None of a comparison alone."""
 
 
 def judge(
@@ -63,6 +74,7 @@ def judge(
     targets: Collection[str] = (),
     added_tests: Collection[str] = (),
     cancel: Cancel = never,
+    end_s: float = math.inf,
 ) -> Verdict:
     """Judge the tree of `view` against its state at `base`, whose tests said `before`.
 
@@ -70,20 +82,85 @@ def judge(
         folder: where the clean copy is made; it is gone afterwards.
         targets: ids that must become green; all that were red if there are none.
         added_tests: new test files, relative paths, that were asked for and stay.
+        end_s: when every run must have ended, on the monotonic clock.
     """
+    files = originals_at(checkpoint, base, view.source)
+    ids = [case.id for case in before.cases]
+    deciding = find_deciding(command, ids, str(view.folder), files)
+    repair = _Repair(Workspace(view.source, view.workspace), checkpoint.changed(base), files)
+    spoiled = repair.with_changed_tests(deciding, before.by_exit_code)
+    deciding = replace(deciding, paths=deciding.paths | spoiled)
     with TemporaryDirectory(prefix="verdict-", dir=folder, ignore_cleanup_errors=True) as name:
         copy = Path(name) / "tree"
         copy_tree(view.source, copy)
-        left_out = restore_deciding_files(copy, checkpoint, base, named_in(command), added_tests)
+        left_out = restore_deciding_files(copy, checkpoint, base, deciding, added_tests)
         clean = replace(view, source=copy, writable=True)
 
         def run(only: Sequence[str] = ()) -> TestReport:
-            return run_tests_once(command, environment, clean, sandbox, limits, cancel, only)
+            some = limits.until(end_s)
+            return run_tests_once(command, environment, clean, sandbox, some, cancel, only)
 
         report = run()
         suspects = sorted(before.green & report.red)
         again = run(suspects).green if 0 < len(suspects) <= MAX_RUN_AGAIN else frozenset()
-    return compare(before, report, frozenset(targets), left_out, frozenset(suspects) & again)
+    kept = [path for path in repair.paths if path not in left_out]
+    refusal = repair.ends_early(kept) if before.by_exit_code else ""
+    data = [
+        path
+        for path in kept
+        if repair.is_data(path) and named_by_tests(path, deciding.paths, files)
+    ]
+    flaky = frozenset(suspects) & again
+    verdict = compare(before, report, frozenset(targets), left_out, flaky, refusal, data)
+    return replace(verdict, deciding=deciding)
+
+
+@dataclass(frozen=True)
+class _Repair:
+    """What was changed, to be read: as it is now, through no link that leads out, and as it was."""
+
+    workspace: Workspace
+    paths: tuple[str, ...]
+    files: Originals
+
+    def now(self, path: str) -> str:
+        """The text of a file as the repair has it."""
+        try:
+            return self.workspace.read(path).decode("utf-8", "replace")
+        except (OSError, SandboxError):
+            return ""
+
+    def with_changed_tests(self, deciding: Deciding, by_exit_code: bool) -> frozenset[str]:
+        """The source files whose own tests are not what they were."""
+        return frozenset(
+            path
+            for path in self.paths
+            if (
+                path in deciding.doctested
+                and not keeps_doctests(self.files.read(path), self.now(path))
+            )
+            or (
+                by_exit_code
+                and path.endswith(".rs")
+                and not keeps_rust_tests(self.files.read(path), self.now(path))
+            )
+        )
+
+    def ends_early(self, paths: Collection[str]) -> str:
+        """The sentence on the first of `paths` that newly ends the program; nothing without one."""
+        for path in paths:
+            found = "" if decides_tests(path) else added_exit(self.files.read(path), self.now(path))
+            if found:
+                return (
+                    f"{path} newly ends the program ({found}); a command known by its exit code "
+                    "alone cannot tell that from tests that pass."
+                )
+        return ""
+
+    def is_data(self, path: str) -> bool:
+        """Whether it is a file from before that is no source."""
+        is_source = PurePosixPath(path).suffix.lower() in SOURCE_SUFFIXES
+        return path in self.files.paths and not is_source
 
 
 def compare(
@@ -92,14 +169,24 @@ def compare(
     targets: frozenset[str] = frozenset(),
     left_out: tuple[str, ...] = (),
     flaky: frozenset[str] = frozenset(),
+    refusal: str = "",
+    data: Sequence[str] = (),
 ) -> Verdict:
-    """Compare two runs; `flaky` are tests that were red in the second and green when run again."""
+    """Compare two runs.
+
+    Args:
+        flaky: tests that were red in the second run and green when run again.
+        refusal: what speaks against the repair whatever the tests say.
+        data: files that the repair changes and the tests name.
+    """
     wanted = targets or before.red
     still_red = frozenset(test for test in wanted if not is_green(test, report))
     turned_red = before.green - report.green - flaky
     left_red = report.red - flaky - wanted
     fault = (
         _unfinished(report)
+        or refusal
+        or _fewer(before, report)
         or _still_red(wanted, still_red)
         or (turned_red and f"Green before, and now red, skipped or gone: {_names(turned_red)}.")
         or (not targets and left_red and f"Red now: {_names(left_red)}.")
@@ -110,6 +197,8 @@ def compare(
         notes.append(f"Red once and green when run again: {_names(flaky)}.")
     if not fault and left_red:
         notes.append(f"Red as before and not asked for: {_names(left_red)}.")
+    if data and not fault:
+        notes.append(f"The tests name {_names(data)}, which the repair changes.")
     if left_out:
         notes.append(f"Judged without the changes to {_names(left_out)}.")
     return Verdict(
@@ -138,8 +227,12 @@ def is_green(test: str, report: TestReport) -> bool:
 
 def _beginnings(test: str) -> tuple[str, ...]:
     """How the ids of the tests inside begin, in the words of pytest and of unittest."""
-    holder = re.fullmatch(r"(?:setUp|tearDown)(?:Class|Module) \((.+)\)", test)
-    name = holder[1] if holder else test.removeprefix("unittest.loader._FailedTest.")
+    folder, slash, name = ("", "", test)
+    if "unittest." in test or "(" in test:
+        folder, slash, name = test.rpartition("/")
+    holder = re.fullmatch(r"(?:setUp|tearDown)(?:Class|Module) \((.+)\)", name)
+    name = holder[1] if holder else name.removeprefix("unittest.loader._FailedTest.")
+    name = folder + slash + name
     return tuple(name + separator for separator in ("::", "[", "/", "."))
 
 
@@ -151,6 +244,13 @@ def _unfinished(report: TestReport) -> str:
     if not report.parsed:
         return f"The test run broke off (exit code {report.exit_code})."
     return ""
+
+
+def _fewer(before: TestReport, report: TestReport) -> str:
+    """A runner that counts its tests aloud has not run those that are missing."""
+    if before.num_ran is None or (report.num_ran is not None and report.num_ran >= before.num_ran):
+        return ""
+    return f"Tests are missing: {before.num_ran} ran before the repair, {report.num_ran or 0} now."
 
 
 def _still_red(wanted: frozenset[str], still_red: frozenset[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sandbox.limits import Limits
@@ -38,6 +38,15 @@ class View:
     """The PATH of the command, in order."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the scrubbed environment (PATH, HOME, LANG, TERM, TMPDIR)."""
+    folder: PurePosixPath = field(default_factory=PurePosixPath)
+    """Where commands start, relative to the workspace."""
+
+    def start(self) -> PurePosixPath:
+        """Give `folder`, or what is left of it on disk after a command has taken it away."""
+        for folder in (self.folder, *self.folder.parents):
+            if (self.source / folder).is_dir():
+                return folder
+        return PurePosixPath()
 
 
 @dataclass(frozen=True)

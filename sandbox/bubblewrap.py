@@ -73,7 +73,7 @@ class Bubblewrap:
                 words = arguments(
                     self._bwrap,
                     mounts,
-                    view.workspace,
+                    view.workspace / view.start(),
                     _environment(view),
                     {path: file.fileno() for path, file in files.items()},
                     status_in,

@@ -73,7 +73,7 @@ class Bwrap:
 def arguments(
     bwrap: Bwrap,
     mounts: Sequence[Mount],
-    workspace: Path,
+    folder: Path,
     environment: Mapping[str, str],
     files: Mapping[str, int],
     status_fd: int | None = None,
@@ -83,7 +83,7 @@ def arguments(
     Args:
         bwrap: the program.
         mounts: what of the host is seen beside its system, in mounting order.
-        workspace: where the command starts.
+        folder: where the command starts.
         environment: of the command, on top of `ENVIRONMENT`.
         files: descriptor that holds the text of each file in `SYNTHETIC_FILES`.
         status_fd: where `bwrap` says in JSON whether the command was started.
@@ -101,11 +101,11 @@ def arguments(
     add("--cap-drop", "ALL", "--die-with-parent", "--new-session", "--hostname", "sandbox")
     # 2. The system, read-only. Never `--ro-bind / /`: root's files would be root's to read.
     add("--ro-bind", "/usr", "/usr")
-    for folder in SYSTEM_FOLDERS:
-        if Path(folder).is_symlink():
-            add("--symlink", Path(folder).readlink(), folder)
+    for name in SYSTEM_FOLDERS:
+        if Path(name).is_symlink():
+            add("--symlink", Path(name).readlink(), name)
         else:
-            add("--ro-bind-try", folder, folder)
+            add("--ro-bind-try", name, name)
     add("--dir", "/etc")
     for file in SYSTEM_FILES:
         add("--ro-bind-try", file, file)
@@ -124,7 +124,7 @@ def arguments(
     # 5. What the view shows, over all of that: a workspace may lie in /tmp or in a home.
     for mount in mounts:
         add("--bind" if mount.writable else "--ro-bind", mount.source, mount.target)
-    add("--remount-ro", "/", "--chdir", workspace)
+    add("--remount-ro", "/", "--chdir", folder)
     # 6. The command's environment, apart from bwrap's own.
     for name, value in environment.items():
         add("--setenv", name, value)

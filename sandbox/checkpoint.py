@@ -8,6 +8,7 @@ Each commit holds two entries: `files`, a plain tree, and `meta`, the permission
 import os
 import stat
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_hex
 
@@ -98,6 +99,10 @@ class Checkpoint:
     def entry(self, commit: str, path: str) -> File | None:
         """Give what a commit knows of one file; None if it had none."""
         return self._at(commit).files.get(path)
+
+    def files(self, commit: str) -> Mapping[str, File]:
+        """Give what a commit knows of all its files."""
+        return self._at(commit).files
 
     def file(self, commit: str, path: str) -> bytes | None:
         """Give the bytes of one file (of a link: its target) in a commit; None if it had none."""

@@ -32,10 +32,11 @@ class Direct:
         cancel: Cancel = never,
         on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
-        """Run `argv` in `view.source`, the only part of the view that can be kept here."""
+        """Run `argv` in `view.source`; of the rest of the view nothing can be kept here."""
         if not view.source.is_dir():
             raise SandboxError(f"{view.source} is not a folder, so no command can run in it.")
-        command = Command(tuple(argv), _environment(view), view.source, grace_s=GRACE_S)
+        start = view.source / view.start()
+        command = Command(tuple(argv), _environment(view), start, grace_s=GRACE_S)
         outcome = run_command(command, limits, cancel, on_output)
         return CommandResult(
             argv=tuple(argv),

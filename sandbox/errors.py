@@ -2,6 +2,7 @@
 
 SandboxError
 ├── SandboxUnavailable   no isolation can be had on this machine (exit code 6)
+├── SourceUnreadable     a file of the user's that the user may not read (exit code 2)
 └── PathRefused          a path that leaves the workspace or is not a regular file
 """
 
@@ -16,6 +17,12 @@ class SandboxUnavailable(SandboxError):
     """No isolation can be had on this machine; nothing runs without it."""
 
     exit_code = 6
+
+
+class SourceUnreadable(SandboxError):
+    """A file or folder to be copied that may not be read."""
+
+    exit_code = 2
 
 
 class PathRefused(SandboxError):

@@ -1,8 +1,11 @@
 """How much one command may use: seconds, bytes of memory, bytes of output."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 MIB = 1024 * 1024
+LEAST_S = 0.01
+"""What is left of a time that is over."""
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,8 @@ class Limits:
             raise ValueError("time limits must be positive")
         if min(self.memory_bytes, self.file_bytes, self.num_processes, self.output_bytes) <= 0:
             raise ValueError("size limits must be positive")
+
+    def until(self, end_s: float) -> "Limits":
+        """Return these limits with no more seconds than are left to `end_s`, a monotonic time."""
+        left_s = max(end_s - time.monotonic(), LEAST_S)
+        return replace(self, wall_s=min(self.wall_s, left_s))

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from sandbox.checkpoint import Checkpoint
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, SourceUnreadable
 from sandbox.snapshot import EXECUTABLE, LINK, PLAIN
 
 FICLONE = 0x40049409
@@ -33,18 +33,43 @@ def is_environment(folder: Path) -> bool:
     )
 
 
+def _leads_to_environment(link: Path) -> bool:
+    """Say whether a link is to a python's folder, which commands then see in its place.
+
+    A repository is not trusted, so a link of its may not have anything else of the machine shown:
+    nothing that only looks like an environment because all of the machine lies in it.
+    """
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # nowhere, or round in a circle
+        return False
+    inside = (Path.home(), link.parent.resolve())
+    if any(folder.is_relative_to(target) for folder in inside) or not (target / "bin").is_dir():
+        return False
+    is_python = any(target.glob("bin/python*")) and any(target.glob("lib/python3*/os.py"))
+    return is_python or (target.name != "node_modules" and is_environment(target))
+
+
 def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[Path, ...]:
     """Copy a working tree without any `.git`: bytes, permissions, times, links as links.
 
     Sockets, fifos and devices are left out. Returns the folders that `skip` left where they are,
-    for the caller to show read-only.
+    and the links to an environment, for the caller to show read-only.
 
     Raises:
-        SandboxError: a file cannot be read or written; the copy is incomplete.
+        SourceUnreadable: a file or folder may not be read; the copy is incomplete.
+        SandboxError: one cannot be copied for another reason.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
         return tuple(_copy_folder(source, target, skip))
+    except PermissionError as error:
+        place = Path(error.filename or source)
+        if not place.is_relative_to(source):
+            raise SandboxError(f"{place} cannot be written: {error.strerror}.") from error
+        raise SourceUnreadable(
+            f"{place} cannot be read ({error.strerror}); make it readable or move it away."
+        ) from error
     except OSError as error:
         raise SandboxError(f"{error.filename} cannot be copied: {error.strerror}.") from error
 
@@ -58,7 +83,9 @@ def _copy_folder(source: Path, target: Path, skip: Skip) -> list[Path]:
             continue
         old, new = Path(entry.path), target / entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISLNK(mode):
+        if stat.S_ISLNK(mode) and _leads_to_environment(old):
+            skipped.append(old)
+        elif stat.S_ISLNK(mode):
             new.symlink_to(old.readlink())
         elif stat.S_ISREG(mode):
             _copy_file(old, new)

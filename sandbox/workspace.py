@@ -19,15 +19,21 @@ from sandbox.errors import PathRefused
 NEW_FILE_MODE = 0o644
 MAX_READ_BYTES = 256 * 1024 * 1024
 LEADS_OUT = (errno.EXDEV, errno.ELOOP)
+HERE = PurePosixPath()
 
 
 class Workspace:
     """One folder on disk, called by the path under which commands see it."""
 
-    def __init__(self, root: Path, seen_as: Path) -> None:
-        """Open the folder `root`; paths of tools are relative or begin with `seen_as`."""
+    def __init__(self, root: Path, seen_as: Path, folder: PurePosixPath = HERE) -> None:
+        """Open the folder `root`; paths of tools are relative or begin with `seen_as`.
+
+        With `folder` they are those of a folder in `root`, and lead nowhere else. Commands may put
+        a link in its place, so it is found anew, beneath `root`, for every call.
+        """
         self.root = root.resolve(strict=True)
-        self.seen_as = seen_as
+        self.folder = folder
+        self.seen_as = seen_as / folder
 
     def resolve(self, text: str) -> PurePosixPath:
         """Turn a path as a model writes it into one relative to the workspace.
@@ -145,9 +151,10 @@ class Workspace:
                 break
             except FileNotFoundError:
                 continue
-        if not real.is_relative_to(self.root):
+        root = self.root / self.folder
+        if not real.is_relative_to(root):
             raise PathRefused(f"{path} leads out of the workspace.")
-        target = PurePosixPath(real.relative_to(self.root), relative.relative_to(existing))
+        target = PurePosixPath(real.relative_to(root), relative.relative_to(existing))
         _refuse_git(path, target)
         return target
 
@@ -168,7 +175,7 @@ class Workspace:
     def _opened(self, path: PurePosixPath, flags: int, follow: bool = True) -> Iterator[int]:
         root = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
         try:
-            fd = open_beneath(root, path, flags, follow)
+            fd = open_beneath(root, self.folder / path, flags, follow)
         except OSError as error:
             if error.errno in LEADS_OUT:
                 raise PathRefused(f"{path} leads out of the workspace by a link.") from error

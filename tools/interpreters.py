@@ -37,7 +37,7 @@ def find_interpreter(root: Path, python: Path | None, variables: Mapping[str, st
 def prefixes_of(interpreter: Path, home: Path) -> tuple[Path, ...]:
     """The folders outside the system that `interpreter` needs: its environment and its base."""
     prefix = interpreter.parent.parent
-    candidates = [prefix]
+    candidates = [prefix, prefix.resolve()]  # its scripts may name it either way
     candidates += _base_of(prefix)
     candidates.append(interpreter.resolve().parent.parent)
     kept: list[Path] = []

@@ -6,11 +6,13 @@ Looks at files only; nothing of the project is run, and nothing outside the fold
 import json
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.command_words import parts_of
 from tools.errors import ProjectError
 from tools.interpreters import (
     find_interpreter,
@@ -89,25 +91,27 @@ def _has_pytest_tests(root: Path) -> bool:
 
 def _unittest(root: Path) -> Command | None:
     files = [path for path in _python_tests(root) if "TestCase" in read_small(path)]
-    if not files:
-        return None
-    command: Command = ("python", "-m", "unittest", "discover")
-    reachable = [path for path in files if _is_importable(path.parent, root)]
-    if not reachable:  # a folder of tests that is no package is its own top
-        start = files[0].parent
-        files = [path for path in files if path.is_relative_to(start)]
-        command += ("-s", str(start.relative_to(root)))
-    if not any(path.name.startswith("test") for path in reachable or files):
-        command += ("-p", "*_test.py")
-    return command
+    starts: dict[tuple[Path, str], None] = {}  # in the order found, the root first
+    for path in files:
+        pattern = "" if path.name.startswith("test") else "*_test.py"
+        starts[_top_of(path.parent, root), pattern] = None
+    commands = []
+    for start, pattern in starts:
+        command: Command = ("python", "-m", "unittest", "discover")
+        if start != root:
+            command += ("-s", str(start.relative_to(root)))
+        commands.append(command + (("-p", pattern) if pattern else ()))
+    if len(commands) < 2:
+        return commands[0] if commands else None
+    # No one run of unittest sees the tests of two folders that are no packages.
+    return ("sh", "-c", " && ".join(map(shlex.join, commands)))
 
 
-def _is_importable(folder: Path, root: Path) -> bool:
-    while folder != root:
-        if not (folder / "__init__.py").is_file():
-            return False
+def _top_of(folder: Path, root: Path) -> Path:
+    """The folder from which discovery finds the tests in `folder`: the one around its packages."""
+    while folder != root and (folder / "__init__.py").is_file():
         folder = folder.parent
-    return True
+    return folder
 
 
 def _npm(root: Path) -> Command | None:
@@ -267,7 +271,7 @@ def check_environment(
         ProjectError: it has not.
     """
     known = os.environ if variables is None else variables
-    words = [Path(word).name for word in command]
+    words = [Path(word).name for word in parts_of(command)[0]]
     if "pytest" in words or re.fullmatch(r"python[\d.]*", words[0]):
         if environment.interpreter is None:
             raise ProjectError("No python was found for the tests; name one with --python.")

@@ -36,10 +36,12 @@ def _read_regular(path: Path) -> str | None:
         os.close(number)
 
 
-def read_junit(path: Path, source: Path) -> tuple[TestCase, ...] | None:
-    """Read pytest's JUnit XML; None unless it is whole and declares no entities."""
+def read_junit(path: Path, source: Path, token: str = "") -> tuple[TestCase, ...] | None:
+    """Read pytest's JUnit XML; None unless it is whole, ends as `token` says, has no entities."""
     text = _read_regular(path)
     if text is None or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return None
+    if token and not text.endswith(f"<!--{token}-->"):
         return None
     try:
         root = ElementTree.fromstring(text)
@@ -90,14 +92,14 @@ def _module_file(parts: list[str], source: Path) -> tuple[str, int]:
     return "", 0
 
 
-def read_unittest(path: Path) -> tuple[TestCase, ...] | None:
-    """Read what the driver wrote; None unless it is whole and of the right shape."""
+def read_unittest(path: Path, token: str) -> tuple[TestCase, ...] | None:
+    """Read what the driver wrote; None unless it is whole, of the right shape and holds `token`."""
     text = _read_regular(path)
     if text is None:
         return None
     try:
         data = json.loads(text)
-        if data["complete"] is not True:
+        if data["complete"] != token:
             return None
         return tuple(
             TestCase(

@@ -1,5 +1,6 @@
 """The tool `run_tests`, and the words for what a run of the tests showed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,6 +109,21 @@ def summarise(report: TestReport) -> str:
     counts = [(len(report.red), "failed"), (len(report.green), "passed")]
     counts.append((len(report.skipped), "skipped"))
     return ", ".join(f"{count} {word}" for count, word in counts if count)
+
+
+def why_not_started(report: TestReport) -> str:
+    """Say to a person which command it was that could not be started."""
+    found = re.findall(r"(?m)([^\s:]+): (?:command )?not found$", report.output.rstrip())
+    if report.exit_code == 126:
+        return f"{report.command[0]}: cannot be executed"
+    return f"{found[-1] if found else report.command[0]}: command not found"
+
+
+def why_no_tests(report: TestReport) -> str:
+    """Quote the line of the output that says why nothing ran, or else the last one."""
+    lines = [line.strip() for line in report.output.strip().split("\n")]
+    told = [line for line in lines if re.search(r"(?i)\berror: (?!usage)", line)]
+    return _short((told or lines)[-1])
 
 
 def _describe_exit_code(report: TestReport) -> str:

@@ -1,28 +1,43 @@
 """Runs a project's tests once in the sandbox and reads what came of each from a result file.
 
 What a program prints inside the sandbox is never taken for an outcome: pytest writes JUnit XML
-and unittest a JSON file, both at the end of the run, so a run that dies early has no result. Code
-under test shares a process with its runner and could still forge the file; `agent.verdict` says
-what is done about that.
+and unittest a JSON file, both at the end of the run, so a run that dies early has no result. Where
+the file goes, and the word that it must hold, are on no command line. Code under test shares a
+process with its runner and could still look into it; `agent.verdict` says what that means.
 """
 
 import json
-import re
+import secrets
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandbox.base import Cancel, CommandResult, Sandbox, View, never
 from sandbox.limits import Limits
+from tools.command_words import (
+    PYTHON,
+    Argv,
+    cut_at_double_dash,
+    is_module,
+    is_unittest,
+    parts_of,
+    start_folder,
+    without_launcher,
+    without_paths,
+)
 from tools.project import Environment
-from tools.result_files import read_junit, read_unittest
+from tools.result_files import merged, read_junit, read_unittest
 from tools.scrub import Scrubber
+from tools.tally import Tally
 from tools.test_report import Outcome, TestCase, TestReport, command_id
 
-Argv = tuple[str, ...]
+RECORDER = "qwen_agent_recorder"
+"""What the plugin is called where pytest loads it."""
+NO_TESTS = 5
+"""The exit code of pytest and unittest for that."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,10 @@ class Prepared:
     argv: Argv
     result: Path | None
     """Where the runner will write, in the scratch folder."""
+    token: str = ""
+    """What only a whole result holds."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Set for the runner, on top of the project's environment."""
 
 
 class Runner(Protocol):
@@ -58,38 +77,42 @@ class PytestRunner:
     def recognises(self, command: Argv) -> bool:
         """Whether the command is pytest's."""
         words = without_launcher(command)
-        return _is_module(words, "pytest") or (
+        return is_module(words, "pytest") or (
             bool(words) and Path(words[0]).name in ("pytest", "py.test")
         )
 
     def prepare(
         self, command: Argv, environment: Environment, view: View, scratch: Path, only: Argv
     ) -> Prepared:
-        """Ask for JUnit XML and short tracebacks; keep every other word of the command."""
+        """Add a plugin and ask for short tracebacks; keep every other word of the command."""
         words = without_launcher(command)
-        if _is_module(words, "pytest"):
+        if is_module(words, "pytest"):
             split = words.index("pytest") + 1
             head = (_python(words[0], environment), *words[1:split])
         else:
             split = 1
             head = _pytest_script(words[0], environment)
-        arguments, end = _cut_at_double_dash(words[split:])
+        arguments, end = cut_at_double_dash(words[split:])
         if only:
-            arguments, end = _without_paths(arguments, view.source), ()
-        result = scratch / "junit.xml"
+            arguments, end = without_paths(arguments, view.source / view.folder), ()
         # Before the command's own words: what those may override.
         ahead = ("--maxfail=0", "--continue-on-collection-errors", "--rootdir=.")
         # A cache of its own: a run must not depend on the last one, and `--lf` must stay known.
-        behind = (
-            "-q", "--tb=short", "--color=no", "-o", f"cache_dir={scratch / 'cache'}",
-            "-o", "junit_family=xunit1", f"--junitxml={result}",
-        )  # fmt: skip
-        return Prepared((*head, *ahead, *arguments, *behind, *end, *only), result)
+        behind = ("-q", "--tb=short", "--color=no", "-o", f"cache_dir={scratch / 'cache'}")
+        argv = (*head, *ahead, *arguments, *behind, *end, *only)
+        plugins = scratch / "plugins"
+        plugins.mkdir()
+        known = {**view.environment, **environment.variables}.get("PYTHONPATH", "")
+        result, token = scratch / "junit.xml", secrets.token_hex()
+        settings = {"result": str(result), "token": token, "pythonpath": known}
+        _place_driver("pytest_driver.py", plugins / f"{RECORDER}.py", settings)
+        paths = f"{plugins}:{known}" if known else str(plugins)
+        return Prepared(argv, result, token, {"PYTEST_PLUGINS": RECORDER, "PYTHONPATH": paths})
 
     def read(self, prepared: Prepared, view: View) -> tuple[TestCase, ...] | None:
         """Read the JUnit XML that pytest wrote."""
         assert prepared.result is not None
-        return read_junit(prepared.result, view.source)
+        return read_junit(prepared.result, view.source / view.folder, prepared.token)
 
 
 class UnittestRunner:
@@ -97,7 +120,7 @@ class UnittestRunner:
 
     def recognises(self, command: Argv) -> bool:
         """Whether the command is unittest's."""
-        return _is_module(without_launcher(command), "unittest")
+        return is_unittest(command)
 
     def prepare(
         self, command: Argv, environment: Environment, view: View, scratch: Path, only: Argv
@@ -105,19 +128,17 @@ class UnittestRunner:
         """Put the driver in the place of `-m unittest`."""
         words = without_launcher(command)
         split = words.index("unittest")
-        result = scratch / "unittest.json"
+        result, token = scratch / "unittest.json", secrets.token_hex()
         driver = scratch / "driver.py"
-        driver.write_text(Path(__file__).with_name("unittest_driver.py").read_text("utf-8"))
-        names = scratch / "only.json"
-        names.write_text(json.dumps(only))
+        settings = {"result": str(result), "token": token, "only": only}
+        _place_driver("unittest_driver.py", driver, settings)
         head = (_python(words[0], environment), *words[1 : split - 1])
-        argv = (*head, str(driver), str(result), str(names), *words[split + 1 :])
-        return Prepared(argv, result)
+        return Prepared((*head, str(driver), *words[split + 1 :]), result, token)
 
     def read(self, prepared: Prepared, view: View) -> tuple[TestCase, ...] | None:
         """Read the JSON that the driver wrote."""
         assert prepared.result is not None
-        return read_unittest(prepared.result)
+        return read_unittest(prepared.result, prepared.token)
 
 
 class GenericRunner:
@@ -158,11 +179,16 @@ def run_tests_once(
 ) -> TestReport:
     """Run the tests of `view` once, all or those with the ids in `only` where that is possible."""
     words = tuple(command)
+    parts = parts_of(words)
+    if len(parts) > 1:
+        return _run_parts(words, parts, environment, view, sandbox, limits, cancel, tuple(only))
     runner = runner_for(words)
+    tally = Tally()
     with tempfile.TemporaryDirectory(prefix="tests-", dir=view.scratch) as folder:
         scratch = Path(folder).resolve()
         prepared = runner.prepare(words, environment, view, scratch, tuple(only))
-        result = sandbox.run(prepared.argv, _view_with(view, environment, scratch), limits, cancel)
+        seen = _view_with(view, environment, scratch, prepared.variables)
+        result = sandbox.run(prepared.argv, seen, limits, cancel, tally.feed)
         cases = runner.read(prepared, view) if result.exit_code is not None else None
     clean = Scrubber(view, scratch, environment.read_only)
     if prepared.result is None:
@@ -175,15 +201,73 @@ def run_tests_once(
         timed_out=result.timed_out,
         duration_s=limits.wall_s if result.timed_out else result.duration_s,
         parsed=cases is not None,
+        num_ran=tally.num_ran if prepared.result is None else None,
     )
 
 
-def _view_with(view: View, environment: Environment, scratch: Path) -> View:
+def _run_parts(
+    command: Argv,
+    parts: Sequence[Argv],
+    environment: Environment,
+    view: View,
+    sandbox: Sandbox,
+    limits: Limits,
+    cancel: Cancel,
+    only: Argv,
+) -> TestReport:
+    """Run unittest once for each folder; ids begin with the folder, since names may recur."""
+    end_s = time.monotonic() + limits.wall_s
+    reports: list[TestReport] = []
+    for part in parts:
+        folder = start_folder(part)
+        prefix = f"{folder.rstrip('/')}/" if folder else ""
+        wanted = tuple(
+            name.removeprefix(prefix)
+            for name in only
+            if name.startswith(prefix) and (prefix or "/" not in name)
+        )
+        left_s = end_s - time.monotonic()
+        if (only and not wanted) or (reports and (left_s <= 0 or reports[-1].exit_code is None)):
+            continue
+        some = replace(limits, wall_s=max(left_s, 0.01))
+        report = run_tests_once(part, environment, view, sandbox, some, cancel, wanted)
+        cases = tuple(replace(case, id=prefix + case.id) for case in report.cases)
+        reports.append(replace(report, cases=cases))
+    return _joined(command, reports, limits)
+
+
+def _joined(command: Argv, reports: Sequence[TestReport], limits: Limits) -> TestReport:
+    """Make one report of several; a folder in which nothing ran counts only if all were so."""
+    codes = [report.exit_code for report in reports]
+    bad = [code for code in codes if code not in (0, NO_TESTS)]
+    usual = next(iter(bad), 0 if 0 in codes else NO_TESTS)
+    timed_out = any(report.timed_out for report in reports)
+    duration_s = sum(report.duration_s for report in reports)
+    return TestReport(
+        command=command,
+        exit_code=None if None in codes else usual,
+        cases=merged(case for report in reports for case in report.cases),
+        output="".join(report.output for report in reports),
+        timed_out=timed_out,
+        duration_s=limits.wall_s if timed_out else duration_s,
+        parsed=bool(reports) and all(report.parsed for report in reports),
+    )
+
+
+def _place_driver(name: str, place: Path, settings: Mapping[str, Any]) -> None:
+    """Copy a driver where the sandbox sees it, and its settings beside it."""
+    place.write_text(Path(__file__).with_name(name).read_text("utf-8"), encoding="utf-8")
+    place.with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _view_with(
+    view: View, environment: Environment, scratch: Path, variables: Mapping[str, str]
+) -> View:
     return replace(
         view,
         read_only=(*view.read_only, *environment.read_only),
         path=environment.path,
-        environment={**view.environment, **environment.variables},
+        environment={**view.environment, **environment.variables, **variables},
         scratch=scratch,
     )
 
@@ -194,33 +278,6 @@ def _one_case(command: Argv, result: CommandResult) -> tuple[TestCase, ...] | No
         return None
     outcome: Outcome = "passed" if result.exit_code == 0 else "failed"
     return (TestCase(command_id(command), outcome, f"exit code {result.exit_code}"),)
-
-
-LAUNCHERS = (("uv", "run"), ("poetry", "run"), ("pipenv", "run"), ("pdm", "run"))
-PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
-
-FLAGS_WITHOUT_VALUE = re.compile(r"-[qvxsl]+|--(lf|ff|sw|exitfirst|quiet|verbose|no-header)")
-
-
-def without_launcher(command: Argv) -> Argv:
-    """Take `uv run` and the like away: their environment is the one that was detected."""
-    for launcher in LAUNCHERS:
-        if command[: len(launcher)] == launcher:
-            words = command[len(launcher) :]
-            while words and words[0].startswith("-"):
-                words = words[1:]
-            return words
-    return command
-
-
-def _is_module(words: Argv, module: str) -> bool:
-    """Whether it is `python [flags] -m module ...`."""
-    if not words or not PYTHON.fullmatch(Path(words[0]).name):
-        return False
-    for word, following in pairwise(words):
-        if word == "-m":
-            return following == module
-    return False
 
 
 def _python(word: str, environment: Environment) -> str:
@@ -236,27 +293,3 @@ def _pytest_script(word: str, environment: Environment) -> Argv:
     if python is None or "/" in word or (python.parent / word).exists():
         return (word,)
     return (str(python), "-m", "pytest")
-
-
-def _cut_at_double_dash(arguments: Argv) -> tuple[Argv, Argv]:
-    if "--" not in arguments:
-        return arguments, ()
-    at = arguments.index("--")
-    return arguments[:at], arguments[at:]
-
-
-def _without_paths(arguments: Argv, root: Path) -> Argv:
-    """Drop the files and folders a command names, since ids will stand in their place."""
-    kept: list[str] = []
-    before = ""
-    for word in arguments:
-        is_value = (
-            before.startswith("-")
-            and "=" not in before
-            and not FLAGS_WITHOUT_VALUE.fullmatch(before)
-        )
-        is_path = not word.startswith("-") and (root / word.split("::")[0]).exists()
-        if is_value or not is_path:
-            kept.append(word)
-        before = word
-    return tuple(kept)

@@ -36,10 +36,12 @@ class Scrubber:
     """Knows the folders of one run, and takes them out of its texts."""
 
     def __init__(self, view: View, scratch: Path, tool_folders: Sequence[Path]) -> None:
-        self.workspace = view.workspace
+        self.workspace = view.workspace / view.folder
         self._names: list[tuple[str, str]] = []
         # Without a sandbox the tests run in the source; the scratch folder may lie in either.
-        for root in (scratch, view.source, view.workspace):
+        # Commands start in the view's folder, and what they name is relative to that.
+        roots = (view.source / view.folder, view.workspace / view.folder, view.source)
+        for root in (scratch, *roots, view.workspace):
             self._names += [(f"{root}/", ""), (str(root), ".")]
         # The inner folder first: a virtual environment may lie in the prefix it came from.
         for folder in sorted(map(str, tool_folders), key=len, reverse=True):

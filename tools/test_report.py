@@ -43,6 +43,8 @@ class TestReport:
     """The whole limit when it timed out."""
     parsed: bool
     """Whether the result of every test was read from a complete result file."""
+    num_ran: int | None = None
+    """How many tests the output of a command speaks of whose exit code is all that is known."""
 
     @property
     def red(self) -> frozenset[str]:

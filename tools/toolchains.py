@@ -5,12 +5,14 @@ may hold a token (`~/.cargo/credentials.toml`, `~/.npmrc`).
 """
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.interpreters import SYSTEM, is_under
+from tools.interpreters import SYSTEM, is_under, read_small
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,58 @@ def _rust(root: Path, variables: Mapping[str, str]) -> Toolchain:
     home = _home(variables)
     cargo = Path(variables.get("CARGO_HOME") or home / ".cargo")
     rustup = Path(variables.get("RUSTUP_HOME") or home / ".rustup")
-    parts = (cargo / "bin", cargo / "registry", cargo / "git", rustup / "toolchains")
-    folders = tuple(path for path in parts if path.is_dir())
-    settings = rustup / "settings.toml"  # which toolchain is the default
+    parts = (
+        *(cargo / name for name in ("bin", "registry", "git")),
+        *(rustup / name for name in ("toolchains", "update-hashes")),
+        rustup / "settings.toml",  # which toolchain is the default
+    )
+    # The programs in `cargo/bin` are rustup's, which writes into its home whatever it is asked.
+    chosen = _rust_toolchain(root, rustup, variables)
+    path = [cargo / "bin"]
+    if chosen is not None:
+        path.insert(0, chosen / "bin")
+        parts += (chosen,) if not chosen.is_relative_to(rustup) else ()
     return Toolchain(
-        folders + ((settings,) if settings.is_file() else ()),
-        (cargo / "bin",) if cargo / "bin" in folders else (),
+        tuple(path for path in parts if path.exists()),
+        tuple(folder for folder in path if folder.is_dir()),
         {"CARGO_HOME": str(cargo), "RUSTUP_HOME": str(rustup), "CARGO_NET_OFFLINE": "true"},
     )
+
+
+def _rust_toolchain(root: Path, rustup: Path, variables: Mapping[str, str]) -> Path | None:
+    """The installed toolchain that rustup would choose for `root`, by reading what it reads."""
+    installed = sorted(path for path in rustup.glob("toolchains/*") if (path / "bin").is_dir())
+    for name in filter(None, _rust_names(root, rustup, variables)):
+        for toolchain in installed:
+            # A channel is short for its name with the machine's: stable-x86_64-unknown-linux-gnu.
+            if toolchain.name == name or toolchain.name.startswith(f"{name}-"):
+                return toolchain.resolve()  # `rustup toolchain link` makes links
+    return installed[0].resolve() if len(installed) == 1 else None
+
+
+def _rust_names(root: Path, rustup: Path, variables: Mapping[str, str]) -> Iterator[str]:
+    """Names of toolchains, the one that counts most first."""
+    settings = _toml(read_small(rustup / "settings.toml"))
+    overrides = settings.get("overrides")
+    yield variables.get("RUSTUP_TOOLCHAIN") or ""
+    for folder in (root, *root.parents):
+        if isinstance(overrides, dict):
+            yield str(overrides.get(str(folder), ""))
+        for name in ("rust-toolchain", "rust-toolchain.toml"):
+            text = read_small(folder / name)
+            table = _toml(text).get("toolchain")
+            if isinstance(table, dict):
+                yield str(table.get("channel", ""))
+            elif re.fullmatch(r"\s*[\w.-]+\s*", text):
+                yield text.strip()
+    yield str(settings.get("default_toolchain", ""))
+
+
+def _toml(text: str) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
 
 
 def _go(root: Path, variables: Mapping[str, str]) -> Toolchain:

@@ -1,7 +1,8 @@
 """Runs unittest inside the sandbox and writes each test's outcome to a file, for `runners`.
 
 Not imported by this program: its text is copied next to the result file and run by the project's
-own interpreter, as `python driver.py RESULT ONLY ARGUMENTS-OF-UNITTEST...`. Needs Python 3.8.
+own interpreter, as `python driver.py ARGUMENTS-OF-UNITTEST...`. Where the result goes and the word
+that makes it whole are in a file beside it, gone before code of the project runs. Needs Python 3.8.
 """
 
 from __future__ import annotations
@@ -96,23 +97,26 @@ class Program(unittest.TestProgram):
             self.test = chosen(self.test, self.only)
 
 
-def main() -> int:
+def main(place: Path) -> int:
     """Run, write the result file last and whole, and end as unittest does."""
-    result_path, only_path, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
+    settings = json.loads(place.read_text(encoding="utf-8"))
+    place.unlink()
+    arguments = sys.argv[1:]
     sys.path[0] = str(Path.cwd())  # as `python -m unittest` has it; not the folder of this file
-    Program.only = json.loads(Path(only_path).read_text(encoding="utf-8"))
+    Program.only = settings["only"]
     runner = type("Runner", (unittest.TextTestRunner,), {"resultclass": Recorder})
     program = Program(
         module=None, argv=["python -m unittest", *arguments], testRunner=runner, exit=False
     )
     cases = program.result.cases  # type: ignore[attr-defined]
-    part = Path(result_path + ".part")
-    part.write_text(json.dumps({"cases": cases, "complete": True}), encoding="utf-8")
-    part.replace(result_path)
+    part = Path(settings["result"] + ".part")
+    whole = json.dumps({"cases": cases, "complete": settings["token"]})
+    part.write_text(whole, encoding="utf-8")
+    part.replace(settings["result"])
     if not cases:
         return 5
     return 0 if program.result.wasSuccessful() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(__file__).with_suffix(".json")))

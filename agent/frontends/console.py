@@ -56,9 +56,21 @@ class Console(Protocol):
         ...
 
 
-def open_console(stream: TextIO) -> Console:
-    """Choose by whether somebody looks at a terminal."""
+def open_console(stream: TextIO | None) -> Console:
+    """Choose by whether somebody looks at a terminal; a closed stream is None, as in `sys`."""
+    if stream is None:
+        return SilentConsole()
     return LiveConsole(stream) if stream.isatty() else PlainConsole(stream)
+
+
+class SilentConsole:
+    """Nothing, where nobody could see it."""
+
+    def show(self, event: Event) -> None:
+        """Show nothing."""
+
+    def finish(self, outcome: FixOutcome) -> None:
+        """Show nothing."""
 
 
 class PlainConsole:

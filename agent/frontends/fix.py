@@ -1,96 +1,66 @@
-"""`qwen-agent fix`: arguments to a request, events to a screen or a stream, an exit code.
+"""`qwen-agent fix`: arguments to a run, events to a screen or a stream, an exit code.
 
 It decides nothing. Standard output holds the result that was asked for and nothing else: with
-`--json` and `--stream-json` everything meant for a person goes to standard error.
+`--json`, `--stream-json` and `--patch -` everything meant for a person goes to standard error.
 """
 
 import json
-import shlex
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
 from agent.compose import ChatFactory
-from agent.config import Config, config_file, load_config
+from agent.config import config_file, load_config
 from agent.errors import AgentError, UsageError
 from agent.events import Event
 from agent.fix import resume_fix, run_fix
-from agent.frontends.console import HEADLINES, open_console
-from agent.outcome import FixOutcome
-from agent.request import FixRequest
-from sandbox.base import Cancel
+from agent.frontends.asked import is_standard_output, request_of, resumed
+from agent.frontends.console import HEADLINES, Console, SilentConsole, open_console
+from agent.frontends.output import OutputLost, complain, drop, hand_out
+from agent.outcome import CANCELLED, FixOutcome, strongest
+from sandbox.base import Cancel, never
 
-MAX_ISSUE_BYTES = 256 * 1024
-SHELL_WORDS = frozenset("|&;<>()$`*?{}~#")
 Run = Generator[Event, None, FixOutcome]
 
 
 def run(arguments: Namespace, chat_factory: ChatFactory | None = None) -> int:
     """Carry out `qwen-agent fix`, with a model that is there already or the one it names."""
     with interrupts() as cancel:
-        outcome = _shown(_started(arguments, cancel, chat_factory), arguments)
-    if outcome.exit_code not in HEADLINES:
-        print(f"qwen-agent: {outcome.sentence}", file=sys.stderr)
-    return outcome.exit_code
+        return _shown(_started(arguments, cancel, chat_factory), arguments, cancel)
+
+
+def refuse(error: UsageError, words: Sequence[str]) -> int:
+    """Answer words that are no arguments, in the form that they ask for."""
+    stream_json = "--stream-json" in words
+    form = Namespace(json="--json" in words and not stream_json, stream_json=stream_json)
+    arguments = Namespace(path=None, model=None, seed=None, patch=None, **vars(form))
+    return _shown(_refused(arguments, error), arguments, never)
 
 
 @contextmanager
 def interrupts() -> Generator[Cancel, None, None]:
-    """Turn Ctrl-C and the like into a flag, as often as they come."""
+    """Turn Ctrl-C and the like into a flag, however often they come; let through what was held."""
     came: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored is what nohup asks for
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, note) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield lambda: bool(came)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def request_of(arguments: Namespace, config: Config) -> FixRequest:
-    """Read the arguments as a request.
-
-    Raises:
-        UsageError: a value that cannot be meant.
-    """
-    limits = {
-        "max_steps": ("--max-turns", arguments.max_turns),
-        "max_time_s": ("--max-time", arguments.max_time),
-        "max_tokens": ("--max-tokens", arguments.max_tokens),
-    }
-    for flag, value in limits.values():
-        if value is not None and not value > 0:
-            raise UsageError(f"{flag} must be more than 0, not {value}")
-    given = {name: value for name, (_, value) in limits.items() if value is not None}
-    config = replace(config, budget=replace(config.budget, **given))
-    if arguments.attempts < 1:
-        raise UsageError("--attempts must be 1 or more")
-    if arguments.patch is not None and not arguments.patch.absolute().parent.is_dir():
-        raise UsageError(f"{arguments.patch}: there is no such folder to write the patch to")
-    return FixRequest(
-        path=arguments.path.absolute(),
-        issue=_issue(arguments.issue),
-        test_command=_command(arguments.test_cmd),
-        tests=tuple(arguments.tests or ()),
-        model=arguments.model or config.model.name,
-        attempts=arguments.attempts,
-        seed=arguments.seed,
-        python=arguments.python and arguments.python.absolute(),
-        dry_run=arguments.dry_run,
-        reuse=not arguments.no_reuse,
-        sandbox=arguments.sandbox,
-        patch=arguments.patch and arguments.patch.absolute(),
-        config=config,
-    )
 
 
 def event_line(event: Event) -> str:
@@ -102,70 +72,108 @@ def event_line(event: Event) -> str:
 def _started(arguments: Namespace, cancel: Cancel, chat_factory: ChatFactory | None) -> Run:
     """Begin the run; a fault in the arguments is an outcome like any other."""
     if arguments.resume is not None:
-        return resume_fix(arguments.path, arguments.resume, cancel, chat_factory)
+        return resume_fix(
+            arguments.path,
+            arguments.resume,
+            cancel,
+            chat_factory,
+            change=lambda old: resumed(old, arguments, cancel),
+        )
     try:
-        return run_fix(request_of(arguments, load_config(config_file())), cancel, chat_factory)
+        request = request_of(arguments, load_config(config_file()), cancel)
     except AgentError as error:
         return _refused(arguments, error)
+    return run_fix(request, cancel, chat_factory)
 
 
 def _refused(arguments: Namespace, error: AgentError) -> Run:
     yield from ()
-    model, seed = arguments.model or "auto", arguments.seed
-    return FixOutcome(error.exit_code, str(error), str(arguments.path), model, seed)
+    path, model = arguments.path or Path(), arguments.model or "auto"
+    return FixOutcome(error.exit_code, str(error), str(path), model, arguments.seed or 0)
 
 
-def _shown(run: Run, arguments: Namespace) -> FixOutcome:
-    """Show every event, then the result in the form that was asked for."""
+def _shown(run: Run, arguments: Namespace, cancel: Cancel) -> int:
+    """Show every event, then the result in the form that was asked for; return the exit code."""
     is_json = arguments.json or arguments.stream_json
-    console = open_console(sys.stderr if is_json else sys.stdout)
+    is_patch = is_standard_output(arguments.patch) and not is_json
+    screen = _Screen(is_result=not is_json and not is_patch)
+    try:
+        outcome = _until_its_end(run, screen, arguments.stream_json)
+    except OutputLost as lost:
+        run.close()  # the repair would have been applied after the last event
+        if lost.nobody_reads or cancel():
+            return CANCELLED
+        complain(f"{lost}; nothing was changed")
+        return lost.exit_code
+    try:
+        screen.finish(outcome)
+        if is_json:
+            hand_out(_document(outcome, arguments.stream_json).encode())
+        elif is_patch and outcome.patch_file:
+            hand_out(Path(outcome.patch_file).read_bytes())
+    except OutputLost as lost:
+        if lost.nobody_reads and screen.is_result:
+            return outcome.exit_code  # `| head` has seen what it wanted to see
+        what = "the repair was applied" if outcome.applied else "nothing was changed"
+        complain(f"{lost}; {what}")
+        return strongest({outcome.exit_code, lost.exit_code})
+    if outcome.exit_code not in HEADLINES:
+        complain(outcome.sentence)
+    return outcome.exit_code
+
+
+def _until_its_end(run: Run, screen: "_Screen", is_stream: bool) -> FixOutcome:
     while True:
         try:
             event = next(run)
         except StopIteration as stop:
             outcome: FixOutcome = stop.value
-            break
-        console.show(event)
-        if arguments.stream_json:
-            print(event_line(event), flush=True)
-    console.finish(outcome)
-    if is_json:
-        from agent.frontends.report import report_of  # pydantic: only for who asks
-
-        report = report_of(outcome).model_dump(mode="json")
-        if arguments.stream_json:
-            report = {"type": "FixReport", **report}
-        print(json.dumps(report, indent=None if arguments.stream_json else 2), flush=True)
-    return outcome
+            return outcome
+        screen.show(event)
+        if is_stream:
+            hand_out(f"{event_line(event)}\n".encode())
 
 
-def _issue(text: str | None) -> str:
-    """Read the report: as given, from a file, or from standard input."""
-    if text is None:
-        return ""
-    try:
-        if text == "-":
-            text = sys.stdin.read(MAX_ISSUE_BYTES)
-        elif text.startswith("@"):
-            with Path(text[1:]).expanduser().open(encoding="utf-8") as file:
-                text = file.read(MAX_ISSUE_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--issue {text}: {error}") from error
-    if not text.strip():
-        raise UsageError("--issue holds no text")
-    return text.strip()
+def _document(outcome: FixOutcome, is_stream: bool) -> str:
+    from agent.frontends.report import report_of  # pydantic: only for who asks
+
+    report = report_of(outcome).model_dump(mode="json")
+    if is_stream:
+        return f"{json.dumps({'type': 'FixReport', **report})}\n"
+    return f"{json.dumps(report, indent=2)}\n"
 
 
-def _command(text: str | None) -> tuple[str, ...]:
-    """Split a test command into words, or hand it to a shell if it is written for one."""
-    if text is None:
-        return ()
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as error:
-        raise UsageError(f"--test-cmd {text}: {error}") from error
-    if not words:
-        raise UsageError("--test-cmd holds no command")
-    if SHELL_WORDS & set(text) or "=" in words[0]:
-        return ("sh", "-c", text)
-    return words
+class _Screen:
+    """A console whose stream may be closed, full or gone."""
+
+    def __init__(self, is_result: bool) -> None:
+        self.is_result = is_result
+        """What it shows is the result, and not words beside it."""
+        self._stream = sys.stdout if is_result else sys.stderr
+        self._console: Console = SilentConsole()
+        with self._watched():
+            self._console = open_console(self._stream)
+
+    def show(self, event: Event) -> None:
+        """Show one event.
+
+        Raises:
+            OutputLost: it was the result, and cannot be shown.
+        """
+        with self._watched():
+            self._console.show(event)
+
+    def finish(self, outcome: FixOutcome) -> None:
+        """Show what the run came to; raises as `show` does."""
+        with self._watched():
+            self._console.finish(outcome)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            drop(self._stream)
+            self._console = SilentConsole()
+            if self.is_result:
+                raise OutputLost(error) from error

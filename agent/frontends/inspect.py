@@ -3,11 +3,11 @@
 import importlib.metadata
 import shutil
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.config import state_folder
-from agent.errors import AgentError
 from agent.frontends.console import visible
 from agent.journal import read
 from agent.models import CHOICES, cached_models, hub_cache, memory_bytes, resolve
@@ -18,6 +18,21 @@ from sandbox.bubblewrap import available
 from tools.search import find_ripgrep
 
 GIB = 1024**3
+
+
+def inspect(arguments: Namespace) -> int:
+    """Carry out the command that was typed; return its exit code.
+
+    Raises:
+        AgentError: it cannot be done.
+    """
+    match arguments.command:
+        case "doctor":
+            return doctor()
+        case "models":
+            return models()
+        case _:
+            return sessions(arguments.action, arguments.id or "")
 
 
 def doctor() -> int:
@@ -43,20 +58,20 @@ def models() -> int:
 
 
 def sessions(action: str, name: str) -> int:
-    """List past runs, or show the conversation of one."""
+    """List past runs, or show the conversation of one.
+
+    Raises:
+        AgentError: there is no such session, or it cannot be read.
+    """
     state = state_folder()
     if action == "list":
         for info in list_sessions(state):
             code = "-" if info.exit_code is None else str(info.exit_code)
             print(f"{info.id}  {code:>3}  {visible(info.repository)}  {visible(info.sentence)}")
         return 0
-    try:
-        if not name:
-            name = next((info.id for info in list_sessions(state)), "")
-        records = read(find_session(state, name or "none", None) / JOURNAL)
-    except AgentError as error:
-        print(f"qwen-agent: {error}", file=sys.stderr)
-        return error.exit_code
+    if not name:
+        name = next((info.id for info in list_sessions(state)), "")
+    records = read(find_session(state, name or "none", None) / JOURNAL)
     for record in records:
         if record["type"] == "message":
             message = record["message"]

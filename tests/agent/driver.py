@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from agent.cli import parse
+from agent.arguments import parse
 from agent.frontends.fix import run
 from tests.agent.fakes import Say, ScriptedModel, call
 

@@ -1,8 +1,11 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -197,6 +200,109 @@ def test_targets_can_be_named_and_other_red_tests_are_left_alone(tmp_path: Path)
     assert "there is no test tests.test_cart.Nowhere" in outcome.sentence
 
 
+CALC = "def one():\n    return 2\n"
+CALC_TEST = (
+    "import unittest\nfrom calc import one\n\nclass CalcTest(unittest.TestCase):\n"
+    "    def test_one(self):\n        self.assertEqual(one(), 1)\n"
+)
+
+
+@pytest.mark.parametrize("named", ["py", "py/tests", "py/calc"])
+def test_the_project_in_the_named_folder_is_mended(tmp_path: Path, named: str) -> None:
+    files = {
+        "py/calc/__init__.py": CALC,
+        "py/tests/test_calc.py": CALC_TEST,
+        "py/tests/test_own.py": "import unittest\n",
+    }
+    repository = make_repository(tmp_path / "repo", files)
+    before = picture(repository)
+    repair = edit("calc/__init__.py", "return 2", "return 1")
+    script = [bash("pwd; ls"), RUN_TESTS, edit("../shop/cart.py", "-", "+"), repair, FINISH]
+    request = FixRequest(repository / named)
+    model = ScriptedModel([script])
+    run = run_fix(request, chat_factory=lambda _: model, state=tmp_path / "state")
+    outcome = drained(run, [])
+    assert (outcome.exit_code, outcome.changed_files) == (0, ("py/calc/__init__.py",))
+    assert outcome.repository == str(repository)
+    assert outcome.test_command == "python -m unittest discover -s tests"
+    texts = [message.content for message in model.seen[-1] if message.role == "tool"]
+    assert texts[0] == f"{repository}/py\ncalc\ntests"
+    assert 'File "tests/test_calc.py"' in texts[1]
+    assert "outside the workspace" in texts[2]
+    after = picture(repository)
+    assert after.pop("py/calc/__init__.py") == CALC.replace("2", "1").encode()
+    before.pop("py/calc/__init__.py")
+    assert after == before
+
+
+def test_a_given_command_runs_in_the_named_folder(tmp_path: Path) -> None:
+    repository = make_repository(
+        tmp_path / "repo",
+        {"py/calc.py": CALC, "py/run.py": "import calc\nassert calc.one() == 1\n"},
+    )
+    model = ScriptedModel(
+        [
+            [edit("run.py", "== 1", "== 2"), FINISH],
+            [edit("calc.py", "return 2", "return 1"), FINISH],
+        ]
+    )
+    request = FixRequest(repository / "py", test_command=("python3", "run.py"), attempts=2)
+    run = run_fix(request, chat_factory=lambda _: model, state=tmp_path / "state")
+    outcome = drained(run, [])
+    assert (outcome.exit_code, outcome.num_attempts) == (0, 2)
+    assert outcome.changed_files == ("py/calc.py",)
+
+
+def test_a_folder_that_a_link_has_replaced_leads_nowhere(tmp_path: Path) -> None:
+    repository = make_repository(
+        tmp_path / "repo", {"py/calc.py": CALC, "py/test_calc.py": CALC_TEST}
+    )
+    outside = tmp_path / "outside"
+    write(outside, {"calc.py": CALC})
+    script = [
+        bash(f"mv ../py ../old && ln -s {outside} ../py"),
+        edit("calc.py", "return 2", "return 1"),
+        FINISH,
+    ]
+    repair = [edit("calc.py", "return 2", "return 1"), FINISH]
+    model = ScriptedModel([script, repair])
+    request = FixRequest(repository / "py", attempts=2)
+    run = run_fix(request, chat_factory=lambda _: model, state=tmp_path / "state")
+    outcome = drained(run, [])
+    assert (outcome.exit_code, outcome.num_attempts) == (0, 2)
+    assert (outside / "calc.py").read_text() == CALC
+
+
+def test_tests_in_all_folders_are_run_and_must_stay_green(tmp_path: Path) -> None:
+    more = CALC_TEST.replace("CalcTest", "MoreTest").replace("(one(), 1)", "(abs(one()), 2)")
+    files = {"calc.py": CALC, "tests/test_calc.py": more, "more/test_b.py": CALC_TEST}
+    repository = make_repository(tmp_path / "repo", files)
+    (repository / "tests" / "__init__.py").unlink()
+    outcome, _, _ = fix(repository, [REPAIR, edit("calc.py", "return 2", "return 1"), FINISH])
+    assert outcome.exit_code == 3
+    assert "Green before, and now red" in outcome.sentence
+    assert "tests/test_calc.MoreTest.test_one" in outcome.sentence
+
+
+def test_an_environment_behind_a_link_is_used(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repo")
+    environment = tmp_path / "environments" / "shop"
+    words = [sys.executable, "-m", "venv", "--without-pip", str(environment)]
+    subprocess.run(words, check=True, timeout=60)
+    packages = next(environment.glob("lib/python3*/site-packages"))
+    (packages / "only_there.py").write_text("WORD = 'there'\n")
+    (repository / ".venv").symlink_to(environment)
+    script = [
+        bash(".venv/bin/python -c 'import only_there; print(only_there.WORD)'"),
+        REPAIR,
+        FINISH,
+    ]
+    outcome, _, model = fix(repository, script)
+    assert outcome.exit_code == 0, outcome.sentence
+    assert model.seen[1][-1].content == "there"
+    assert (repository / ".venv").readlink() == environment
+
+
 def test_a_repository_with_packages_of_our_names_is_repaired(tmp_path: Path) -> None:
     files = {
         "agent/__init__.py": "",
@@ -300,6 +406,13 @@ def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
     refused(tmp_path / "missing", 2, "does not exist")
 
 
+def test_a_patch_that_could_not_be_written(repository: Path) -> None:
+    refused(repository, 2, "is a folder", patch=repository.parent)
+    refused(repository, 2, "file of the repository", patch=repository / "shop/cart.py")
+    refused(repository, 2, "inside a .git folder", patch=repository / ".git/HEAD", dry_run=True)
+    assert not (repository.parent / "state").exists()
+
+
 def test_no_tests(tmp_path: Path) -> None:
     repository = tmp_path / "repo"
     write(repository, {".git/HEAD": "ref: refs/heads/main\n", "a.py": "x = 1\n"})
@@ -310,6 +423,54 @@ def test_no_tests(tmp_path: Path) -> None:
 
 def test_a_command_that_is_missing(repository: Path) -> None:
     refused(repository, 2, "no-such-runner: command not found", test_command=("no-such-runner",))
+
+
+def test_a_command_that_is_missing_in_a_shell_is_named(repository: Path) -> None:
+    command = ("sh", "-c", "nosuchcmd x && true")
+    refused(repository, 2, "nosuchcmd: command not found", test_command=command)
+
+
+def test_what_keeps_a_runner_from_running_is_quoted(tmp_path: Path) -> None:
+    files = {
+        "pytest.ini": "[pytest]\naddopts = --cov=shop --nosuch\n",
+        "tests/test_cart.py": "# x\n",
+    }
+    repository = make_repository(tmp_path / "repo", files)
+    python = Path(sys.executable)
+    refused(repository, 2, "unrecognized arguments: --nosuch", python=python)
+
+
+def test_a_file_that_may_not_be_read_is_named() -> None:
+    # Not below tmp_path, which is closed to whom root becomes here.
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        repository = make_repository(folder / "repo")
+        secret = repository / "secret.txt"
+        secret.write_text("mine")
+        secret.chmod(0o200)
+        program = (
+            "import os, sys; from pathlib import Path\n"
+            "from agent.fix import run_fix; from agent.request import FixRequest\n"
+            "if os.geteuid() == 0: os.setuid(65534)\n"  # root may read everything
+            "run = run_fix(FixRequest(Path(sys.argv[1])), chat_factory=lambda _: None,"
+            " state=Path(sys.argv[2]))\n"
+            "try:\n    while True: next(run)\n"
+            "except StopIteration as stop: print(stop.value.exit_code, stop.value.sentence)\n"
+        )
+        for path in (repository, *repository.rglob("*")):
+            if path != secret:
+                path.chmod(path.stat().st_mode | 0o077)
+        paths = [word for word in sys.path if word]
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(repository), str(folder / "state")],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HOME": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout.startswith(f"2 {secret} cannot be read"), done
+        assert done.stdout.count("\n") == 1
 
 
 def test_tests_that_are_green_already(green: Path) -> None:
@@ -323,6 +484,25 @@ def test_tests_that_hang(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "repo", files)
     config = Config(sandbox=SandboxConfig(tests_s=1.0))
     refused(repository, 5, "did not end within 1 s", config=config)
+
+
+def test_the_time_of_the_run_bounds_the_tests_before_it(tmp_path: Path) -> None:
+    files = {"tests/test_cart.py": "import time, unittest\n\ntime.sleep(600)\n# TestCase\n"}
+    repository = make_repository(tmp_path / "repo", files)
+    config = Config(budget=Budget(max_time_s=2.0))
+    refused(repository, 5, "2 seconds are spent and the tests have not ended", config=config)
+
+
+def test_the_time_of_the_run_bounds_the_verdict(repository: Path) -> None:
+    before = picture(repository)
+    hang = edit("shop/cart.py", "return price - tax", "import time; time.sleep(600)")
+    config = Config(budget=Budget(max_time_s=12.0))
+    started_s = time.monotonic()
+    outcome, _, _ = fix(repository, [hang, FINISH], config=config)
+    assert outcome.exit_code == 5
+    assert "did not end within" in outcome.sentence
+    assert time.monotonic() - started_s < 30
+    assert picture(repository) == before
 
 
 def test_a_model_nobody_knows_is_refused_before_anything_slow(repository: Path) -> None:
@@ -392,6 +572,7 @@ def test_a_denied_call_has_its_own_code_when_nothing_came_of_it(tmp_path: Path) 
     repository = make_repository(tmp_path / "repo", {".qwen-agent.toml": settings})
     outcome, _, _ = fix(repository, [bash("sed -i s/-/+/ shop/cart.py"), FINISH])
     assert outcome.exit_code == 6
+    assert outcome.sentence == "nothing was changed; the settings deny bash"
 
 
 def test_of_several_codes_the_contract_says_which_wins() -> None:
@@ -424,6 +605,32 @@ def test_a_cancelled_run_changes_nothing_and_can_be_resumed(repository: Path, mo
     assert len(outcome.usages) == 4  # the dropped reply is counted too
     ended = drained(resume_fix(repository, outcome.session_id, state=state), [])
     assert (ended.exit_code, "has ended" in ended.sentence) == (2, True)
+
+
+def test_nobody_waits_for_a_model_that_is_no_longer_wanted(repository: Path) -> None:
+    before = picture(repository)
+    is_loading, leave = threading.Event(), threading.Event()
+
+    def load(_: FixRequest) -> ScriptedModel:
+        is_loading.set()
+        leave.wait(60)
+        return ScriptedModel([[REPAIR, FINISH]])
+
+    state = repository.parent / "state"
+    start_s = time.monotonic()
+    outcome = drained(run_fix(FixRequest(repository), is_loading.is_set, load, state), [])
+    leave.set()
+    assert outcome.exit_code == 130
+    assert time.monotonic() - start_s < 30
+    assert picture(repository) == before
+    model = ScriptedModel([[REPAIR, FINISH]])
+    assert drained(resume_fix(repository, "", lambda: False, lambda _: model, state), []).applied
+
+
+def test_a_run_that_was_cancelled_before_it_began_leaves_nothing(repository: Path) -> None:
+    outcome, _, _ = fix(repository, [REPAIR, FINISH], cancel=lambda: True)
+    assert outcome.exit_code == 130
+    assert not (repository.parent / "state").exists()
 
 
 def test_a_cancelled_tool_call_runs_again_on_resume(repository: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from agent.cli import main, parse
+from agent.arguments import parse
+from agent.cli import answer
 from agent.config import Config
 from agent.errors import UsageError
 from agent.events import (
@@ -22,8 +23,8 @@ from agent.events import (
     RunStarted,
     TestsRan,
 )
+from agent.frontends.asked import request_of
 from agent.frontends.console import LiveConsole, PlainConsole, happening, lines_of, visible
-from agent.frontends.fix import request_of
 from agent.frontends.report import FixReport, report_of
 from agent.outcome import FixOutcome
 from inference.messages import ToolCall, Usage
@@ -150,6 +151,34 @@ def test_a_signal_in_a_reply_ends_the_run_cleanly(
     assert json.loads(output.strip().rpartition("\n")[2])["outcome"] == "cancelled"
     assert "--resume" in words
     assert picture(repository) == before
+
+
+def test_flags_given_with_resume_are_in_force(
+    start: Started, repository: Path, tmp_path: Path
+) -> None:
+    before = picture(repository)
+    process = start([SCRIPT[1], ["hang", {}]], "--stream-json")
+    read_until(process, "TextDelta")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    patch = tmp_path / "p.diff"
+    process = start(SCRIPT, "--resume", "--dry-run", "--patch", str(patch), "--json")
+    report = json.loads(process.communicate(timeout=60)[0])
+    assert (report["exit_code"], report["applied"], report["patch_file"]) == (0, False, str(patch))
+    assert patch.read_text() == report["patch"]
+    assert picture(repository) == before
+
+
+def test_the_patch_alone_can_go_to_standard_output(start: Started, repository: Path) -> None:
+    process = start(SCRIPT, "--dry-run", "--patch", "-")
+    output, words = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert output.startswith("--- a/shop/cart.py") or output.startswith("diff --git ")
+    assert "Fixed: " in words
+    subprocess.run(
+        ["git", "apply"], cwd=repository, input=output, text=True, check=True, timeout=30
+    )
+    assert "price + tax" in (repository / "shop/cart.py").read_text()
 
 
 def test_a_signal_in_a_tool_leaves_no_process(
@@ -317,7 +346,7 @@ def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
         ("--test-cmd", ""),
         ("--max-turns", "0"),
         ("--max-time", "nan"),
-        ("--patch", "/no/such/folder/out.diff"),
+        ("--patch", "-", "--json"),
     ],
 )
 def test_an_argument_that_cannot_be_meant_is_a_sentence(words: tuple[str, ...]) -> None:
@@ -327,7 +356,7 @@ def test_an_argument_that_cannot_be_meant_is_a_sentence(words: tuple[str, ...]) 
 
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
+    assert answer([]) == 0
     text = capsys.readouterr().out
     for word in ("fix", "doctor", "models", "sessions", "130 cancelled"):
         assert word in text
@@ -338,12 +367,12 @@ def test_doctor_models_and_sessions_answer(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert main(["doctor"]) == 0
+    assert answer(["doctor"]) == 0
     assert "bubblewrap works" in capsys.readouterr().out
-    assert main(["models"]) == 0
+    assert answer(["models"]) == 0
     assert "auto: no model is set" in capsys.readouterr().out
-    assert main(["sessions"]) == 0
-    assert main(["sessions", "show", "nothing"]) == 2
+    assert answer(["sessions"]) == 0
+    assert answer(["sessions", "show", "nothing"]) == 2
     assert "there is no session nothing" in capsys.readouterr().err
 
 

@@ -8,7 +8,6 @@ from agent.compose import find_repository
 from agent.config import Budget, Config, GuardConfig, config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
 from agent.models import cached_models, hub_cache, memory_bytes, resolve
-from agent.patch import write_patch
 from agent.request import FixRequest
 from agent.wording import prompt
 from inference.errors import ModelUnavailable
@@ -90,17 +89,6 @@ def test_a_repository_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
     assert find_repository(tmp_path / "repo/a/b") == tmp_path / "repo"
     with pytest.raises(UsageError, match="git init"):
         find_repository(tmp_path)
-
-
-def test_a_patch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_patch(tmp_path / "a.diff", b"one")
-    write_patch(tmp_path / "a.diff", b"two", mode=0o600)
-    assert (tmp_path / "a.diff").read_bytes() == b"two"
-    assert (tmp_path / "a.diff").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(Exception, match="cannot be written"):
-        write_patch(tmp_path / "folder", b"three")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.diff", "folder"]
 
 
 def test_braces_in_a_value_stay_as_they_are() -> None:

@@ -1,6 +1,9 @@
 """No way of making tests green but mending the code: each trick is played, and judged for real."""
 
+import math
+import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +47,15 @@ ADD, DOUBLE = "tests/test_shop.py::test_add", "tests/test_shop.py::test_double"
 class Project:
     """A repository with one bug, its checkpoint and its tests' word on the bug."""
 
-    def __init__(self, folder: Path, sandbox: Bubblewrap) -> None:
+    def __init__(
+        self, folder: Path, sandbox: Bubblewrap, files: dict[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.sandbox = sandbox
         self.root = folder / "shop"
-        self.write(FILES)
-        (self.root / "check.sh").chmod(0o755)
+        self.write(files or FILES)
+        for script in self.root.glob("check.sh"):
+            script.chmod(0o755)
         self.checkpoint = Checkpoint.create(folder / "checkpoints", self.root)
         self.base = self.checkpoint.save("base")
 
@@ -71,6 +77,7 @@ class Project:
         targets: tuple[str, ...] = (),
         added_tests: tuple[str, ...] = (),
         limits: Limits = LIMITS,
+        end_s: float = math.inf,
     ) -> Verdict:
         return judge(
             before.command,
@@ -84,6 +91,7 @@ class Project:
             self.folder,
             targets,
             added_tests,
+            end_s=end_s,
         )
 
 
@@ -324,6 +332,221 @@ def test_source_that_rewrites_the_runner_is_beyond_this_judge(
     """The known limit: code under test and its runner are one process. Nothing red is seen."""
     forged = "import _pytest.python as p\np.Function.runtest = lambda self: None\n"
     project.write({"shop.py": forged + BROKEN})
+    assert project.judge(before).fixed
+
+
+# --- what no rule on names knows -----------------------------------------------------------------
+
+CALC = "def total(items):\n    result = 0\n    for item in items:\n        result -= item\n"
+CALC += "    return result\n"
+GOOD = CALC.replace("-= item", "+= item")
+CHECK = "from calc import total\n\ndef test_total():\n    assert total([1, 2, 3]) == 6\n"
+SCRIPT = "from calc import total\nassert total([1, 2, 3]) == 6\n"
+NOTHING = "def test_total(): pass\n"
+EXAMPLE = '\ndef one():\n    """\n    >>> total([1])\n    1\n    """\n'
+PLUGIN = """
+import pytest
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    outcome.get_result().outcome = "passed"
+"""
+
+
+def judged(
+    folder: Path,
+    sandbox: Bubblewrap,
+    files: dict[str, str],
+    changes: dict[str, str],
+    command: Sequence[str] = PYTEST,
+) -> Verdict:
+    """The verdict on `changes` to a repository of `files`, whose tests are red before."""
+    project = Project(folder, sandbox, files)
+    before = project.test(command)
+    assert before.red
+    project.write(changes)
+    return project.judge(before)
+
+
+@pytest.mark.parametrize(
+    ("files", "changes"),
+    [
+        (
+            {"pytest.ini": "[pytest]\npython_files = check_*.py\n", "check_calc.py": CHECK},
+            {"check_calc.py": NOTHING},
+        ),
+        (
+            {"pytest.ini": "[pytest]\ntestpaths=qa\npython_files=*.py", "qa/calc_checks.py": CHECK},
+            {"qa/calc_checks.py": NOTHING},
+        ),
+        (
+            {"pytest.ini": "[pytest]\naddopts=-p myplug", "myplug.py": "", "test_calc.py": CHECK},
+            {"myplug.py": PLUGIN},
+        ),
+        (
+            {"pytest.ini": "[pytest]\naddopts=-p myplug", "myplug.py": "", "test_calc.py": CHECK},
+            {"myplug/__init__.py": PLUGIN},
+        ),
+        (
+            {
+                "testing_utils.py": "def check(a, b):\n    assert a == b\n",
+                "test_calc.py": "from calc import total\nfrom testing_utils import check\n"
+                "def test_total(): check(total([1]), 1)\n",
+            },
+            {"testing_utils.py": "def check(a, b): pass\n"},
+        ),
+        (
+            {
+                "fixtures/e.json": "6",
+                "test_calc.py": "import json\nfrom calc import total\ndef test_total():\n"
+                "    assert total([1, 2, 3]) == json.load(open('fixtures/e.json'))\n",
+            },
+            {"fixtures/e.json": "-6"},
+        ),
+        (
+            {"pytest.ini": "[pytest]\naddopts = --doctest-modules\n", "calc.py": CALC + EXAMPLE},
+            {"calc.py": CALC + EXAMPLE.replace("    1\n", "    -1\n")},
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_tests_are_made_of_is_restored(
+    tmp_path: Path, sandbox: Bubblewrap, files: dict[str, str], changes: dict[str, str]
+) -> None:
+    verdict = judged(tmp_path, sandbox, {"calc.py": CALC, **files}, changes)
+    assert not verdict.fixed
+    assert set(verdict.left_out) == set(changes)
+    assert verdict.still_red
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "changes"),
+    [
+        ("python3 check.py", {}, {"check.py": ""}),
+        ("make test", {"Makefile": "test:\n\tpython3 check.py\n"}, {"check.py": ""}),
+        (
+            "make",
+            {"Makefile": "test: all\nall:\n\tsh check.sh\n", "check.sh": "python3 check.py\n"},
+            {"check.sh": "", "check.py": ""},
+        ),
+    ],
+)
+def test_the_script_behind_the_command_is_restored(
+    tmp_path: Path,
+    sandbox: Bubblewrap,
+    command: str,
+    files: dict[str, str],
+    changes: dict[str, str],
+) -> None:
+    whole = {"calc.py": CALC, "check.py": SCRIPT, **files}
+    verdict = judged(tmp_path, sandbox, whole, changes, command.split())
+    assert not verdict.fixed
+    assert set(verdict.left_out) == set(changes)
+    project = Project(tmp_path / "again", sandbox, whole)
+    before = project.test(command.split())
+    project.write({"calc.py": GOOD, **changes})
+    assert project.judge(before).fixed
+
+
+@pytest.mark.parametrize(
+    "line", ["import sys; sys.exit(0)", "raise SystemExit", "import os; os._exit(0)", "quit()"]
+)
+def test_ending_early_is_no_repair_where_the_exit_code_is_all(
+    tmp_path: Path, sandbox: Bubblewrap, line: str
+) -> None:
+    files = {"calc.py": CALC, "check.py": SCRIPT}
+    verdict = judged(
+        tmp_path, sandbox, files, {"calc.py": f"{CALC}{line}\n"}, ("python3", "check.py")
+    )
+    assert not verdict.fixed
+    assert verdict.report.exit_code == 0
+    assert verdict.reason.startswith("calc.py newly ends the program (")
+    assert "in line 6" in verdict.reason
+
+
+def test_an_end_that_was_there_before_is_not_held_against_a_repair(
+    tmp_path: Path, sandbox: Bubblewrap
+) -> None:
+    end = "\nif __name__ == '__main__':\n    import sys; sys.exit(0)\n"
+    files = {"calc.py": CALC + end, "check.py": SCRIPT}
+    changes = {"calc.py": GOOD + end}
+    assert judged(tmp_path, sandbox, files, changes, ("python3", "check.py")).fixed
+
+
+def test_a_command_that_counts_must_not_count_fewer(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    checks = "import calc\nnames = [name for name in dir(calc) if name.startswith('check_')]\n"
+    checks += "bad = [name for name in names if not getattr(calc, name)()]\n"
+    checks += "print(f'Tests: {len(bad)} failed, {len(names) - len(bad)} passed')\nexit(len(bad))\n"
+    own = "def check_a(): return total([1]) == 1\ndef check_b(): return total([]) == 0\n"
+    files = {"calc.py": CALC + own, "run.py": checks}
+    verdict = judged(tmp_path, sandbox, files, {"calc.py": CALC}, ("python3", "run.py"))
+    assert not verdict.fixed
+    assert verdict.reason == "Tests are missing: 2 ran before the repair, 0 now."
+    good = Project(tmp_path / "good", sandbox, files)
+    before = good.test(("python3", "run.py"))
+    good.write({"calc.py": GOOD + own})
+    assert good.judge(before).fixed
+
+
+def test_data_that_the_tests_name_is_spoken_of(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    check = "import json\nfrom calc import total\ndef test_total():\n"
+    check += "    assert total([1]) == json.load(open('one.json'))\n"
+    files = {"calc.py": CALC, "one.json": "1", "test_calc.py": check}
+    verdict = judged(tmp_path, sandbox, files, {"one.json": "-1"})
+    assert verdict.fixed
+    assert "The tests name one.json, which the repair changes." in verdict.reason
+
+
+def test_a_verdict_ends_with_the_time_of_the_run(project: Project, before: TestReport) -> None:
+    project.write({"shop.py": "import time\ntime.sleep(60)\n"})
+    verdict = project.judge(before, end_s=time.monotonic() + 1)
+    assert not verdict.fixed
+    assert verdict.report.timed_out
+    assert verdict.report.duration_s <= 1
+
+
+RUST = {
+    "Cargo.toml": '[package]\nname = "x"\nversion = "0.1.0"\nedition = "2021"\n',
+    "src/lib.rs": "pub fn add(a: i32, b: i32) -> i32 { a - b }\n#[cfg(test)]\nmod tests {\n"
+    "    #[test]\n    fn t() { assert_eq!(super::add(1, 2), 3); }\n}\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="there is no cargo")
+def test_a_rust_project_is_repaired_offline_and_its_tests_must_stay(
+    tmp_path: Path, sandbox: Bubblewrap
+) -> None:
+    project = Project(tmp_path, sandbox, RUST)
+    before = project.test(("cargo", "test"))
+    assert (before.red, before.num_ran) == ({"cargo test"}, 1), before.output
+    source = RUST["src/lib.rs"]
+    project.write({"src/lib.rs": source.replace("a - b", "a + b").replace("2), 3", '2), 3, ""')})
+    assert not project.judge(before).fixed
+    project.write({"src/lib.rs": source.split("#[cfg")[0].replace("a - b", "a + b")})
+    assert not project.judge(before).fixed
+    project.write({"src/lib.rs": source.replace("a - b", "a + b")})
+    verdict = project.judge(before)
+    assert verdict.fixed, verdict.report.output
+    assert verdict.report.num_ran == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm")
+def test_a_node_project_is_not_mended_by_its_check_or_by_an_exit(
+    tmp_path: Path, sandbox: Bubblewrap
+) -> None:
+    files = {
+        "package.json": '{"scripts": {"test": "node check.js"}}',
+        "check.js": "if (require('./sum')(1, 2) !== 3) throw new Error('wrong');\n",
+        "sum.js": "module.exports = (a, b) => a - b;\n",
+    }
+    project = Project(tmp_path, sandbox, files)
+    before = project.test(("npm", "test"))
+    project.write({"check.js": ""})
+    assert project.judge(before).left_out == ("check.js",)
+    project.write({"check.js": files["check.js"], "sum.js": "process.exit(0);\n"})
+    assert "newly ends the program" in project.judge(before).reason
+    project.write({"sum.js": files["sum.js"].replace("a - b", "a + b")})
     assert project.judge(before).fixed
 
 

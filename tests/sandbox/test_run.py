@@ -1,12 +1,13 @@
 """Running commands: what comes back, and that nothing is left running, in both sandboxes."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -25,6 +26,23 @@ def test_output_and_exit_code_come_back(sandbox: Sandbox, view: View) -> None:
     assert not result.timed_out
     assert not result.cancelled
     assert not result.truncated
+
+
+def test_a_command_starts_in_the_folder_of_the_view_or_what_is_left_of_it(
+    sandbox: Sandbox, view: View
+) -> None:
+    (view.source / "a" / "b").mkdir(parents=True)
+    inside = dataclasses.replace(view, folder=PurePosixPath("a/b"))
+    pwd = sandbox.run(["sh", "-c", "pwd; rm -r ../b"], inside, SHORT)
+    assert pwd.output == f"{view.workspace}/a/b\n"
+    assert sandbox.run(["pwd"], inside, SHORT).output == f"{view.workspace}/a\n"
+
+
+def test_limits_end_with_the_time_that_is_left() -> None:
+    now = time.monotonic()
+    assert 4 < Limits(wall_s=20).until(now + 5).wall_s <= 5
+    assert Limits(wall_s=20).until(now + 50).wall_s == 20
+    assert 0 < Limits(wall_s=20).until(now - 5).wall_s < 0.1
 
 
 @pytest.mark.parametrize("code", [0, 1, 129, 255])

@@ -85,6 +85,28 @@ def test_a_copy_leaves_out_git_environments_and_special_files(
     assert tree_of(tmp_path / "copy") == before
 
 
+def test_links_to_an_environment_stay_where_they_are_and_no_others(
+    repository: Path, tmp_path: Path
+) -> None:
+    real = tmp_path / "environments" / "shop"
+    (real / "bin").mkdir(parents=True)
+    (real / "pyvenv.cfg").touch()
+    (repository / ".venv").symlink_to(real)
+    # Whatever such a link leads to would be shown to every command.
+    (tmp_path / "pyvenv.cfg").touch()
+    (tmp_path / "bin").mkdir()
+    secret = tmp_path / "node_modules"
+    (secret / "bin").mkdir(parents=True)
+    links = {"all": Path("/"), "around": tmp_path, "home": Path.home(), "node_modules": secret}
+    links |= {"gone": tmp_path / "gone", "round": Path("round"), "file": real / "pyvenv.cfg"}
+    for name, target in links.items():
+        (repository / name).symlink_to(target)
+    assert copy_tree(repository, tmp_path / "copy") == (repository / ".venv",)
+    assert not (tmp_path / "copy" / ".venv").is_symlink()
+    for name, target in links.items():
+        assert (tmp_path / "copy" / name).readlink() == target
+
+
 def test_the_caller_says_which_folders_stay(repository: Path, tmp_path: Path) -> None:
     skipped = copy_tree(repository, tmp_path / "copy", skip=lambda folder: folder.name == "sub")
     assert skipped == (repository / "pkg" / "sub",)

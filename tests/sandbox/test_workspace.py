@@ -228,3 +228,26 @@ def test_a_full_disk_leaves_the_old_file(workspace: Workspace, root: Path) -> No
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (root / "pkg/a.py").read_bytes() == b"a = 1\r\n"
     assert [path.name for path in (root / "pkg").iterdir()] == ["a.py"]
+
+
+def test_a_workspace_may_be_one_folder_and_a_link_in_its_place_leads_nowhere(
+    root: Path, outside: Path
+) -> None:
+    workspace = Workspace(root, SEEN_AS, PurePosixPath("pkg"))
+    assert workspace.read("a.py") == b"a = 1\r\n"
+    assert workspace.read(str(SEEN_AS / "pkg" / "a.py")) == b"a = 1\r\n"
+    workspace.write_atomic("sub/new.py", b"b = 2\n")
+    assert (root / "pkg" / "sub" / "new.py").read_bytes() == b"b = 2\n"
+    assert workspace.listing() == ("a.py", "sub/", "sub/new.py")
+    (root / "other").mkdir()
+    (root / "pkg" / "link").symlink_to("../other")
+    for path in ("../other/x", str(SEEN_AS / "other" / "x"), "link/x"):
+        with pytest.raises(PathRefused):
+            workspace.write_atomic(path, b"")
+    (root / "pkg").rename(root / "old")
+    (root / "pkg").symlink_to(outside)
+    with pytest.raises(PathRefused):
+        workspace.read("secret")
+    with pytest.raises(PathRefused):
+        workspace.write_atomic("secret", b"mine")
+    assert (outside / "secret").read_text() == "secret"

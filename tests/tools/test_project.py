@@ -47,6 +47,19 @@ def write(root: Path, files: Mapping[str, str]) -> Path:
         ({"pkg/__init__.py": "", "pkg/tests.py": CASES}, "python -m unittest discover"),
         ({"tests/test_a.py": CASES}, "python -m unittest discover -s tests"),
         ({"a_test.py": CASES}, "python -m unittest discover -p *_test.py"),
+        (
+            {"tests/test_a.py": CASES, "more/test_b.py": CASES},
+            "sh -c python -m unittest discover -s more && python -m unittest discover -s tests",
+        ),
+        (
+            {"pkg/__init__.py": "", "pkg/test_a.py": CASES, "more/test_b.py": CASES},
+            "sh -c python -m unittest discover -s more && python -m unittest discover",
+        ),
+        (
+            {"tests/in/__init__.py": "", "tests/in/test_a.py": CASES, "tests/x_test.py": CASES},
+            "sh -c python -m unittest discover -s tests -p '*_test.py'"
+            " && python -m unittest discover -s tests",
+        ),
         ({"package.json": '{"scripts": {"test": "jest"}}'}, "npm test"),
         ({"package.json": '{"scripts": {"test": "x"}}', "pnpm-lock.yaml": ""}, "pnpm test"),
         ({"package.json": '{"scripts": {"test": "x"}}', "yarn.lock": ""}, "yarn test"),
@@ -145,6 +158,16 @@ def test_the_environment_in_the_repository_comes_first(root: Path, home: Path, b
     assert found.path[0] == root / ".venv" / "bin"
     assert found.variables["VIRTUAL_ENV"] == str(root / ".venv")
     assert found.variables["PYTHONDONTWRITEBYTECODE"] == "1"
+
+
+def test_an_environment_behind_a_link_is_shown_by_both_its_names(
+    root: Path, home: Path, base: Path
+) -> None:
+    real = make_venv(home / "venvs" / "shop", base).parent.parent
+    (root / ".venv").symlink_to(real)
+    found = detect_environment(root, None, {"HOME": str(home)})
+    assert found.interpreter == root / ".venv" / "bin" / "python"
+    assert found.read_only == (root / ".venv", real, base)
 
 
 def test_a_named_interpreter_wins_and_must_exist(root: Path, home: Path, base: Path) -> None:
@@ -300,6 +323,41 @@ def test_toolchains_bring_programs_and_packages_but_no_tokens(root: Path, home: 
     again = detect_environment(root, None, variables)
     assert again.variables["GOFLAGS"] == "-mod=vendor"
     assert "CI" not in again.variables
+
+
+@pytest.mark.parametrize(
+    ("note", "chosen"),
+    [
+        ({}, "stable-x86_64-unknown-linux-gnu"),
+        ({"rust-toolchain": "nightly\n"}, "nightly-2026-x86_64-unknown-linux-gnu"),
+        ({"rust-toolchain.toml": '[toolchain]\nchannel = "1.75"\n'}, "1.75-x86_64-linux"),
+        (
+            {"rust-toolchain.toml": '[toolchain]\nchannel = "9.9"\n'},
+            "stable-x86_64-unknown-linux-gnu",
+        ),
+        (
+            {"rust-toolchain.toml": '[toolchain]\npath = "/etc"\n'},
+            "stable-x86_64-unknown-linux-gnu",
+        ),
+    ],
+)
+def test_the_rust_that_rustup_would_choose_comes_before_rustup(
+    root: Path, home: Path, note: dict[str, str], chosen: str
+) -> None:
+    toolchains = home / ".rustup" / "toolchains"
+    for name in ("1.75-x86_64-linux", "nightly-2026-x86_64-unknown-linux-gnu"):
+        write(toolchains, {f"{name}/bin/cargo": ""})
+    settings = 'default_toolchain = "stable-x86_64-unknown-linux-gnu"\n[overrides]\n'
+    write(
+        toolchains, {"stable-x86_64-unknown-linux-gnu/bin/cargo": "", "../settings.toml": settings}
+    )
+    write(home, {".cargo/bin/cargo": ""})
+    write(root, {"Cargo.toml": "", **note})
+    found = detect_environment(root, None, {"HOME": str(home), "PATH": ""})
+    folders = [folder for folder in found.path if folder.is_relative_to(home)]
+    assert folders == [toolchains / chosen / "bin", home / ".cargo" / "bin"]
+    variables = {"HOME": str(home), "PATH": "", "RUSTUP_TOOLCHAIN": "nightly"}
+    assert "nightly" in str(detect_environment(root, None, variables).path)
 
 
 def test_go_without_a_compiler_is_left_to_the_system(root: Path, home: Path) -> None:

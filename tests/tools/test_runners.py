@@ -1,9 +1,10 @@
 """Real runs of pytest, unittest and plain commands in the real sandbox, and how they are read."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -15,6 +16,7 @@ from tools.project import Environment, detect_environment
 from tools.result_files import read_junit, read_unittest
 from tools.runners import run_tests_once, runner_for
 from tools.scrub import Scrubber
+from tools.tally import Tally
 from tools.test_report import TestReport
 
 PYTHON = Path(sys.executable)
@@ -300,18 +302,21 @@ def test_the_driver_records_and_chooses_in_any_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "test_driven.py").write_text(UNITTESTS)
-    only = tmp_path / "only.json"
+    settings = tmp_path / "settings.json"
     result = tmp_path / "result.json"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    cases = {"[]": (1, 7), '["test_driven.Things.test_good"]': (0, 1), '["absent"]': (5, 0)}
-    for names, (exit_code, num_cases) in cases.items():
-        only.write_text(names)
-        monkeypatch.setattr(sys, "argv", ["driver.py", str(result), str(only), "test_driven"])
-        assert unittest_driver.main() == exit_code
-        found = read_unittest(result)
+    cases = {"": (1, 7), "test_driven.Things.test_good": (0, 1), "absent": (5, 0)}
+    for name, (exit_code, num_cases) in cases.items():
+        only = [name] if name else []
+        settings.write_text(json.dumps({"result": str(result), "token": "word", "only": only}))
+        monkeypatch.setattr(sys, "argv", ["driver.py", "test_driven"])
+        assert unittest_driver.main(settings) == exit_code
+        assert not settings.exists()
+        found = read_unittest(result, "word")
         assert found is not None
         assert len(found) == num_cases
+        assert read_unittest(result, "another") is None
 
 
 @pytest.mark.parametrize("line", ["import sys; sys.exit(0)", "import os; os._exit(0)"])
@@ -326,6 +331,140 @@ def test_unittest_without_tests(run: Run) -> None:
     report = run({"source.py": ""}, "python", "-m", "unittest")
     assert report.no_tests
     assert not report.ok
+
+
+TWO_FOLDERS = {
+    "tests/test_a.py": "import unittest\nclass T(unittest.TestCase):\n    def test_x(self): pass\n",
+    "more/test_a.py": "import unittest\nclass T(unittest.TestCase):\n"
+    "    def test_x(self): self.fail()\n    def test_y(self): pass\n",
+    "more/test_gone.py": "import absent\n",
+}
+BOTH = "python -m unittest discover -s more && python -m unittest discover -s tests"
+
+
+def test_folders_of_unittests_are_all_run_and_told_apart(run: Run) -> None:
+    report = run(TWO_FOLDERS, "sh", "-c", BOTH)
+    gone = "more/unittest.loader._FailedTest.test_gone"
+    assert report.red == {"more/test_a.T.test_x", gone}
+    assert report.green == {"tests/test_a.T.test_x", "more/test_a.T.test_y"}
+    assert (report.exit_code, report.parsed) == (1, True)
+    part = run({}, "sh", "-c", BOTH, only=("tests/test_a.T.test_x", "more/test_a.T.test_y"))
+    assert part.ok
+    assert len(part.cases) == 2
+    assert run({}, "sh", "-c", BOTH, only=("tests/test_a.T.test_x",)).ok
+    assert run({}, "sh", "-c", f"{BOTH}; true").by_exit_code
+
+
+def test_one_folder_that_hangs_is_a_time_out_of_all(run: Run) -> None:
+    files = {**TWO_FOLDERS, "more/test_gone.py": "import time\ntime.sleep(60)\n"}
+    report = run(files, "sh", "-c", BOTH, wall_s=2)
+    assert report.timed_out
+    assert report.exit_code is None
+    assert not report.ok
+
+
+SNOOPS = """
+import json, os, pathlib, sys
+seen = [*sys.argv, *os.environ.values(), *sys.path]
+seen.append(pathlib.Path("/proc/self/cmdline").read_text())
+found = [word for word in seen if "junit" in word or "unittest.json" in word or "token" in word]
+folders = {str(pathlib.Path(word).parent) for word in sys.argv} | {"/proc/self/cwd/.."}
+for folder in folders:
+    for path in pathlib.Path(folder).glob("**/*.json"):
+        found += [str(path)] if "token" in path.read_text() else []
+"""
+
+
+@pytest.mark.parametrize("runner", ["pytest", "unittest"])
+def test_code_under_test_is_not_told_where_the_result_goes(run: Run, runner: str) -> None:
+    test = "import unittest\nfrom snoop import found\nclass T(unittest.TestCase):\n"
+    test += "    def test_it(self): self.assertEqual(found, [])\n"
+    report = run({"snoop.py": SNOOPS, "test_it.py": test}, "python", "-m", runner)
+    assert report.ok, report.cases
+
+
+@pytest.mark.parametrize("runner", ["pytest", "unittest"])
+def test_a_result_that_was_put_in_the_place_is_none(run: Run, runner: str) -> None:
+    source = (
+        "import glob, os\nfor folder in glob.glob('/tmp/**/tests-*', recursive=True):\n"
+        "    for name, text in (('junit.xml', JUNIT), ('unittest.json', CASES)):\n"
+        "        open(os.path.join(folder, name), 'w').write(text)\nos._exit(0)\n"
+    )
+    case = {"outcome": "passed", "message": "", "details": ""}
+    cases = json.dumps({"complete": True, "cases": {"a": case}})
+    texts = f"JUNIT = {WHOLE!r}\nCASES = {cases!r}\n"
+    report = run(
+        {"source.py": texts + source, "test_it.py": "import source\n"}, "python", "-m", runner
+    )
+    assert not report.parsed
+    assert not report.green
+
+
+def test_the_settings_of_the_project_for_its_own_xml_change_nothing(run: Run) -> None:
+    ini = "[pytest]\naddopts = -p no:junitxml\n"
+    report = run({"pytest.ini": ini, "test_it.py": "def test_a(): pass\n"})
+    assert report.ok
+    ini = "[pytest]\naddopts = --junitxml=own.xml\njunit_log_passing_tests = False\n"
+    test = "import os\ndef test_a(): assert not os.path.exists('own.xml')\n"
+    for _ in range(2):
+        assert run({"pytest.ini": ini, "test_it.py": test}).ok
+
+
+def test_a_command_starts_in_the_folder_of_the_view(tmp_path: Path, sandbox: Bubblewrap) -> None:
+    folder = tmp_path / "py"
+    folder.mkdir()
+    (folder / "calc.py").write_text("ONE = 1\n")
+    (folder / "test_calc.py").write_text("import calc\ndef test_one(): assert calc.ONE == 2\n")
+    environment = detect_environment(folder, PYTHON)
+    view = View(tmp_path, tmp_path, folder=PurePosixPath("py"))
+    report = run_tests_once(PYTEST, environment, view, sandbox, Limits())
+    assert report.red == {"test_calc.py::test_one"}
+    assert report.cases[0].details.startswith("test_calc.py:2: in test_one")
+
+
+@pytest.mark.parametrize(
+    ("printed", "num_ran"),
+    [
+        (
+            "test result: ok. 3 passed; 1 failed; 2 ignored; 0 measured\n"
+            "test result: ok. 2 passed; 0 failed;",
+            6,
+        ),
+        (
+            "TAP version 13\nok 1 - a\nnot ok 2 - b\nok 3 - c # SKIP\n"
+            "# tests 3\n# pass 1\n# fail 1\n",
+            2,
+        ),
+        ("\u2139 tests 4\n\u2139 pass 3\n\u2139 fail 1\n", 4),
+        ("ok 1 - a\nok 2\nnot ok 3 - c # TODO\n", 2),
+        ("Tests:       1 failed, 2 skipped, 3 passed, 6 total\n", 4),
+        ("      Tests  1 failed | 2 passed (3)\n", 3),
+        ("\x1b[32m  5 passing\x1b[0m (8ms)\n  1 pending\n  1 failing\n", 6),
+        ("=== 1 failed, 2 passed, 1 skipped in 0.12s ===\n", 3),
+        ("Ran 7 tests in 0.001s\n", 7),
+        ("ok  \tshop\t0.01s\n?   \tshop/x\t[no test files]\nFAIL\tshop/b\t0.2s\nFAIL\n", 2),
+        ("ok  \tshop\t0.01s [no tests to run]\n", None),
+        ("5 passed\nall good\n", None),
+        ("", None),
+    ],
+)
+def test_the_summaries_of_runners_are_counted(printed: str, num_ran: int | None) -> None:
+    for size in (1, 7, 10_000):
+        tally = Tally()
+        data = printed.encode()
+        for start in range(0, len(data), size):
+            tally.feed(data[start : start + size])
+        assert tally.num_ran == num_ran
+        assert tally.num_ran == num_ran
+
+
+def test_a_command_is_counted_however_much_it_prints(run: Run) -> None:
+    summary = "echo 'test result: ok. 2 passed; 0 failed;'"
+    noise = (
+        "i=0; while [ $i -lt 3000 ]; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done"
+    )
+    report = run({}, "sh", "-c", f"{noise}; {summary}; {noise}")
+    assert (report.num_ran, report.ok) == (2, True)
 
 
 def test_any_other_command_is_known_by_its_exit_code(run: Run) -> None:
@@ -382,6 +521,10 @@ def test_a_junit_file_that_is_not_whole_is_none(tmp_path: Path, text: str) -> No
 
 
 def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> None:
+    signed = tmp_path / "signed.xml"
+    signed.write_text(WHOLE + "<!--word-->")
+    assert read_junit(signed, tmp_path, "word") is not None
+    assert read_junit(signed, tmp_path, "another") is None
     whole = tmp_path / "whole.xml"
     whole.write_text(WHOLE)
     assert read_junit(whole, tmp_path) is not None
@@ -402,17 +545,17 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> None:
         "{",
         "[]",
         "{}",
-        '{"complete": false, "cases": {}}',
-        '{"complete": true, "cases": {"a": {"outcome": "fine", "message": "", "details": ""}}}',
-        '{"complete": true, "cases": {"a": []}}',
-        '{"complete": true, "cases": {"a": {"outcome": [], "message": "", "details": ""}}}',
+        '{"complete": true, "cases": {}}',
+        '{"complete": "word", "cases": {"a": {"outcome": "fine", "message": "", "details": ""}}}',
+        '{"complete": "word", "cases": {"a": []}}',
+        '{"complete": "word", "cases": {"a": {"outcome": [], "message": "", "details": ""}}}',
         "[" * 100_000,
     ],
 )
 def test_a_unittest_file_of_another_shape_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "unittest.json"
     path.write_text(text)
-    assert read_unittest(path) is None
+    assert read_unittest(path, "word") is None
 
 
 def test_a_class_name_alone_finds_its_file(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""The command line of `qwen-agent`, declared; it carries nothing out and imports nothing heavy."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import NoReturn
+
+from agent.errors import UsageError
+
+DISTRIBUTION = "qwen-agent-local"
+COMMANDS_GROUP = "qwen_agent.commands"
+EPILOG = """exit codes of fix:
+  0 fixed, tests green      3 tests still red     6 denied, or no sandbox
+  1 internal error          4 nothing changed     7 no model or engine
+  2 usage or configuration  5 budget spent      130 cancelled
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose complaints are exceptions: who asked for JSON gets even these as JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the words.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the words; `command` of the result says which command they are for.
+
+    Raises:
+        UsageError: they cannot be meant.
+        SystemExit: they asked for help or the version, which has been printed.
+    """
+    return _parser(list(words)).parse_args(words or ["--help"])
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="qwen-agent",
+        description="A coding agent that runs on your own Qwen model, with the engine inside.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
+    )
+    fix = commands.add_parser(
+        "fix",
+        help="repair a repository until its tests pass",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a script that says --js would break with the next option
+    )
+    _add_fix_arguments(fix)
+    commands.add_parser("doctor", help="say what works on this machine")
+    commands.add_parser("models", help="list the models that can be used here")
+    sessions = commands.add_parser("sessions", help="list past runs, or show one")
+    sessions.add_argument("action", choices=("list", "show"), nargs="?", default="list")
+    sessions.add_argument("id", nargs="?", help="the session to show; the last one if left out")
+    for entry in entry_points(group=COMMANDS_GROUP):
+        _add_foreign(commands, entry, words)
+    return parser
+
+
+def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare them all without a default: with `--resume`, what is not given stays as it was."""
+    add = parser.add_argument
+    add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
+    add("--issue", metavar="TEXT|@FILE|-", help="what is wrong, in words")
+    add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
+    add("--tests", nargs="+", metavar="ID", help="the red tests to mend; all if left out")
+    add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--max-turns", type=int, metavar="N", help="replies of the model in one attempt")
+    add("--max-time", type=float, metavar="S", help="seconds for the whole run")
+    add("--max-tokens", type=int, metavar="N", help="tokens read and written, in all")
+    add("--attempts", type=int, metavar="N", help="tries until one is green (default 1)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    form.add_argument("--stream-json", action="store_true", help="print each event as a JSON line")
+    add("--patch", metavar="FILE|-", help="also write the patch here; - is standard output")
+    add("--seed", type=int, metavar="N", help="of the attempts after the first (default 0)")
+    add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
+    dry_run = "make the patch, leave the repository as it is"
+    add("--dry-run", action="store_const", const=True, help=dry_run)
+    add("--resume", nargs="?", const="", metavar="ID", help="go on with an interrupted session")
+    no_reuse = "prefill everything each time, to compare"
+    add("--no-reuse", action="store_const", const=True, help=no_reuse)
+    add(
+        "--sandbox",
+        choices=("bubblewrap", "direct"),
+        help="direct: no isolation, the model's commands run as you",
+    )
+
+
+def _add_foreign(
+    commands: "argparse._SubParsersAction[Parser]", entry: EntryPoint, words: list[str]
+) -> None:
+    """Offer a command of another room; it is imported only when it is the one that was typed."""
+    if entry.name not in words[:1]:
+        commands.add_parser(entry.name, help=f"see `qwen-agent {entry.name} --help`")
+        return
+    command = entry.load()
+    parser = commands.add_parser(entry.name, help=command.help, description=command.help)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+
+
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "(not installed)"

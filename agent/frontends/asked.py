@@ -1,0 +1,170 @@
+"""What was typed after `qwen-agent fix`, as a request; it does not look at the repository."""
+
+import codecs
+import os
+import select
+import shlex
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.config import Config
+from agent.errors import RunCancelled, UsageError
+from agent.models import resolve
+from agent.request import FixRequest
+from inference.errors import ModelUnavailable
+from sandbox.base import Cancel, never
+
+MAX_ISSUE_BYTES = 256 * 1024
+SHELL_WORDS = frozenset("|&;<>()$`*?{}~#")
+STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+POLL_S = 0.1
+KEPT_ON_RESUME = {
+    "issue": "--issue",
+    "test_command": "--test-cmd",
+    "tests": "--tests",
+    "model": "--model",
+    "seed": "--seed",
+    "python": "--python",
+    "sandbox": "--sandbox",
+}
+"""What a session was begun with and its conversation rests on; the rest may change."""
+
+
+def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> FixRequest:
+    """Read the arguments as a request; `cancel` stops waiting for a report from standard input.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+    """
+    path = _absolute(arguments.path or Path())
+    request = FixRequest(path, model=config.model.name, config=_budgeted(config, arguments))
+    return replace(request, **_given(arguments, cancel))
+
+
+def resumed(old: FixRequest, arguments: Namespace, cancel: Cancel = never) -> FixRequest:
+    """Return the request of a session that goes on: what is typed now wins over what was typed.
+
+    Raises:
+        UsageError: a value that cannot be meant, or that the session cannot change.
+    """
+    given = _given(arguments, cancel)
+    if "model" in given and _is_model(given["model"], old.model):
+        given["model"] = old.model
+    for name, flag in KEPT_ON_RESUME.items():
+        if name in given and given[name] != getattr(old, name):
+            raise UsageError(f"{flag} cannot change when a session goes on; begin a new one")
+    return replace(old, config=_budgeted(old.config, arguments), **given)
+
+
+def is_standard_output(patch: str | None) -> bool:
+    """Say whether `--patch` means standard output."""
+    return patch in STANDARD_OUTPUT
+
+
+def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
+    """Return the fields of a request that were typed, by name."""
+    if arguments.attempts is not None and arguments.attempts < 1:
+        raise UsageError("--attempts must be 1 or more")
+    values = {
+        "test_command": None if arguments.test_cmd is None else _command(arguments.test_cmd),
+        "tests": arguments.tests and tuple(arguments.tests),
+        "model": arguments.model,
+        "attempts": arguments.attempts,
+        "seed": arguments.seed,
+        "python": arguments.python and _absolute(arguments.python),
+        "dry_run": arguments.dry_run,
+        "reuse": False if arguments.no_reuse else None,
+        "sandbox": arguments.sandbox,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    if arguments.patch is not None:
+        given["patch"] = _patch(arguments)
+    if arguments.issue is not None:
+        given["issue"] = _issue(arguments.issue, cancel)  # last: it may wait for a person
+    return given
+
+
+def _budgeted(config: Config, arguments: Namespace) -> Config:
+    limits = {
+        "max_steps": ("--max-turns", arguments.max_turns),
+        "max_time_s": ("--max-time", arguments.max_time),
+        "max_tokens": ("--max-tokens", arguments.max_tokens),
+    }
+    for flag, value in limits.values():
+        if value is not None and not value > 0:
+            raise UsageError(f"{flag} must be more than 0, not {value}")
+    given = {name: value for name, (_, value) in limits.items() if value is not None}
+    return replace(config, budget=replace(config.budget, **given))
+
+
+def _patch(arguments: Namespace) -> Path | None:
+    """Return the file to write; None for standard output, which the front end writes itself."""
+    if not is_standard_output(arguments.patch):
+        return _absolute(Path(arguments.patch))
+    if arguments.json or arguments.stream_json:
+        raise UsageError("--patch - has no room: JSON goes to standard output; name a file")
+    return None
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise UsageError("the folder you are in was deleted; change to another one") from error
+
+
+def _is_model(name: str, old: str) -> bool:
+    """Say whether `name` stands for the model that the journal has written out."""
+    try:
+        return resolve(name) == old
+    except ModelUnavailable:
+        return False
+
+
+def _issue(text: str, cancel: Cancel) -> str:
+    """Read the report: as given, from a file, or from standard input."""
+    try:
+        if text == "-":
+            text = _standard_input(cancel)
+        elif text.startswith("@"):
+            with Path(text[1:]).expanduser().open(encoding="utf-8") as file:
+                text = file.read(MAX_ISSUE_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--issue {text}: {error}") from error
+    if not text.strip():
+        raise UsageError("--issue holds no text")
+    return text.strip()
+
+
+def _standard_input(cancel: Cancel) -> str:
+    """Read standard input to its end, without becoming deaf to Ctrl-C."""
+    if sys.stdin is None:
+        raise UsageError("--issue -: standard input is closed")
+    descriptor = sys.stdin.fileno()
+    content = b""
+    while len(content) < MAX_ISSUE_BYTES:
+        if cancel():
+            raise RunCancelled("cancelled; nothing was changed")
+        if select.select([descriptor], [], [], POLL_S)[0]:
+            piece = os.read(descriptor, MAX_ISSUE_BYTES - len(content))
+            if not piece:
+                return content.decode()
+            content += piece
+    # The cut may have gone through a character, which is left out.
+    return codecs.getincrementaldecoder("utf-8")().decode(content)
+
+
+def _command(text: str) -> tuple[str, ...]:
+    """Split a test command into words, or hand it to a shell if it is written for one."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"--test-cmd {text}: {error}") from error
+    if not words:
+        raise UsageError("--test-cmd holds no command")
+    if SHELL_WORDS & set(text) or "=" in words[0]:
+        return ("sh", "-c", text)
+    return words
