@@ -249,6 +249,8 @@ RAISES = """
 import signal, sys
 import agent.cli
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and children inherit that
+
 class Finder:
     def find_spec(self, name, *rest):
         if name == {module!r}:
