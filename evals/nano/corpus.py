@@ -44,7 +44,7 @@ MAX_LINE = 96
 
 @dataclass(frozen=True)
 class Repair:
-    """The edit that makes the tests green: whole lines, found exactly once in the file."""
+    """The edit that makes the tests green: a function written anew, found once in the file."""
 
     path: str
     old_str: str
@@ -109,7 +109,7 @@ def _attempt(seed: int, random: Random) -> Repository | None:
     right = {module.path: _module_text(module, modules, plan, random) for module in modules}
     place = next(module for module in modules if plan.target in module.pieces)
     text = _with_bug(right[place.path], plan.target, bug)
-    repair = _repair(place.path, right[place.path], text, random)
+    repair = _repair(place.path, right[place.path], text)
     if repair is None:
         return None
     files = {**right, place.path: text, **dict(layout.extra), **_exports(layout, modules)}
@@ -122,9 +122,9 @@ def _attempt(seed: int, random: Random) -> Repository | None:
     if any(len(line) > MAX_LINE for text in files.values() for line in text.split("\n")):
         return None
     lookups = [(f"def {function}", place.path)]
-    if plan.caller is not None and plan.target.name in plan.untested:
-        caller = next(module for module in modules if plan.caller in module.pieces)
-        lookups = [(f"def {function}", caller.path), (f"def {plan.target.name}", place.path)]
+    if plan.caller is not None and function == plan.caller.name:
+        home = next(module for module in modules if plan.caller in module.pieces)
+        lookups = [(f"def {function}", home.path), (f"def {plan.target.name}", place.path)]
     in_order = {path: files[path] for path in sorted(files)}
     return Repository(seed, in_order, repair, bug.kind, function, tuple(lookups))
 
@@ -151,11 +151,8 @@ def _choose_plan(random: Random) -> _Plan | None:
             groups.append([])
         groups[(home + 1) % len(groups)].append(caller)
         pieces.append(caller)
-        form = random.randrange(4)
-        if form < 2:
+        if random.random() < 0.6:
             untested = frozenset((target.name,))
-        if form == 3:
-            target = caller
     if _names_clash(pieces):
         return None
     for group in groups:
@@ -176,7 +173,7 @@ def _names_clash(pieces: Sequence[Piece]) -> bool:
 
 
 def _choose_bug(plan: _Plan, random: Random) -> tuple[Bug, str] | None:
-    """Choose a bug that only the tests of one function show; return it with that function."""
+    """Choose a bug in a function that only the tests of one show; return it with that one."""
     piece = plan.target
     by_kind: dict[str, list[Bug]] = {}
     for bug in _possible_bugs(piece):
@@ -203,7 +200,7 @@ def _possible_bugs(piece: Piece) -> list[Bug]:
         for index, line in enumerate(lines):
             if right in line:
                 bugs.append(Bug(kind, index, line, line.replace(right, wrong, 1)))
-    return bugs
+    return [bug for bug in bugs if bug.index >= len(piece.head)]
 
 
 def _function_shown(plan: _Plan, bug: Bug) -> str | None:
@@ -212,21 +209,15 @@ def _function_shown(plan: _Plan, bug: Bug) -> str | None:
     lines = [*piece.head, *piece.lines]
     lines[bug.index] = bug.wrong
     source = "\n".join(lines) + "\n"
-    others = ""
     if plan.caller is not None:
-        if piece is plan.caller:
-            source = _helper(piece).source + source
-        else:
-            others = plan.caller.source
+        source += plan.caller.source
     try:
-        names = run_source(source + others)
+        names = run_source(source)
     except (SyntaxError, NameError, TypeError):
         return None
-    red = _red_functions(piece, names) if piece.name not in plan.untested else []
-    if plan.caller is not None and piece is not plan.caller:
-        red_caller = _red_functions(plan.caller, names)
-        if piece.name in plan.untested:
-            return plan.caller.name if red_caller else None
+    if plan.caller is not None and piece.name in plan.untested:
+        return plan.caller.name if _red_functions(plan.caller, names) else None
+    red = _red_functions(piece, names)
     return red[0] if len(red) == 1 else None
 
 
@@ -276,28 +267,40 @@ def _module_text(module: Module, modules: Sequence[Module], plan: _Plan, random:
 
 def _with_bug(text: str, piece: Piece, bug: Bug) -> str:
     """Break the piece's line in the text of its module."""
-    if bug.index < len(piece.head):
-        return text.replace(bug.right + "\n", bug.wrong + "\n", 1)
     lines = list(piece.lines)
     lines[bug.index - len(piece.head)] = bug.wrong
     return text.replace("\n".join(piece.lines) + "\n", "\n".join(lines) + "\n", 1)
 
 
-def _repair(path: str, right: str, wrong: str, random: Random) -> Repair | None:
-    """Return the edit back, of one line or, where that occurs twice, of two."""
+def _repair(path: str, right: str, wrong: str) -> Repair | None:
+    """Return the edit back: the whole function, written anew."""
     right_lines, wrong_lines = right.split("\n"), wrong.split("\n")
     index = next(
         i for i, pair in enumerate(zip(right_lines, wrong_lines, strict=True)) if pair[0] != pair[1]
     )
-    start = index
-    if wrong.count(wrong_lines[index]) > 1:
-        if random.random() < 0.5 or not wrong_lines[index - 1].strip():
-            return None
-        start = index - 1
-    old = "\n".join(wrong_lines[start : index + 1])
+    start, end = _function_around(right_lines, index)
+    old = "\n".join(wrong_lines[start:end])
     if wrong.count(old) != 1:
         return None
-    return Repair(path, old, "\n".join(right_lines[start : index + 1]))
+    return Repair(path, old, "\n".join(right_lines[start:end]))
+
+
+def _function_around(lines: Sequence[str], index: int) -> tuple[int, int]:
+    """Return first line and end of the function that holds a line."""
+    start = index
+    while not lines[start].lstrip().startswith("def "):
+        start -= 1
+    margin = _margin(lines[start])
+    end = index + 1
+    while end < len(lines) and (not lines[end] or _margin(lines[end]) > margin):
+        end += 1
+    while not lines[end - 1]:
+        end -= 1
+    return start, end
+
+
+def _margin(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _exports(layout: Layout, modules: Sequence[Module]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from agent.fix import run_fix
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
 from evals.nano.corpus import Repository, generate, write
+from inference.chat import Cancel, ChatModel
+from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec
 
 MAX_NEW_TOKENS = 256
 """Of one reply: stops one that runs away, which an edit of two lines never needs."""
@@ -49,7 +51,7 @@ class TaskReport(BaseModel):
     num_generated: int
     transcript_tokens: int
     seconds: float
-    replies_sha256: str = Field(description="Of the patch and of every reply's token counts.")
+    replies_sha256: str = Field(description="Of the token ids of all replies.")
 
 
 class NanoReport(BaseModel):
@@ -139,6 +141,29 @@ def evaluate(
     )
 
 
+class _Recorder:
+    """A chat that remembers the token ids of its replies."""
+
+    def __init__(self, chat: ChatModel) -> None:
+        self._chat = chat
+        self.name = chat.name
+        self.context_tokens = chat.context_tokens
+        self.replies: list[tuple[int, ...]] = []
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        options: ReplyOptions,
+        cancel: Cancel,
+    ) -> Iterator[Piece]:
+        """Pass a reply on."""
+        for piece in self._chat.reply(messages, tools, options, cancel):
+            if isinstance(piece, ReplyEnd):
+                self.replies.append(piece.message.token_ids)
+            yield piece
+
+
 def _run_all(seeds: range, settings: Settings, chat_factory: ChatFactory) -> Iterator[TaskReport]:
     for seed in seeds:
         repository = generate(seed)
@@ -147,10 +172,18 @@ def _run_all(seeds: range, settings: Settings, chat_factory: ChatFactory) -> Ite
             folder = Path(base) / "project"
             folder.mkdir()
             lay_out(repository, folder)
+            recorders: list[_Recorder] = []
+
+            def recorded(request: FixRequest, recorders: list[_Recorder] = recorders) -> ChatModel:
+                recorders.append(_Recorder(chat_factory(request)))
+                return recorders[-1]
+
             events = run_fix(
-                request_for(folder, settings), chat_factory=chat_factory, state=Path(base) / "state"
+                request_for(folder, settings), chat_factory=recorded, state=Path(base) / "state"
             )
-            yield _report(repository, _outcome(events))
+            outcome = _outcome(events)
+            replies = [ids for recorder in recorders for ids in recorder.replies]
+            yield _report(repository, outcome, replies)
 
 
 def _outcome(events: Iterator[object]) -> FixOutcome:
@@ -162,10 +195,11 @@ def _outcome(events: Iterator[object]) -> FixOutcome:
             return outcome
 
 
-def _report(repository: Repository, outcome: FixOutcome) -> TaskReport:
+def _report(
+    repository: Repository, outcome: FixOutcome, replies: list[tuple[int, ...]]
+) -> TaskReport:
     usages = outcome.usages
-    counts = [(usage.num_prompt, usage.num_generated) for usage in usages]
-    digest = hashlib.sha256(f"{outcome.patch}{counts}".encode())
+    digest = hashlib.sha256(repr(replies).encode())
     return TaskReport(
         seed=repository.seed,
         bug_kind=repository.bug_kind,

@@ -1,6 +1,6 @@
 """Function templates on lists: sums, counts, filters, slices, searches, orders."""
 
-from evals.nano.forms import decides, keeps, returns, some, sums
+from evals.nano.forms import counts, decides, every, keeps, maps, returns, some, sums
 from evals.nano.pieces import Template
 
 LISTS = (
@@ -87,6 +87,13 @@ def $f($as):
         edges=("([4, 2, 9],)", "([3, 5],)"),
     ),
     Template(
+        "spread_of_$nouns span_of_$nouns",
+        "Return the highest less the lowest of the $as.",
+        returns("$as", "max($as) - min($as)"),
+        "ints",
+        edges=("([4, 9, 2],)",),
+    ),
+    Template(
         "first_$noun opening_$noun",
         "Return the first of the $as.",
         returns("$as", "$as[0]"),
@@ -117,6 +124,12 @@ def $f($as):
         "words",
     ),
     Template(
+        "without_first_$noun drop_first_$noun",
+        "Return all $as but the first.",
+        returns("$as", "$as[1:]"),
+        "words",
+    ),
+    Template(
         "reverse_$nouns reversed_$nouns",
         "Return the $as in reverse.",
         (
@@ -126,10 +139,47 @@ def $f($as):
         "words",
     ),
     Template(
+        "sort_$nouns ordered_$nouns",
+        "Return the $as from low to high.",
+        returns("$as", "sorted($as)"),
+        edges=("([3, 1, 8, 5],)", "([7, 4, $q],)"),
+    ),
+    Template(
         "${nouns}_above more_than_$nouns",
         "Return the $as that are more than limit.",
         keeps("$as, limit", "$x > limit"),
         edges=("([3, 8, 5, 9], 5)", "([$p, 1], $p)"),
+    ),
+    Template(
+        "${nouns}_below less_than_$nouns",
+        "Return the $as that are less than limit.",
+        keeps("$as, limit", "$x < limit"),
+        edges=("([3, 8, 5, 9], 5)", "([$p, 1], $p)"),
+    ),
+    Template(
+        "positive_$nouns keep_positive_$nouns",
+        "Return the $as above zero.",
+        keeps("$as", "$x > 0"),
+        edges=("([3, -8, 0, 9],)", "([-$p, 1],)"),
+    ),
+    Template(
+        "even_$nouns keep_even_$nouns",
+        "Return the even $as.",
+        keeps("$as", "$x % 2 == 0"),
+        edges=("([3, 8, 6, 9],)", "([$p, $q, 4],)"),
+    ),
+    Template(
+        "count_${nouns}_above num_${nouns}_above",
+        "Count the $as that are more than limit.",
+        counts("$as, limit", "$x > limit"),
+        edges=("([3, 8, 5, 9], 5)", "([$p, 10, 12], $p)"),
+    ),
+    Template(
+        "double_all_$nouns doubled_$nouns",
+        "Return the $as, each times 2.",
+        maps("$as", "$x * 2"),
+        "ints",
+        edges=("([3, 7],)",),
     ),
     Template(
         "position_of_$noun find_$noun",
@@ -156,5 +206,50 @@ def $f($as, wanted):
         "Tell whether wanted is among the $as.",
         (*decides("$as, wanted", "wanted in $as"), *some("$as, wanted", "$x == wanted")),
         edges=("([3, 8, 5], 5)", "([$p, $q], 1)"),
+    ),
+    Template(
+        "all_positive_$nouns only_positive_$nouns",
+        "Tell whether all $as are above zero.",
+        every("$as", "$x > 0", "$x <= 0"),
+        edges=("([3, 8],)", "([$p, 0],)", "([-2, 5],)"),
+    ),
+    Template(
+        "any_negative_$noun some_negative_$noun",
+        "Tell whether one of the $as is below zero.",
+        some("$as", "$x < 0"),
+        edges=("([3, 8],)", "([$p, -1],)", "([0, 5],)"),
+    ),
+    Template(
+        "unique_$nouns distinct_$nouns",
+        "Return the $as, each once.",
+        (
+            """
+def $f($as):
+    $t = []
+    for $x in $as:
+        if $x not in $t:
+            $t.append($x)
+    return $t
+""",
+        ),
+        "repeated",
+        edges=("([4, 4, 2],)",),
+    ),
+    Template(
+        "running_$nouns cumulative_$nouns",
+        "Return the sums of the $as so far.",
+        (
+            """
+def $f($as):
+    total = 0
+    sums = []
+    for $x in $as:
+        total += $x
+        sums.append(total)
+    return sums
+""",
+        ),
+        "ints",
+        edges=("([1, 4, 8],)",),
     ),
 )

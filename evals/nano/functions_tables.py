@@ -57,4 +57,36 @@ def $f($as):
         ),
         "tally",
     ),
+    Template(
+        "names_of_$nouns sorted_names_$nouns",
+        "Return the names in $as, in order.",
+        (
+            "def $f($as):\n    return sorted($as)",
+            "def $f($as):\n    return sorted($as.keys())",
+        ),
+        edges=('({"red": 4, "blue": 2},)', '({"c": $p, "a": 3, "b": 7},)'),
+    ),
+    Template(
+        "count_each_$noun tally_$nouns",
+        "Count how often each of the $as occurs.",
+        (
+            """
+def $f($as):
+    counts = {}
+    for $x in $as:
+        counts[$x] = counts.get($x, 0) + 1
+    return counts
+""",
+            """
+def $f($as):
+    counts = {}
+    for $x in $as:
+        if $x not in counts:
+            counts[$x] = 0
+        counts[$x] += 1
+    return counts
+""",
+        ),
+        edges=('(["${v}", "${w}", "${v}"],)', '(["red", "red", "red"],)'),
+    ),
 )

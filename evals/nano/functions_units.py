@@ -20,6 +20,24 @@ UNITS = (
         "digit",
     ),
     Template(
+        "minutes_to_seconds_$noun seconds_of_$noun",
+        "Turn minutes into seconds.",
+        _constant("SECONDS_PER_MINUTE", "60", "minutes", "minutes * K"),
+        "digit",
+    ),
+    Template(
+        "days_to_hours_$noun hours_of_$noun",
+        "Turn days into hours.",
+        _constant("HOURS_PER_DAY", "24", "days", "days * K"),
+        "digit",
+    ),
+    Template(
+        "cents_to_dollars_$noun dollars_of_$noun",
+        "Turn cents into dollars.",
+        _constant("CENTS_PER_DOLLAR", "100", "cents", "cents / K"),
+        edges=("(150,)", "(25,)", "(${p}00,)"),
+    ),
+    Template(
         "clock_to_seconds_$noun total_seconds_$noun",
         "Turn hours, minutes and seconds into seconds.",
         (

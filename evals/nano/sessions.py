@@ -3,20 +3,20 @@
     python -m evals.nano.sessions --out DIR --seeds A:B [--test-seeds A:B] [--vocabulary N]
 
     python -m evals.nano.sessions --out DIR --seeds A:B --exercises
-    python -m evals.nano.sessions --out DIR --seeds A:B --code
+    python -m evals.nano.sessions --out DIR --seeds A:B --rewrites
 
-Each seed's repository is written to disk, its tests are run, every call goes through the real tools
-and its result is what they really said. The conversation is rendered by the transcript that
-`fix` uses, so nano meets in use exactly what it met in training. Exercises are the
-middle of such a session, from the search to the edit: no test is run for them, so there can be many
-of them, and nearly all that a session has to teach is in that part. Code is right code alone: what
-a function of that name looks like, which a session presupposes. Seeds from 900,000 on are held
-out: they are for evaluation, and this file refuses to train on them.
+Each seed's repository is written to disk, its tests are run, every call goes through the real
+tools and its result is what they really said. The conversation is rendered by the transcript that
+`fix` uses, so nano meets in use exactly what it met in training. Exercises are the middle of such
+a session, from the search to the edit: no test is run for them, so there can be many of them, and
+nearly all that a session has to teach is in that part. Rewrites are the edit alone, the broken
+function and then the right one: what is wrong in it and what belongs there, at a third of an
+exercise's tokens. Seeds from 900,000 on are held out: they are for evaluation, and this file
+refuses to train on them.
 """
 
 import argparse
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -47,14 +47,13 @@ from tools.run_tests import RunTests, describe
 from tools.runners import run_tests_once
 from tools.search import Search, find_ripgrep
 from tools.test_report import TestReport
-from tools.truncate import number_lines
 
 HELD_OUT = 900_000
 PROOF_EVERY = 16
 """The second run of the tests, after the repair, is really made for every sixteenth seed. For the
 others its words are known from the first: every test passes."""
 SHARD_SEEDS = 200
-BODY_LINE = re.compile(r"(\s*\d+\t)? {4,}(?!def |\"\"\")")
+NEW_TEXT = "<parameter=new_str>\n"
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -156,24 +155,22 @@ def exercise(repository: Repository, folder: Path, sandbox: Sandbox) -> list[Mes
     return messages
 
 
-def right_code(repository: Repository) -> list[str]:
-    """Return the file with the bug as it should be: as text, and as the editor shows it."""
-    repair = repository.repair
-    text = repository.files[repair.path].replace(repair.old_str, repair.new_str)
-    lines = text.removesuffix("\n").split("\n")
-    return [text, number_lines(lines, 1)]
+def rewrite(repository: Repository) -> list[Message]:
+    """Return the reply that edits, with nothing before it."""
+    *_, edit, _, _ = ideal_calls(repository)
+    return [Message("system", ""), Message("assistant", "", tool_calls=(edit,))]
 
 
-def tokenize_code(text: str, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
-    """Return the ids of right code, and which belong to bodies: those, the header decides."""
-    ids = tokenizer.encode(text)
-    is_body = [bool(BODY_LINE.match(line)) for line in text.split("\n")]
-    asked, num_line = [], 0
-    for token in ids:
-        piece = tokenizer.decode([token])
-        asked.append(is_body[num_line])
-        num_line += piece.count("\n")
-    return list(ids), asked
+def tokenize_rewrite(
+    repository: Repository, tokenizer: Tokenizer, transcript: Transcript
+) -> Sample:
+    """Return the ids of an edit alone; what comes after the broken text is to be produced."""
+    tokens, is_reply = tokenize(rewrite(repository), transcript)
+    tokens = tokens[is_reply.index(True) :]
+    num_given = len(tokens)
+    while NEW_TEXT in tokenizer.decode(tokens[: num_given - 1]):
+        num_given -= 1
+    return tokens, [index >= num_given for index in range(len(tokens))]
 
 
 def tokenize(messages: Sequence[Message], transcript: Transcript) -> tuple[list[int], list[bool]]:
@@ -257,7 +254,7 @@ def main() -> None:
     parser.add_argument("--test-seeds", type=_range, default=range(HELD_OUT, HELD_OUT + 128))
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--exercises", action="store_true", help="only the middle of each session")
-    kinds.add_argument("--code", action="store_true", help="only right code")
+    kinds.add_argument("--rewrites", action="store_true", help="only the edits")
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--vocabulary-sessions", type=int, default=600)
     arguments = parser.parse_args()
@@ -277,15 +274,14 @@ def main() -> None:
     def middles(seeds: range) -> list[Sample]:
         return [tokenize(messages, transcript) for messages in sessions(seeds, sandbox, exercise)]
 
-    def code(seeds: range) -> list[Sample]:
-        texts = (text for seed in seeds for text in right_code(generate(seed)))
-        return [tokenize_code(text, tokenizer) for text in texts]
+    def rewrites(seeds: range) -> list[Sample]:
+        return [tokenize_rewrite(generate(seed), tokenizer, transcript) for seed in seeds]
 
     write_shards(arguments.out / "test", "", arguments.test_seeds, whole)
     if arguments.exercises:
         write_shards(arguments.out / "train", "exercises-", arguments.seeds, middles)
-    elif arguments.code:
-        write_shards(arguments.out / "train", "code-", arguments.seeds, code)
+    elif arguments.rewrites:
+        write_shards(arguments.out / "train", "rewrites-", arguments.seeds, rewrites)
     else:
         write_shards(arguments.out / "train", "sessions-", arguments.seeds, whole)
 

@@ -87,7 +87,8 @@ def _become_pytest(
         os.environ.update(environment)
         for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
             del sys.modules[name]  # the repository may have packages of these names
-        sys.path[0] = str(folder)
+        added = environment.get("PYTHONPATH", "")
+        sys.path[:1] = [str(folder), *added.split(os.pathsep)] if added else [str(folder)]
         code = int(pytest.main(arguments))
     finally:
         sys.stdout.flush()
