@@ -24,7 +24,7 @@ demo: $(FOR_RUN)  ## repair a freshly generated repository with the model that i
 	$(BIN)/qwen-agent demo
 
 test: $(FOR_DEV)  ## the default tests; fail below 85 % of lines
-	$(BIN)/python -m pytest --cov --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-fail-under=85
 
 test-slow: $(FOR_DEV)  ## the tests marked slow, attack or fault
 	$(BIN)/python -m pytest -m "slow or attack or fault"
@@ -38,9 +38,9 @@ format: $(FOR_DEV)  ## put the code into its one form
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: $(FOR_RUN)  ## every benchmark of evals/bench, one after the other
-	@set -e; for file in evals/bench/[a-z]*.py; do \
-		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m evals.bench.$$name; done
+bench: $(FOR_RUN)  ## start-up, fork, store and reuse, one after the other; reuse takes hours
+	@set -e; for name in start fork store reuse; do \
+		echo "== $$name"; $(BIN)/python -m evals.bench.$$name; done
 
 evals: $(FOR_RUN)  ## how many fresh repositories nano repairs (SEEDS=A:B)
 	$(BIN)/qwen-agent eval nano --seeds $(SEEDS) --json eval-nano.json

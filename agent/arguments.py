@@ -63,6 +63,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     sessions = commands.add_parser("sessions", help="list past runs, or show one")
     sessions.add_argument("action", choices=("list", "show"), nargs="?", default="list")
     sessions.add_argument("id", nargs="?", help="the session to show; the last one if left out")
+    _add_cache_arguments(
+        commands.add_parser("cache", help="list, prune and verify the states kept on disk")
+    )
     for entry in entry_points(group=COMMANDS_GROUP):
         _add_foreign(commands, entry, words)
     return parser
@@ -89,13 +92,38 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     dry_run = "make the patch, leave the repository as it is"
     add("--dry-run", action="store_const", const=True, help=dry_run)
     add("--resume", nargs="?", const="", metavar="ID", help="go on with an interrupted session")
+    add(
+        "--context",
+        choices=("none", "repo"),
+        help="repo: the model reads the files of the repository first, as many as fit",
+    )
     no_reuse = "prefill everything each time, to compare"
     add("--no-reuse", action="store_const", const=True, help=no_reuse)
+    add(
+        "--thinking-history",
+        choices=("preserve", "strip"),
+        help="strip drops the thinking of earlier turns; preserve, the default, reads less",
+    )
     add(
         "--sandbox",
         choices=("bubblewrap", "direct"),
         help="direct: no isolation, the model's commands run as you",
     )
+
+
+def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
+    listing = actions.add_parser("list", help="what is kept, by model, and how much that is")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    show = actions.add_parser("show", help="one state, and the line that it ends")
+    show.add_argument("key", metavar="KEY", help="as `list` shows it, or the beginning of it")
+    prune = actions.add_parser("prune", help="remove until the budget holds; see the options")
+    which = prune.add_mutually_exclusive_group()
+    which.add_argument("--budget", metavar="SIZE", help="keep so much: 500M, 20G; else [cache]")
+    which.add_argument("--all", action="store_true", help="keep nothing")
+    which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
+    actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
 
 
 def _add_foreign(

@@ -57,6 +57,10 @@ def answer(words: list[str]) -> int:
             from agent.frontends.inspect import inspect
 
             return inspect(arguments)
+        if arguments.command == "cache":
+            from agent.frontends.cache import run as run_cache
+
+            return run_cache(arguments)
         code: int = arguments.run(arguments)
     except AgentError as error:
         complain(str(error))

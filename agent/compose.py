@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from agent.config import Config
+from agent.config import Config, snapshots_folder
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
 from agent.loop import Parts
@@ -253,4 +253,13 @@ def load_chat(request: FixRequest) -> ChatModel:
     """
     from inference.local import open_chat  # torch: seconds, and only now
 
-    return open_chat(resolve(request.model), reuse=request.reuse)
+    # nano reads a prompt in the time that a process takes to start, or a file to be written.
+    is_small = request.model == NANO
+    disk_bytes = request.config.cache.disk_bytes
+    return open_chat(
+        resolve(request.model),
+        reuse=request.reuse,
+        thinking_history=request.config.model.thinking_history,
+        host=not is_small,
+        store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
+    )

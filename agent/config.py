@@ -5,17 +5,20 @@ Settings are defaults, then the user's `config.toml`, then flags. The repository
 and never chooses a model. It is not the place for arguments of one run: those are a `FixRequest`.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from agent.errors import ConfigError
+from inference.messages import ThinkingHistory
 
 REPOSITORY_FILE = ".qwen-agent.toml"
 MAX_FILE_BYTES = 64 * 1024
+ContextKind = Literal["none", "repo"]
 TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish")
 
 
@@ -65,9 +68,16 @@ class ModelConfig:
     """`auto`, a folder or a hub id."""
     max_new_tokens: int = 4096
     """Tokens of one reply."""
+    thinking_history: ThinkingHistory = "preserve"
+    """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
+    are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
 
     def __post_init__(self) -> None:
         _positive(self)
+        if self.thinking_history not in get_args(ThinkingHistory):
+            raise ValueError(
+                f"thinking_history is preserve or strip, not {self.thinking_history!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,42 @@ class ApprovalConfig:
 
 
 @dataclass(frozen=True)
+class CacheConfig:
+    """What is kept of earlier conversations, so that a restart reads no token again."""
+
+    disk_gib: float = 20.0
+    """GiB of states on disk, all models together; 0 keeps nothing there."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.disk_gib < math.inf:
+            raise ValueError(f"disk_gib must be 0 or more, not {self.disk_gib}")
+
+    @property
+    def disk_bytes(self) -> int:
+        """The same in bytes."""
+        return int(self.disk_gib * 1024**3)
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """What the model is told of the repository before it is asked anything."""
+
+    kind: ContextKind = "none"
+    """`repo` packs the files of the repository into the prompt."""
+    max_tokens: int = 262_144
+    """Tokens of it, at most."""
+    window_share: float = 0.5
+    """Of the model's window, at most; the rest is for the conversation."""
+
+    def __post_init__(self) -> None:
+        _positive(self)
+        if self.kind not in get_args(ContextKind):
+            raise ValueError(f"kind is none or repo, not {self.kind!r}")
+        if self.window_share >= 1:
+            raise ValueError(f"window_share must be less than 1, not {self.window_share}")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
@@ -105,11 +151,18 @@ class Config:
     guard: GuardConfig = field(default_factory=GuardConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     approval: ApprovalConfig = field(default_factory=ApprovalConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where sessions are kept."""
     return _xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
+
+
+def snapshots_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the states of conversations are kept."""
+    return _xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "snapshots"
 
 
 def config_file(environment: Mapping[str, str] = os.environ) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.add_context import add_context, check_takes_context
 from agent.attempts import Attempt, AttemptResult, Ground, Task
 from agent.compose import (
     ChatFactory,
@@ -135,6 +136,7 @@ class FixRun:
             yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
         if not self.request.dry_run:
             check_writable(repository)
+        check_takes_context(self.request, self.request.model)
         if self.chat_factory is None:
             # Refused at once is what could never be loaded; and `auto` may mean another model
             # when this session is resumed.
@@ -213,8 +215,11 @@ class FixRun:
         """Make attempts until one is green or they are spent."""
         self._check_cancel()
         yield ModelLoading(self.request.model)
-        chat = load_listening(self.chat_factory or load_chat, self.request, self.cancel)
+        request = self.request
+        chat = load_listening(self.chat_factory or load_chat, request, self.cancel)
         self._learn(model=chat.name)
+        if context := add_context(request, session, task.place, chat, self.state, self.cancel):
+            yield Notice(f"Repository context: {context}.")
         number = max(1, session.attempt)
         while True:
             self._learn(num_attempts=number)

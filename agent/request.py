@@ -4,7 +4,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.config import ApprovalConfig, Budget, Config, GuardConfig, ModelConfig, SandboxConfig
+from agent.config import (
+    ApprovalConfig,
+    Budget,
+    CacheConfig,
+    Config,
+    ContextConfig,
+    GuardConfig,
+    ModelConfig,
+    SandboxConfig,
+)
 
 SandboxLevel = Literal["bubblewrap", "direct"]
 
@@ -62,5 +71,8 @@ class FixRequest:
             guard=GuardConfig(**config["guard"]),
             sandbox=SandboxConfig(**config["sandbox"]),
             approval=ApprovalConfig(tuple(config["approval"]["denied_tools"])),
+            context=ContextConfig(**config.get("context", {})),
+            # Sessions of earlier versions do not speak of it.
+            cache=CacheConfig(**config.get("cache", {})),
         )
         return cls(**values)

@@ -105,9 +105,10 @@ class Session:
         return session
 
     def begin(self, attempt: int, phase: str, checkpoint: str, system: str) -> None:
-        """Start an attempt with a new conversation."""
+        """Start an attempt with a new conversation; a recorded `context` is part of it."""
         start = {"number": attempt, "phase": phase, "tree": checkpoint, "system": system}
-        self._append({"type": "attempt", **start})
+        # The sections are in the journal once, however many attempts begin with them.
+        self._append({"type": "attempt", **start, "has_context": "context" in self.facts})
 
     def go_on(self, phase: str, checkpoint: str) -> None:
         """Start the next phase of the attempt in the same conversation."""
@@ -152,7 +153,9 @@ class Session:
             case "attempt":
                 self.attempt, self.phase = record["number"], record["phase"]
                 self.checkpoint = record["tree"]
-                self.messages[:] = [Message("system", record["system"])]
+                context = self.facts["context"] if record.get("has_context") else {}
+                sections = tuple(context.get("sections", ()))
+                self.messages[:] = [Message("system", record["system"], sections=sections)]
                 self.phase_start = 1
             case "phase":
                 self.phase, self.checkpoint = record["phase"], record["tree"]

@@ -1,4 +1,4 @@
-"""The sub-commands that evals adds to `qwen-agent`: `demo` and `eval`.
+"""The sub-commands that evals adds to `qwen-agent`: `demo`, `eval` and `bench`.
 
 `agent` may not import `evals`, so its command line finds these through the entry points of the
 installed package. Importing this file is cheap; torch is loaded when a command runs.
@@ -72,6 +72,25 @@ class EvalCommand:
         return run_suite(arguments)
 
 
+class BenchCommand:
+    """`qwen-agent bench trace`: the same conversations on our engine and on others."""
+
+    help = "measure speed: `bench trace` compares what engines reuse of a conversation"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        from evals.bench.reuse import add_arguments
+
+        benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
+        add_arguments(benches.add_parser("trace", help="turns, forks, restarts; see docs/bench.md"))
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Run the trace; exit code 0 once every engine went through it, however it fared."""
+        from evals.bench.reuse import run
+
+        return run(arguments)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
@@ -87,3 +106,4 @@ def _seeds(text: str) -> range:
 
 demo = DemoCommand()
 evaluate = EvalCommand()
+bench = BenchCommand()

@@ -21,6 +21,10 @@ class ChatModel(Protocol):
         """The window: prompt and reply together may be this long."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text is, encoded on its own."""
+        ...
+
     def reply(
         self,
         messages: Sequence[Message],

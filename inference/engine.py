@@ -7,24 +7,34 @@ or template: `transcript.py` says where messages end, and passes those places as
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakSet
 
 from torch import Tensor
 
 from inference.chat import Cancel
+from inference.door import GenerationEnd, Token
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
-from inference.prefix_cache import PrefixCache
+from inference.pages import PageTable
+from inference.prefix_cache import Kind, Node, PrefixCache, num_common
 from inference.sampling import Sampler
+from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
+from inference.store import Store
 
 PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`."""
 
 LADDER_TOKENS = 8192
 """A snapshot is taken at every multiple: a prompt may leave a known line inside a message."""
+
+FINE_LADDER_TOKENS = 2048
+"""The same near the end of a line, where most prompts leave it."""
+
+FINE_TOKENS = 16_384
+"""How near: behind this, rungs are thinned out again."""
 
 
 class Grammar(Protocol):
@@ -39,22 +49,6 @@ class Grammar(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Token:
-    """One token of the reply."""
-
-    id: int
-
-
-@dataclass(frozen=True)
-class GenerationEnd:
-    """The last event: why it stopped, what it cost, and all tokens of the reply."""
-
-    stop_reason: StopReason
-    usage: Usage
-    token_ids: tuple[int, ...]
-
-
 class Branch:
     """A line of tokens and the state that has read all of them. It changes as it goes on."""
 
@@ -65,6 +59,8 @@ class Branch:
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0
+        self.num_repeated = 0
+        """Of the tokens still to come, those that some line had read, but left no state near."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -74,11 +70,12 @@ class Branch:
     def __len__(self) -> int:
         return len(self.state)
 
-    def take_unreported(self) -> tuple[int, float]:
-        """Return the tokens and seconds of prefill that no `Usage` has told of yet."""
-        taken = self.num_unreported, self.unreported_s
-        self.num_unreported, self.unreported_s = 0, 0.0
-        return taken
+    def take_unreported(self) -> tuple[int, int, float]:
+        """Return the tokens, repeated ones and seconds of prefill that no `Usage` has told of."""
+        num_prefilled, prefill_s = self.num_unreported, self.unreported_s
+        num_repeated = min(self.num_repeated, num_prefilled)
+        self.num_unreported, self.num_repeated, self.unreported_s = 0, 0, 0.0
+        return num_prefilled, num_repeated, prefill_s
 
 
 class Engine:
@@ -91,6 +88,8 @@ class Engine:
         cache_bytes: int,
         prefill_chunk: int = PREFILL_CHUNK,
         reuse: bool = True,
+        store: Store | None = None,
+        ram_bytes: int = 0,
     ) -> None:
         """Make an engine.
 
@@ -99,28 +98,38 @@ class Engine:
             cache_bytes: how much the snapshots may hold.
             prefill_chunk: tokens between two looks at `cancel`.
             reuse: False to prefill everything in every call; the same tokens come out, later.
+            store: where states outlive the process; None keeps them in memory only.
+            ram_bytes: what states evicted from a GPU may hold in RAM; 0 where the CPU computes.
         """
         self.model = model
         self.reuse = reuse
         self.prefill_chunk = prefill_chunk
-        self.snapshots = PrefixCache(cache_bytes)
-        self._live: Branch | None = None
+        self._branches: WeakSet[Branch] = WeakSet()
+        self.snapshots = PrefixCache(
+            cache_bytes, self._live_tables, lambda node: self.shelf.demote(node)
+        )
+        self.shelf = Shelf(self.snapshots, model, store, ram_bytes)
 
-    def find(self, tokens: Sequence[int]) -> Branch:
+    def find(self, tokens: Sequence[int], live: Branch | None = None) -> Branch:
         """Return the longest known line that `tokens` starts with and that leaves a token to run.
 
-        The live branch is handed on, not copied: who wants to keep it as it is forks it first.
+        Args:
+            tokens: the whole prompt.
+            live: the caller's own branch, if it has one. It is handed on if `tokens` goes on from
+                it, not copied: who wants to keep it as it is forks it first.
         """
         if not self.reuse:
-            return Branch(self.model.new_state())
-        live = self._usable_live(tokens)
-        snapshot = self.snapshots.longest(tokens)
-        if live is not None and (snapshot is None or len(live) >= len(snapshot)):
-            return live
-        if snapshot is None:
-            return Branch(self.model.new_state())
-        assert tuple(tokens[: len(snapshot)]) == snapshot.tokens, "a snapshot of other tokens"
-        return Branch(snapshot.restore())
+            return self._new_branch(self.model.new_state())
+        match = self.snapshots.match(tokens)
+        num_known = match.num_known
+        if live is not None:
+            num_known = max(num_known, num_common(live.state.tokens, tokens))
+        if live is not None and _goes_on(live, tokens) and len(live) >= _length(match.node):
+            branch = live
+        else:
+            branch = self._restored(match.node, tokens)
+        branch.num_repeated = num_known - len(branch)
+        return branch
 
     def branch(
         self,
@@ -128,13 +137,14 @@ class Engine:
         cancel: Cancel,
         on_progress: Callable[[Prefill], None] | None = None,
         marks: Sequence[int] = (),
+        live: Branch | None = None,
     ) -> Branch:
         """Find the longest known line and prefill the rest of `tokens`.
 
         Raises:
             Cancelled: between two chunks; what was prefilled is kept and found the next time.
         """
-        branch = self.find(tokens)
+        branch = self.find(tokens, live)
         for progress in self._prefill(branch, tokens[len(branch) :], marks, cancel):
             if on_progress is not None:
                 on_progress(progress)
@@ -172,7 +182,7 @@ class Engine:
         assert num_prompt > 0, "an empty prompt has no next token"
         yield from self._prefill(branch, new_tokens, marks, cancel)
         num_read = len(branch)
-        num_prefilled, prefill_s = branch.take_unreported()
+        num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
         sampler = Sampler(sampling)
         ids: list[int] = []
@@ -188,8 +198,8 @@ class Engine:
             # 2. Read the token drawn last, now that one more is wanted.
             if ids:
                 self._read(branch, ids[-1:])
-                if len(branch) % LADDER_TOKENS == 0:
-                    self._keep(branch)
+                if len(branch) % FINE_LADDER_TOKENS == 0:
+                    self._keep(branch, "rung")
             # 3. Draw the next.
             assert branch.logits is not None, "a restored branch needs at least one new token"
             logits = branch.logits.clone()
@@ -211,65 +221,104 @@ class Engine:
             num_generated=len(ids),
             prefill_s=prefill_s,
             decode_s=decode_s,
+            num_repeated=num_repeated,
         )
         yield GenerationEnd(stop_reason, usage, tuple(ids))
 
     def fork(self, branch: Branch) -> Branch:
-        """Make a second line from here; keys and values are shared until one of the two goes on."""
-        return Branch(branch.state.snapshot().restore(), branch.logits)
+        """Make a second line from here; pages are shared until one of the two writes to them."""
+        return self._new_branch(branch.state.snapshot().restore(), branch.logits)
 
-    def snapshot(self, branch: Branch) -> Snapshot:
+    def snapshot(self, branch: Branch, kind: Kind = "place") -> Snapshot:
         """Take a snapshot here and keep it among those that prompts are looked up in."""
-        snapshot = branch.state.snapshot()
-        self.snapshots.insert(snapshot)
+        snapshot = branch.state.snapshot(branch.logits)
+        node = self.snapshots.insert(snapshot, kind)
+        if kind != "stop":
+            self.shelf.put_later(node)
         return snapshot
 
-    def _usable_live(self, tokens: Sequence[int]) -> Branch | None:
-        """Return the live branch if `tokens` goes on from it."""
-        live = self._live
-        if live is None or not live.state.is_whole or not 0 < len(live) < len(tokens):
-            return None
-        return live if live.state.tokens == list(tokens[: len(live)]) else None
+    def close(self) -> None:
+        """Write what is still to be written; the engine is not used after that."""
+        self.shelf.close()
+
+    def _new_branch(self, state: HybridState, logits: Tensor | None = None) -> Branch:
+        branch = Branch(state, logits)
+        self._branches.add(branch)
+        return branch
+
+    def _live_tables(self) -> Iterator[PageTable]:
+        yield from (branch.state.table for branch in self._branches)
+
+    def _restored(self, node: Node | None, tokens: Sequence[int]) -> Branch:
+        """Make a branch of a node's state, or of the longest before it that can be had."""
+        while node is not None:
+            snapshot = node.snapshot
+            if snapshot is None:
+                snapshot = self.shelf.load(node)
+            if snapshot is not None and len(snapshot) == len(tokens) and snapshot.logits is None:
+                return self._restored(self.snapshots.match(tokens[:-1]).node, tokens)
+            if snapshot is not None:
+                assert tuple(tokens[: len(snapshot)]) == snapshot.tokens, "other tokens"
+                return self._new_branch(snapshot.restore(), snapshot.logits)
+            node = self.snapshots.match(tokens).node
+        return self._new_branch(self.model.new_state())
 
     def _prefill(
         self, branch: Branch, new_tokens: Sequence[int], marks: Sequence[int], cancel: Cancel
     ) -> Iterator[Prefill]:
         """Read `new_tokens` in chunks, with snapshots at `marks`, on the ladder and at the end."""
-        self._live = branch
         first, num_total = len(branch), len(new_tokens)
         elapsed_s = 0.0
-        for stop, is_kept in self._stops(first, first + num_total, marks):
+        for stop, kind in self._stops(first, first + num_total, marks):
             if cancel():
                 if len(branch) > first:
-                    self._keep(branch)
+                    self._keep(branch, "stop")
                 return
             start = time.perf_counter()
             chunk = new_tokens[len(branch) - first : stop - first]
             self._read(branch, chunk)
-            if is_kept:
-                self._keep(branch)
+            if kind is not None:
+                self._keep(branch, kind)
             chunk_s = time.perf_counter() - start
             elapsed_s += chunk_s
             branch.num_unreported += len(chunk)
             branch.unreported_s += chunk_s
             yield Prefill(num_done=stop - first, num_total=num_total, elapsed_s=elapsed_s)
 
-    def _stops(self, first: int, end: int, marks: Sequence[int]) -> list[tuple[int, bool]]:
-        """Where chunks end, in (first, end], and whether a snapshot is taken there.
+    def _stops(self, first: int, end: int, marks: Sequence[int]) -> list[tuple[int, Kind | None]]:
+        """Where chunks end, in (first, end], and the kind of the snapshot that is taken there.
 
         Chunks end at multiples of their size: a prompt is cut alike wherever it is resumed.
         """
-        kept = {mark for mark in marks if first < mark <= end} | {end}
-        kept |= set(_multiples(LADDER_TOKENS, first, end))
-        stops = kept | set(_multiples(self.prefill_chunk, first, end))
-        return [(stop, stop in kept) for stop in sorted(stops) if stop > first]
+        stops: dict[int, Kind | None] = {}
+        stops |= dict.fromkeys(_multiples(self.prefill_chunk, first, end))
+        stops |= dict.fromkeys(_multiples(LADDER_TOKENS, first, end), "rung")
+        near = max(first, end - FINE_TOKENS)
+        stops |= dict.fromkeys(_multiples(FINE_LADDER_TOKENS, near, end), "rung")
+        stops |= dict.fromkeys((mark for mark in (*marks, end) if first < mark <= end), "place")
+        return sorted((stop, kind) for stop, kind in stops.items() if stop > first)
 
     def _read(self, branch: Branch, tokens: Sequence[int]) -> None:
         branch.logits = self.model.forward(tokens, branch.state)
 
-    def _keep(self, branch: Branch) -> None:
-        if self.reuse:
-            self.snapshot(branch)
+    def _keep(self, branch: Branch, kind: Kind = "place") -> None:
+        if not self.reuse:
+            return
+        self.snapshot(branch, kind)
+        self.snapshots.thin(branch.tokens, len(branch) - FINE_TOKENS, LADDER_TOKENS)
+
+
+def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:
+    """Tell whether `tokens` starts with all that the branch has read, and there is a next token."""
+    if not branch.state.is_whole or not 0 < len(branch) <= len(tokens):
+        return False
+    if len(branch) == len(tokens) and branch.logits is None:
+        return False
+    return branch.state.tokens == list(tokens[: len(branch)])
+
+
+def _length(node: Node | None) -> int:
+    return 0 if node is None else node.length
 
 
 def _multiples(step: int, first: int, end: int) -> range:

@@ -2,8 +2,10 @@
 
 InferenceError
 ├── ModelUnavailable    no such model, offline, damaged weights, unknown family (exit code 7)
+│   └── EngineGone      the engine's process ended in mid-work; the next request starts a new one
 ├── ContextOverflow     the conversation no longer fits the window
-└── Cancelled           the person stopped a prefill or a reply; the state stays good
+├── Cancelled           the person stopped a prefill or a reply; the state stays good
+└── DamagedState        a stored state is not what it should be; it is passed over, never used
 """
 
 
@@ -19,6 +21,10 @@ class ModelUnavailable(InferenceError):
     exit_code = 7
 
 
+class EngineGone(ModelUnavailable):
+    """The engine's process ended in mid-work; the conversation goes on with a new one."""
+
+
 class ContextOverflow(InferenceError):
     """The conversation is longer than the model's window."""
 
@@ -29,3 +35,7 @@ class Cancelled(InferenceError):
     """The person stopped it; what was prefilled stays in the state and is reused."""
 
     exit_code = 130
+
+
+class DamagedState(InferenceError):
+    """A state on disk is damaged, foreign or of a newer format: the tokens are read again."""

@@ -69,7 +69,7 @@ def chunk_gated_delta_rule(
     with torch.autocast(query.device.type, enabled=False):
         q, k, v, beta, log_decay = (_heads_first(x) for x in (query, key, value, beta, g))
         if use_qk_l2norm_in_kernel:
-            q, k = _unit_length(q), _unit_length(k)
+            q, k = unit_length(q), unit_length(k)
         q = q * q.shape[-1] ** -0.5
         if (num_groups := v.shape[1] // k.shape[1]) > 1:
             q, k = q.repeat_interleave(num_groups, dim=1), k.repeat_interleave(num_groups, dim=1)
@@ -179,6 +179,6 @@ def _in_chunks(x: Tensor, size: int) -> Tensor:
     return x.reshape(*x.shape[:2], -1, size, *x.shape[3:])
 
 
-def _unit_length(x: Tensor) -> Tensor:
+def unit_length(x: Tensor) -> Tensor:
     """Scale the last dimension to length one, as flash-linear-attention does."""
     return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True) + NORM_EPS)

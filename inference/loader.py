@@ -30,7 +30,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 
 from inference.errors import ModelUnavailable
 from inference.model import Model
-from inference.state import HybridState
+from inference.state import Layout
 
 FAMILIES = {
     "qwen3_5": "Qwen3.5",
@@ -225,11 +225,11 @@ def _read_header(file: Path) -> dict[str, list[int]]:
 
 
 def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
-    """Return the configuration of the text part, of a kind whose layers `HybridState` can hold."""
+    """Return the configuration of the text part, if its layers are of kinds that we can hold."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         text_config: PreTrainedConfig = config.get_text_config(decoder=True)
-        HybridState.empty(text_config)
+        Layout.of(text_config)
     except (*CONFIG_ERRORS, StrictDataclassError) as error:
         reason = _first_line(error)
         raise ModelUnavailable(

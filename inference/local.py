@@ -7,13 +7,23 @@ imported when a model is opened, not when this file is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from inference.chat import Cancel
+from inference.door import (
+    DType,
+    EngineSettings,
+    GenerationEnd,
+    OnProgress,
+    Token,
+    TokenEngine,
+)
 from inference.errors import ContextOverflow
+from inference.host_client import HostEngine
+from inference.host_start import IDLE_LIMIT_S
 from inference.messages import (
     BadToolCall,
     Message,
@@ -23,6 +33,7 @@ from inference.messages import (
     ReplyOptions,
     Text,
     Thinking,
+    ThinkingHistory,
     ToolCall,
     ToolSpec,
 )
@@ -31,12 +42,11 @@ from inference.profiles import Profile, profile_for
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
 
-if TYPE_CHECKING:
-    from inference.engine import Engine
-    from inference.loader import DType, LoadProgress
-
 NANO_FOLDER = Path(__file__).with_name("nano")
 """The checkpoint that comes with the program."""
+
+STEP_TOKENS, LATE_STEP_TOKENS, LATE_TOKENS = 8192, 2048, 16_384
+"""Between two snapshots in the sections of a system message: the most of it, and its last part."""
 
 CACHE_BYTES = 2_000_000_000
 """What the snapshots of one conversation and its branches may hold in memory."""
@@ -49,7 +59,11 @@ def open_chat(
     dtype: DType = "auto",
     cache_bytes: int = CACHE_BYTES,
     reuse: bool = True,
-    on_progress: Callable[[LoadProgress], None] | None = None,
+    thinking_history: ThinkingHistory = "preserve",
+    on_progress: OnProgress | None = None,
+    host: bool = False,
+    idle_limit_s: float = IDLE_LIMIT_S,
+    store: tuple[Path, int] | None = None,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -59,20 +73,44 @@ def open_chat(
         dtype: of the weights; auto is what is fast and fits.
         cache_bytes: how much the snapshots may hold.
         reuse: False to prefill everything every time, for comparison.
+        thinking_history: what becomes of the thinking of earlier turns.
         on_progress: told of a download.
+        host: True to share the engine of a process that all front ends use; torch is not loaded
+            here then.
+        idle_limit_s: how long that process stays when its last front end has left.
+        store: the folder where states outlive the process, and the bytes they may hold there.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    from inference.engine import Engine
-    from inference.loader import load
+    settings = EngineSettings(_source(where), device, dtype, cache_bytes, reuse)
+    if store is not None:
+        settings = replace(settings, store_folder=str(store[0]), store_bytes=store[1])
+    if host:
+        hosted = HostEngine(settings, idle_limit_s=idle_limit_s, on_progress=on_progress)
+        model = hosted.model
+        return _chat(hosted, model.folder, model.config, str(where), thinking_history)
+    from inference.opened import open_engine
 
-    source = str(NANO_FOLDER if where == "nano" else where)
-    loaded = load(source, device=device, dtype=dtype, on_progress=on_progress)
-    profile = profile_for(loaded.config, loaded.folder)
-    tokenizer = Tokenizer.from_folder(loaded.folder)
-    engine = Engine(loaded.model, cache_bytes=cache_bytes, reuse=reuse)
-    return LocalChat(engine, tokenizer, profile, str(where))
+    opened = open_engine(settings, on_progress)
+    return _chat(opened.engine, opened.folder, opened.config, str(where), thinking_history)
+
+
+def _source(where: str | Path) -> str:
+    """Return what a model is loaded from, whichever folder the loading process is in."""
+    folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
+    return str(folder.resolve()) if str(where).strip() and folder.is_dir() else str(where)
+
+
+def _chat(
+    engine: TokenEngine[Any],
+    folder: Path,
+    config: Mapping[str, Any],
+    name: str,
+    thinking_history: ThinkingHistory,
+) -> LocalChat:
+    tokenizer, profile = Tokenizer.from_folder(folder), profile_for(config, folder)
+    return LocalChat(engine, tokenizer, profile, name, thinking_history)
 
 
 @dataclass
@@ -102,7 +140,14 @@ class _Gathered:
 class LocalChat:
     """A `ChatModel` whose model runs here."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, profile: Profile, name: str) -> None:
+    def __init__(
+        self,
+        engine: TokenEngine[Any],
+        tokenizer: Tokenizer,
+        profile: Profile,
+        name: str,
+        thinking_history: ThinkingHistory = "preserve",
+    ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
         self.profile = profile
@@ -113,7 +158,10 @@ class LocalChat:
             if tokenizer.has_control(token)
         )
         self._tools: tuple[ToolSpec, ...] = ()
-        self._transcript = Transcript(tokenizer, profile)
+        self._thinking_history = thinking_history
+        self._transcript = Transcript(tokenizer, profile, (), thinking_history)
+        self._live: Any = None
+        """The branch of the last reply, of the kind that the engine has."""
 
     @property
     def name(self) -> str:
@@ -124,6 +172,10 @@ class LocalChat:
     def context_tokens(self) -> int:
         """The window of the model."""
         return self.engine.model.context_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text is, encoded on its own."""
+        return len(self.tokenizer.encode(text))
 
     def reply(
         self,
@@ -139,13 +191,11 @@ class LocalChat:
         Raises:
             ContextOverflow: no room is left for a reply.
         """
-        from inference.engine import GenerationEnd, Token
-
         transcript = self._transcript_for(tools)
         thinking = options.thinking and self.profile.can_think
         rendered = transcript.render(messages, thinking)
         num_free = self._num_free(rendered)
-        branch = self.engine.find(rendered.tokens)
+        branch = self._live = self.engine.find(rendered.tokens, self._live)
         parser = ReplyParser(self.tokenizer, tools, rendered.opener)
         gathered = _Gathered()
         for event in self.engine.generate(
@@ -173,7 +223,9 @@ class LocalChat:
         """Return the transcript of this tool list; a session has one, and keeps it."""
         if self._tools != tuple(tools):
             self._tools = tuple(tools)
-            self._transcript = Transcript(self.tokenizer, self.profile, tools)
+            self._transcript = Transcript(
+                self.tokenizer, self.profile, tools, self._thinking_history
+            )
         return self._transcript
 
     def _num_free(self, rendered: Rendered) -> int:
@@ -202,14 +254,30 @@ class LocalChat:
 def _marks(messages: Sequence[Message], rendered: Rendered) -> list[int]:
     """Choose where to snapshot: after the system message, between turns, before the reply.
 
-    A rewind cuts before a user message, a fork or another try before the prompt of a reply.
+    A rewind cuts before a user message, a fork or another try before the prompt of a reply. Where
+    old thinking is dropped, the next turn goes on from before the first reply of this one.
     """
     last = len(messages) - 1
-    return [
+    return _spread(rendered.sections) + [
         length
         for n, length in enumerate(rendered.boundaries[:-1])
-        if n in (0, last) or messages[n + 1].role == "user"
+        if n in (0, last) or messages[n + 1].role == "user" or length == rendered.lasting
     ]
+
+
+def _spread(sections: Sequence[int]) -> list[int]:
+    """Choose the ends of sections to snapshot at, close to each other only near the last one.
+
+    What changes is read again from the last choice before it, and the last sections change most.
+    Each choice but the close ones depends on what is before it alone, so it stays when those
+    after it change.
+    """
+    chosen = list(sections[:1])
+    for length in sections[1:]:
+        is_late = length > sections[-1] - LATE_TOKENS
+        if length - chosen[-1] >= (LATE_STEP_TOKENS if is_late else STEP_TOKENS):
+            chosen.append(length)
+    return chosen
 
 
 def _keep(pieces: Sequence[ReplyPiece], gathered: _Gathered) -> Iterator[Piece]:

@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+ThinkingHistory = Literal["preserve", "strip"]
+"""What becomes of the thinking of earlier replies: all of it stays, so that a conversation only
+ever grows; or it is dropped when the next user message comes, as Qwen3.5's template does."""
+
 
 @dataclass(frozen=True)
 class ToolSpec:
@@ -40,6 +44,9 @@ class Message:
     prompt gave it (an open `<think>`, say, so that nobody need guess it) and what the model
     generated, end-of-turn included if it was sampled. They are what the transcript appends: a
     reply is never tokenized again.
+
+    `sections` are more text of a system message, after its `content`. Each is encoded on its own,
+    so that a change in one leaves the tokens of those before it as they were.
     """
 
     role: Role
@@ -47,6 +54,10 @@ class Message:
     thinking: str = ""
     tool_calls: tuple[ToolCall | BadToolCall, ...] = ()
     token_ids: tuple[int, ...] = ()
+    sections: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.role == "system" or not self.sections, "only a system message has sections"
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,13 @@ class Usage:
     num_generated: int
     prefill_s: float
     decode_s: float
+    num_repeated: int = 0
+    """Of `num_prefilled`, those at the front that had been read before, but where no snapshot was
+    near enough: what reuse missed. The rest is new."""
 
     def __post_init__(self) -> None:
         assert self.num_prompt == self.num_reused + self.num_prefilled
+        assert 0 <= self.num_repeated <= self.num_prefilled
 
 
 @dataclass(frozen=True)

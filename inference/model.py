@@ -10,16 +10,31 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inference.state import HybridState
+from inference.delta_layer import adopt
+from inference.pages import PagePool
+from inference.state import ATTENTION, HybridState, Layout
 
 
 class Model:
-    """The text part of a causal model, ready to run."""
+    """The text part of a causal model, ready to run. The module is changed: it needs our state."""
 
-    def __init__(self, module: PreTrainedModel) -> None:
+    def __init__(
+        self, module: PreTrainedModel, recurrent_dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Take a module over.
+
+        Args:
+            module: of transformers, with its weights.
+            recurrent_dtype: of recurrent states between forwards; float16 halves a snapshot.
+        """
         self.module = module
+        self.recurrent_dtype = recurrent_dtype
         module.train(False)
+        module.set_attn_implementation(ATTENTION)
+        adopt(module)
         self.config = module.config.get_text_config(decoder=True)
+        self.layout = Layout.of(self.config)
+        self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device))
 
     @property
     def device(self) -> torch.device:
@@ -45,7 +60,7 @@ class Model:
 
     def new_state(self) -> HybridState:
         """A state that has read nothing."""
-        return HybridState.empty(self.config)
+        return HybridState(self.layout, self.pool, self.recurrent_dtype)
 
     def forward(self, tokens: Sequence[int], state: HybridState) -> Tensor:
         """Read one token or more after those in `state`; logits after the last, float32 [V]."""
@@ -57,16 +72,13 @@ class Model:
 
     def _run(self, tokens: Sequence[int], state: HybridState, num_logits: int) -> Tensor:
         assert tokens, "one token must be left to run"
-        assert state.is_whole, "the state's last forward was broken off"
-        state.is_whole = False  # until the last layer is through: an exception leaves it so
         with torch.inference_mode():
             output = self.module(
                 input_ids=torch.tensor([tokens], dtype=torch.long, device=self.device),
-                past_key_values=state.cache,
+                past_key_values=state.begin(len(tokens)),
                 use_cache=True,
                 logits_to_keep=num_logits,
             )
             logits: Tensor = output.logits[0].float()
-        state.tokens.extend(tokens)
-        state.is_whole = True
+        state.commit(tokens)
         return logits

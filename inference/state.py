@@ -1,166 +1,67 @@
 """What a model remembers of the tokens it has read: `HybridState` changes, `Snapshot` does not.
 
-Attention layers remember keys and values of every token, in buffers that grow; linear layers
-remember a recurrent and a convolution state of fixed size that cannot be cut back. So a prefix can
-be gone back to only where it was copied: a snapshot copies the fixed-size states and *shares* the
-keys and values. This file alone touches the cache classes of transformers. It runs no model and
-decides nothing about what is worth keeping: that is `prefix_cache.py`.
+Attention layers remember keys and values of every token, in pages that lines share (`pages.py`);
+linear layers remember a state of fixed size (`linear_state.py`). A line can be gone back to only
+where a snapshot was taken, or at most 64 tokens back where that was asked for beforehand. This file
+alone knows how transformers' layers meet their cache. It runs no model and decides nothing about
+what is worth keeping: that is `prefix_cache.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedConfig
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, LinearAttentionLayer
 
-GROWTH = 1.5
-PAGE_TOKENS = 256
-"""Buffers are whole pages long."""
+from inference.attention import KvPart, attend
+from inference.errors import DamagedState
+from inference.linear_state import MAX_ROLLBACK, Journal, LinearSlot
+from inference.packed import LinearStates, Packed, check_chain, line_key
+from inference.pages import KvShape, PagePool, PageTable
 
-
-class KvBuffer:
-    """Keys and values of one attention layer, [1, Hkv, capacity, Dh] each; filled from the front.
-
-    Several states may share a buffer as long as they agree on its tokens; each `KvSpan` says how
-    many of them are its own. What is filled is never written again while a span can see it.
-    """
-
-    def __init__(self, like: Tensor, capacity: int) -> None:
-        shape = (*like.shape[:2], capacity, like.shape[3])
-        self.keys = torch.empty(shape, dtype=like.dtype, device=like.device)
-        self.values = torch.empty(shape, dtype=like.dtype, device=like.device)
-        self.filled = 0
-        self.spans: WeakSet[KvSpan] = WeakSet()
-
-    @property
-    def capacity(self) -> int:
-        """How many tokens fit."""
-        return int(self.keys.shape[2])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, whether filled or not."""
-        return self.keys.nbytes + self.values.nbytes
-
-    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
-        """Put the keys and values of new tokens, [1, Hkv, T, Dh], at `start`."""
-        end = start + keys.shape[2]
-        self.keys[:, :, start:end] = keys
-        self.values[:, :, start:end] = values
-        self.filled = end
-
-
-class KvSpan:
-    """The first `length` tokens of a buffer: what one state, or one snapshot, sees of it."""
-
-    def __init__(self, buffer: KvBuffer | None = None, length: int = 0) -> None:
-        self.length = length
-        self.buffer: KvBuffer | None = None
-        if buffer is not None:
-            self.attach(buffer)
-
-    def attach(self, buffer: KvBuffer) -> None:
-        """See these tokens in another buffer, which holds the same ones."""
-        if self.buffer is not None:
-            self.buffer.spans.discard(self)
-        self.buffer = buffer
-        buffer.spans.add(self)
-
-    def share(self) -> "KvSpan":
-        """Return a second span of the same tokens."""
-        return KvSpan(self.buffer, self.length)
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add T tokens, [1, Hkv, T, Dh]; return all of them, [1, Hkv, length, Dh], as views."""
-        end = self.length + keys.shape[2]
-        buffer = self._writable(keys, end)
-        buffer.write(self.length, keys, values)
-        self.length = end
-        return buffer.keys[:, :, :end], buffer.values[:, :, :end]
-
-    def _writable(self, like: Tensor, end: int) -> KvBuffer:
-        """Return a buffer where the places from `length` to `end` are free for this span."""
-        old = self.buffer
-        if old is None:
-            self.attach(KvBuffer(like, _pages(end)))
-        elif self._others_see_more(old):
-            self._move(old, _pages(max(end, min(old.capacity, int(end * GROWTH)))), [self])
-        elif end > old.capacity:
-            # Everyone who sees a prefix of it moves along, so that the old buffer can go.
-            self._move(old, _pages(int(end * GROWTH)), list(old.spans))
-        assert self.buffer is not None
-        return self.buffer
-
-    def _others_see_more(self, buffer: KvBuffer) -> bool:
-        if buffer.filled == self.length:
-            return False
-        return any(other.length > self.length for other in buffer.spans if other is not self)
-
-    def _move(self, old: KvBuffer, capacity: int, spans: Sequence["KvSpan"]) -> None:
-        new = KvBuffer(old.keys, capacity)
-        new.write(0, old.keys[:, :, : self.length], old.values[:, :, : self.length])
-        for span in spans:
-            span.attach(new)
-
-
-class _AttentionLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """transformers' growing layer, on a span instead of one `torch.cat` a token."""
-
-    def __init__(self, span: KvSpan) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.span = span
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append [1, Hkv, T, Dh]; return all keys and values."""
-        return self.span.append(key_states, value_states)
-
-    def get_seq_length(self) -> int:
-        """How many tokens are in it."""
-        return self.span.length
+ATTENTION = "paged"
+"""The name under which transformers finds our attention. It has no mask function, on purpose:
+transformers then makes no mask."""
 
 
 @dataclass(frozen=True)
-class LinearStates:
-    """One linear layer: its states by index, as many as the layer declares; None where unused.
+class Layout:
+    """Which layers of a model remember what, by layer index, in order."""
 
-    conv: [1, channels, width], model dtype. recurrent: [1, H, Dk, Dv], float32.
-    """
+    attention: tuple[int, ...]
+    linear: tuple[int, ...]
+    num_states: tuple[int, ...]
+    """How many states each linear layer declares; Qwen's have one."""
+    num_kv_heads: int
+    head_dim: int
 
-    conv: tuple[Tensor | None, ...]
-    recurrent: tuple[Tensor | None, ...]
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> "Layout":
+        """Read it off a model's text configuration.
 
-    def tensors(self) -> Iterator[Tensor]:
-        """All that are there."""
-        yield from (state for state in (*self.conv, *self.recurrent) if state is not None)
-
-
-class _LinearLayer(LinearAttentionLayer):
-    """transformers' linear layer, which updates its tensors in place, with copies in and out."""
-
-    def copy_out(self) -> LinearStates:
-        """Copy all states."""
-        indices = range(self.number_of_states)
-        return LinearStates(
-            conv=tuple(_clone(self.conv_states[i]) for i in indices),
-            recurrent=tuple(_clone(self.recurrent_states[i]) for i in indices),
+        Raises:
+            TypeError: a layer is neither full attention nor linear (sliding windows, for instance).
+        """
+        layers = list(enumerate(DynamicCache(config=config).layers))
+        for _, layer in layers:
+            if type(layer) not in (DynamicLayer, LinearAttentionLayer):
+                raise TypeError(f"layers of kind {type(layer).__name__} are not supported")
+        linear = [(i, layer) for i, layer in layers if type(layer) is LinearAttentionLayer]
+        head_dim = getattr(config, "head_dim", None)
+        return cls(
+            attention=tuple(i for i, layer in layers if type(layer) is DynamicLayer),
+            linear=tuple(i for i, _ in linear),
+            num_states=tuple(layer.number_of_states for _, layer in linear),
+            num_kv_heads=config.num_key_value_heads,
+            head_dim=head_dim or config.hidden_size // config.num_attention_heads,
         )
 
-    def copy_in(self, states: LinearStates) -> None:
-        """Take copies of `states`, in a layer that has read nothing."""
-        for i, (conv, recurrent) in enumerate(zip(states.conv, states.recurrent, strict=True)):
-            self.lazy_initialization(conv_states=conv, recurrent_states=recurrent, state_idx=i)
-            own_conv, own_recurrent = self.conv_states[i], self.recurrent_states[i]
-            if conv is not None and own_conv is not None:
-                own_conv.copy_(conv)
-                self.has_previous_state[i] = True
-            if recurrent is not None and own_recurrent is not None:
-                own_recurrent.copy_(recurrent)
+    def kv_shape(self, dtype: torch.dtype, device: torch.device) -> KvShape:
+        """What one token adds to the attention layers."""
+        return KvShape(len(self.attention), self.num_kv_heads, self.head_dim, dtype, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,108 +69,232 @@ class Snapshot:
     """A state as it was after `tokens`; nothing that happens later changes it."""
 
     tokens: tuple[int, ...]
-    config: PreTrainedConfig
-    spans: tuple[KvSpan, ...]
+    layout: Layout
+    table: PageTable
     linear: tuple[LinearStates, ...]
+    logits: Tensor | None = None
+    """What comes after the last token, float32 [V], where that was known."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
     def state_nbytes(self) -> int:
-        """Bytes of the copied states, which are this snapshot's alone."""
-        return sum(tensor.nbytes for states in self.linear for tensor in states.tensors())
-
-    @property
-    def buffers(self) -> list[KvBuffer]:
-        """The buffers that it keeps alive, alone or together with others."""
-        return [span.buffer for span in self.spans if span.buffer is not None]
+        """Bytes of all but the pages: the part that grows with no token."""
+        states = sum(tensor.nbytes for layer in self.linear for tensor in layer.tensors)
+        return states + (0 if self.logits is None else self.logits.nbytes)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its states and, as an estimate of what it alone keeps alive, of its own tokens'
-        KV.
-
-        A whole buffer is kept as long as any snapshot sees a part of it. `PrefixCache` counts the
-        buffers of all its snapshots once each, which is exact.
-        """
-        kv = sum(
-            buffer.nbytes // buffer.capacity * span.length
-            for span, buffer in zip(self.spans, self.buffers, strict=True)
-        )
-        return self.state_nbytes + kv
+        """Bytes that it keeps alive, alone or together with others."""
+        return self.state_nbytes + len(self.table.pages) * self.table.pool.page_nbytes
 
     def restore(self) -> "HybridState":
-        """Make a live state of it; keys and values stay shared until one of the two appends."""
-        state = HybridState.empty(self.config)
-        with torch.inference_mode():
-            state.take(self)
+        """Make a live state of it; pages stay shared until one of the two writes to them."""
+        dtype = next((t.dtype for s in self.linear for t in s.recurrent if t is not None), None)
+        state = HybridState(self.layout, self.table.pool, dtype or torch.float32)
+        state.tokens = list(self.tokens)
+        state.table = self.table.share()
+        for slot, states in zip(state.slots.values(), self.linear, strict=True):
+            slot.states = states
         return state
+
+    def pack(self, num_before: int) -> Packed:
+        """Copy what lies after the first `num_before` tokens, and the states, off the device."""
+        return Packed(
+            key=line_key(self.tokens),
+            parent=line_key(self.tokens[:num_before]),
+            num_before=num_before,
+            edge=self.tokens[num_before:],
+            kv=self.table.copy_out(num_before, len(self)),
+            linear=tuple(_on_cpu(states) for states in self.linear),
+            logits=None if self.logits is None else self.logits.cpu(),
+        )
+
+
+def unpack(
+    chain: Sequence[Packed], layout: Layout, pool: PagePool, base: Snapshot | None = None
+) -> Snapshot:
+    """Make a snapshot of stored nodes, each continuing the one before.
+
+    Args:
+        chain: the nodes of a line, the last one with its states. The first comes after some of the
+            tokens of `base`, or is at the root.
+        layout: of the model.
+        pool: where pages are taken.
+        base: a snapshot of which the line is a continuation, to share the pages of its tokens.
+
+    Raises:
+        DamagedState: the nodes do not fit together, or are not of this model.
+    """
+    before = () if base is None else base.tokens[: chain[0].num_before]
+    tokens = check_chain(chain, before)
+    last = chain[-1]
+    if last.linear is None or len(last.linear) != len(layout.linear):
+        raise DamagedState(f"the stored node {last.key} has no state to go on from")
+    if base is not None and tokens[: len(base)] != base.tokens:
+        raise DamagedState(f"the stored node {last.key} does not continue what is in memory")
+    shape, device = pool.shape, pool.shape.device
+    expected = (shape.num_layers, 2, shape.num_heads, shape.head_dim)
+    table = PageTable(pool) if base is None else base.table.share()
+    for node in chain:
+        kv = node.kv
+        if (*kv.shape[:3], kv.shape[4]) != expected or kv.dtype != shape.dtype:
+            raise DamagedState(f"the stored node {node.key} is of another model")
+        if node.num_tokens > len(table):
+            table.append(kv[..., len(table) - node.num_before :, :])
+    linear = tuple(_moved(states, device) for states in last.linear)
+    logits = None if last.logits is None else last.logits.to(device, copy=True)
+    return Snapshot(tokens, layout, table, linear, logits)
 
 
 class HybridState:
     """The live memory of one line of tokens: `tokens` are those it has read."""
 
-    def __init__(self, config: PreTrainedConfig, cache: Cache) -> None:
-        self.config = config
-        self.cache = cache
+    def __init__(
+        self, layout: Layout, pool: PagePool, recurrent_dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.layout = layout
         self.tokens: list[int] = []
+        self.table = PageTable(pool)
+        self.slots = {
+            index: LinearSlot(num_states, recurrent_dtype)
+            for index, num_states in zip(layout.linear, layout.num_states, strict=True)
+        }
         self.is_whole = True
         """False while a forward runs, and for ever if it was broken off: layers then disagree."""
-
-    @classmethod
-    def empty(cls, config: PreTrainedConfig) -> "HybridState":
-        """A state that has read nothing.
-
-        Raises:
-            TypeError: a layer is neither full attention nor linear (sliding windows, for instance).
-        """
-        cache = DynamicCache(config=config)
-        cache.layers = [_our_layer(layer) for layer in cache.layers]
-        return cls(config, cache)
+        self._num_since_base = 0
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def snapshot(self) -> Snapshot:
-        """Copy what cannot be shared, share the rest."""
+    def begin(self, num_new: int) -> Cache:
+        """Make places for a forward over `num_new` tokens; return what its layers write through."""
+        assert self.is_whole, "the state's last forward was broken off"
+        self.is_whole = False
+        if self._num_since_base + num_new > MAX_ROLLBACK:
+            self._close_journals()
+        self.table.reserve(num_new)
+        return _Door(self)
+
+    def commit(self, tokens: Sequence[int]) -> None:
+        """Count tokens as read, after the last layer of the forward."""
+        self.table.commit()
+        self.tokens.extend(tokens)
+        self._num_since_base += len(tokens)
+        self.is_whole = True
+
+    def snapshot(self, logits: Tensor | None = None) -> Snapshot:
+        """Keep this moment: pages and states are shared, for nothing here is written over."""
         assert self.is_whole, "a state whose forward was broken off cannot be kept"
-        with torch.inference_mode():
-            return Snapshot(
-                tokens=tuple(self.tokens),
-                config=self.config,
-                spans=tuple(layer.span.share() for layer in self._attention_layers()),
-                linear=tuple(layer.copy_out() for layer in self._linear_layers()),
-            )
+        return Snapshot(
+            tokens=tuple(self.tokens),
+            layout=self.layout,
+            table=self.table.share(),
+            linear=tuple(slot.states for slot in self.slots.values()),
+            logits=logits,
+        )
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Become what the snapshot was; only for a state that has read nothing."""
-        assert not self.tokens
-        self.tokens = list(snapshot.tokens)
-        for attention, span in zip(self._attention_layers(), snapshot.spans, strict=True):
-            attention.span = span.share()
-        for linear, states in zip(self._linear_layers(), snapshot.linear, strict=True):
-            linear.copy_in(states)
+    def allow_rollback(self, num_tokens: int) -> None:
+        """Make sure that the next `num_tokens`, 64 at most, can be taken back.
 
-    def _attention_layers(self) -> Iterator[_AttentionLayer]:
-        yield from (layer for layer in self.cache.layers if isinstance(layer, _AttentionLayer))
+        What was read since the last call can still be, as long as all of it is 64 tokens at most.
+        """
+        assert 0 <= num_tokens <= MAX_ROLLBACK
+        has_base = all(slot.journal is not None for slot in self.slots.values())
+        if has_base and self._num_since_base + num_tokens <= MAX_ROLLBACK:
+            return
+        self._num_since_base = 0
+        for slot in self.slots.values():
+            slot.journal = Journal(slot.states)
 
-    def _linear_layers(self) -> Iterator[_LinearLayer]:
-        yield from (layer for layer in self.cache.layers if isinstance(layer, _LinearLayer))
+    def rollback(self, num_tokens: int) -> None:
+        """Take the last tokens back, as if they had never been read.
+
+        Raises:
+            ValueError: that many were not allowed for by `allow_rollback`.
+        """
+        if num_tokens == 0:
+            return
+        journals = [slot.journal for slot in self.slots.values()]
+        num_kept = self._num_since_base - num_tokens
+        if num_kept < 0 or any(journal is None for journal in journals):
+            raise ValueError(f"{num_tokens} tokens cannot be taken back")
+        self.is_whole = False
+        for slot in self.slots.values():
+            assert slot.journal is not None
+            slot.states = slot.journal.keep(num_kept)
+        self.table.truncate(len(self) - num_tokens)
+        del self.tokens[-num_tokens:]
+        self._num_since_base = num_kept
+        self.is_whole = True
+
+    @property
+    def journal_nbytes(self) -> int:
+        """Bytes of what is remembered to take tokens back, without the base."""
+        return sum(slot.journal.nbytes for slot in self.slots.values() if slot.journal)
+
+    def _close_journals(self) -> None:
+        for slot in self.slots.values():
+            slot.journal = None
 
 
-def _our_layer(layer: object) -> _AttentionLayer | _LinearLayer:
-    """Replace a layer of transformers by ours of the same kind."""
-    if type(layer) is DynamicLayer:
-        return _AttentionLayer(KvSpan())
-    if type(layer) is LinearAttentionLayer:
-        return _LinearLayer(number_of_states=layer.number_of_states)
-    raise TypeError(f"layers of kind {type(layer).__name__} are not supported")
+class _Door(Cache):
+    """What transformers' layers see of a state during one forward."""
+
+    def __init__(self, state: HybridState) -> None:
+        super().__init__(layers=[])
+        self._state = state
+        self._rank = {index: rank for rank, index in enumerate(state.layout.attention)}
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_options: Any
+    ) -> tuple[Any, Any]:
+        """Store [1, Hkv, T, Dh]; return what our attention reads, in the place of the keys."""
+        rank = self._rank[layer_idx]
+        table = self._state.table
+        table.write(rank, key_states, value_states)
+        return _Seen([run.layer(rank) for run in table.past], (key_states, value_states)), None
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """How many tokens were read before this forward."""
+        return len(self._state)
+
+    def slot(self, layer_idx: int) -> LinearSlot:
+        """The slot of a linear layer."""
+        return self._state.slots[layer_idx]
 
 
-def _pages(num_tokens: int) -> int:
-    return -(-num_tokens // PAGE_TOKENS) * PAGE_TOKENS
+@dataclass(frozen=True)
+class _Seen:
+    """Keys and values before the new tokens, run by run, and those of the new ones."""
+
+    past: list[KvPart]
+    own: KvPart
 
 
-def _clone(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
+def _paged_attention(
+    _module: nn.Module,
+    query: Tensor,
+    seen: _Seen,
+    _values: None,
+    _mask: None,
+    scaling: float,
+    **_options: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers' attention functions do: [1, Hq, T, Dh] to [1, T, Hq, Dh]."""
+    return attend(query, seen.past, seen.own, scaling), None
+
+
+AttentionInterface.register(ATTENTION, _paged_attention)
+
+
+def _on_cpu(states: LinearStates) -> LinearStates:
+    conv = tuple(None if s is None else s.cpu() for s in states.conv)
+    return LinearStates(conv, tuple(None if s is None else s.cpu() for s in states.recurrent))
+
+
+def _moved(states: LinearStates, device: torch.device) -> LinearStates:
+    conv = tuple(None if s is None else s.to(device, copy=True) for s in states.conv)
+    recurrent = tuple(None if s is None else s.to(device, copy=True) for s in states.recurrent)
+    return LinearStates(conv, recurrent)

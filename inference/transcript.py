@@ -3,7 +3,9 @@
 Every message adds the ids of its own delta, encoded on its own; a reply adds the ids that the
 model generated. So the ids of a conversation always begin with the ids of the shorter one, and an
 engine whose state cannot be cut back only ever goes on. The form of a delta is the family's chat
-template as it renders with all thinking kept. It runs no template and touches no tensor.
+template as it renders with all thinking kept. Where it is to be dropped instead, the replies to a
+user message are written anew, without it, when the next one comes: all before them stays. It runs
+no template and touches no tensor.
 """
 
 import functools
@@ -13,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inference.messages import BadToolCall, Message, ToolCall, ToolSpec
+from inference.messages import BadToolCall, Message, ThinkingHistory, ToolCall, ToolSpec
 from inference.profiles import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -29,7 +31,7 @@ from inference.profiles import (
 from inference.tokenizer import Tokenizer
 from inference.tool_words import TOOL_WORDS
 
-_NUM_REMEMBERED_TEXTS = 4096
+_NUM_REMEMBERED_TEXTS = 16_384
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,19 @@ class Rendered:
     boundaries: tuple[int, ...]
     """Lengths at the end of each message (the first is system and tools), then of the prompt.
 
-    `tokens[:boundaries[i]]` is the same in every conversation that shares messages 0..i.
+    `tokens[:boundaries[i]]` is the same in every conversation that shares messages 0..i, written
+    with thinking or without alike.
     """
     opener: tuple[int, ...]
     """The end of the prompt that belongs to the reply already: its thought, open or closed."""
+    lasting: int
+    """`tokens[:lasting]` begins every longer conversation: up to the end of the last message, or,
+    where thinking is dropped later, of the last one that comes before a reply that may change."""
+    sections: tuple[int, ...] = ()
+    """Lengths where the first section of the system message begins, and where each one ends.
+
+    `tokens[:sections[i]]` is the same in every conversation that shares sections before i.
+    """
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,14 @@ class Tag:
     name: str
 
 
-Part = str | Tag
+@dataclass(frozen=True)
+class Seam:
+    """A place where text is cut: what stands before it and after it is encoded apart."""
+
+
+Part = str | Tag | Seam
+Entry = tuple[Message, bool]
+"""A message, and whether it is written without its thinking."""
 _TAG = re.compile("(" + "|".join(map(re.escape, TAGS)) + ")")
 
 
@@ -66,14 +84,19 @@ class Transcript:
     """Renders conversations that share one tool list; remembers the ids of texts."""
 
     def __init__(
-        self, tokenizer: Tokenizer, profile: Profile, tools: Sequence[ToolSpec] = ()
+        self,
+        tokenizer: Tokenizer,
+        profile: Profile,
+        tools: Sequence[ToolSpec] = (),
+        thinking_history: ThinkingHistory = "preserve",
     ) -> None:
         self._tokenizer = tokenizer
         self._profile = profile
+        self._strips = thinking_history == "strip" and profile.can_think
         self._tools = tuple(tools) if profile.lists_tools else ()
         self._encode = functools.lru_cache(maxsize=_NUM_REMEMBERED_TEXTS)(tokenizer.encode)
         self._tag_of = {i: name for name, i in tokenizer.controls.items() if name in TAGS}
-        self._last: tuple[tuple[Message, ...], Rendered] | None = None
+        self._last: tuple[tuple[Entry, ...], Rendered] | None = None
 
     def render(self, messages: Sequence[Message], thinking: bool) -> Rendered:
         """Return the ids of a conversation and of the prompt for the next reply."""
@@ -82,27 +105,49 @@ class Transcript:
         assert messages[0].role == "system", "the system message comes first"
         tokens: list[int] = []
         boundaries = []
+        lasting = 0
         previous = None
-        for message in messages:
-            tokens += self._delta(previous, message)
+        entries = self._entries(messages)
+        for message, is_stripped in entries:
+            tokens += self._delta(previous, message, is_stripped)
             boundaries.append(len(tokens))
+            if not self._strips or message.role in ("system", "user"):
+                lasting = len(tokens)
             previous = message
         opener = self._ids(written(self._profile.opener(thinking)))
         tokens += self._ids([*_between(previous, None), Tag(TURN_START), "assistant\n"]) + opener
-        rendered = Rendered(tuple(tokens), (*boundaries, len(tokens)), opener)
-        self._check_prefix(tuple(messages), rendered)
+        sections = self._sections(messages[0], boundaries[0])
+        rendered = Rendered(tuple(tokens), (*boundaries, len(tokens)), opener, lasting, sections)
+        self._check_prefix(entries, rendered)
         return rendered
 
-    def _check_prefix(self, messages: tuple[Message, ...], new: Rendered) -> None:
-        """Assert that what this conversation shares with the last one rendered the same."""
+    def _entries(self, messages: Sequence[Message]) -> tuple[Entry, ...]:
+        """Tell of each message whether its thinking is dropped: if a user message comes later."""
+        last_asked = max((n for n, m in enumerate(messages) if m.role == "user"), default=0)
+        return tuple(
+            (message, self._strips and message.role == "assistant" and n < last_asked)
+            for n, message in enumerate(messages)
+        )
+
+    def _check_prefix(self, entries: tuple[Entry, ...], new: Rendered) -> None:
+        """Assert that what this conversation shares with the last one rendered the same.
+
+        If thinking stays, that is all that the two share. If it is dropped, it ends before the
+        first reply that one of them writes with its thinking and the other without, which is
+        never before the last user message of the shorter one.
+        """
         if self._last is not None:
-            old_messages, old = self._last
-            num_shared = _num_shared(old_messages, messages)
+            old_entries, old = self._last
+            num_shared = _num_shared(old_entries, entries)
             length = old.boundaries[num_shared - 1] if num_shared else 0
             assert new.tokens[:length] == old.tokens[:length], "a rendered prefix changed"
-        self._last = messages, new
+            is_longer = [m for m, _ in entries[: len(old_entries)]] == [m for m, _ in old_entries]
+            assert length >= old.lasting or not is_longer, "an earlier reply was written anew"
+        self._last = entries, new
 
-    def _delta(self, previous: Message | None, message: Message) -> tuple[int, ...]:
+    def _delta(
+        self, previous: Message | None, message: Message, is_stripped: bool
+    ) -> tuple[int, ...]:
         """Return the ids that one message adds."""
         before = _between(previous, message)
         if message.role != "assistant":
@@ -111,8 +156,10 @@ class Transcript:
         end: list[Part] = [Tag(TURN_END), "\n"]
         if message.token_ids:
             body, unfinished = self._generated(message.token_ids)
+            if is_stripped:
+                body, unfinished = self._without_thinking(body), []
             return self._ids(start) + body + self._ids(unfinished + end)
-        opener, rest = self._reply(message)
+        opener, rest = self._reply(message, is_stripped)
         # The opener ends a prompt, so it is encoded on its own here as well.
         return self._ids(start + opener) + self._ids(rest + end)
 
@@ -126,22 +173,45 @@ class Transcript:
         is_open = bool(tags) and tags[-1] == THINK_OPEN
         return body, written(f"\n{THINK_CLOSE}\n\n") if is_open else []
 
+    def _without_thinking(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a generated reply without its thoughts, told apart as parser.py does."""
+        kept: list[int] = []
+        is_thought = is_call = False
+        for i in ids:
+            tag = self._tag_of.get(i)
+            if tag in (THINK_OPEN, THINK_CLOSE) and not is_call:
+                is_thought = tag == THINK_OPEN
+            elif not is_thought and (kept or self._tokenizer.token_bytes(i).strip()):
+                is_call = tag == CALL_OPEN or (is_call and tag != CALL_CLOSE)
+                kept.append(i)
+        return tuple(kept)
+
     def _body(self, message: Message) -> list[Part]:
         """Write a message that is no reply."""
         text = self._trim(message.content)
         if message.role == "system":
-            return self._system(text)
+            return self._system(text, message.sections)
         if message.role == "user":
             return [Tag(TURN_START), f"user\n{text}", Tag(TURN_END), "\n"]
         return ["\n", Tag(RESULT_OPEN), f"\n{text}\n", Tag(RESULT_CLOSE)]
 
-    def _system(self, text: str) -> list[Part]:
+    def _system(self, text: str, sections: Sequence[str]) -> list[Part]:
         parts: list[Part] = [text]
         if self._tools and self._profile.call_syntax == "xml":
             parts = [*self._tool_block(), f"\n\n{text}" if text else ""]
         elif self._tools:
             parts = [f"{text}\n\n", *self._tool_block()]
+        if sections:
+            parts += ["\n\n", Seam(), *(part for section in sections for part in (section, Seam()))]
         return [Tag(TURN_START), "system\n", *parts, Tag(TURN_END), "\n"]
+
+    def _sections(self, message: Message, end: int) -> tuple[int, ...]:
+        """Return where the sections of a system message that ends at `end` begin and end."""
+        if not message.sections:
+            return ()
+        lengths = [len(self._encode(section)) for section in message.sections]
+        start = end - len(self._ids([Tag(TURN_END), "\n"])) - sum(lengths)
+        return tuple(itertools.accumulate(lengths, initial=start))
 
     def _tool_block(self) -> list[Part]:
         """Tell of the tools; their own words are text from elsewhere."""
@@ -149,15 +219,16 @@ class Transcript:
         listed = "".join(f"\n{_tool_json(tool)}" for tool in self._tools)
         return [*written(before), listed, *written(after)]
 
-    def _reply(self, message: Message) -> tuple[list[Part], list[Part]]:
+    def _reply(self, message: Message, is_stripped: bool) -> tuple[list[Part], list[Part]]:
         """Write a reply that is not there as ids: its opener, and the rest of it."""
-        thinking = message.thinking.strip() if self._profile.can_think else ""
+        has_thought = self._profile.can_think and not is_stripped
+        thinking = message.thinking.strip() if has_thought else ""
         text = self._trim(message.content)
         opener: list[Part] = []
         rest: list[Part] = []
         if thinking:
             opener, rest = [Tag(THINK_OPEN), "\n"], [thinking, *written(f"\n{THINK_CLOSE}\n\n")]
-        elif self._profile.writes_empty_thought:
+        elif self._profile.writes_empty_thought and not is_stripped:
             opener = written(self._profile.opener_plain)
         rest.append(text)
         separator = "\n\n" if self._profile.call_syntax == "xml" else "\n"
@@ -176,6 +247,9 @@ class Transcript:
         for part in parts:
             if isinstance(part, str):
                 text += part
+            elif isinstance(part, Seam):
+                ids += self._encode(text)
+                text = ""
             elif self._tokenizer.has_control(part.name):
                 ids += (*self._encode(text), self._tokenizer.control(part.name))
                 text = ""
@@ -227,7 +301,7 @@ def _tool_json(tool: ToolSpec) -> str:
     return json.dumps({"type": "function", "function": function}, ensure_ascii=False)
 
 
-def _num_shared(old: Sequence[Message], new: Sequence[Message]) -> int:
+def _num_shared(old: Sequence[Entry], new: Sequence[Entry]) -> int:
     """Count the messages with which both conversations begin."""
     shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
     return sum(1 for _ in shared)

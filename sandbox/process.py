@@ -187,6 +187,10 @@ def _follow(
         selector.register(output, selectors.EVENT_READ)
         selector.register(status, selectors.EVENT_READ)
         while True:
+            if not asked and cancel():
+                asked = True
+                with suppress(BrokenPipeError):
+                    control.write(b"x")
             ready = {key.fileobj for key, _ in selector.select(POLL_S)}
             if output in ready:
                 data = output.read(READ_BYTES)
@@ -199,10 +203,6 @@ def _follow(
                 if not data:
                     return report
                 report += data
-            if not asked and cancel():
-                asked = True
-                with suppress(BrokenPipeError):
-                    control.write(b"x")
             if time.monotonic() > give_up:
                 supervisor.kill()
 

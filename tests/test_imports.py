@@ -19,6 +19,7 @@ MAY_IMPORT = {
 LIGHT = [
     "agent.cli",
     "agent.loop",
+    "agent.frontends.cache",
     "agent.frontends.fix",
     *sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("[a-z]*.py")),
     *sorted(f"sandbox.{path.stem}" for path in (ROOT / "sandbox").glob("[a-z]*.py")),

@@ -40,7 +40,8 @@ def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> 
         UsageError: a value that cannot be meant.
     """
     path = _absolute(arguments.path or Path())
-    request = FixRequest(path, model=config.model.name, config=_budgeted(config, arguments))
+    config = _configured(config, arguments)
+    request = FixRequest(path, model=config.model.name, config=config)
     return replace(request, **_given(arguments, cancel))
 
 
@@ -56,7 +57,13 @@ def resumed(old: FixRequest, arguments: Namespace, cancel: Cancel = never) -> Fi
     for name, flag in KEPT_ON_RESUME.items():
         if name in given and given[name] != getattr(old, name):
             raise UsageError(f"{flag} cannot change when a session goes on; begin a new one")
-    return replace(old, config=_budgeted(old.config, arguments), **given)
+    for flag, was, now in (
+        ("--context", old.config.context.kind, arguments.context),
+        ("--thinking-history", old.config.model.thinking_history, arguments.thinking_history),
+    ):
+        if now not in (None, was):
+            raise UsageError(f"{flag} cannot change when a session goes on; begin a new one")
+    return replace(old, config=_configured(old.config, arguments), **given)
 
 
 def is_standard_output(patch: str | None) -> bool:
@@ -87,7 +94,8 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     return given
 
 
-def _budgeted(config: Config, arguments: Namespace) -> Config:
+def _configured(config: Config, arguments: Namespace) -> Config:
+    """Put what was typed in the place of settings."""
     limits = {
         "max_steps": ("--max-turns", arguments.max_turns),
         "max_time_s": ("--max-time", arguments.max_time),
@@ -97,7 +105,13 @@ def _budgeted(config: Config, arguments: Namespace) -> Config:
         if value is not None and not value > 0:
             raise UsageError(f"{flag} must be more than 0, not {value}")
     given = {name: value for name, (_, value) in limits.items() if value is not None}
-    return replace(config, budget=replace(config.budget, **given))
+    config = replace(config, budget=replace(config.budget, **given))
+    if arguments.context:
+        config = replace(config, context=replace(config.context, kind=arguments.context))
+    if arguments.thinking_history:
+        model = replace(config.model, thinking_history=arguments.thinking_history)
+        config = replace(config, model=model)
+    return config
 
 
 def _patch(arguments: Namespace) -> Path | None:

@@ -25,6 +25,7 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
+from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from inference.messages import ToolCall, Usage
 from tools.truncate import clean
@@ -78,10 +79,12 @@ class PlainConsole:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._before: Usage | None = None
 
     def show(self, event: Event) -> None:
         """Write the lines of one event."""
-        self._write(lines_of(event))
+        self._write(lines_of(event, self._before))
+        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
 
     def finish(self, outcome: FixOutcome) -> None:
         """Write what the run came to."""
@@ -101,6 +104,7 @@ class LiveConsole:
         from rich.live import Live
 
         self._console = RichConsole(file=stream, highlight=False)
+        self._before: Usage | None = None
         self._now = ""
         self._since = time.monotonic()
         self._live = Live(
@@ -110,8 +114,9 @@ class LiveConsole:
 
     def show(self, event: Event) -> None:
         """Print the lines of one event, and say what happens next."""
-        for style, text in lines_of(event):
+        for style, text in lines_of(event, self._before):
             self._console.print(text, style=style, markup=False, soft_wrap=True)
+        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
         now = happening(event)
         if now is not None:
             self._now, self._since = now, time.monotonic()
@@ -130,8 +135,8 @@ class LiveConsole:
         return Text(words[: self._console.width - 1], style="cyan", no_wrap=True)
 
 
-def lines_of(event: Event) -> Iterator[Line]:
-    """Say an event in lines."""
+def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
+    """Say an event in lines; `before` is what the last reply before it cost."""
     match event:
         case RunStarted():
             yield "bold", f"qwen-agent fix {visible(event.repository)}"
@@ -165,6 +170,9 @@ def lines_of(event: Event) -> Iterator[Line]:
                 if line.strip():
                     yield "", visible(line)
             yield "dim", f"  [{_figures(event.usage)}]"
+            if is_news(event.usage, before):
+                style = "yellow" if is_loss(event.usage) else "dim"
+                yield style, f"  {reuse_sentence(event.usage, before)}"
         case Notice():
             yield "yellow", visible(event.text)
         case TurnEnded() if event.sentence:
@@ -204,13 +212,15 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
     yield style, f"{HEADLINES[outcome.exit_code]}: {sentence}."
     if outcome.usages:
         prefilled = sum(usage.num_prefilled for usage in outcome.usages)
+        repeated = sum(usage.num_repeated for usage in outcome.usages)
+        again = f" ({repeated:,} of them again)" if repeated else ""
         reused = sum(usage.num_reused for usage in outcome.usages)
         written = sum(usage.num_generated for usage in outcome.usages)
         yield (
             "dim",
             (
                 f"  {outcome.num_steps} steps, {outcome.num_calls} calls; {prefilled:,} tokens "
-                f"read, {reused:,} reused, {written:,} written; {outcome.duration_s:.1f} s"
+                f"read{again}, {reused:,} reused, {written:,} written; {outcome.duration_s:.1f} s"
             ),
         )
     if outcome.patch_file:

@@ -17,12 +17,14 @@ from types import FrameType
 from agent.compose import ChatFactory
 from agent.config import config_file, load_config
 from agent.errors import AgentError, UsageError
-from agent.events import Event
+from agent.events import Event, ReplyEnded
 from agent.fix import resume_fix, run_fix
 from agent.frontends.asked import is_standard_output, request_of, resumed
 from agent.frontends.console import HEADLINES, Console, SilentConsole, open_console
 from agent.frontends.output import OutputLost, complain, drop, hand_out
+from agent.frontends.usage import reuse_sentence
 from agent.outcome import CANCELLED, FixOutcome, strongest
+from inference.messages import Usage
 from sandbox.base import Cancel, never
 
 Run = Generator[Event, None, FixOutcome]
@@ -63,10 +65,17 @@ def interrupts() -> Generator[Cancel, None, None]:
             signal.signal(number, handler)
 
 
-def event_line(event: Event) -> str:
-    """Write an event as one line of JSON; ASCII, so that no reader splits it elsewhere."""
-    # Events are plain data, and their names are part of the format.
-    return json.dumps({"type": type(event).__name__, **asdict(event)})
+def event_line(event: Event, before: Usage | None = None) -> str:
+    """Write an event as one line of JSON; ASCII, so that no reader splits it elsewhere.
+
+    Args:
+        event: plain data, whose names are part of the format.
+        before: what the last reply before it cost.
+    """
+    line = {"type": type(event).__name__, **asdict(event)}
+    if isinstance(event, ReplyEnded):
+        line["reuse"] = reuse_sentence(event.usage, before)
+    return json.dumps(line)
 
 
 def _started(arguments: Namespace, cancel: Cancel, chat_factory: ChatFactory | None) -> Run:
@@ -123,6 +132,7 @@ def _shown(run: Run, arguments: Namespace, cancel: Cancel) -> int:
 
 
 def _until_its_end(run: Run, screen: "_Screen", is_stream: bool) -> FixOutcome:
+    before: Usage | None = None
     while True:
         try:
             event = next(run)
@@ -131,7 +141,8 @@ def _until_its_end(run: Run, screen: "_Screen", is_stream: bool) -> FixOutcome:
             return outcome
         screen.show(event)
         if is_stream:
-            hand_out(f"{event_line(event)}\n".encode())
+            hand_out(f"{event_line(event, before)}\n".encode())
+        before = event.usage if isinstance(event, ReplyEnded) else before
 
 
 def _document(outcome: FixOutcome, is_stream: bool) -> str:

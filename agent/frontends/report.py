@@ -4,15 +4,18 @@
 `schema_version` stays the same.
 """
 
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent.frontends.usage import reuse_sentence
 from agent.outcome import FixOutcome, Tests
+from inference.messages import Usage
 
 
 class UsageReport(BaseModel):
-    """Tokens and seconds of one reply, or of all."""
+    """Tokens and seconds of one reply, or the sum of all."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,6 +25,18 @@ class UsageReport(BaseModel):
     num_generated: int = Field(description="Tokens the model wrote.")
     prefill_s: float
     decode_s: float
+    num_repeated: int = Field(
+        default=0,
+        description="Of num_prefilled, those read before where no snapshot was near enough.",
+    )
+
+
+class ReplyReport(UsageReport):
+    """What one reply cost."""
+
+    reuse: str = Field(
+        default="", description="What was reused and why not more, for a person to read."
+    )
 
 
 class TestsReport(BaseModel):
@@ -63,7 +78,7 @@ class FixReport(BaseModel):
     num_calls: int
     stop_reason: str | None = Field(description="Why the last turn ended, in ACP's words.")
     usage: UsageReport = Field(description="The sum over all replies.")
-    replies: tuple[UsageReport, ...] = Field(description="One entry for each reply, in order.")
+    replies: tuple[ReplyReport, ...] = Field(description="One entry for each reply, in order.")
     transcript_tokens: int = Field(description="Length of the last attempt's conversation.")
     duration_s: float
     changed_files: tuple[str, ...]
@@ -74,17 +89,8 @@ class FixReport(BaseModel):
 
 def report_of(outcome: FixOutcome) -> FixReport:
     """Write the outcome of a run as the document."""
-    replies = tuple(
-        UsageReport(
-            num_prompt=usage.num_prompt,
-            num_reused=usage.num_reused,
-            num_prefilled=usage.num_prefilled,
-            num_generated=usage.num_generated,
-            prefill_s=usage.prefill_s,
-            decode_s=usage.decode_s,
-        )
-        for usage in outcome.usages
-    )
+    before = (None, *outcome.usages)
+    replies = tuple(map(_reply, outcome.usages, before))
     return FixReport(
         exit_code=outcome.exit_code,
         outcome=outcome.word,
@@ -121,7 +127,11 @@ def _tests(tests: Tests | None) -> TestsReport | None:
     )
 
 
-def _sum(replies: tuple[UsageReport, ...]) -> UsageReport:
+def _reply(usage: Usage, before: Usage | None) -> ReplyReport:
+    return ReplyReport(**asdict(usage), reuse=reuse_sentence(usage, before))
+
+
+def _sum(replies: tuple[ReplyReport, ...]) -> UsageReport:
     return UsageReport(
         num_prompt=sum(usage.num_prompt for usage in replies),
         num_reused=sum(usage.num_reused for usage in replies),
@@ -129,4 +139,5 @@ def _sum(replies: tuple[UsageReport, ...]) -> UsageReport:
         num_generated=sum(usage.num_generated for usage in replies),
         prefill_s=sum(usage.prefill_s for usage in replies),
         decode_s=sum(usage.decode_s for usage in replies),
+        num_repeated=sum(usage.num_repeated for usage in replies),
     )

@@ -52,6 +52,10 @@ class ScriptedModel:
     on_reply: Callable[[int], None] = lambda number: None
     attempt: int = 0
 
+    def count_tokens(self, text: str) -> int:
+        """Count four characters as a token."""
+        return (len(text) + 3) // 4
+
     def reply(
         self,
         messages: Sequence[Message],
@@ -63,7 +67,9 @@ class ScriptedModel:
         number = sum(message.role == "assistant" for message in messages)
         if number == 0 and self.seen:
             self.attempt += 1
-        num_prompt = sum(10 + len(message.content) // 4 for message in messages)
+        num_prompt = sum(
+            10 + len(message.content + "".join(message.sections)) // 4 for message in messages
+        )
         self.seen.append(tuple(messages))
         self.options.append(options)
         self.specs = tuple(tools)

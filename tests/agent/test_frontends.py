@@ -12,7 +12,7 @@ import pytest
 
 from agent.arguments import parse
 from agent.cli import answer
-from agent.config import Config
+from agent.config import Config, ModelConfig
 from agent.errors import UsageError
 from agent.events import (
     CallEnded,
@@ -332,6 +332,14 @@ def test_arguments_become_a_request(tmp_path: Path) -> None:
     assert (made.tests, made.reuse, made.model) == (("a", "b"), False, "auto")
 
 
+def test_the_flag_for_old_thinking_wins_over_the_setting() -> None:
+    config = Config(model=ModelConfig(thinking_history="strip"))
+    for words, history in (((), "strip"), (("--thinking-history", "preserve"), "preserve")):
+        made = request_of(parse(["fix", *words]), config)
+        assert made.config.model.thinking_history == history
+    assert request().config.model.thinking_history == "preserve"
+
+
 @pytest.mark.parametrize("command", ["cd pkg && pytest", "A=1 pytest", "pytest | tee log"])
 def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
     assert request("--test-cmd", command).test_command == ("sh", "-c", command)
@@ -358,7 +366,7 @@ def test_an_argument_that_cannot_be_meant_is_a_sentence(words: tuple[str, ...]) 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer([]) == 0
     text = capsys.readouterr().out
-    for word in ("fix", "doctor", "models", "sessions", "130 cancelled"):
+    for word in ("fix", "doctor", "models", "sessions", "cache", "130 cancelled"):
         assert word in text
 
 

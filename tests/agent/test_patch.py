@@ -79,9 +79,11 @@ def test_a_fifo_is_written_to_and_one_without_a_reader_holds_nobody(
         with os.fdopen(reading, "rb") as file:
             content.append(file.read())
 
+    holding = os.open(fifo, os.O_WRONLY)  # or a reader that comes first would see the end
     reader = threading.Thread(target=read)
     reader.start()
     write_patch(fifo, b"patch" * 100_000)  # more than a pipe holds
+    os.close(holding)
     reader.join(30)
     assert content == [b"patch" * 100_000]
     assert fifo.is_fifo()

@@ -38,6 +38,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ("[budget]\nmax_steps = 0\n", "must be more than 0"),
         ("[budget]\nmax_time_s = nan\n", "must be more than 0"),
         ("[guard]\nnote_at = 9\n", "must not decrease"),
+        ('[model]\nthinking_history = "drop"\n', "preserve or strip, not 'drop'"),
         ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
         ("[approval]\ndenied_tools = [3]\n", "must be a list of strings"),
         ("[budget\n", "not valid TOML"),

@@ -1,5 +1,6 @@
 """A small byte-level vocabulary with the family's control tokens, trained on the spot."""
 
+import copy
 import json
 
 import pytest
@@ -152,11 +153,18 @@ def modules():
 
 @pytest.fixture(scope="session", params=["qwen3_5", "qwen3_5_moe", "qwen3"])
 def tiny_model(request, modules):
-    """Return a `Model` of each family in turn."""
-    return Model(modules[request.param])
+    """Return a `Model` of each family in turn, with transformers' own module as its oracle."""
+    return _with_oracle(modules[request.param])
 
 
 @pytest.fixture(scope="session")
 def tiny_hybrid(modules):
     """Return the `Model` with both kinds of layers."""
-    return Model(modules["qwen3_5"])
+    return _with_oracle(modules["qwen3_5"])
+
+
+def _with_oracle(module: transformers.PreTrainedModel) -> Model:
+    """`Model` changes the module that it takes over, so it gets a copy."""
+    model = Model(copy.deepcopy(module))
+    model.oracle = module
+    return model

@@ -32,7 +32,7 @@ def after(num_calls: int) -> Callable[[], bool]:
 
 def oracle(model: Model, tokens: Sequence[int], num_new: int) -> tuple[int, ...]:
     """Let transformers write greedily, with its own cache."""
-    out = model.module.generate(
+    out = model.oracle.generate(
         torch.tensor([tokens]),
         attention_mask=torch.ones(1, len(tokens), dtype=torch.long),  # 0 is a token like others
         generation_config=transformers.GenerationConfig(
@@ -52,10 +52,11 @@ def reply(
     num_new: int = 8,
     sampling: SamplingOptions = GREEDY,
     cancel: Callable[[], bool] = never,
+    live: Branch | None = None,
     **options,
 ) -> GenerationEnd:
     """Answer a whole prompt as `local.py` does: find, then generate."""
-    branch = engine.find(tokens)
+    branch = engine.find(tokens, live)
     return last(
         engine.generate(
             branch,
@@ -150,12 +151,12 @@ def test_rewinding_to_every_length_is_exact(tiny_model: Model, cut: int) -> None
     assert end.token_ids == oracle(tiny_model, line, 12)
 
 
-def test_a_retry_prefills_what_follows_the_last_mark(tiny_model: Model) -> None:
+def test_a_retry_prefills_nothing(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
     first = reply(engine, PROMPT, marks=(100, 196))
     second = reply(engine, PROMPT, marks=(100, 196))
     assert second.token_ids == first.token_ids
-    assert counts(second.usage) == (200, 196, 4)
+    assert counts(second.usage) == (200, 200, 0)
 
 
 def test_dropping_a_reply_and_saying_more_goes_on_from_the_prompt(tiny_model: Model) -> None:
@@ -236,7 +237,7 @@ def test_branch_raises_when_cancelled_and_keeps_what_it_read(tiny_model: Model) 
     branch = engine.branch(PROMPT, never)
     end = last(engine.generate(branch, (), GREEDY, max_new_tokens=8, cancel=never))
     assert end.token_ids == oracle(tiny_model, PROMPT, 8)
-    assert end.usage.num_prefilled == 200, "both parts were computed for this reply"
+    assert counts(end.usage) == (200, 128, 72)
 
 
 @pytest.mark.parametrize("num_tokens", [0, 1, 5])
@@ -254,13 +255,12 @@ def test_a_cancelled_reply_can_be_gone_on_from(tiny_model: Model, num_tokens: in
 
 def test_a_reader_who_goes_away_leaves_the_line_good(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
-    events = engine.generate(
-        engine.find(PROMPT[:60]), PROMPT[:60], GREEDY, max_new_tokens=9, cancel=never
-    )
+    branch = engine.find(PROMPT[:60])
+    events = engine.generate(branch, PROMPT[:60], GREEDY, max_new_tokens=9, cancel=never)
     drawn = [event.id for event in itertools.islice(events, 5) if isinstance(event, Token)]
     events.close()
     line = (*PROMPT[:60], *drawn, 6)
-    end = reply(engine, line)
+    end = reply(engine, line, live=branch)
     assert end.token_ids == oracle(tiny_model, line, 8)
     assert end.usage.num_prefilled == 2
 
@@ -333,7 +333,7 @@ def test_what_was_computed_is_never_more_than_the_line_and_a_token_a_reply(
 def test_no_snapshot_changes_while_the_engine_goes_on(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
     branch = engine.branch(PROMPT[:100], never, marks=(30, 64))
-    kept = [node.snapshot for node in engine.snapshots._holders()]
+    kept = [node.snapshot for node in engine.snapshots.holders()]
     assert sorted(len(snapshot) for snapshot in kept) == [30, 64, 100]
     expected = {len(snapshot): oracle(tiny_model, (*snapshot.tokens, 5), 6) for snapshot in kept}
     last(engine.generate(branch, PROMPT[100:190], GREEDY, max_new_tokens=200, cancel=never))
@@ -348,23 +348,24 @@ def test_the_ladder_is_climbed_in_prefill_and_in_decode(
     tiny_hybrid: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inference.engine.LADDER_TOKENS", 128)
+    monkeypatch.setattr("inference.engine.FINE_LADDER_TOKENS", 128)
     engine = engine_of(tiny_hybrid, prefill_chunk=100)
     reply(engine, PROMPT, num_new=70)
-    lengths = sorted(len(node.snapshot) for node in engine.snapshots._holders())
+    lengths = sorted(len(node.snapshot) for node in engine.snapshots.holders())
     assert lengths == [128, 200, 256, 269]
 
 
 def test_marks_outside_the_new_tokens_are_passed_over(tiny_hybrid: Model) -> None:
     engine = engine_of(tiny_hybrid)
     reply(engine, PROMPT[:50], num_new=0, marks=(0, 20, 50, 51, 9999))
-    assert sorted(len(node.snapshot) for node in engine.snapshots._holders()) == [20, 50]
+    assert sorted(len(node.snapshot) for node in engine.snapshots.holders()) == [20, 50]
     branch = engine.find(PROMPT[:60])
     last(
         engine.generate(
             branch, PROMPT[50:60], GREEDY, max_new_tokens=0, cancel=never, marks=(20, 55)
         )
     )
-    assert sorted(len(node.snapshot) for node in engine.snapshots._holders()) == [20, 50, 55, 60]
+    assert sorted(len(node.snapshot) for node in engine.snapshots.holders()) == [20, 50, 55, 60]
 
 
 class OnlyEven:
@@ -394,9 +395,10 @@ def test_a_grammar_decides_what_may_be_drawn(tiny_hybrid: Model, sampling: Sampl
 
 def test_the_live_line_goes_on_even_when_no_snapshot_may_be_kept(tiny_model: Model) -> None:
     engine = engine_of(tiny_model, cache_bytes=0)
-    first = reply(engine, PROMPT[:90])
+    branch = engine.branch(PROMPT[:90], never)
+    first = last(engine.generate(branch, (), GREEDY, max_new_tokens=8, cancel=never))
     assert len(engine.snapshots) == 0
     line = (*PROMPT[:90], *first.token_ids, 8)
-    end = reply(engine, line)
+    end = reply(engine, line, live=branch)
     assert counts(end.usage) == (99, 97, 2)
     assert end.token_ids == oracle(tiny_model, line, 8)

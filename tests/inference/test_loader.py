@@ -56,7 +56,7 @@ def test_every_family_loads_as_it_was_saved(family, checkpoints, make_module) ->
     assert loaded.config["vocab_size"] == loaded.model.vocab_size == 97
     assert loaded.model.context_tokens == 4096
     logits = loaded.model.forward_all(TOKENS, loaded.model.new_state())
-    torch.testing.assert_close(logits, logits_of(make_module(family)))
+    torch.testing.assert_close(logits, logits_of(make_module(family)), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["qwen3_5", "qwen3_5_moe"])
@@ -81,7 +81,7 @@ def test_of_a_vision_checkpoint_the_text_part_is_loaded(
     loaded = load(str(tmp_path), device="cpu")
     assert not any("visual" in name for name, _ in loaded.model.module.named_parameters())
     logits = loaded.model.forward_all(TOKENS, loaded.model.new_state())
-    torch.testing.assert_close(logits, logits_of(module))
+    torch.testing.assert_close(logits, logits_of(module), rtol=1e-3, atol=1e-4)
 
 
 def test_a_sharded_checkpoint_loads(tmp_path, make_module) -> None:
@@ -90,7 +90,7 @@ def test_a_sharded_checkpoint_loads(tmp_path, make_module) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) > 2
     loaded = load(str(tmp_path), device="cpu")
     logits = loaded.model.forward_all(TOKENS, loaded.model.new_state())
-    torch.testing.assert_close(logits, logits_of(module))
+    torch.testing.assert_close(logits, logits_of(module), rtol=1e-3, atol=1e-4)
 
 
 def test_a_missing_shard_is_named(tmp_path, make_module) -> None:

@@ -23,14 +23,15 @@ from inference.messages import (
     SamplingOptions,
     Text,
     Thinking,
+    ThinkingHistory,
     ToolCall,
     ToolSpec,
 )
 from inference.model import Model
-from inference.profiles import NANO, QWEN2_5, QWEN3_8, TAGS, Profile
+from inference.profiles import NANO, QWEN2_5, QWEN3_5, QWEN3_8, TAGS, Profile
 from inference.state import HybridState
 from inference.tokenizer import Tokenizer
-from inference.transcript import Transcript, written
+from inference.transcript import Rendered, Transcript, written
 
 BASH = ToolSpec("bash", "Run.", {"type": "object", "properties": {"command": {"type": "string"}}})
 START = [Message("system", "You mend code."), Message("user", "The test fails.")]
@@ -78,11 +79,23 @@ class ScriptedModel(Model):
 class Talk:
     """A chat whose replies are written by the test."""
 
-    def __init__(self, tokenizer: Tokenizer, profile: Profile, window: int = 1024) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        profile: Profile,
+        window: int = 1024,
+        history: ThinkingHistory = "preserve",
+        reuse: bool = True,
+    ) -> None:
         self.model = ScriptedModel(tiny_module(tokenizer, window))
         self.tokenizer = tokenizer
-        self.engine = Engine(self.model, cache_bytes=10_000_000)
-        self.chat = LocalChat(self.engine, tokenizer, profile, "tiny")
+        self.history = history
+        self.engine = Engine(self.model, cache_bytes=10_000_000, reuse=reuse)
+        self.chat = LocalChat(self.engine, tokenizer, profile, "tiny", history)
+
+    def render(self, messages: Sequence[Message], thinking: bool = True) -> Rendered:
+        transcript = Transcript(self.tokenizer, self.chat.profile, (BASH,), self.history)
+        return transcript.render(messages, thinking)
 
     def say(
         self,
@@ -92,7 +105,7 @@ class Talk:
         cancel: Callable[[], bool] = lambda: False,
         tools: Sequence[ToolSpec] = (BASH,),
     ) -> list[Piece]:
-        transcript = Transcript(self.tokenizer, self.chat.profile, tools)
+        transcript = Transcript(self.tokenizer, self.chat.profile, tools, self.history)
         self.model.num_prompt = len(transcript.render(messages, options.thinking).tokens)
         self.model.script = self.ids(reply)
         greedy = ReplyOptions(SamplingOptions(), options.max_new_tokens, options.thinking)
@@ -262,6 +275,70 @@ def test_a_new_tool_list_is_told_to_the_model(talk: Talk) -> None:
     without = end_of(talk.say(START, "a<|im_end|>", tools=())).usage.num_prompt
     assert without < with_bash
     assert end_of(talk.say(START, "a<|im_end|>")).usage.num_prompt == with_bash
+
+
+# --- dropping old thinking -----------------------------------------------------------------------
+
+THINKING = ReplyOptions()
+THOUGHT = "Look at the list first.\n</think>\n\n"
+
+
+def num_after_first_dropped(talk: Talk, messages: Sequence[Message]) -> int:
+    """Count the tokens of a prompt after the first reply that lost its thinking with it."""
+    prompt = talk.render(messages)
+    asked = [n for n, message in enumerate(messages) if message.role == "user"]
+    return len(prompt.tokens) - prompt.boundaries[asked[-2]]
+
+
+def test_dropped_thinking_costs_what_comes_after_it_and_no_more(tokenizer: Tokenizer) -> None:
+    talk = Talk(tokenizer, QWEN3_5, window=2048, history="strip")
+    messages = list(START)
+    for turn in range(3):
+        num_read = 0
+        for step in range(3):
+            usage = (end := end_of(talk.say(messages, THOUGHT + CALL, THINKING))).usage
+            if step:
+                assert usage.num_reused == num_read, "within a turn nothing is read twice"
+            elif turn:
+                assert 0 < usage.num_prefilled <= num_after_first_dropped(talk, messages)
+                assert "Look at" not in tokenizer.decode(talk.render(messages).tokens)
+            num_read = usage.num_prompt + usage.num_generated - 1
+            messages += [end.message, Message("tool", f"file_{step}.py")]
+        messages += [end_of(talk.say(messages, THOUGHT + "Done.<|im_end|>", THINKING)).message]
+        messages += [Message("user", f"again {turn}")]
+
+
+def test_dropped_thinking_costs_no_more_after_a_restart_in_the_middle_of_a_turn(
+    tokenizer: Tokenizer,
+) -> None:
+    first = Talk(tokenizer, QWEN3_5, history="strip")
+    messages = list(START)
+    for n in range(2):
+        end = end_of(first.say(messages, THOUGHT + CALL, THINKING))
+        messages += [end.message, Message("tool", f"file_{n}.py")]
+    talk = Talk(tokenizer, QWEN3_5, history="strip")
+    end = end_of(talk.say(messages, THOUGHT + "Done.<|im_end|>", THINKING))
+    messages += [end.message, Message("user", "again")]
+    usage = end_of(talk.say(messages, THOUGHT + "Done.<|im_end|>", THINKING)).usage
+    assert usage.num_prefilled <= num_after_first_dropped(talk, messages)
+    assert usage.num_reused == talk.render(messages).boundaries[1]
+
+
+def test_dropping_thinking_gives_the_tokens_of_a_cold_run(tokenizer: Tokenizer) -> None:
+    def replies(reuse: bool) -> tuple[list[tuple[int, ...]], int]:
+        talk = Talk(tokenizer, QWEN3_5, history="strip", reuse=reuse)
+        messages, out, num_prefilled = list(START), [], 0
+        for n in range(9):
+            options = ReplyOptions(max_new_tokens=len(talk.ids(THOUGHT)) + 12)
+            end = end_of(talk.say(messages, THOUGHT, options))  # what follows is the model's own
+            out.append(end.message.token_ids)
+            num_prefilled += end.usage.num_prefilled
+            messages += [end.message, Message("tool" if n % 3 else "user", f"result {n}")]
+        return out, num_prefilled
+
+    (warm, num_warm), (cold, num_cold) = replies(reuse=True), replies(reuse=False)
+    assert warm == cold
+    assert num_warm < num_cold / 2
 
 
 # --- opening ------------------------------------------------------------------------------------

@@ -1,11 +1,18 @@
 """A snapshot is what the state was, whatever happens to the state, and shares what it can."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import Qwen2Config
 
+from inference.errors import DamagedState
+from inference.linear_state import Inputs, Journal
 from inference.model import Model
-from inference.state import HybridState, Snapshot
+from inference.packed import LinearStates
+from inference.pages import PagePool
+from inference.state import HybridState, Layout, Snapshot, unpack
 
 TOKENS = tuple((7 * i * i + 3 * i + 1) % 97 for i in range(400))
 
@@ -16,11 +23,8 @@ def close(left, right):
 
 def contents(snapshot: Snapshot) -> list[torch.Tensor]:
     """Copy all that a snapshot can see."""
-    seen = [tensor.clone() for states in snapshot.linear for tensor in states.tensors()]
-    for span in snapshot.spans:
-        seen.append(span.buffer.keys[:, :, : span.length].clone())
-        seen.append(span.buffer.values[:, :, : span.length].clone())
-    return seen
+    seen = [tensor.clone() for states in snapshot.linear for tensor in states.tensors]
+    return [*seen, snapshot.table.copy_out(0, len(snapshot))]
 
 
 def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
@@ -75,52 +79,168 @@ def test_two_branches_of_a_snapshot_do_not_see_each_other(tiny_model: Model) -> 
         close(tiny_model.forward((9,), branch), expected)
 
 
-def test_keys_and_values_are_shared_until_a_second_branch_appends(tiny_hybrid: Model) -> None:
+def test_pages_are_shared_until_a_second_branch_appends(tiny_hybrid: Model) -> None:
     state = tiny_hybrid.new_state()
-    tiny_hybrid.forward(TOKENS[:50], state)
+    tiny_hybrid.forward(TOKENS[:300], state)
     snapshot = state.snapshot()
-    (shared,) = snapshot.buffers
-    one, two = snapshot.restore(), snapshot.restore()
-    assert one.snapshot().buffers == two.snapshot().buffers == [shared]
-    tiny_hybrid.forward((1,), one)
-    assert one.snapshot().buffers == [shared], "the first to go on appends in place"
-    tiny_hybrid.forward((2,), two)
-    assert two.snapshot().buffers != [shared], "the second copies"
-
-
-def test_a_dropped_branch_gives_its_place_back(tiny_hybrid: Model) -> None:
-    state = tiny_hybrid.new_state()
-    tiny_hybrid.forward(TOKENS[:50], state)
-    snapshot = state.snapshot()
-    tiny_hybrid.forward(TOKENS[50:60], state)
     del state
+    whole, part = snapshot.table.pages
+    one, two = snapshot.restore(), snapshot.restore()
+    tiny_hybrid.forward((1,), one)
+    assert one.table.pages == (whole, part), "the first to go on appends in place"
+    tiny_hybrid.forward((2,), two)
+    assert two.table.pages[0] is whole
+    assert two.table.pages[1] is not part, "the second copies the page that it writes to"
+
+
+def test_a_fork_costs_a_state_and_a_page(tiny_hybrid: Model) -> None:
+    state = tiny_hybrid.new_state()
+    tiny_hybrid.forward(TOKENS * 5, state)
+    num_pages = tiny_hybrid.pool.num_pages
+    forks = [state.snapshot().restore() for _ in range(4)]
+    assert tiny_hybrid.pool.num_pages == num_pages
+    for token, fork in enumerate(forks):
+        tiny_hybrid.forward((token,), fork)
+    assert tiny_hybrid.pool.num_pages == num_pages + 3, "the first writes where nobody had"
+
+
+def test_a_dropped_branch_gives_its_pages_back(tiny_hybrid: Model) -> None:
+    num_pages = tiny_hybrid.pool.num_pages
+    state = tiny_hybrid.new_state()
+    tiny_hybrid.forward(TOKENS[:50], state)
+    snapshot = state.snapshot()
+    tiny_hybrid.forward(TOKENS[50:330], state)
+    assert tiny_hybrid.pool.num_pages == num_pages + 2
+    del state
+    assert tiny_hybrid.pool.num_pages == num_pages + 1
     resumed = snapshot.restore()
     expected = tiny_hybrid.forward((*TOKENS[:50], 3, 4), tiny_hybrid.new_state())
     close(tiny_hybrid.forward((3, 4), resumed), expected)
-    assert resumed.snapshot().buffers == snapshot.buffers, "no copy was needed"
+    del resumed, snapshot
+    assert tiny_hybrid.pool.num_pages == num_pages
 
 
-def test_a_grown_buffer_lets_the_old_one_go(tiny_hybrid: Model) -> None:
+def test_a_line_that_grows_alone_is_one_run(tiny_hybrid: Model) -> None:
+    state = HybridState(tiny_hybrid.layout, PagePool(tiny_hybrid.pool.shape))
+    for start in range(0, 400, 50):
+        tiny_hybrid.forward(TOKENS[start : start + 50], state)
+    assert [run.num_tokens for run in state.table.past] == [400]
+
+
+@pytest.mark.parametrize("num_back", [0, 1, 3, 4, 5, 31, 32, 63, 64])
+def test_tokens_taken_back_were_never_read(tiny_model: Model, num_back: int) -> None:
+    state = tiny_model.new_state()
+    tiny_model.forward(TOKENS[:230], state)
+    state.allow_rollback(64)
+    for start, end in ((230, 231), (231, 261), (261, 294)):
+        tiny_model.forward(TOKENS[start:end], state)
+    state.rollback(num_back)
+    kept = TOKENS[: 294 - num_back]
+    assert state.tokens == list(kept)
+    expected = tiny_model.forward((*kept, 9, 8, 7), tiny_model.new_state())
+    close(tiny_model.forward((9, 8, 7), state), expected)
+
+
+def test_tokens_can_be_taken_back_again_and_again_from_one_base(tiny_hybrid: Model) -> None:
     state = tiny_hybrid.new_state()
-    tiny_hybrid.forward(TOKENS[:200], state)
+    tiny_hybrid.forward(TOKENS[:20], state)
+    line = list(TOKENS[:20])
+    for turn in range(12):
+        state.allow_rollback(8)
+        tiny_hybrid.forward(TOKENS[turn : turn + 8], state)
+        state.rollback(turn % 8)
+        line += TOKENS[turn : turn + 8 - turn % 8]
+        assert state.tokens == line
+    expected = tiny_hybrid.forward((*line, 5), tiny_hybrid.new_state())
+    close(tiny_hybrid.forward((5,), state), expected)
+
+
+def test_what_was_not_allowed_for_cannot_be_taken_back(tiny_hybrid: Model) -> None:
+    state = tiny_hybrid.new_state()
+    tiny_hybrid.forward(TOKENS[:20], state)
+    with pytest.raises(ValueError, match="3 tokens cannot be taken back"):
+        state.rollback(3)
+    state.allow_rollback(4)
+    tiny_hybrid.forward(TOKENS[:5], state)
+    with pytest.raises(ValueError, match="6 tokens"):
+        state.rollback(6)
+    tiny_hybrid.forward(TOKENS[:64], state)
+    with pytest.raises(ValueError, match="1 tokens"):
+        state.rollback(1)
+    assert len(state) == 89
+    assert state.journal_nbytes == 0
+
+
+def test_a_rollback_changes_no_snapshot(tiny_hybrid: Model) -> None:
+    state = tiny_hybrid.new_state()
+    tiny_hybrid.forward(TOKENS[:250], state)
+    state.allow_rollback(40)
+    tiny_hybrid.forward(TOKENS[250:270], state)
     snapshot = state.snapshot()
-    (old,) = snapshot.buffers
     before = contents(snapshot)
-    tiny_hybrid.forward(TOKENS[200:300], state)
-    assert snapshot.buffers == state.snapshot().buffers != [old]
+    state.rollback(15)
+    tiny_hybrid.forward(TOKENS[:30], state)
     assert same(contents(snapshot), before)
 
 
-def test_decoding_allocates_a_buffer_once_in_many_tokens(tiny_hybrid: Model) -> None:
+def test_a_journal_token_of_the_27b_shape_is_below_one_mebibyte() -> None:
+    inputs = Inputs(
+        torch.empty(1, 1, 2 * 16 * 128 + 48 * 128, dtype=torch.bfloat16),
+        torch.empty(1, 1, 48),
+        torch.empty(1, 1, 48, dtype=torch.bfloat16),
+    )
+    journal = Journal(LinearStates((None,), (None,)), [inputs])
+    assert 48 * journal.nbytes <= 1 << 20
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 255, 256, 257, 310])
+def test_a_packed_state_goes_on_as_one_run_would(tiny_model: Model, cut: int) -> None:
+    state = tiny_model.new_state()
+    chain = []
+    base = None
+    if cut:
+        tiny_model.forward(TOKENS[:cut], state)
+        base = state.snapshot()
+        chain.append(base.pack(0))
+    tiny_model.forward(TOKENS[cut:311], state)
+    chain.append(state.snapshot().pack(cut))
+    expected = tiny_model.forward((*TOKENS[:311], 4, 5), tiny_model.new_state())
+    pool = PagePool(tiny_model.pool.shape)
+    for snapshot in (
+        unpack(chain, tiny_model.layout, pool),
+        unpack(chain[-1:], tiny_model.layout, tiny_model.pool, base),
+    ):
+        assert snapshot.tokens == TOKENS[:311]
+        close(tiny_model.forward((4, 5), snapshot.restore()), expected)
+
+
+def test_nodes_that_do_not_fit_are_refused(tiny_hybrid: Model) -> None:
     state = tiny_hybrid.new_state()
-    tiny_hybrid.forward(TOKENS[:250], state)
-    seen = []
-    for token in TOKENS[:12]:
-        tiny_hybrid.forward((token,), state)
-        (buffer,) = state.snapshot().buffers
-        if buffer not in seen:
-            seen.append(buffer)
-    assert [buffer.capacity for buffer in seen] == [256, 512]
+    tiny_hybrid.forward(TOKENS[:10], state)
+    first = state.snapshot().pack(0)
+    tiny_hybrid.forward(TOKENS[10:20], state)
+    second = state.snapshot().pack(10)
+    layout, pool = tiny_hybrid.layout, tiny_hybrid.pool
+    for chain in (
+        [second],
+        [second, first],
+        [first, replace(second, edge=second.edge[::-1])],
+        [first, replace(second, linear=None)],
+        [first, replace(second, kv=second.kv.half())],
+        [first, replace(second, kv=second.kv[:, :, :1])],
+    ):
+        with pytest.raises(DamagedState):
+            unpack(chain, layout, pool)
+
+
+def test_float16_states_are_half_as_large_and_close(modules) -> None:
+    model = Model(copy.deepcopy(modules["qwen3_5"]), recurrent_dtype=torch.float16)
+    state = model.new_state()
+    model.forward(TOKENS[:100], state)
+    (kept,) = {t.dtype for states in state.snapshot().linear for t in states.recurrent}
+    assert kept == torch.float16
+    whole = modules["qwen3_5"](input_ids=torch.tensor([[*TOKENS[:100], 5]])).logits[0, -1]
+    torch.testing.assert_close(model.forward((5,), state), whole, rtol=0.05, atol=0.05)
 
 
 def test_bytes_are_those_of_the_tensors(tiny_hybrid: Model) -> None:
@@ -128,10 +248,10 @@ def test_bytes_are_those_of_the_tensors(tiny_hybrid: Model) -> None:
     tiny_hybrid.forward(TOKENS[:50], state)
     snapshot = state.snapshot()
     recurrent = 3 * 4 * 8 * 8 * 4  # layers, heads, Dk, Dv, float32
-    conv = 3 * (2 * 2 * 8 + 4 * 8) * 4 * 4  # layers, channels of q, k, v, width, float32
-    kv = 50 * 2 * 2 * 16 * 4  # tokens, k and v, heads, Dh, float32
+    conv = 3 * (2 * 2 * 8 + 4 * 8) * 3 * 4  # layers, channels of q, k, v, width, float32
+    page = 256 * 2 * 2 * 16 * 4  # tokens, k and v, heads, Dh, float32
     assert snapshot.state_nbytes == recurrent + conv
-    assert snapshot.nbytes == recurrent + conv + kv
+    assert snapshot.nbytes == recurrent + conv + page
 
 
 def test_a_forward_that_was_broken_off_leaves_a_state_that_refuses_to_go_on(
@@ -159,20 +279,18 @@ def test_a_forward_that_was_broken_off_leaves_a_state_that_refuses_to_go_on(
 
 def test_a_layer_with_several_states_keeps_them_all(tiny_hybrid: Model) -> None:
     config = tiny_hybrid.config.__class__(**tiny_hybrid.config.to_dict(), number_of_conv_states=2)
-    state = HybridState.empty(config)
-    layer = state.cache.layers[0]
-    layer.update_conv_state(torch.full((1, 3, 4), 1.0), state_idx=0)
-    layer.update_conv_state(torch.full((1, 3, 4), 2.0), state_idx=1)
-    layer.update_recurrent_state(torch.full((1, 2, 2, 2), 3.0), state_idx=0)
-    restored = state.snapshot().restore().cache.layers[0]
-    assert restored.number_of_states == 2
-    assert restored.conv_states[0].unique().tolist() == [1.0]
-    assert restored.conv_states[1].unique().tolist() == [2.0]
-    assert restored.recurrent_states[0].unique().tolist() == [3.0]
-    assert restored.recurrent_states[1] is None
+    layout = Layout.of(config)
+    assert layout.num_states == (2, 2, 2)
+    state = HybridState(layout, tiny_hybrid.pool)
+    states = LinearStates((torch.ones(1, 3, 4), torch.zeros(1, 3, 4)), (torch.ones(1, 2, 2), None))
+    for slot in state.slots.values():
+        slot.states = states
+    state.tokens = [1]
+    again = state.snapshot().restore()
+    assert all(slot.states is states for slot in again.slots.values())
 
 
 def test_sliding_windows_are_refused() -> None:
     config = Qwen2Config(num_hidden_layers=2, use_sliding_window=True, max_window_layers=0)
     with pytest.raises(TypeError, match="not supported"):
-        HybridState.empty(config)
+        Layout.of(config)

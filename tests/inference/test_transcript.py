@@ -35,7 +35,7 @@ from inference.profiles import (
 )
 from inference.tokenizer import Tokenizer
 from inference.tool_words import TOOL_WORDS
-from inference.transcript import Transcript
+from inference.transcript import Transcript, written
 
 XML_FAMILIES = (QWEN3_5, QWEN3_6, QWEN3_8, NANO)
 
@@ -281,6 +281,104 @@ def _as_dict(message: Message) -> dict[str, Any]:
     ]
     shown = {"role": message.role, "content": message.content}
     return {**shown, "tool_calls": calls} if calls else shown
+
+
+# --- dropping old thinking -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+@pytest.mark.parametrize("profile", [QWEN3_5, QWEN3_6, QWEN3_8, QWEN3], ids=lambda p: p.name)
+def test_many_turns_are_the_ids_of_the_whole_template_when_old_thinking_is_dropped(
+    profile: Profile,
+    thinking: bool,
+    tokenizer: Tokenizer,
+    whole_tokenizer: tokenizers.Tokenizer,
+) -> None:
+    draw = random.Random(26)
+    num_dropped = 0
+    for n in range(120):
+        tools = TOOLS if n % 2 else ()
+        messages = some_conversation(draw, num_turns=draw.randint(1, 4))
+        if profile is QWEN3 and messages[-1].role == "assistant":
+            messages = messages[:-1]  # it writes an empty thought in a last reply
+        rendered = Transcript(tokenizer, profile, tools, "strip").render(messages, thinking)
+        text = whole(profile, messages, tools, thinking, preserve=False)
+        assert rendered.tokens == ids_of_whole(whole_tokenizer, text)
+        num_dropped += text != whole(profile, messages, tools, thinking, preserve=True)
+    assert num_dropped > 40
+
+
+@pytest.mark.parametrize("profile", [QWEN3_5, QWEN3_8, QWEN3], ids=lambda p: p.name)
+def test_a_turn_only_appends_and_the_next_keeps_all_before_its_first_reply(
+    profile: Profile, tokenizer: Tokenizer
+) -> None:
+    draw = random.Random(27)
+    for _ in range(25):
+        transcript = Transcript(tokenizer, profile, TOOLS, "strip")
+        messages = [Message("system", "s")]
+        lasting = held = ()
+        for _ in range(12):
+            role = draw.choice(("user", "tool", "tool"))
+            messages.append(Message(role, some_text(draw)))
+            prompt = transcript.render(messages, thinking=draw.random() < 0.5)
+            kept = lasting if role == "user" else held
+            assert prompt.tokens[: len(kept)] == kept
+            assert prompt.lasting == len(prompt.tokens[: prompt.lasting])
+            assert prompt.lasting in prompt.boundaries
+            lasting = prompt.tokens[: prompt.lasting]
+            ids = as_generated(tokenizer, prompt.opener, draw)
+            messages.append(Message("assistant", "any", token_ids=ids))
+            held = prompt.tokens + _unstopped(tokenizer, ids)[len(prompt.opener) :]
+
+
+def _unstopped(tokenizer: Tokenizer, ids: tuple[int, ...]) -> tuple[int, ...]:
+    stops = {tokenizer.control("<|im_end|>"), tokenizer.control("<|endoftext|>")}
+    return ids[:-1] if ids[-1] in stops else ids
+
+
+def test_of_a_generated_reply_the_thought_goes_and_the_ids_of_the_answer_stay(
+    tokenizer: Tokenizer,
+) -> None:
+    transcript = Transcript(tokenizer, QWEN3_5, TOOLS, "strip")
+    start = [Message("system", "s"), Message("user", "u")]
+    opener = transcript.render(start, True).opener
+    letters = tuple(i for c in "I add." for i in tokenizer.encode(c))
+    assert letters != tokenizer.encode("I add.")
+    call = written("<tool_call>\n<function=bash>\n</function>\n</tool_call>")
+    body = [
+        tokenizer.encode(p) if isinstance(p, str) else (tokenizer.control(p.name),) for p in call
+    ]
+    answer = (*letters, *(i for part in body for i in part))
+    ids = (*opener, *tokenizer.encode("secret"), tokenizer.control("</think>"))
+    ids += (*tokenizer.encode("\n\n"), *answer, tokenizer.control("<|im_end|>"))
+    messages = [*start, Message("assistant", "I add.", "secret", (), ids), Message("user", "on")]
+    tokens = transcript.render(messages, True).tokens
+    head = tokenizer.encode("assistant\n")
+    assert _contains(tokens, (*head, *answer, tokenizer.control("<|im_end|>")))
+    assert "secret" not in tokenizer.decode(tokens)
+
+
+@pytest.mark.parametrize("thought", ["", "half a thou"])
+def test_a_reply_cut_inside_its_thought_leaves_an_empty_one(
+    thought: str, tokenizer: Tokenizer
+) -> None:
+    transcript = Transcript(tokenizer, QWEN3_5, (), "strip")
+    start = [Message("system", "s"), Message("user", "u")]
+    ids = transcript.render(start, True).opener + tokenizer.encode(thought)
+    messages = [*start, Message("assistant", "", thought, (), ids), Message("user", "on")]
+    text = tokenizer.decode(transcript.render(messages, False).tokens)
+    assert "<|im_start|>assistant\n<|im_end|>\n<|im_start|>user\non<|im_end|>" in text
+
+
+@pytest.mark.parametrize("profile", [NANO, QWEN2_5], ids=lambda p: p.name)
+def test_a_family_that_cannot_think_has_nothing_to_drop(
+    profile: Profile, tokenizer: Tokenizer
+) -> None:
+    draw = random.Random(28)
+    for _ in range(20):
+        messages = some_conversation(draw, num_turns=3)
+        stripped = Transcript(tokenizer, profile, TOOLS, "strip").render(messages, True)
+        assert stripped == Transcript(tokenizer, profile, TOOLS).render(messages, True)
 
 
 # --- appending ----------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_an_agent_that_is_gone_stops_it() -> None:
 
 def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:
     script = f"trap 'echo bye > {tmp_path}/bye; exit' TERM; while :; do sleep 0.02; done"
-    supervise(order("sh", "-c", script, wall_s=0.4, grace_s=1.0))
+    supervise(order("sh", "-c", script, wall_s=1.0, grace_s=2.0))
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 

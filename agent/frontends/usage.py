@@ -1,0 +1,58 @@
+"""What a reply took over from earlier work, and why not more, in one sentence.
+
+A missed reuse makes no noise of its own: the reply is right, only late. It reads figures and
+decides nothing.
+"""
+
+from inference.messages import Usage
+
+MIN_REPEATED_TOKENS = 64
+"""Snapshots lie at multiples of it; fewer tokens read twice are no news."""
+
+
+def reuse_sentence(usage: Usage, before: Usage | None = None) -> str:
+    """Say where a reply resumed and what had to be read; `before` is the reply before it."""
+    if not usage.num_prompt:
+        return "stopped before anything was read"
+    num_new = usage.num_prefilled - usage.num_repeated
+    if _goes_on(usage, before):
+        return f"went on where the last reply ended: {num_new:,} new {_tokens(num_new)}"
+    parts = [f"resumed at {usage.num_reused:,} of {usage.num_prompt:,}"]
+    if not usage.num_reused:
+        parts = ["nothing to resume from"]
+    if usage.num_repeated:
+        words = f"{_tokens(usage.num_repeated)} had been read before"
+        parts.append(f"{usage.num_repeated:,} {words} but no snapshot was near")
+    if not num_new:
+        parts.append("nothing is new")
+    elif usage.num_reused and not usage.num_repeated:
+        parts.append("the rest is new")
+    else:
+        noun = "" if usage.num_repeated else f"{_tokens(num_new)} "
+        parts.append(f"{num_new:,} {noun}{'is' if num_new == 1 else 'are'} new")
+    return "; ".join(parts)
+
+
+def is_news(usage: Usage, before: Usage | None) -> bool:
+    """Tell whether the sentence says more to a person than the figures of the reply do."""
+    if _goes_on(usage, before) or not usage.num_prompt:
+        return False
+    is_first_read = before is None and not usage.num_reused
+    return is_loss(usage) or not is_first_read
+
+
+def is_loss(usage: Usage) -> bool:
+    """Tell whether tokens were read twice that a nearer snapshot would have saved."""
+    return usage.num_repeated >= MIN_REPEATED_TOKENS
+
+
+def _goes_on(usage: Usage, before: Usage | None) -> bool:
+    """Tell whether all that the reply before had read was there, and nothing else was missed."""
+    if before is None or not usage.num_reused or usage.num_repeated:
+        return False
+    # The last token of a reply is drawn, not read.
+    return usage.num_reused == before.num_prompt + max(0, before.num_generated - 1)
+
+
+def _tokens(count: int) -> str:
+    return "token" if count == 1 else "tokens"

@@ -1,0 +1,75 @@
+"""What a benchmark ran on, and how much memory a process held: Linux, read from /proc."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "safetensors", "qwen-agent-local")
+
+
+def describe_machine(num_threads: int) -> Mapping[str, object]:
+    """Return the processor, its cores, the threads in use, memory and versions."""
+    return {
+        "cpu": _cpu_model(),
+        "num_cores": os.cpu_count(),
+        "num_usable_cores": len(os.sched_getaffinity(0)),
+        "num_threads": num_threads,
+        "cpu_features": _cpu_features(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def forget_peak(pid: int | str = "self") -> None:
+    """Let the peak of a process begin anew; if the kernel refuses, it is the one since start."""
+    try:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_rss_bytes(pid: int | str = "self") -> int:
+    """Return the most memory that a process has held since `forget_peak`."""
+    return _status_bytes(pid, "VmHWM:")
+
+
+def rss_bytes(pid: int | str = "self") -> int:
+    """Return the memory that a process holds."""
+    return _status_bytes(pid, "VmRSS:")
+
+
+def _status_bytes(pid: int | str, field: str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), 0)
+
+
+def _cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_features() -> list[str]:
+    """What decides how fast matrices are multiplied here."""
+    flags = _cpuinfo("flags").split()
+    return [flag for flag in flags if flag.startswith(("avx2", "avx512", "amx", "avx_vnni"))]
+
+
+def _cpuinfo(field: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,119 @@
+"""What passes between a conversation and the engine that runs it, here or in another process.
+
+The engine of this process (`engine.py`) and the host's client (`host_client.py`) both have the
+methods of `TokenEngine`; who holds one need not know which. Token ids only. No torch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from inference.chat import Cancel
+from inference.messages import Prefill, SamplingOptions, StopReason, Usage
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is made of."""
+
+    source: str
+    """A checkpoint folder, or a hub id `owner/name`."""
+    device: str = "auto"
+    """As torch names it; auto is CUDA when there is one."""
+    dtype: DType = "auto"
+    """Of the weights; auto is what is fast and fits."""
+    cache_bytes: int = 2_000_000_000
+    """What the snapshots of all conversations and their branches may hold in memory."""
+    reuse: bool = True
+    """False to prefill everything every time, for comparison."""
+    store_folder: str = ""
+    """Where states outlive the process; "" keeps them in memory only."""
+    store_bytes: int = 0
+    """What the stored states of all models may hold there."""
+
+
+@dataclass(frozen=True)
+class LoadProgress:
+    """Bytes downloaded so far of those known to come; both grow."""
+
+    num_bytes: int
+    num_total_bytes: int
+
+
+OnProgress = Callable[[LoadProgress], None]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of the reply."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class GenerationEnd:
+    """The last event: why it stopped, what it cost, and all tokens of the reply."""
+
+    stop_reason: StopReason
+    usage: Usage
+    token_ids: tuple[int, ...]
+
+
+class Windowed(Protocol):
+    """What a conversation asks of a model."""
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest sequence that the model was made for."""
+        ...
+
+
+B = TypeVar("B")
+
+
+class TokenEngine(Protocol[B]):
+    """Reads and writes token ids on branches of kind `B`."""
+
+    @property
+    def model(self) -> Windowed:
+        """The model that runs."""
+        ...
+
+    def find(self, tokens: Sequence[int], live: B | None = None) -> B:
+        """Return the longest known line that `tokens` starts with and that leaves one to run."""
+        ...
+
+    def branch(
+        self,
+        tokens: Sequence[int],
+        cancel: Cancel,
+        on_progress: Callable[[Prefill], None] | None = None,
+        marks: Sequence[int] = (),
+        live: B | None = None,
+    ) -> B:
+        """Find the longest known line and prefill the rest of `tokens`."""
+        ...
+
+    def generate(
+        self,
+        branch: B,
+        new_tokens: Sequence[int],
+        sampling: SamplingOptions,
+        *,
+        max_new_tokens: int,
+        cancel: Cancel,
+        stop_ids: frozenset[int] = frozenset(),
+        marks: Sequence[int] = (),
+    ) -> Iterator[Prefill | Token | GenerationEnd]:
+        """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""
+        ...
+
+    def fork(self, branch: B) -> B:
+        """Make a second line from here."""
+        ...
+
+    def snapshot(self, branch: B) -> object:
+        """Keep this place among those that prompts are looked up in."""
+        ...

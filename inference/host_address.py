@@ -1,0 +1,188 @@
+"""Where the host of a model is found, and who may be there: names, folders, the lock.
+
+One model, device, kind of weights and version of this program have one identity, and one socket
+named after it in a folder that only its user can enter. Nothing here starts or talks to a host.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from inference.door import EngineSettings
+from inference.errors import ModelUnavailable
+
+SOCKET_SUFFIX = ".sock"
+WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja")
+_PEER = struct.Struct("iII")
+
+
+@dataclass(frozen=True)
+class HostAddress:
+    """The host of one identity."""
+
+    identity: str
+    folder: Path
+    """Private to the user: socket and lock."""
+    log: Path
+
+    def connect(self) -> socket.socket | None:
+        """Return a connection to the host; None if there is none, or only what it left behind."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _entered(self.folder) as here:
+                connection.connect(f"{here}/{self.identity}{SOCKET_SUFFIX}")
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def listen(self) -> socket.socket:
+        """Return a new listening socket in the place of one that was left behind.
+
+        Only under the lock, and only after `connect` has found nobody.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _entered(self.folder) as here:
+            path = Path(here, self.identity + SOCKET_SUFFIX)
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+            path.chmod(0o600)
+        listener.listen(64)
+        return listener
+
+    def remove_socket(self) -> None:
+        """Take the name of the socket away; under the lock, by the host that listens on it."""
+        with _entered(self.folder) as here:
+            Path(here, self.identity + SOCKET_SUFFIX).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who starts or ends this host."""
+        with _entered(self.folder) as here:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            lock = os.open(f"{here}/{self.identity}.lock", flags, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def address_of(
+    settings: EngineSettings, environment: Mapping[str, str] = os.environ
+) -> HostAddress:
+    """Return where the host of these settings is.
+
+    Raises:
+        ModelUnavailable: no folder can be had that is private to the user.
+    """
+    identity = identity_of(settings)
+    state = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
+    return HostAddress(identity, runtime_folder(environment), state / f"host-{identity}.log")
+
+
+def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddress]:
+    """Yield where hosts of this user are, or were before they were killed."""
+    state = _xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
+    folder = runtime_folder(environment)
+    for path in sorted(folder.glob(f"*{SOCKET_SUFFIX}")):
+        yield HostAddress(path.stem, folder, state / f"host-{path.stem}.log")
+
+
+def identity_of(settings: EngineSettings) -> str:
+    """Return what front ends must agree in to share a host.
+
+    Of a folder that is the state of its files too: weights that were trained again are others. The
+    size of the cache is not part of it: whoever starts the host chooses that.
+    """
+    folder = Path(settings.source)
+    files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
+    facts = [(file.name, *_size_and_time(file)) for file in files]
+    what = [
+        astuple(replace(settings, cache_bytes=0, store_bytes=0)),
+        facts,
+        _program_version(),
+        sys.prefix,
+    ]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the sockets: private, and gone at the next boot where there is one."""
+    given = Path(environment.get("XDG_RUNTIME_DIR", ""))
+    # `sudo` and containers may leave the name of a folder that is another user's, or not there.
+    if given.is_absolute() and given.is_dir() and given.stat().st_uid == os.getuid():
+        return _private(given / "qwen-agent")
+    return _private(_xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "run")
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end, as the kernel knows them."""
+    answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    pid, uid, _gid = _PEER.unpack(answer)
+    return pid, uid
+
+
+def _private(folder: Path) -> Path:
+    """Return the folder, made if need be, when nobody else can enter it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+            if facts.st_mode & 0o077:
+                folder.chmod(0o700)
+            return folder
+    except OSError as error:
+        raise ModelUnavailable(
+            f"{folder} cannot be used ({error.strerror}); the engine's socket needs it."
+        ) from error
+    raise ModelUnavailable(
+        f"{folder} is not a folder of yours; the engine's socket needs one that nobody else can "
+        "write to, remove it."
+    )
+
+
+@contextmanager
+def _entered(folder: Path) -> Iterator[str]:
+    """Return a short name of the folder: a socket's whole path may have 107 bytes at most."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    try:
+        facts = file.stat()
+    except OSError:  # a link into a cache that was pruned: the loader says so
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
+@cache
+def _program_version() -> str:
+    """Return what changes whenever a line of the engine does: no host runs on with old code."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
+    """Return the base folder `name`; the specification says that a relative one is ignored."""
+    value = environment.get(name, "")
+    return Path(value) if value.startswith("/") else Path.home() / default

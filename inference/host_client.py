@@ -1,0 +1,248 @@
+"""The engine of another process, with the methods of the one in this process. No torch.
+
+A host that ended costs what was being done, one `EngineGone`; the next prompt starts another. For
+one thread at a time: a second thread opens a client of its own, the weights are shared all the
+same.
+"""
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from inference import wire
+from inference.chat import Cancel
+from inference.door import EngineSettings, GenerationEnd, OnProgress, Token
+from inference.errors import Cancelled, EngineGone, ModelUnavailable
+from inference.host_address import address_of, addresses
+from inference.host_link import HostedModel, Link, status_at
+from inference.host_start import IDLE_LIMIT_S, find_or_start
+from inference.messages import Prefill, SamplingOptions
+
+CANCEL_S = 300.0
+"""How long a request may go on after it was cancelled: one chunk of a slow machine."""
+
+NUM_TRIES = 5
+"""A host may be about to leave just when it is found."""
+
+
+class HostBranch:
+    """A line of tokens that the host holds. Dropped here, it is dropped there."""
+
+    def __init__(self, link: Link, number: int, num_tokens: int) -> None:
+        self.link = link
+        self.number = number
+        self.num_tokens: int | None = num_tokens
+        """None after a reply that was not listened to until its end."""
+        weakref.finalize(self, link.dropped.append, number).atexit = False
+
+    def __len__(self) -> int:
+        if self.num_tokens is None:
+            self.num_tokens = self.link.ask(
+                wire.Measure(self.link.number(), self.number)
+            ).num_tokens
+        return self.num_tokens
+
+
+class HostEngine:
+    """A `TokenEngine` whose model runs in the host."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        idle_limit_s: float = IDLE_LIMIT_S,
+        on_progress: OnProgress | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Connect to the host, started if need be, and wait until the model is loaded.
+
+        Args:
+            settings: which model, and how it is loaded.
+            idle_limit_s: how long a host that is started here stays when no front end is left.
+            on_progress: told of a download.
+            environment: where the folders of socket and log are.
+
+        Raises:
+            ModelUnavailable: the same as in this process, or the host cannot be started.
+        """
+        self._settings = settings
+        self._idle_limit_s = idle_limit_s
+        self._on_progress = on_progress
+        self._environment = environment
+        self._link = self._open()
+
+    @property
+    def model(self) -> HostedModel:
+        """The model that runs."""
+        return self._link.model
+
+    @property
+    def pid(self) -> int:
+        """The host that was spoken to last."""
+        return self._link.pid
+
+    def close(self) -> None:
+        """Leave the host; branches are lost, snapshots are not."""
+        self._link.close()
+
+    def find(self, tokens: Sequence[int], live: HostBranch | None = None) -> HostBranch:
+        """Return the longest known line that `tokens` starts with and that leaves one to run.
+
+        Raises:
+            ModelUnavailable: the host had ended and another cannot be started.
+        """
+        try:
+            return self._find(tokens, live)
+        except EngineGone:  # it was gone before it was asked: nothing is lost but its memory
+            self._link = self._open()
+            return self._find(tokens, None)
+
+    def branch(
+        self,
+        tokens: Sequence[int],
+        cancel: Cancel,
+        on_progress: Callable[[Prefill], None] | None = None,
+        marks: Sequence[int] = (),
+        live: HostBranch | None = None,
+    ) -> HostBranch:
+        """Find the longest known line and prefill the rest of `tokens`.
+
+        Raises:
+            Cancelled: between two chunks; what was prefilled is kept and found the next time.
+            EngineGone: the host ended.
+        """
+        branch = self.find(tokens, live)
+        link = branch.link
+        new, keep = tuple(tokens[len(branch) :]), tuple(marks)
+        if not new:
+            return branch
+        request = wire.Append(link.number(), branch.number, new, keep)
+        for event in _events(branch, request, cancel):
+            if isinstance(event, Prefill) and on_progress is not None:
+                on_progress(event)
+        if len(branch) < len(tokens):
+            raise Cancelled(f"stopped after {len(branch)} of {len(tokens)} prompt tokens")
+        return branch
+
+    def generate(
+        self,
+        branch: HostBranch,
+        new_tokens: Sequence[int],
+        sampling: SamplingOptions,
+        *,
+        max_new_tokens: int,
+        cancel: Cancel,
+        stop_ids: frozenset[int] = frozenset(),
+        marks: Sequence[int] = (),
+        grammar: wire.GrammarSpec | None = None,
+    ) -> Iterator[Prefill | Token | GenerationEnd]:
+        """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
+
+        Raises:
+            EngineGone: the host ended; the next `find` goes on with another.
+        """
+        request = wire.Generate(
+            number=branch.link.number(),
+            branch=branch.number,
+            tokens=tuple(new_tokens),
+            sampling=sampling,
+            max_new_tokens=max_new_tokens,
+            stop_ids=tuple(sorted(stop_ids)),
+            marks=tuple(marks),
+            grammar=grammar,
+        )
+        return _events(branch, request, cancel)
+
+    def fork(self, branch: HostBranch) -> HostBranch:
+        """Make a second line from here."""
+        link = branch.link
+        done = link.ask(wire.Fork(link.number(), branch.number))
+        return HostBranch(link, done.branch, done.num_tokens)
+
+    def snapshot(self, branch: HostBranch) -> None:
+        """Keep this place among those that prompts are looked up in."""
+        branch.link.ask(wire.TakeSnapshot(branch.link.number(), branch.number))
+
+    def status(self) -> wire.HostStatus:
+        """Ask the host how it is.
+
+        Raises:
+            EngineGone: it ended.
+        """
+        status = status_at(self._link.address)
+        if status is None:
+            raise self._link.gone()
+        return status
+
+    def _find(self, tokens: Sequence[int], live: HostBranch | None) -> HostBranch:
+        link = self._link
+        number = live.number if live is not None and live.link is link else None
+        done = link.ask(wire.Find(link.number(), tuple(tokens), number))
+        if live is not None and number == done.branch:
+            live.num_tokens = done.num_tokens
+            return live
+        return HostBranch(link, done.branch, done.num_tokens)
+
+    def _open(self) -> Link:
+        """Connect, and wait until the model is there."""
+        address = address_of(self._settings, self._environment)
+        for _ in range(NUM_TRIES):
+            sock, is_new = find_or_start(
+                self._settings, address, self._idle_limit_s, self._environment
+            )
+            link = Link(sock, address)
+            try:
+                link.wait_until_ready(self._on_progress)
+            except EngineGone:
+                if is_new:
+                    break
+            except BaseException:
+                link.close()
+                raise
+            else:
+                return link
+        raise ModelUnavailable(f"The engine ended while it started; its log is {address.log}.")
+
+
+def _events(
+    branch: HostBranch, request: wire.Append | wire.Generate, cancel: Cancel
+) -> Iterator[Prefill | Token | GenerationEnd]:
+    """Send a request and yield what comes back; the host is told if nobody listens any more."""
+    link = branch.link
+    cancelled_at: float | None = None
+
+    def poll() -> None:
+        nonlocal cancelled_at
+        if cancelled_at is not None:
+            if time.monotonic() > cancelled_at + CANCEL_S:
+                link.close()
+                raise EngineGone(f"The engine's process (pid {link.pid}) does not stop.")
+        elif cancel():
+            link.send(wire.Cancel(request.number))
+            cancelled_at = time.monotonic()
+
+    branch.num_tokens = None
+    link.send(request)
+    try:
+        while True:
+            poll()
+            match link.next_answer(request.number, poll):
+                case wire.Chunk(num_done=num_done, num_total=num_total, elapsed_s=elapsed_s):
+                    yield Prefill(num_done, num_total, elapsed_s)
+                case wire.OneToken(id=token):
+                    yield Token(token)
+                case wire.End() as end:
+                    branch.num_tokens = end.num_tokens
+                    yield GenerationEnd(end.stop_reason, end.usage, end.token_ids)
+                    return
+    finally:
+        link.forget(request.number)
+        if branch.num_tokens is None and link.close.alive and cancelled_at is None:
+            link.send(wire.Cancel(request.number))
+
+
+def host_status(environment: Mapping[str, str] = os.environ) -> tuple[wire.HostStatus, ...]:
+    """Ask every host of this user how it is."""
+    found = (status_at(address) for address in addresses(environment))
+    return tuple(status for status in found if status is not None)

@@ -1,0 +1,271 @@
+"""The one thread of a host that runs the model: whose turn it is, and what a request does.
+
+Front ends take turns, one prefill chunk or one token at a time; who has had the least of the
+engine's time is next, so that a long prompt of one does not hold up the reply of another. Each has
+branches of its own. It knows no socket: answers go to a function, requests come from `host.py`.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from inference import wire
+from inference.door import GenerationEnd, Token
+from inference.engine import Branch, Engine
+from inference.errors import InferenceError
+from inference.messages import Prefill, SamplingOptions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Task:
+    """A request under way, or waiting for an earlier one on the same branch."""
+
+    request: wire.Work | wire.Close
+    is_begun: bool = False
+    is_cancelled: bool = False
+    steps: Iterator[wire.Outcome] | None = None
+
+    @property
+    def branch(self) -> int | None:
+        """The branch that it uses."""
+        return self.request.live if isinstance(self.request, wire.Find) else self.request.branch
+
+    def uses_branch_of(self, other: "_Task") -> bool:
+        """Whether one of the two must wait for the other."""
+        return self.branch is not None and self.branch == other.branch
+
+
+@dataclass(eq=False)
+class Seat:
+    """A front end as the worker sees it. Its fields are the worker's own."""
+
+    send: Callable[[wire.Outcome], None]
+    has_room: Callable[[], bool]
+    """False while the front end does not read what it was sent: its work then waits."""
+    tasks: list[_Task] = field(default_factory=list)
+    """In the order of their turns; those not yet begun also in the order of arrival."""
+    branches: dict[int, Branch] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    used_s: float = 0.0
+    is_gone: bool = False
+
+    def next_task(self) -> _Task | None:
+        """The first task that waits for no other, if the front end can take its answer."""
+        if not self.has_room() and not self.is_gone:
+            return None
+        for n, task in enumerate(self.tasks):
+            before = (o for m, o in enumerate(self.tasks) if o.is_begun or m < n)
+            if task.is_begun or not any(map(task.uses_branch_of, before)):
+                return task
+        return None
+
+
+class Worker:
+    """Carries out what front ends ask, fairly, on one engine."""
+
+    def __init__(self) -> None:
+        self._seats: list[Seat] = []
+        self._changed = threading.Condition()
+        self._is_stopping = False
+
+    # --- asked by the thread of the sockets ---
+
+    def submit(self, seat: Seat, request: wire.Work | wire.Close) -> None:
+        """Do this when its turn comes."""
+        with self._changed:
+            if seat not in self._seats:
+                self._seats.append(seat)
+            if not seat.tasks:  # time spent away earns no credit
+                busy = [other.used_s for other in self._seats if other.tasks]
+                seat.used_s = max(seat.used_s, min(busy, default=0.0))
+            seat.tasks.append(_Task(request))
+            self._changed.notify()
+
+    def cancel(self, seat: Seat, number: int) -> None:
+        """Let a request end at its next chunk or token."""
+        with self._changed:
+            for task in seat.tasks:
+                if not isinstance(task.request, wire.Close) and task.request.number == number:
+                    task.is_cancelled = True
+
+    def leave(self, seat: Seat) -> None:
+        """Let go of all that a front end had; what it prefilled stays as snapshots."""
+        with self._changed:
+            seat.is_gone = True
+            seat.tasks = [task for task in seat.tasks if task.is_begun]
+            for task in seat.tasks:
+                task.is_cancelled = True
+            self._changed.notify()
+
+    def look_again(self) -> None:
+        """A front end has read what it was sent."""
+        with self._changed:
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End `run` after the step under way."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+
+    @property
+    def num_branches(self) -> int:
+        """How many branches front ends hold."""
+        return sum(len(seat.branches) for seat in tuple(self._seats))
+
+    # --- the thread of the model ---
+
+    def run(self, engine: Engine) -> None:
+        """Work until stopped; then keep what was prefilled, and close the engine."""
+        while (turn := self._next_turn()) is not None:
+            seat, task = turn
+            start = time.perf_counter()
+            is_done = self._step(engine, seat, task)
+            with self._changed:
+                seat.used_s += time.perf_counter() - start
+                seat.tasks.remove(task)
+                if is_done:
+                    task.steps = None  # it holds a branch
+                else:
+                    seat.tasks.append(task)
+        for seat in self._seats:
+            for task in seat.tasks:
+                task.is_cancelled = True
+                if task.steps is not None:
+                    for _ in task.steps:
+                        pass
+        engine.close()
+
+    def _next_turn(self) -> tuple[Seat, _Task] | None:
+        """Wait for work; None when there will be no more."""
+        with self._changed:
+            while not self._is_stopping:
+                self._forget_the_gone()
+                waiting = sorted(self._seats, key=lambda seat: seat.used_s)
+                for seat in waiting:
+                    task = seat.next_task()
+                    if task is not None:
+                        task.is_begun = True
+                        return seat, task
+                self._changed.wait()
+            return None
+
+    def _forget_the_gone(self) -> None:
+        for seat in [seat for seat in self._seats if seat.is_gone and not seat.tasks]:
+            seat.branches.clear()
+            self._seats.remove(seat)
+
+    def _step(self, engine: Engine, seat: Seat, task: _Task) -> bool:
+        """Take one step of a task, answer, and return whether it was the last."""
+        if isinstance(task.request, wire.Close):
+            seat.branches.pop(task.request.branch, None)
+            return True
+        if task.steps is None:
+            task.steps = _steps(engine, seat, task)
+        try:
+            answer = next(task.steps)
+        except InferenceError as error:
+            answer = wire.failed(task.request.number, error)
+        except Exception as error:
+            # Ours or torch's: one request is lost, and the other front ends go on.
+            log.exception("request %d failed", task.request.number)
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            answer = wire.failed(
+                task.request.number, InferenceError(f"The engine could not do this ({reason}).")
+            )
+        seat.send(answer)
+        return not isinstance(answer, wire.Chunk | wire.OneToken)
+
+
+def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
+    """Carry out a request, one chunk or token a step."""
+    request = task.request
+    match request:
+        case wire.Find():
+            _check_tokens(engine, request.tokens)
+            live = None if request.live is None else seat.branches.get(request.live)
+            branch = engine.find(request.tokens, live)
+            is_live = live is not None and branch is live and request.live is not None
+            number = request.live if is_live and request.live is not None else _hold(seat, branch)
+            yield wire.Done(request.number, number, len(branch))
+        case wire.Append():
+            _check_tokens(engine, request.tokens)
+            branch = _branch(seat, request.branch)
+            for step in _events(engine, branch, task, request, SamplingOptions(), 0):
+                if isinstance(step, wire.End):  # the reply to come tells of it
+                    branch.num_unreported += step.usage.num_prefilled
+                    branch.num_repeated += step.usage.num_repeated
+                    branch.unreported_s += step.usage.prefill_s
+                yield step
+        case wire.Generate():
+            _check_tokens(engine, request.tokens)
+            if request.grammar is not None:
+                raise InferenceError(f"The engine knows no grammar {request.grammar.name!r}.")
+            branch = _branch(seat, request.branch)
+            sampling, limit = request.sampling, request.max_new_tokens
+            yield from _events(engine, branch, task, request, sampling, limit, request.stop_ids)
+        case wire.Fork():
+            branch = engine.fork(_branch(seat, request.branch))
+            yield wire.Done(request.number, _hold(seat, branch), len(branch))
+        case wire.TakeSnapshot() | wire.Measure():
+            branch = _branch(seat, request.branch)
+            if isinstance(request, wire.TakeSnapshot):
+                engine.snapshot(branch)
+            yield wire.Done(request.number, request.branch, len(branch))
+
+
+def _events(
+    engine: Engine,
+    branch: Branch,
+    task: _Task,
+    request: wire.Append | wire.Generate,
+    sampling: SamplingOptions,
+    max_new_tokens: int,
+    stop_ids: tuple[int, ...] = (),
+) -> Iterator[wire.Outcome]:
+    """Run a generation and put its events into words of the wire."""
+    for event in engine.generate(
+        branch,
+        request.tokens,
+        sampling,
+        max_new_tokens=max_new_tokens,
+        cancel=lambda: task.is_cancelled,
+        stop_ids=frozenset(stop_ids),
+        marks=request.marks,
+    ):
+        match event:
+            case Token():
+                yield wire.OneToken(request.number, event.id)
+            case Prefill():
+                yield wire.Chunk(request.number, event.num_done, event.num_total, event.elapsed_s)
+            case GenerationEnd():
+                yield wire.End(
+                    request.number, event.stop_reason, event.usage, event.token_ids, len(branch)
+                )
+
+
+def _hold(seat: Seat, branch: Branch) -> int:
+    """Number a branch that the front end does not have yet."""
+    number = next(seat.numbers)
+    seat.branches[number] = branch
+    return number
+
+
+def _branch(seat: Seat, number: int) -> Branch:
+    branch = seat.branches.get(number)
+    if branch is None:
+        raise InferenceError(f"The engine has no branch {number} of this front end.")
+    return branch
+
+
+def _check_tokens(engine: Engine, tokens: tuple[int, ...]) -> None:
+    """Refuse what would be read past the end of the vocabulary: on a GPU that ends the process."""
+    if tokens and max(tokens) >= engine.model.vocab_size:
+        raise InferenceError(
+            f"Token {max(tokens)} is not in the model's vocabulary of {engine.model.vocab_size}."
+        )

@@ -1,0 +1,107 @@
+"""The memory of one linear layer while a line goes on: `LinearSlot`, and how to take tokens back.
+
+A recurrent state cannot be cut back. What can be done is to keep one state of before, the base, and
+what each token since then put in; to take tokens back is to start at the base and put in again what
+stays. A `Journal` holds that, for at most 64 tokens. Tensors in a slot are never written to: a
+forward puts new ones in their place, so that snapshots and forks share them for nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from inference.packed import LinearStates
+
+MAX_ROLLBACK = 64
+"""Tokens that can be taken back."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What T tokens put into one linear layer; the rest follows from it.
+
+    At the 27B shape this is 20,768 bytes a token and layer, 0.95 MiB a token.
+    """
+
+    mixed: Tensor
+    """Before the convolution, [1, T, channels], model dtype."""
+    log_decay: Tensor
+    """[1, T, H], float32, <= 0."""
+    beta: Tensor
+    """[1, T, H], model dtype."""
+
+    def __len__(self) -> int:
+        return int(self.mixed.shape[1])
+
+    def first(self, num_tokens: int) -> "Inputs":
+        """The first `num_tokens` of them, copied: a view would keep the rest alive."""
+        parts = (part[:, :num_tokens].clone() for part in (self.mixed, self.log_decay, self.beta))
+        return Inputs(*parts)
+
+
+class Replay(Protocol):
+    """Puts inputs into a layer's states and returns the states after them."""
+
+    def __call__(self, inputs: Inputs, states: LinearStates) -> LinearStates:
+        """Leave `states` as they are."""
+        ...
+
+
+@dataclass
+class Journal:
+    """A base and the inputs since; filled by the layer's forward."""
+
+    base: LinearStates
+    entries: list[Inputs] = field(default_factory=list)
+    replay: Replay | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens since the base."""
+        return sum(map(len, self.entries))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs; the base counts as a snapshot does."""
+        return sum(t.nbytes for e in self.entries for t in (e.mixed, e.log_decay, e.beta))
+
+    def keep(self, num_tokens: int) -> LinearStates:
+        """Forget all but the first `num_tokens` inputs; return the states after those."""
+        kept: list[Inputs] = []
+        for entry in self.entries:
+            if room := num_tokens - sum(map(len, kept)):
+                kept.append(entry if len(entry) <= room else entry.first(room))
+        self.entries = kept
+        if not kept:
+            return self.base
+        assert self.replay is not None, "the forward that filled the journal says how to replay it"
+        return self.replay(joined(kept), self.base)
+
+
+class LinearSlot:
+    """The states of one linear layer, replaced with every forward."""
+
+    def __init__(self, num_states: int, dtype: torch.dtype) -> None:
+        self.states = LinearStates((None,) * num_states, (None,) * num_states)
+        self.dtype = dtype
+        """Of the recurrent state between forwards; inside it is float32."""
+        self.journal: Journal | None = None
+
+    def put(self, inputs: Inputs, states: LinearStates, replay: Replay) -> None:
+        """Take the states after T more tokens, and remember what these tokens put in."""
+        recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
+        self.states = LinearStates(states.conv, recurrent)
+        if self.journal is not None:
+            self.journal.entries.append(inputs)
+            self.journal.replay = replay
+
+
+def joined(entries: list[Inputs]) -> Inputs:
+    """Put the inputs of several forwards one behind the other."""
+    return Inputs(
+        torch.cat([entry.mixed for entry in entries], dim=1),
+        torch.cat([entry.log_decay for entry in entries], dim=1),
+        torch.cat([entry.beta for entry in entries], dim=1),
+    )

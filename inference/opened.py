@@ -1,0 +1,89 @@
+"""The name of a model to a running engine: what the engine host and in-process front ends share.
+
+It reads no tokenizer and no conversation. torch is loaded when this file is imported.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.door import EngineSettings, LoadProgress, OnProgress
+from inference.engine import Engine
+from inference.identity import Identity, fingerprint
+from inference.loader import load
+from inference.model import Model
+from inference.store import Store
+
+LOG = logging.getLogger(__name__)
+RAM_SHARE = 0.25
+"""Of the machine's free memory, for states that a GPU evicts."""
+
+
+@dataclass(frozen=True)
+class OpenedEngine:
+    """An engine, the folder that its weights came from, and that folder's config.json."""
+
+    engine: Engine
+    folder: Path
+    config: Mapping[str, Any]
+
+
+def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None) -> OpenedEngine:
+    """Load a model and put an engine around it.
+
+    Raises:
+        ModelUnavailable: not found, offline, damaged, or of a family we do not know.
+    """
+    loaded = load(
+        settings.source,
+        device=settings.device,
+        dtype=settings.dtype,
+        on_progress=on_progress
+        and (lambda seen: on_progress(LoadProgress(seen.num_bytes, seen.num_total_bytes))),
+    )
+    engine = Engine(
+        loaded.model,
+        cache_bytes=settings.cache_bytes,
+        reuse=settings.reuse,
+        store=open_store(loaded.model, loaded.folder, settings) if settings.store_folder else None,
+        ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
+    )
+    return OpenedEngine(engine, loaded.folder, loaded.config)
+
+
+def open_store(model: Model, folder: Path, settings: EngineSettings) -> Store:
+    """Open the stored states of a model as it is run; what goes wrong there is logged."""
+    return Store(
+        Path(settings.store_folder), identity_of(model, folder), settings.store_bytes, LOG.warning
+    )
+
+
+def identity_of(model: Model, folder: Path) -> Identity:
+    """Return what a state of this model belongs to.
+
+    The prompt's fixed part is not in it: states are found by their tokens, and it is among them.
+    """
+    layout = model.layout
+    return Identity(
+        model=fingerprint(folder),
+        revision=folder.name if folder.parent.name == "snapshots" else "",
+        quantization="",
+        kv_dtype=_name(model.pool.shape.dtype),
+        state_dtype=_name(model.recurrent_dtype),
+        template="",
+        shape=f"{len(layout.attention)} attention layers of {layout.num_kv_heads} x "
+        f"{layout.head_dim}, {len(layout.linear)} linear layers",
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _free_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

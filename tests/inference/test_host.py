@@ -1,0 +1,567 @@
+"""One engine for several front ends over a real socket; here the host is a thread of the test.
+
+What only a process of its own can show is in test_host_process.py.
+"""
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from inference import wire
+from inference.door import EngineSettings, GenerationEnd, LoadProgress, OnProgress, Token
+from inference.engine import Engine
+from inference.errors import Cancelled, EngineGone, InferenceError, ModelUnavailable
+from inference.host import Host
+from inference.host_address import address_of, identity_of, runtime_folder
+from inference.host_client import HostBranch, HostEngine, host_status
+from inference.host_start import host_environment
+from inference.messages import Prefill, SamplingOptions, Usage
+from inference.model import Model
+from inference.opened import OpenedEngine
+
+GREEDY = SamplingOptions()
+SETTINGS = EngineSettings("owner/tiny")
+PROMPT = tuple(range(1, 41))
+
+
+def never() -> bool:
+    return False
+
+
+class Served:
+    """A host in a thread, and the environment in which front ends find it."""
+
+    def __init__(
+        self, environment: dict[str, str], opener: Callable[[OnProgress], OpenedEngine]
+    ) -> None:
+        self.environment = environment
+        self.address = address_of(SETTINGS, environment)
+        self._opener = opener
+        self._clients: list[HostEngine] = []
+        self.start()
+
+    def start(self, idle_limit_s: float = 60.0) -> None:
+        with self.address.locked():
+            listener = self.address.listen()
+        self.host = Host(listener, self.address, SETTINGS, idle_limit_s, self._opener)
+        self.thread = threading.Thread(target=self.host.run)
+        self.thread.start()
+
+    def client(self, on_progress: OnProgress | None = None) -> HostEngine:
+        client = HostEngine(SETTINGS, on_progress=on_progress, environment=self.environment)
+        self._clients.append(client)
+        return client
+
+    def stop(self) -> None:
+        self.host.stop()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.stop()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Folders of their own, with a name longer than a socket's may be."""
+    runtime = tmp_path / ("long" * 30)
+    runtime.mkdir()
+    return {
+        "XDG_RUNTIME_DIR": str(runtime),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+
+
+@pytest.fixture
+def served(environment: dict[str, str], tiny_hybrid: Model, tmp_path: Path) -> Iterator[Served]:
+    def opener(on_progress: OnProgress) -> OpenedEngine:
+        engine = Engine(tiny_hybrid, cache_bytes=10_000_000, prefill_chunk=8)
+        return OpenedEngine(engine, tmp_path, {"model_type": "qwen3_5"})
+
+    with closing(Served(environment, opener)) as served:
+        yield served
+
+
+def ask(
+    engine: HostEngine | Engine, tokens: Sequence[int], num: int = 8, live: HostBranch | None = None
+) -> tuple[HostBranch, GenerationEnd]:
+    branch = engine.find(tokens, live)
+    *_, end = engine.generate(
+        branch, tokens[len(branch) :], GREEDY, max_new_tokens=num, cancel=never
+    )
+    return branch, end
+
+
+def wait_for(what: Callable[[], bool], limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def counts(usage: Usage) -> tuple[int, int, int, int]:
+    return usage.num_prompt, usage.num_reused, usage.num_prefilled, usage.num_generated
+
+
+# --- the same engine ------------------------------------------------------------------------------
+
+
+def test_tokens_and_usage_are_those_of_the_engine_in_this_process(
+    served: Served, tiny_hybrid: Model
+) -> None:
+    here = Engine(tiny_hybrid, cache_bytes=10_000_000, prefill_chunk=8)
+    there = served.client()
+    tokens = PROMPT
+    branches = [None, None]
+    for turn in range(3):
+        ends = []
+        for n, engine in enumerate((here, there)):
+            branches[n], end = ask(engine, tokens, live=branches[n])
+            ends.append(end)
+        assert ends[0].token_ids == ends[1].token_ids
+        assert ends[0].stop_reason == ends[1].stop_reason
+        assert counts(ends[0].usage) == counts(ends[1].usage)
+        assert len(branches[0]) == len(branches[1])
+        tokens = (*tokens, *ends[0].token_ids, 50 + turn, 51)
+    assert there.model.context_tokens == here.model.context_tokens
+
+
+def test_a_generation_streams_its_chunks_and_tokens(served: Served) -> None:
+    engine = served.client()
+    branch = engine.find(PROMPT)
+    events = list(engine.generate(branch, PROMPT, GREEDY, max_new_tokens=5, cancel=never))
+    kinds = [type(event) for event in events]
+    assert kinds == [Prefill] * 5 + [Token] * 5 + [GenerationEnd]
+    assert events[-1].token_ids == tuple(event.id for event in events if isinstance(event, Token))
+
+
+def test_stop_ids_end_a_reply_over_the_host_too(served: Served) -> None:
+    engine = served.client()
+    _, end = ask(engine, PROMPT)
+    branch = engine.find((*PROMPT, 3))
+    events = engine.generate(
+        branch, (3,), GREEDY, max_new_tokens=8, cancel=never, stop_ids=frozenset(range(97))
+    )
+    *_, end = events
+    assert (end.stop_reason, len(end.token_ids)) == ("end_turn", 1)
+
+
+def test_what_was_prefilled_ahead_counts_for_the_reply_that_follows(served: Served) -> None:
+    engine = served.client()
+    seen: list[Prefill] = []
+    branch = engine.branch(PROMPT, never, seen.append)
+    assert len(branch) == len(PROMPT)
+    assert seen[-1].num_done == len(PROMPT)
+    *_, end = engine.generate(branch, (), GREEDY, max_new_tokens=2, cancel=never)
+    assert counts(end.usage) == (40, 0, 40, 2)
+
+
+def test_a_fork_goes_its_own_way(served: Served) -> None:
+    engine = served.client()
+    branch = engine.branch(PROMPT, never)
+    fork = engine.fork(branch)
+    *_, one = engine.generate(branch, (7,), GREEDY, max_new_tokens=6, cancel=never)
+    *_, two = engine.generate(fork, (9,), GREEDY, max_new_tokens=6, cancel=never)
+    assert one.token_ids == ask(engine, (*PROMPT, 7), 6)[1].token_ids
+    assert two.token_ids == ask(engine, (*PROMPT, 9), 6)[1].token_ids
+    assert len(fork) == len(branch) == 46
+
+
+def test_two_replies_of_one_front_end_can_be_read_in_turns(served: Served) -> None:
+    engine = served.client()
+    base = engine.branch(PROMPT, never)
+    fork = engine.fork(base)
+    streams = [
+        engine.generate(branch, (new,), GREEDY, max_new_tokens=6, cancel=never)
+        for branch, new in ((base, 7), (fork, 9))
+    ]
+    pairs = list(zip(*streams, strict=True))
+    assert pairs[-1][0].token_ids == ask(engine, (*PROMPT, 7), 6)[1].token_ids
+    assert pairs[-1][1].token_ids == ask(engine, (*PROMPT, 9), 6)[1].token_ids
+
+
+def test_a_snapshot_taken_by_one_is_found_by_another(served: Served) -> None:
+    one, two = served.client(), served.client()
+    branch = one.branch(PROMPT, never)
+    one.snapshot(branch)
+    assert len(two.find((*PROMPT, 5))) == len(PROMPT)
+
+
+# --- front ends beside each other -----------------------------------------------------------------
+
+
+def test_two_front_ends_take_turns_and_neither_loses_its_live_branch(
+    environment: dict[str, str], tiny_hybrid: Model, tmp_path: Path
+) -> None:
+    def opener(on_progress: OnProgress) -> OpenedEngine:
+        return OpenedEngine(Engine(tiny_hybrid, cache_bytes=0, prefill_chunk=8), tmp_path, {})
+
+    order: list[int] = []
+    usages: dict[int, list[Usage]] = {0: [], 1: []}
+    with closing(Served(environment, opener)) as served:
+        start = threading.Barrier(2)
+
+        def talk(name: int, engine: HostEngine) -> None:
+            tokens, live = (name + 1, *PROMPT), None
+            start.wait()
+            for turn in range(3):
+                live = engine.find(tokens, live)
+                new = tokens[len(live) :]
+                events = engine.generate(live, new, GREEDY, max_new_tokens=40, cancel=never)
+                *_, end = (order.append(name) or event for event in events)
+                assert isinstance(end, GenerationEnd)
+                usages[name].append(end.usage)
+                tokens = (*tokens, *end.token_ids, 60 + turn)
+
+        engines = [served.client(), served.client()]
+        threads = [threading.Thread(target=talk, args=pair) for pair in enumerate(engines)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    for name in (0, 1):
+        # All of the last turn but its last token, which was drawn and not read.
+        assert [usage.num_prefilled for usage in usages[name]] == [41, 2, 2]
+    halves = [order[: len(order) // 2].count(name) for name in (0, 1)]
+    assert min(halves) > 0.6 * max(halves), halves
+    assert sum(a != b for a, b in pairwise(order)) > len(order) / 6
+
+
+def test_a_long_prompt_does_not_hold_up_the_reply_of_another(served: Served) -> None:
+    reader, writer = served.client(), served.client()
+    branch = writer.branch(PROMPT, never)
+    long = tuple(1 + n % 90 for n in range(1500))
+    num_chunks: list[Prefill] = []
+    thread = threading.Thread(target=lambda: reader.branch(long, never, num_chunks.append))
+    thread.start()
+    wait_for(lambda: bool(num_chunks))
+    list(writer.generate(branch, (7,), GREEDY, max_new_tokens=20, cancel=never))
+    num_before = len(num_chunks)
+    thread.join(60)
+    assert num_before < len(num_chunks) / 2
+
+
+def test_a_front_end_that_does_not_listen_holds_up_nobody(served: Served) -> None:
+    deaf, engine = served.client(), served.client()
+    branch = deaf.branch(PROMPT, never)
+    stream = deaf.generate(branch, (7,), GREEDY, max_new_tokens=3000, cancel=never)
+    next(stream)
+    assert ask(engine, (5, *PROMPT), 10)[1].usage.num_generated == 10
+    stream.close()
+    assert len(branch) < 3000  # nobody listened, so it was cancelled
+    assert ask(deaf, PROMPT, 3)[1].usage.num_generated == 3
+
+
+def test_a_front_end_that_goes_frees_its_branches_and_leaves_its_snapshots(
+    served: Served,
+) -> None:
+    one, two = served.client(), served.client()
+    long = tuple(1 + n % 90 for n in range(2000))
+    branch = one.find(long)
+    stream = one.generate(branch, long, GREEDY, max_new_tokens=5, cancel=never)
+    for _ in range(3):
+        next(stream)
+    assert two.status().num_branches == 1
+    one.close()  # what the kernel does for a process that was killed
+    wait_for(lambda: two.status().num_branches == 0)
+    assert two.status().num_clients == 1
+    assert 24 <= len(two.find(long)) < len(long)
+
+
+def test_a_branch_that_is_dropped_here_is_dropped_there(served: Served) -> None:
+    engine = served.client()
+    branches = [engine.find((n, 1, 2)) for n in range(4)]
+    assert engine.status().num_branches == 4
+    del branches
+    live = engine.find(PROMPT)
+    wait_for(lambda: engine.status().num_branches == 1)
+    assert len(live) == 0
+
+
+# --- cancelling -----------------------------------------------------------------------------------
+
+
+def test_cancel_acts_between_two_chunks_and_keeps_what_was_read(served: Served) -> None:
+    engine = served.client()
+    long = tuple(1 + n % 90 for n in range(3000))
+    seen: list[Prefill] = []
+    with pytest.raises(Cancelled, match=r"of 3000 prompt tokens"):
+        engine.branch(long, lambda: len(seen) > 2, seen.append)
+    assert seen[-1].num_done < 1500
+    assert len(engine.find(long)) >= seen[2].num_done
+
+
+def test_cancel_is_looked_at_while_nothing_comes(
+    served: Served, monkeypatch: pytest.MonkeyPatch, tiny_hybrid: Model
+) -> None:
+    engine = served.client()
+    looks: list[float] = []
+
+    def look() -> bool:
+        looks.append(time.monotonic())
+        return False
+
+    slow_forward = tiny_hybrid.forward
+
+    def forward(*args, **kwargs):
+        time.sleep(0.4)
+        return slow_forward(*args, **kwargs)
+
+    monkeypatch.setattr(tiny_hybrid, "forward", forward)
+    list(
+        engine.generate(engine.find(PROMPT[:4]), PROMPT[:4], GREEDY, max_new_tokens=1, cancel=look)
+    )
+    assert max(b - a for a, b in pairwise(looks)) < 0.1
+    assert len(looks) > 8
+
+
+def test_a_cancelled_reply_ends_with_what_was_said(served: Served) -> None:
+    engine = served.client()
+    said: list[int] = []
+    branch = engine.find(PROMPT)
+    for event in engine.generate(
+        branch, PROMPT, GREEDY, max_new_tokens=2000, cancel=lambda: len(said) >= 3
+    ):
+        if isinstance(event, Token):
+            said.append(event.id)
+    assert isinstance(event, GenerationEnd)
+    assert event.stop_reason == "cancelled"
+    assert 3 <= len(said) < 2000
+    assert event.token_ids == tuple(said)
+    assert len(branch) == len(PROMPT) + len(said) - 1
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def test_progress_and_failure_of_loading_reach_every_front_end(
+    environment: dict[str, str],
+) -> None:
+    go_on = threading.Event()
+
+    def opener(on_progress: OnProgress) -> OpenedEngine:
+        on_progress(LoadProgress(30, 100))
+        go_on.wait(20)
+        raise ModelUnavailable("weights.safetensors is damaged; download it again.")
+
+    seen: list[LoadProgress] = []
+    errors: list[str] = []
+
+    def open_one(served: Served) -> None:
+        try:
+            served.client(seen.append)
+        except ModelUnavailable as error:
+            errors.append(str(error))
+
+    with closing(Served(environment, opener)) as served:
+        threads = [threading.Thread(target=open_one, args=(served,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(seen) == 2)
+        (status,) = host_status(environment)
+        assert not status.is_ready
+        go_on.set()
+        for thread in threads:
+            thread.join(20)
+    assert seen == [LoadProgress(30, 100)] * 2
+    assert errors == ["weights.safetensors is damaged; download it again."] * 2
+    assert host_status(environment) == ()
+
+
+# --- the end of a host ----------------------------------------------------------------------------
+
+
+def test_a_host_leaves_when_nobody_is_there(served: Served) -> None:
+    served.stop()
+    served.start(idle_limit_s=0.3)
+    client = served.client()
+    time.sleep(0.5)
+    assert served.thread.is_alive()  # somebody is there
+    client.close()
+    served.thread.join(10)
+    assert not served.thread.is_alive()
+    assert served.address.connect() is None
+
+
+def test_asking_for_its_status_does_not_keep_a_host(served: Served) -> None:
+    (status,) = host_status(served.environment)
+    assert (status.pid, status.source, status.num_clients) == (os.getpid(), "owner/tiny", 0)
+    assert status.rss_bytes > 2**20
+    time.sleep(0.05)
+    (later,) = host_status(served.environment)
+    assert later.idle_s > status.idle_s
+
+
+def test_a_host_that_ends_in_mid_reply_costs_the_reply(served: Served) -> None:
+    engine = served.client()
+    branch = engine.find(PROMPT)
+    stream = engine.generate(branch, PROMPT, GREEDY, max_new_tokens=3000, cancel=never)
+    next(stream)
+    served.stop()
+    with pytest.raises(EngineGone, match="ask again, and a new one goes on"):
+        list(stream)
+    served.start()
+    after, end = ask(engine, PROMPT, live=branch)
+    assert after is not branch
+    assert end.usage.num_generated == 8
+    with pytest.raises(EngineGone):  # a branch of the old one
+        list(engine.generate(branch, (1,), GREEDY, max_new_tokens=1, cancel=never))
+
+
+# --- who may come, and with what ------------------------------------------------------------------
+
+
+def test_socket_and_folders_are_private(served: Served) -> None:
+    folder = runtime_folder(served.environment)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (path,) = folder.glob("*.sock")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_runtime_folder_the_cache_folder_is_used(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    gone = {**environment, "XDG_RUNTIME_DIR": str(tmp_path / "nothing")}
+    assert runtime_folder(gone) == tmp_path / "cache" / "qwen-agent" / "run"
+
+
+def test_a_folder_that_is_a_link_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
+    (Path(environment["XDG_RUNTIME_DIR"]) / "qwen-agent").symlink_to(tmp_path)
+    with pytest.raises(ModelUnavailable, match="not a folder of yours"):
+        runtime_folder(environment)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_another_user_is_hung_up_on_even_where_the_files_let_him_in(served: Served) -> None:
+    socket_file = served.address.folder / f"{served.address.identity}.sock"
+    handle = os.open(served.address.folder, os.O_PATH)
+    served.address.folder.chmod(0o711)
+    socket_file.chmod(0o666)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with sock:
+        os.seteuid(65534)
+        try:
+            sock.connect(f"/proc/self/fd/{handle}/{socket_file.name}")
+        finally:
+            os.seteuid(0)
+            os.close(handle)
+        assert is_hung_up(sock)
+
+
+def is_hung_up(sock: socket.socket) -> bool:
+    sock.settimeout(5)
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+GARBAGE = {
+    "a length of gigabytes": struct.pack(">I", 2**32 - 1) + b"x",
+    "no JSON": struct.pack(">I", 3) + b"abc",
+    "an unknown kind": struct.pack(">I", 16) + b'{"kind":"shell"}',
+    "true for a token": None,
+    "work before hello": wire.pack_request(wire.Measure(1, 1)),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_is_no_message_ends_its_own_connection_only(served: Served, garbage: str) -> None:
+    engine = served.client()
+    branch = engine.branch(PROMPT, never)
+    body = b'{"kind":"branch","number":1,"tokens":[true],"live":null}'
+    data = GARBAGE[garbage] or struct.pack(">I", len(body)) + body
+    sock = served.address.connect()
+    assert sock is not None
+    with sock:
+        sock.sendall(data)
+        assert is_hung_up(sock)
+    *_, end = engine.generate(branch, (4,), GREEDY, max_new_tokens=3, cancel=never)
+    assert end.usage.num_generated == 3
+    assert engine.status().num_clients == 1
+
+
+def test_a_token_beyond_the_vocabulary_is_refused_in_words(served: Served) -> None:
+    engine = served.client()
+    with pytest.raises(InferenceError, match="Token 97 is not in the model's vocabulary of 97"):
+        engine.find((1, 97))
+    assert ask(engine, PROMPT, 2)[1].usage.num_generated == 2
+
+
+def test_a_request_that_cannot_be_done_leaves_the_others(served: Served) -> None:
+    engine = served.client()
+    branch = engine.find(PROMPT)
+    with pytest.raises(InferenceError, match="The engine could not do this"):
+        list(engine.generate(branch, (), GREEDY, max_new_tokens=1, cancel=never))  # nothing to read
+    grammar = wire.GrammarSpec("calls", "{}")
+    with pytest.raises(InferenceError, match="no grammar 'calls'"):
+        list(
+            engine.generate(branch, PROMPT, GREEDY, max_new_tokens=1, cancel=never, grammar=grammar)
+        )
+    assert ask(engine, PROMPT, 2)[1].usage.num_generated == 2
+
+
+# --- identity and environment ---------------------------------------------------------------------
+
+
+def test_hosts_are_told_apart_by_what_they_would_compute(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"one")
+    settings = EngineSettings(str(tmp_path))
+    first = identity_of(settings)
+    assert identity_of(EngineSettings(str(tmp_path), cache_bytes=1)) == first
+    assert identity_of(EngineSettings(str(tmp_path), dtype="float32")) != first
+    assert identity_of(EngineSettings(str(tmp_path), reuse=False)) != first
+    assert identity_of(EngineSettings("owner/tiny")) != first
+    weights.write_bytes(b"other")
+    assert identity_of(settings) != first
+
+
+def test_the_host_gets_no_secret_of_the_user() -> None:
+    given = {
+        "PATH": "/bin",
+        "HF_HOME": "/hf",
+        "https_proxy": "http://proxy",
+        "OMP_NUM_THREADS": "2",
+        "OPENAI_API_KEY": "secret",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "PYTHONPATH": "/elsewhere",
+    }
+    kept = host_environment(given)
+    assert set(kept) == {"PATH", "HF_HOME", "https_proxy", "OMP_NUM_THREADS", "PYTHONPATH"}
+    assert kept["PYTHONPATH"] == str(Path(wire.__file__).parent.parent)
+
+
+def test_a_socket_left_behind_is_replaced(served: Served, tmp_path: Path) -> None:
+    address = address_of(EngineSettings("owner/other"), served.environment)
+    address.listen().close()  # as after kill -9: the name stays, nobody listens
+    assert (address.folder / f"{address.identity}.sock").exists()
+    assert address.connect() is None
+    assert [status.source for status in host_status(served.environment)] == ["owner/tiny"]
+    with closing(address.listen()) as listener:
+        connection = address.connect()
+        assert connection is not None
+        connection.close()
+        assert listener.accept()[0].close() is None
+    address.remove_socket()
+
+
+def test_the_wire_costs_little_a_token(served: Served) -> None:
+    """Measured without a model: what one token adds is packed, read and queued."""
+    start = time.perf_counter()
+    frames = wire.Frames()
+    for n in range(1000):
+        for body in frames.feed(wire.pack_reply(wire.OneToken(1, n))):
+            assert wire.read_reply(body) == wire.OneToken(1, n)
+    assert (time.perf_counter() - start) / 1000 < 0.001

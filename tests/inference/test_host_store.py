@@ -1,0 +1,128 @@
+"""A host that ends, politely or not, leaves its conversations on disk for the next one."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.errors import EngineGone
+from inference.host_client import host_status
+from inference.local import LocalChat, open_chat
+from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
+
+OPTIONS = ReplyOptions(SamplingOptions(), max_new_tokens=12, thinking=False)
+START = [Message("system", "You mend code. " * 60), Message("user", "The test fails.")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders for these tests alone; no host is left behind in them."""
+    base = tmp_path_factory.mktemp("user")
+    (base / "run").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in (("RUNTIME_DIR", "run"), ("CACHE_HOME", "c"), ("STATE_HOME", "s")):
+            patch.setenv(f"XDG_{name}", str(base / folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+        for status in host_status():
+            os.kill(status.pid, signal.SIGTERM)
+            wait_for(lambda pid=status.pid: is_ended(pid))
+
+
+def wait_for(what: Callable[[], bool], limit_s: float = 30.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def is_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits only for init to take note of it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def open_hosted(folder: Path) -> LocalChat:
+    return open_chat("nano", host=True, idle_limit_s=60, store=(folder, 1 << 30))
+
+
+def reply(chat: LocalChat, messages: list[Message]) -> ReplyEnd:
+    *_, end = chat.reply(messages, (), OPTIONS, lambda: False)
+    assert isinstance(end, ReplyEnd)
+    return end
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("is_in_mid_reply", [False, True])
+def test_a_host_that_is_asked_to_leave_stores_what_it_knows(
+    is_in_mid_reply: bool, tmp_path: Path
+) -> None:
+    chat = open_hosted(tmp_path)
+    first = reply(chat, START)
+    talk = [*START, first.message, Message("user", "And now? " * 30)]
+    num_read = first.usage.num_prompt
+    if is_in_mid_reply:
+        wild = SamplingOptions(temperature=5.0, seed=3)  # says much, and seldom that it is done
+        stream = chat.reply(talk, (), ReplyOptions(wild, 3000, thinking=False), lambda: False)
+        wait_for(lambda: not isinstance(next(stream), Prefill))
+        num_read += 50  # of the second prompt, at least
+    pid = chat.engine.pid
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: is_ended(pid))
+    if is_in_mid_reply:
+        with pytest.raises(EngineGone):
+            list(stream)
+
+    end = reply(chat, talk)
+    assert chat.engine.pid != pid
+    assert end.usage.num_reused >= num_read
+    if is_in_mid_reply:
+        assert end.usage.num_prefilled < 16, "all of this prompt had been read"
+    assert end.message == reply(open_chat("nano", reuse=False), talk).message
+
+
+@pytest.mark.fault
+def test_conversations_of_a_killed_host_go_on_from_the_store(tmp_path: Path) -> None:
+    chats = [open_hosted(tmp_path) for _ in range(2)]
+    talks = [list(START), [START[0], Message("user", "Another thing.")]]
+    num_read = []
+    for chat, talk in zip(chats, talks, strict=True):
+        end = reply(chat, talk)
+        num_read.append(end.usage.num_prompt + end.usage.num_generated - 1)
+        talk += [end.message, Message("user", "And now?")]
+    wait_until_stored(tmp_path)
+    options = ReplyOptions(SamplingOptions(), max_new_tokens=2000, thinking=False)
+    streams = [
+        chat.reply(talk, (), options, lambda: False)
+        for chat, talk in zip(chats, talks, strict=True)
+    ]
+    for stream in streams:
+        assert isinstance(next(stream), Prefill)
+    os.kill(chats[0].engine.pid, signal.SIGKILL)
+    for stream in streams:
+        with pytest.raises(EngineGone):
+            list(stream)
+    for chat, talk, length in zip(chats, talks, num_read, strict=True):
+        usage = reply(chat, talk).usage
+        assert usage.num_reused >= length
+        assert usage.num_prefilled < 30, "the new message, or not even that"
+
+
+def wait_until_stored(folder: Path) -> None:
+    """Until no file has come for a while: a host writes in the background."""
+    seen, since = -1, time.monotonic()
+
+    def is_quiet() -> bool:
+        nonlocal seen, since
+        num_files = len(list(folder.glob("*/*")))
+        if num_files != seen:
+            seen, since = num_files, time.monotonic()
+        return num_files > 4 and time.monotonic() - since > 1.0
+
+    wait_for(is_quiet)
