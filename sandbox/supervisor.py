@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 SIGKILL, SIGTERM, SIGSTOP = 9, 15, 19
-IGNORED_BY_PYTHON = (13, 25)
-"""SIGPIPE and SIGXFSZ: an interpreter ignores them, and a command would inherit that."""
+MAY_BE_IGNORED = (1, 2, 13, 15, 25)
+"""SIGPIPE and SIGXFSZ by every Python, SIGHUP under nohup, SIGINT and SIGTERM by an agent that is
+about to end: a command would inherit that."""
 
 GIVE_UP_S = 10.0
 """How long the last sweep tries; what then remains is not ours to kill (a setuid program)."""
@@ -106,7 +107,7 @@ def become_command(order: dict[str, Any], supervisor: int) -> None:
     if os.getppid() != supervisor:
         os._exit(126)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    for number in IGNORED_BY_PYTHON:
+    for number in MAY_BE_IGNORED:
         _libc.signal(number, 0)
     prefer_for_the_oom_killer()
     os.chdir(order["cwd"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from agent.cli import main
+from agent.cli import answer
 from agent.config import CacheConfig, Config, load_config, snapshots_folder
 from agent.errors import ConfigError, UsageError
 from agent.frontends.cache import age_in_words, bytes_in_words, size_of
@@ -74,7 +74,7 @@ def damage(store: Store, line: tuple[int, ...]) -> None:
 
 
 def listed(capsys: Capture) -> dict[str, Any]:
-    assert main(["cache", "list", "--json"]) == 0
+    assert answer(["cache", "list", "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -98,7 +98,7 @@ def kept(store: Store) -> set[tuple[int, ...]]:
 def test_an_empty_cache_is_one_friendly_sentence(
     words: tuple[str, ...], capsys: Capture, folder: Path
 ) -> None:
-    assert main(words) == 0
+    assert answer(words) == 0
     output = capsys.readouterr()
     assert output.out == f"Nothing is kept yet: {folder} has no states of conversations.\n"
     assert output.err == ""
@@ -111,7 +111,7 @@ def test_the_list_is_a_tree_by_model_with_sizes_and_the_budget(
     second = Store(folder, replace(IDENTITY, shape="8 layers"), 1 << 30, pytest.fail)
     assert second.put(node(BASE, 0))
     age(store, TALK, 5)
-    assert main(["cache"]) == 0
+    assert answer(["cache"]) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert sum(line.startswith("model ") for line in lines) == 2
@@ -144,7 +144,7 @@ def test_the_list_as_json_holds_all_of_it_and_changes_nothing(
     assert model["nodes"] == []
     assert {one["key"] for one in model["stranded"]} == {line_key(x) for x in (TALK, LATER, OTHER)}
     assert model["unreadable"] == [f"{'0' * 32}.safetensors"]
-    assert main(["cache"]) == 0
+    assert answer(["cache"]) == 0
     text = capsys.readouterr().out
     assert "3 that can no longer be reached" in text
     assert "1 that cannot be read" in text
@@ -166,24 +166,24 @@ def test_the_nodes_of_the_json_say_what_a_reply_could_do_with_them(
 
 
 def test_one_node_is_shown_with_the_line_that_it_ends(store: Store, capsys: Capture) -> None:
-    assert main(["cache", "show", line_key(LATER)[:10]]) == 0
+    assert answer(["cache", "show", line_key(LATER)[:10]]) == 0
     text = capsys.readouterr().out
     assert line_key(LATER) in text
     assert "240, the last 40 in it" in text
     assert "resumable  yes" in text
     line = [row.split()[0] for row in text.partition("in all\n")[2].splitlines()]
     assert line == [line_key(x)[:8] for x in (BASE, TALK, LATER)]
-    assert main(["cache", "show", line_key(BASE).upper()]) == 0
+    assert answer(["cache", "show", line_key(BASE).upper()]) == 0
     assert "no: it holds keys and values" in capsys.readouterr().out
     file_of(store, BASE).unlink()
-    assert main(["cache", "show", line_key(TALK)]) == 0
+    assert answer(["cache", "show", line_key(TALK)]) == 0
     assert "no: what it builds on is gone" in capsys.readouterr().out
 
 
 def test_a_key_that_names_none_or_several_is_a_sentence(store: Store, capsys: Capture) -> None:
-    assert main(["cache", "show", "xyz"]) == 2
+    assert answer(["cache", "show", "xyz"]) == 2
     assert "there is no stored state xyz" in capsys.readouterr().err
-    assert main(["cache", "show", ""]) == 2
+    assert answer(["cache", "show", ""]) == 2
     assert "4 stored states begin with" in capsys.readouterr().err
 
 
@@ -192,9 +192,9 @@ def test_models_that_share_a_key_are_told_apart(
 ) -> None:
     other = replace(IDENTITY, shape="8 layers")
     assert Store(folder, other, 1 << 30, pytest.fail).put(node(BASE, 0))
-    assert main(["cache", "show", line_key(BASE)]) == 2
+    assert answer(["cache", "show", line_key(BASE)]) == 2
     assert "MODEL/KEY" in capsys.readouterr().err
-    assert main(["cache", "show", f"{other.digest[:8]}/{line_key(BASE)[:8]}"]) == 0
+    assert answer(["cache", "show", f"{other.digest[:8]}/{line_key(BASE)[:8]}"]) == 0
     assert "8 layers" in capsys.readouterr().out
 
 
@@ -203,9 +203,9 @@ def test_prune_keeps_what_the_budget_holds_and_says_what_it_freed(
 ) -> None:
     before = store.nbytes
     age(store, OTHER, 30)
-    assert main(["cache", "prune"]) == 0
+    assert answer(["cache", "prune"]) == 0
     assert capsys.readouterr().out.startswith(f"0 bytes freed, {bytes_in_words(before)} left")
-    assert main(["cache", "prune", "--budget", str(before - 1)]) == 0
+    assert answer(["cache", "prune", "--budget", str(before - 1)]) == 0
     assert kept(store) == {BASE, TALK, LATER}
     freed = bytes_in_words(before - store.nbytes)
     assert capsys.readouterr().out.startswith(f"{freed} freed, ")
@@ -215,18 +215,18 @@ def test_prune_obeys_the_budget_of_the_settings(store: Store, tmp_path: Path) ->
     file = tmp_path / "config/qwen-agent/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text("[cache]\ndisk_gib = 0\n")
-    assert main(["cache", "prune"]) == 0
+    assert answer(["cache", "prune"]) == 0
     assert kept(store) == set()
 
 
 def test_prune_all_leaves_nothing_behind(store: Store, capsys: Capture, folder: Path) -> None:
     before = store.nbytes
     (folder / IDENTITY.digest / "foreign.safetensors").write_bytes(b"xyz")
-    assert main(["cache", "prune", "--all"]) == 0
+    assert answer(["cache", "prune", "--all"]) == 0
     freed = bytes_in_words(before + 3)
     assert capsys.readouterr().out == f"{freed} freed, 0 bytes left in {folder}\n"
     assert not any(path.is_dir() for path in folder.iterdir())
-    assert main(["cache"]) == 0
+    assert answer(["cache"]) == 0
     assert "Nothing is kept yet" in capsys.readouterr().out
     assert store.put(node(BASE, 0)), "a process that is running goes on storing"
 
@@ -235,9 +235,9 @@ def test_prune_by_age_spares_what_newer_ones_build_on(store: Store) -> None:
     for line in (BASE, TALK, OTHER):
         age(store, line, 10)
     age(store, LATER, 4)
-    assert main(["cache", "prune", "--older-than", "7"]) == 0
+    assert answer(["cache", "prune", "--older-than", "7"]) == 0
     assert kept(store) == {BASE, TALK, LATER}
-    assert main(["cache", "prune", "--older-than", "3.5"]) == 0
+    assert answer(["cache", "prune", "--older-than", "3.5"]) == 0
     assert kept(store) == set()
 
 
@@ -247,24 +247,24 @@ def test_prune_by_age_spares_what_newer_ones_build_on(store: Store) -> None:
 def test_a_limit_that_cannot_be_meant_removes_nothing(
     words: tuple[str, ...], store: Store, capsys: Capture
 ) -> None:
-    assert main(["cache", "prune", *words]) == 2
+    assert answer(["cache", "prune", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert len(kept(store)) == 4
 
 
 def test_verify_reads_all_and_exits_0_when_it_is_whole(store: Store, capsys: Capture) -> None:
-    assert main(["cache", "verify"]) == 0
+    assert answer(["cache", "verify"]) == 0
     assert capsys.readouterr().out == "4 whole, 0 damaged\n"
 
 
 def test_verify_removes_what_is_damaged_and_exits_1_once(store: Store, capsys: Capture) -> None:
     damage(store, LATER)
-    assert main(["cache", "verify"]) == 1
+    assert answer(["cache", "verify"]) == 1
     output = capsys.readouterr()
     assert "is damaged; removed\n3 whole, 1 damaged\n" in output.out
     assert output.err == ""
     assert kept(store) == {BASE, TALK, OTHER}
-    assert main(["cache", "verify"]) == 0
+    assert answer(["cache", "verify"]) == 0
 
 
 def test_verify_leaves_the_files_of_a_newer_version_and_of_others(
@@ -280,7 +280,7 @@ def test_verify_leaves_the_files_of_a_newer_version_and_of_others(
     content[where] = b"%08x" % zlib.crc32(content[8 : 8 + num_bytes])
     path.write_bytes(content)
     (folder / IDENTITY.digest / "foreign.safetensors").write_bytes(b"xyz")
-    assert main(["cache", "verify"]) == 1
+    assert answer(["cache", "verify"]) == 1
     text = capsys.readouterr().out
     assert "newer format; left as it is" in text
     assert path.exists()
@@ -291,7 +291,7 @@ def test_a_broken_setting_is_one_sentence(store: Store, tmp_path: Path, capsys: 
     file = tmp_path / "config/qwen-agent/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text("[cache]\ndisk_gib = -1\n")
-    assert main(["cache", "list"]) == 2
+    assert answer(["cache", "list"]) == 2
     assert "disk_gib must be 0 or more" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import marshal
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -73,8 +74,12 @@ def test_an_agent_that_is_gone_stops_it() -> None:
 
 
 def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which no command may inherit
     script = f"trap 'echo bye > {tmp_path}/bye; exit' TERM; while :; do sleep 0.02; done"
-    supervise(order("sh", "-c", script, wall_s=1.0, grace_s=2.0))
+    try:
+        supervise(order("sh", "-c", script, wall_s=1.0, grace_s=2.0))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 
