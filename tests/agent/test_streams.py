@@ -249,7 +249,9 @@ RAISES = """
 import signal, sys
 import agent.cli
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and children inherit that
+# nohup ignores the one, a shell's background job the other, and children inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Finder:
     def find_spec(self, name, *rest):
