@@ -13,6 +13,18 @@ from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
+CACHE_BYTES = 2_000_000_000
+"""What the snapshots of all conversations and their branches may hold in memory."""
+
+LADDER_TOKENS = 8192
+"""A snapshot is taken at every multiple: a prompt may leave a known line inside a message."""
+
+FINE_LADDER_TOKENS = 2048
+"""The same near the end of a line, where most prompts leave it."""
+
+FINE_TOKENS = 16_384
+"""How near: behind this, rungs are thinned out again."""
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -24,8 +36,7 @@ class EngineSettings:
     """As torch names it; auto is CUDA when there is one."""
     dtype: DType = "auto"
     """Of the weights; auto is what is fast and fits."""
-    cache_bytes: int = 2_000_000_000
-    """What the snapshots of all conversations and their branches may hold in memory."""
+    cache_bytes: int = CACHE_BYTES
     reuse: bool = True
     """False to prefill everything every time, for comparison."""
     store_folder: str = ""

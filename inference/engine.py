@@ -1,8 +1,8 @@
 """Token ids in, token ids out, and no token computed twice.
 
-The engine keeps one live branch, the line of tokens that it ran last, and snapshots of places that
-it passed. A prompt goes on from the longest of them that it starts with. It knows no text, message
-or template: `transcript.py` says where messages end, and passes those places as `marks`.
+Who asks holds a live branch, the line of tokens that it ran last; the engine keeps snapshots of
+places that lines passed. A prompt goes on from the longest of all these that it starts with. It
+knows no text, message or template: where messages end comes with a prompt, as `marks`.
 """
 
 import time
@@ -13,7 +13,13 @@ from weakref import WeakSet
 from torch import Tensor
 
 from inference.chat import Cancel
-from inference.door import GenerationEnd, Token
+from inference.door import (
+    FINE_LADDER_TOKENS,
+    FINE_TOKENS,
+    LADDER_TOKENS,
+    GenerationEnd,
+    Token,
+)
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
@@ -26,15 +32,6 @@ from inference.store import Store
 
 PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`."""
-
-LADDER_TOKENS = 8192
-"""A snapshot is taken at every multiple: a prompt may leave a known line inside a message."""
-
-FINE_LADDER_TOKENS = 2048
-"""The same near the end of a line, where most prompts leave it."""
-
-FINE_TOKENS = 16_384
-"""How near: behind this, rungs are thinned out again."""
 
 
 class Grammar(Protocol):
@@ -55,7 +52,7 @@ class Branch:
     def __init__(self, state: HybridState, logits: Tensor | None = None) -> None:
         self.state = state
         self.logits = logits
-        """What comes after the last token, float32 [V]; None in a branch that was just restored."""
+        """What comes after the last token, float32 [V]; None where a snapshot did not know it."""
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0
@@ -79,7 +76,7 @@ class Branch:
 
 
 class Engine:
-    """Runs one model for one conversation and its branches."""
+    """Runs one model for any number of lines of tokens, one after the other."""
 
     def __init__(
         self,
@@ -111,7 +108,7 @@ class Engine:
         self.shelf = Shelf(self.snapshots, model, store, ram_bytes)
 
     def find(self, tokens: Sequence[int], live: Branch | None = None) -> Branch:
-        """Return the longest known line that `tokens` starts with and that leaves a token to run.
+        """Return the longest known line that `tokens` starts with and from which a reply can begin.
 
         Args:
             tokens: the whole prompt.
@@ -122,13 +119,13 @@ class Engine:
             return self._new_branch(self.model.new_state())
         match = self.snapshots.match(tokens)
         num_known = match.num_known
-        if live is not None:
-            num_known = max(num_known, num_common(live.state.tokens, tokens))
         if live is not None and _goes_on(live, tokens) and len(live) >= _length(match.node):
             branch = live
         else:
             branch = self._restored(match.node, tokens)
-        branch.num_repeated = num_known - len(branch)
+            if live is not None:
+                num_known = max(num_known, num_common(live.state.tokens, tokens))
+        branch.num_repeated = max(0, num_known - len(branch))
         return branch
 
     def branch(
@@ -202,8 +199,9 @@ class Engine:
                     self._keep(branch, "rung")
             # 3. Draw the next.
             assert branch.logits is not None, "a restored branch needs at least one new token"
-            logits = branch.logits.clone()
+            logits = branch.logits
             if grammar is not None:
+                logits = logits.clone()  # a snapshot may have them too
                 grammar.mask(logits)
             ids.append(sampler.draw(logits))
             if grammar is not None:
@@ -304,8 +302,8 @@ class Engine:
     def _keep(self, branch: Branch, kind: Kind = "place") -> None:
         if not self.reuse:
             return
-        self.snapshot(branch, kind)
-        self.snapshots.thin(branch.tokens, len(branch) - FINE_TOKENS, LADDER_TOKENS)
+        snapshot = self.snapshot(branch, kind)
+        self.snapshots.thin(snapshot.tokens, len(snapshot) - FINE_TOKENS, LADDER_TOKENS)
 
 
 def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:

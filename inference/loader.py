@@ -9,10 +9,10 @@ tokenizer and the chat template are read elsewhere.
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -28,6 +28,7 @@ from huggingface_hub.utils.tqdm import tqdm
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from inference.door import DType, LoadProgress, OnProgress
 from inference.errors import ModelUnavailable
 from inference.model import Model
 from inference.state import Layout
@@ -55,16 +56,6 @@ MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
 """What transformers raises on a config.json that makes no sense."""
 
-DType = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True)
-class LoadProgress:
-    """Bytes downloaded so far of those known to come; both grow."""
-
-    num_bytes: int
-    num_total_bytes: int
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -80,7 +71,7 @@ def load(
     *,
     device: str = "auto",
     dtype: DType = "auto",
-    on_progress: Callable[[LoadProgress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Loaded:
     """Load the text part of a checkpoint.
 
@@ -109,7 +100,7 @@ def load(
     return Loaded(Model(_module(folder, text_config, torch_device, torch_dtype)), folder, config)
 
 
-def _folder(where: str, on_progress: Callable[[LoadProgress], None] | None) -> Path:
+def _folder(where: str, on_progress: OnProgress | None) -> Path:
     """Return the folder itself, or the one that a hub id was downloaded to."""
     folder = Path(where).expanduser()
     if where.strip() and folder.is_dir():
@@ -145,7 +136,7 @@ def _ignore(_progress: LoadProgress) -> None:
     pass
 
 
-def _progress_bar(on_progress: Callable[[LoadProgress], None]) -> type[Any]:
+def _progress_bar(on_progress: OnProgress) -> type[Any]:
     """Make a bar that draws nothing; the one that counts bytes reports them."""
 
     class Reporter(tqdm):

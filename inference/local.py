@@ -14,6 +14,10 @@ from typing import Any
 
 from inference.chat import Cancel
 from inference.door import (
+    CACHE_BYTES,
+    FINE_LADDER_TOKENS,
+    FINE_TOKENS,
+    LADDER_TOKENS,
     DType,
     EngineSettings,
     GenerationEnd,
@@ -44,12 +48,6 @@ from inference.transcript import Rendered, Transcript
 
 NANO_FOLDER = Path(__file__).with_name("nano")
 """The checkpoint that comes with the program."""
-
-STEP_TOKENS, LATE_STEP_TOKENS, LATE_TOKENS = 8192, 2048, 16_384
-"""Between two snapshots in the sections of a system message: the most of it, and its last part."""
-
-CACHE_BYTES = 2_000_000_000
-"""What the snapshots of one conversation and its branches may hold in memory."""
 
 
 def open_chat(
@@ -274,8 +272,8 @@ def _spread(sections: Sequence[int]) -> list[int]:
     """
     chosen = list(sections[:1])
     for length in sections[1:]:
-        is_late = length > sections[-1] - LATE_TOKENS
-        if length - chosen[-1] >= (LATE_STEP_TOKENS if is_late else STEP_TOKENS):
+        is_late = length > sections[-1] - FINE_TOKENS
+        if length - chosen[-1] >= (FINE_LADDER_TOKENS if is_late else LADDER_TOKENS):
             chosen.append(length)
     return chosen
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from inference.door import EngineSettings, LoadProgress, OnProgress
+from inference.door import EngineSettings, OnProgress
 from inference.engine import Engine
 from inference.identity import Identity, fingerprint
 from inference.loader import load
@@ -43,8 +43,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         settings.source,
         device=settings.device,
         dtype=settings.dtype,
-        on_progress=on_progress
-        and (lambda seen: on_progress(LoadProgress(seen.num_bytes, seen.num_total_bytes))),
+        on_progress=on_progress,
     )
     engine = Engine(
         loaded.model,

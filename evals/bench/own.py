@@ -9,12 +9,11 @@ import torch
 
 from evals.bench.adapter import Answer, BenchFailed, Restarted
 from evals.bench.machine import forget_peak, peak_rss_bytes
-from inference.door import GenerationEnd, Token
+from inference.door import CACHE_BYTES, DType, GenerationEnd, Token
 from inference.engine import Branch, Engine
 from inference.errors import ModelUnavailable
 from inference.identity import Identity
-from inference.loader import DType, load
-from inference.local import CACHE_BYTES
+from inference.loader import load
 from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.store import Store

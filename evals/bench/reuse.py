@@ -37,7 +37,7 @@ from evals.bench.summary import (
 from evals.bench.trace import GROUPS, Row, Run, Sizes, Trace, draw_trace, load_trace
 
 if TYPE_CHECKING:
-    from inference.loader import DType
+    from inference.door import DType
 
 KEEPS: dict[str, Keeps] = {OURS: "all", COLD: "nothing", TRANSFORMERS: "last", LLAMA_CPP: "all"}
 """What each engine is thought to reuse, for the estimate of the time that is left."""

@@ -9,8 +9,9 @@ import torch
 from agent.context_prefill import prefill_context
 from agent.repository_context import RepositoryContext, pack_repository
 from agent.stability import Entry
+from inference.door import CACHE_BYTES
 from inference.engine import FINE_LADDER_TOKENS, LADDER_TOKENS, Engine
-from inference.local import CACHE_BYTES, NANO_FOLDER, LocalChat
+from inference.local import NANO_FOLDER, LocalChat
 from inference.messages import Message, ReplyEnd, ReplyOptions, SamplingOptions, Usage
 from inference.model import Model
 from inference.profiles import NANO

@@ -10,8 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +19,12 @@ import pytest
 from inference.engine import Engine
 from inference.model import Model
 from inference.store import Store
+from tests.inference.faults import mounted, needs_root
 from tests.inference.long_lines import IDENTITY, ask, cold, drawn, engine_on, narrow_model
 
 ROOT = Path(__file__).parents[2]
 NUM_TURNS = 4
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.fault) for seed in range(1, 4))]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture(scope="module")
@@ -223,17 +222,6 @@ def test_whichever_file_is_lost_what_was_built_on_it_is_stored_again(
 # --- a disk that refuses
 
 
-@contextmanager
-def mounted(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)]
-    subprocess.run(command, check=True, timeout=30)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
-
-
 @needs_root
 @pytest.mark.fault
 @pytest.mark.parametrize("num_kib", [16, 60, 90, 110, 120, 130, 140, 150])
@@ -241,7 +229,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_conversation_changes_no_token(
     num_kib: int, model: Model, expected: tuple[int, ...], tmp_path: Path
 ) -> None:
     notices: list[str] = []
-    with mounted(tmp_path / "small", f"{num_kib}k") as disk:
+    with mounted(tmp_path / "small", f"{num_kib}k", mode="755") as disk:
         engine = engine_on(model, disk / "states", notices, prefill_chunk=64)
         line = converse(engine, drawn(1, 700))
         assert ask(engine, line, num_new=12).token_ids == expected
@@ -263,7 +251,7 @@ def test_a_disk_that_has_become_read_only_is_read_and_costs_no_turn(
     tmp_path: Path,
 ) -> None:
     notices: list[str] = []
-    with mounted(tmp_path / "small", "8m") as disk:
+    with mounted(tmp_path / "small", "8m", mode="755") as disk:
         folder = shutil.copytree(written[0], disk / "states")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
         engine = engine_on(model, folder, notices, prefill_chunk=64)
@@ -304,7 +292,7 @@ def test_states_that_may_not_be_read_are_as_if_there_were_none(
     tmp_path: Path,
 ) -> None:
     """Run as somebody else, to whom one level of the store is closed."""
-    with mounted(tmp_path / "others", "8m") as disk:
+    with mounted(tmp_path / "others", "8m", mode="755") as disk:
         folder = shutil.copytree(written[0], disk / "states")
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o777)

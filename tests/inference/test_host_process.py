@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from inference.host_client import host_status
 from inference.local import LocalChat, open_chat
 from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
 from inference.tokenizer import Tokenizer
+from tests.inference.faults import is_ended, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 START = [Message("system", "You mend code."), Message("user", "The test fails.")]
@@ -81,23 +82,7 @@ def environment(tmp_path_factory) -> Iterator[dict[str, str]]:
         yield dict(os.environ)
         for status in host_status():
             os.kill(status.pid, signal.SIGTERM)
-            wait_for(lambda pid=status.pid: is_ended(pid))
-
-
-def wait_for(what: Callable[[], bool], limit_s: float = 20.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
-
-
-def is_ended(pid: int) -> bool:
-    """Whether a process is gone, or waits only for init to take note of it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"
+            wait_for(lambda pid=status.pid: is_ended(pid), limit_s=20)
 
 
 def front_end(folder: Path, question: str) -> subprocess.Popen[str]:
@@ -191,7 +176,7 @@ def test_a_host_killed_in_mid_reply_costs_both_the_turn_and_neither_the_conversa
     for stream in streams:
         with pytest.raises(EngineGone, match=rf"The engine's process ended \(pid {status.pid}"):
             list(stream)
-    wait_for(lambda: is_ended(status.pid))
+    wait_for(lambda: is_ended(status.pid), limit_s=20)
     ends = [reply(chat, talk) for chat, talk in zip(chats, talks, strict=True)]
     assert all(end.usage.num_generated > 0 for end in ends)
     (after,) = host_status()
@@ -205,7 +190,7 @@ def test_a_host_killed_between_two_turns_is_replaced_without_a_word(checkpoint: 
     before = reply(chat, START)
     pid = chat.engine.pid
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: is_ended(pid))
+    wait_for(lambda: is_ended(pid), limit_s=20)
     assert reply(chat, START).message == before.message
     assert chat.engine.pid != pid
 
@@ -221,7 +206,7 @@ def test_sigterm_ends_a_host_in_mid_reply_and_takes_its_socket_away(
     os.kill(chat.engine.pid, signal.SIGTERM)
     with pytest.raises(EngineGone):
         list(stream)
-    wait_for(lambda: is_ended(chat.engine.pid))
+    wait_for(lambda: is_ended(chat.engine.pid), limit_s=20)
     assert list(Path(environment["XDG_RUNTIME_DIR"]).rglob("*.sock")) == []
 
 
@@ -253,4 +238,4 @@ def test_a_host_leaves_by_itself_when_the_last_front_end_has_left(tmp_path: Path
     time.sleep(1.0)
     assert not is_ended(pid)
     chat.engine.close()
-    wait_for(lambda: is_ended(pid))
+    wait_for(lambda: is_ended(pid), limit_s=20)

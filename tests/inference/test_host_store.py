@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from inference.errors import EngineGone
 from inference.host_client import host_status
 from inference.local import LocalChat, open_chat
 from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
+from tests.inference.faults import is_ended, wait_for
 
 OPTIONS = ReplyOptions(SamplingOptions(), max_new_tokens=12, thinking=False)
 START = [Message("system", "You mend code. " * 60), Message("user", "The test fails.")]
@@ -29,23 +30,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
         for status in host_status():
             os.kill(status.pid, signal.SIGTERM)
-            wait_for(lambda pid=status.pid: is_ended(pid))
-
-
-def wait_for(what: Callable[[], bool], limit_s: float = 30.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
-
-
-def is_ended(pid: int) -> bool:
-    """Whether a process is gone, or waits only for init to take note of it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"
+            wait_for(lambda pid=status.pid: is_ended(pid), limit_s=30)
 
 
 def open_hosted(folder: Path) -> LocalChat:
@@ -70,11 +55,11 @@ def test_a_host_that_is_asked_to_leave_stores_what_it_knows(
     if is_in_mid_reply:
         wild = SamplingOptions(temperature=5.0, seed=3)  # says much, and seldom that it is done
         stream = chat.reply(talk, (), ReplyOptions(wild, 3000, thinking=False), lambda: False)
-        wait_for(lambda: not isinstance(next(stream), Prefill))
+        wait_for(lambda: not isinstance(next(stream), Prefill), limit_s=30)
         num_read += 50  # of the second prompt, at least
     pid = chat.engine.pid
     os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: is_ended(pid))
+    wait_for(lambda: is_ended(pid), limit_s=30)
     if is_in_mid_reply:
         with pytest.raises(EngineGone):
             list(stream)
@@ -125,4 +110,4 @@ def wait_until_stored(folder: Path) -> None:
             seen, since = num_files, time.monotonic()
         return num_files > 4 and time.monotonic() - since > 1.0
 
-    wait_for(is_quiet)
+    wait_for(is_quiet, limit_s=30)

@@ -11,8 +11,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from inference.door import LoadProgress
 from inference.errors import ModelUnavailable
-from inference.loader import LoadProgress, _dtype, _progress_bar, load
+from inference.loader import _dtype, _progress_bar, load
 
 FAMILIES = ("qwen3_5", "qwen3_5_moe", "qwen3", "qwen3_moe", "qwen2")
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.local import LATE_STEP_TOKENS, LATE_TOKENS, STEP_TOKENS, _spread
+from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
+from inference.local import _spread
 from inference.messages import Message, ToolSpec
 from inference.profiles import NANO, QWEN2_5, QWEN3_5, Profile
 from inference.tokenizer import Tokenizer
@@ -100,7 +101,7 @@ def test_snapshots_lie_where_sections_end_and_closer_where_much_changes(
     longest = max(lengths)
     for place in places:
         nearest = max(mark for mark in chosen if mark <= place)
-        is_late = place > places[-1] - LATE_TOKENS
-        step = LATE_STEP_TOKENS if is_late else STEP_TOKENS
+        is_late = place > places[-1] - FINE_TOKENS
+        step = FINE_LADDER_TOKENS if is_late else LADDER_TOKENS
         assert place - nearest < step + longest
-    assert len(chosen) <= 1 + places[-1] // STEP_TOKENS + LATE_TOKENS // LATE_STEP_TOKENS + 1
+    assert len(chosen) <= 1 + places[-1] // LADDER_TOKENS + FINE_TOKENS // FINE_LADDER_TOKENS + 1

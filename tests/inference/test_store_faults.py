@@ -23,11 +23,11 @@ from inference.identity import Identity, identities
 from inference.packed import LinearStates, Packed, line_key
 from inference.store import Store
 from inference.writer import Writer
+from tests.inference.faults import mounted, needs_root
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = Identity("c0ffee", "main", "", "bfloat16", "float32", "", "2x2x16")
 LINE = tuple(range(1, 31))
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 def node(line: tuple[int, ...], num_before: int = 0, *, num_values: int = 16) -> Packed:
@@ -320,17 +320,6 @@ def test_a_damaged_identity_is_written_anew_and_an_unknown_one_is_not_listed(
 
 
 # --- a disk that refuses
-
-
-@contextmanager
-def mounted(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder)]
-    subprocess.run(command, check=True, timeout=30)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
 
 
 @needs_root
