@@ -116,6 +116,7 @@ class TokenEngine(Protocol[B]):
         max_new_tokens: int,
         cancel: Cancel,
         stop_ids: frozenset[int] = frozenset(),
+        keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""

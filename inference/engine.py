@@ -158,6 +158,7 @@ class Engine:
         max_new_tokens: int,
         cancel: Cancel,
         stop_ids: frozenset[int] = frozenset(),
+        keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
         grammar: Grammar | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
@@ -172,6 +173,7 @@ class Engine:
             max_new_tokens: 0 prefills only.
             cancel: looked at before every chunk and every token.
             stop_ids: tokens that end the reply; the one drawn belongs to it.
+            keep_ids: tokens of the reply after which a snapshot is taken.
             marks: lengths, counted from the first token of the branch, where a snapshot is taken.
             grammar: what may be drawn.
         """
@@ -197,6 +199,8 @@ class Engine:
                 self._read(branch, ids[-1:])
                 if len(branch) % FINE_LADDER_TOKENS == 0:
                     self._keep(branch, "rung")
+                elif ids[-1] in keep_ids:
+                    self._keep(branch, "stop")
             # 3. Draw the next.
             assert branch.logits is not None, "a restored branch needs at least one new token"
             logits = branch.logits
@@ -303,7 +307,7 @@ class Engine:
         if not self.reuse:
             return
         snapshot = self.snapshot(branch, kind)
-        self.snapshots.thin(snapshot.tokens, len(snapshot) - FINE_TOKENS, LADDER_TOKENS)
+        self.snapshots.thin(snapshot.tokens, FINE_TOKENS, LADDER_TOKENS)
 
 
 def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:

@@ -134,6 +134,7 @@ class HostEngine:
         max_new_tokens: int,
         cancel: Cancel,
         stop_ids: frozenset[int] = frozenset(),
+        keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
         grammar: wire.GrammarSpec | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
@@ -149,6 +150,7 @@ class HostEngine:
             sampling=sampling,
             max_new_tokens=max_new_tokens,
             stop_ids=tuple(sorted(stop_ids)),
+            keep_ids=tuple(sorted(keep_ids)),
             marks=tuple(marks),
             grammar=grammar,
         )

@@ -16,7 +16,7 @@ from inference import wire
 from inference.door import GenerationEnd, Token
 from inference.engine import Branch, Engine
 from inference.errors import InferenceError
-from inference.messages import Prefill, SamplingOptions
+from inference.messages import Prefill
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
         case wire.Append():
             _check_tokens(engine, request.tokens)
             branch = _branch(seat, request.branch)
-            for step in _events(engine, branch, task, request, SamplingOptions(), 0):
+            for step in _events(engine, branch, task, request.as_generate()):
                 if isinstance(step, wire.End):  # the reply to come tells of it
                     branch.num_unreported += step.usage.num_prefilled
                     branch.num_repeated += step.usage.num_repeated
@@ -207,8 +207,7 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
             if request.grammar is not None:
                 raise InferenceError(f"The engine knows no grammar {request.grammar.name!r}.")
             branch = _branch(seat, request.branch)
-            sampling, limit = request.sampling, request.max_new_tokens
-            yield from _events(engine, branch, task, request, sampling, limit, request.stop_ids)
+            yield from _events(engine, branch, task, request)
         case wire.Fork():
             branch = engine.fork(_branch(seat, request.branch))
             yield wire.Done(request.number, _hold(seat, branch), len(branch))
@@ -220,22 +219,17 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
 
 
 def _events(
-    engine: Engine,
-    branch: Branch,
-    task: _Task,
-    request: wire.Append | wire.Generate,
-    sampling: SamplingOptions,
-    max_new_tokens: int,
-    stop_ids: tuple[int, ...] = (),
+    engine: Engine, branch: Branch, task: _Task, request: wire.Generate
 ) -> Iterator[wire.Outcome]:
     """Run a generation and put its events into words of the wire."""
     for event in engine.generate(
         branch,
         request.tokens,
-        sampling,
-        max_new_tokens=max_new_tokens,
+        request.sampling,
+        max_new_tokens=request.max_new_tokens,
         cancel=lambda: task.is_cancelled,
-        stop_ids=frozenset(stop_ids),
+        stop_ids=frozenset(request.stop_ids),
+        keep_ids=frozenset(request.keep_ids),
         marks=request.marks,
     ):
         match event:

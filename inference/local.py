@@ -42,7 +42,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.parser import ReplyParser, ReplyPiece
-from inference.profiles import Profile, profile_for
+from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
 
@@ -150,11 +150,8 @@ class LocalChat:
         self.tokenizer = tokenizer
         self.profile = profile
         self._name = name
-        self._stop_ids = frozenset(
-            tokenizer.control(token)
-            for token in profile.stop_tokens
-            if tokenizer.has_control(token)
-        )
+        self._stop_ids = tokenizer.controls_of(profile.stop_tokens)
+        self._call_ids = tokenizer.controls_of((CALL_OPEN,))
         self._tools: tuple[ToolSpec, ...] = ()
         self._thinking_history = thinking_history
         self._transcript = Transcript(tokenizer, profile, (), thinking_history)
@@ -202,6 +199,7 @@ class LocalChat:
             options.sampling or replace(self.profile.sampling(thinking), seed=options.seed),
             max_new_tokens=min(options.max_new_tokens, num_free),
             stop_ids=self._stop_ids,
+            keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
             cancel=cancel,
         ):

@@ -23,8 +23,9 @@ reading again."""
 
 Kind = Literal["place", "rung", "stop"]
 """Why a snapshot was taken. A place is one that a conversation comes back to; a rung of the ladder
-is where a prompt may leave a line between two places; a stop is where somebody was interrupted, of
-no use once the line has gone on. What is both is a place."""
+is where a prompt may leave a line between two places; a stop lies inside a reply, where somebody
+was interrupted or a tool call begins, of little use once the line has gone on. What is more than
+one is the last of these in `KIND_ORDER`."""
 KIND_ORDER: tuple[Kind, ...] = ("stop", "rung", "place")
 
 
@@ -163,10 +164,15 @@ class PrefixCache:
                 parent.children[child.edge[0]] = child
             node = parent
 
-    def thin(self, tokens: tuple[int, ...], before: int, step: int) -> None:
-        """Let the rungs of a line go that lie before a length and are no multiples of `step`."""
+    def thin(self, tokens: tuple[int, ...], num_fine: int, step: int) -> None:
+        """Let go of a line what is no place, no multiple of `step`, and far from every end.
+
+        Far is more than `num_fine` tokens: another line that ends nearer may still be cut there.
+        """
         for node in self.line(tokens):
-            if node.kind == "rung" and node.length < before and node.length % step:
+            if node.kind == "place" or node.snapshot is None or node.length % step == 0:
+                continue
+            if all(end.length - node.length > num_fine for end in _ends(node)):
                 self.drop(node)
 
     def touch(self, node: Node) -> None:
@@ -230,6 +236,16 @@ class PrefixCache:
             key=lambda node: (node is spared, _worth(node), node.last_used),
             default=None,
         )
+
+
+def _ends(node: Node) -> Iterator[Node]:
+    """Yield the ends of all lines that go on from a node; itself, if there are none."""
+    stack = [node]
+    while stack:
+        below = stack.pop()
+        stack.extend(below.children.values())
+        if not below.children:
+            yield below
 
 
 def num_common(left: Sequence[int], right: Sequence[int]) -> int:

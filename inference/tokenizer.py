@@ -71,6 +71,10 @@ class Tokenizer:
             raise ModelUnavailable(f"the tokenizer has no token {name}.")
         return self.controls[name]
 
+    def controls_of(self, names: Iterable[str]) -> frozenset[int]:
+        """Return the ids of those control tokens that the vocabulary has."""
+        return frozenset(self.controls[name] for name in names if name in self.controls)
+
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token stands for; none for an id past the vocabulary."""
         if token in self._control_bytes:

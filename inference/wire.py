@@ -63,17 +63,6 @@ class Find:
 
 
 @dataclass(frozen=True)
-class Append:
-    """Read `tokens` after those of the branch, and write nothing."""
-
-    number: int
-    branch: int
-    tokens: TokenIds
-    marks: TokenIds
-    kind: Literal["append"] = "append"
-
-
-@dataclass(frozen=True)
 class GrammarSpec:
     """A grammar as it travels: which kind, and what it is made from. The host knows none yet."""
 
@@ -90,10 +79,28 @@ class Generate:
     tokens: TokenIds
     sampling: SamplingOptions
     max_new_tokens: Annotated[int, Field(ge=0)]
-    stop_ids: TokenIds
-    marks: TokenIds
+    stop_ids: TokenIds = ()
+    keep_ids: TokenIds = ()
+    marks: TokenIds = ()
     grammar: GrammarSpec | None = None
     kind: Literal["generate"] = "generate"
+
+
+@dataclass(frozen=True)
+class Append:
+    """Read `tokens` after those of the branch, and write nothing."""
+
+    number: int
+    branch: int
+    tokens: TokenIds
+    marks: TokenIds
+    kind: Literal["append"] = "append"
+
+    def as_generate(self) -> Generate:
+        """The same as a reply of no tokens."""
+        return Generate(
+            self.number, self.branch, self.tokens, SamplingOptions(), 0, marks=self.marks
+        )
 
 
 @dataclass(frozen=True)

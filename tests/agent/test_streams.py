@@ -332,6 +332,8 @@ def test_a_signal_while_the_weights_are_read_ends_the_run_at_once(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Under nohup and in a background job some are ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -293,6 +293,19 @@ def test_a_stop_token_ends_the_reply_and_belongs_to_it(tiny_model: Model) -> Non
     assert end.token_ids == expected[: first + 1]
 
 
+def test_a_reply_can_be_gone_on_with_from_after_a_token_of_it(tiny_model: Model) -> None:
+    expected = oracle(tiny_model, PROMPT[:70], 8)
+    opener = expected[3]
+    num_kept = 70 + expected.index(opener) + 1
+    engine = engine_of(tiny_model)
+    reply(engine, PROMPT[:70], keep_ids=frozenset({opener}))
+    line = PROMPT[:70] + expected[: num_kept - 70]
+    other = (*line, (expected[num_kept - 70] + 1) % 97)  # another word than was said there
+    end = reply(engine, other)
+    assert counts(end.usage) == (num_kept + 1, num_kept, 1)
+    assert end.token_ids == oracle(tiny_model, other, 8)
+
+
 def test_the_same_seed_draws_the_same_reply_with_and_without_reuse(tiny_model: Model) -> None:
     line = PROMPT[:120]
     warm = engine_of(tiny_model)
