@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent.config import ApprovalConfig
+from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
 
 

@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from agent.config import Config, snapshots_folder
+from agent.config import snapshots_folder
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
 from agent.loop import Parts
 from agent.models import NANO, resolve
 from agent.request import FixRequest
 from agent.session import Session, remove
+from agent.settings import Config
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, SamplingOptions
 from sandbox.base import Cancel, Sandbox, View

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from enum import Enum
 
-from agent.config import GuardConfig
+from agent.settings import GuardConfig
 from inference.messages import ToolCall
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.approval import Denied, decide
-from agent.config import Config
 from agent.events import (
     CallEnded,
     CallStarted,
@@ -25,6 +24,7 @@ from agent.events import (
 )
 from agent.guard import REFUSAL, Guard, Step
 from agent.session import Session
+from agent.settings import Config
 from agent.wording import prompt
 from inference.chat import ChatModel
 from inference.errors import Cancelled, ContextOverflow

@@ -4,16 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.config import (
-    ApprovalConfig,
-    Budget,
-    CacheConfig,
-    Config,
-    ContextConfig,
-    GuardConfig,
-    ModelConfig,
-    SandboxConfig,
-)
+from agent.settings import Config
 
 SandboxLevel = Literal["bubblewrap", "direct"]
 
@@ -64,15 +55,5 @@ class FixRequest:
         for key in ("test_command", "tests"):
             values[key] = tuple(values[key])
         values["path"] = Path(values["path"])
-        config = values["config"]
-        values["config"] = Config(
-            model=ModelConfig(**config["model"]),
-            budget=Budget(**config["budget"]),
-            guard=GuardConfig(**config["guard"]),
-            sandbox=SandboxConfig(**config["sandbox"]),
-            approval=ApprovalConfig(tuple(config["approval"]["denied_tools"])),
-            context=ContextConfig(**config.get("context", {})),
-            # Sessions of earlier versions do not speak of it.
-            cache=CacheConfig(**config.get("cache", {})),
-        )
+        values["config"] = Config.from_record(values["config"])
         return cls(**values)

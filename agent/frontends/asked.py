@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent.config import Config
 from agent.errors import RunCancelled, UsageError
 from agent.models import resolve
 from agent.request import FixRequest
+from agent.settings import Config
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel, never
 

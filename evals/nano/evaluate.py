@@ -19,10 +19,10 @@ from git import Actor, Repo
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.compose import ChatFactory
-from agent.config import Config, ModelConfig
 from agent.fix import run_fix
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
+from agent.settings import Config, ModelConfig
 from evals.nano.corpus import Repository, generate, write
 from inference.chat import Cancel, ChatModel
 from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from agent.cli import answer
-from agent.config import CacheConfig, Config, load_config, snapshots_folder
+from agent.config import load_config, snapshots_folder
 from agent.errors import ConfigError, UsageError
 from agent.frontends.cache import age_in_words, bytes_in_words, size_of
 from agent.request import FixRequest
+from agent.settings import CacheConfig, Config
 from agent.stored import read_stored
 from inference.identity import Identity
 from inference.packed import LinearStates, Packed, line_key

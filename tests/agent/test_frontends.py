@@ -12,7 +12,6 @@ import pytest
 
 from agent.arguments import parse
 from agent.cli import answer
-from agent.config import Config, ModelConfig
 from agent.errors import UsageError
 from agent.events import (
     CallEnded,
@@ -27,6 +26,7 @@ from agent.frontends.asked import request_of
 from agent.frontends.console import LiveConsole, PlainConsole, happening, lines_of, visible
 from agent.frontends.report import FixReport, report_of
 from agent.outcome import FixOutcome
+from agent.settings import Config, ModelConfig
 from inference.messages import ToolCall, Usage
 from tests.agent.fakes import make_repository, picture
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import ApprovalConfig, Budget, Config
 from agent.events import CallEnded, Event, StopReason, TurnEnded
 from agent.loop import Parts, continue_turn, pending_calls, run_turn
 from agent.session import Session
+from agent.settings import ApprovalConfig, Budget, Config
 from inference.errors import Cancelled, ContextOverflow
 from inference.messages import BadToolCall, Message, ReplyOptions
 from sandbox.base import never

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.arguments import parse
-from agent.config import Budget, Config, load_config
+from agent.config import load_config
 from agent.errors import UsageError
 from agent.fix import resume_fix, run_fix
 from agent.frontends.asked import resumed
@@ -18,6 +18,7 @@ from agent.models import resolve
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
 from agent.session import JOURNAL, find_session, list_sessions
+from agent.settings import Budget, Config
 from tests.agent.fakes import (
     FINISH,
     REPAIR,
