@@ -80,6 +80,8 @@ class Attempt:
         self.task = task
         self.session = session
         self.cancel = cancel
+        self.failures: set[int] = set()
+        """Exit codes of what could not be had any more: the engine, the sandbox."""
         self.checkpoint = task.place.checkpoint
         request = task.request
         if task.place.view.folder.parts:
@@ -133,10 +135,11 @@ class Attempt:
                     return (yield from self._ended(event))
                 yield event
         except (ModelUnavailable, SandboxUnavailable) as error:
-            # What was edited until now is judged all the same.
-            session.record("failed", exit_code=error.exit_code)
-            words = str(error).rstrip(".")
-            return (yield from self._ended(TurnEnded(StopReason.REFUSAL, words)))
+            # What was edited until now is judged all the same. Whoever resumes goes on from here.
+            self.failures.add(error.exit_code)
+            ended = TurnEnded(StopReason.REFUSAL, str(error).rstrip("."))
+            yield ended
+            return ended
         raise AssertionError("a turn ends with TurnEnded")
 
     def _ended(self, ended: TurnEnded) -> Generator[Event, None, TurnEnded]:
@@ -243,8 +246,7 @@ class Attempt:
             if strongest(codes) == DENIED:
                 tool = self.session.facts["denied"]["tool"]
                 sentence = f"{sentence.rstrip('.')}; the settings deny {tool}"
-        if "failed" in self.session.facts:
-            codes.add(self.session.facts["failed"]["exit_code"])
+        codes |= self.failures
         kept = final or self.checkpoint.save("as the model left it")
         return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict)
 

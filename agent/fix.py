@@ -30,7 +30,7 @@ from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, Tes
 from agent.loading import load_listening
 from agent.loop import tokens_spent
 from agent.models import resolve
-from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, FixOutcome, Tests
+from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.patch import check_target, write_patch
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
@@ -302,7 +302,7 @@ class FixRun:
         with suppress(SessionError, OSError):
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
-        if code != CANCELLED:
+        if code not in RESUMABLE:
             for name in ("tree", "checkpoints", "scratch"):
                 remove(session.folder / name)
 
@@ -323,7 +323,7 @@ def _reopened(
     repository = None if name and path is None else find_repository(path or Path())
     session = Session.open(find_session(state, name, repository))
     try:
-        if session.facts.get("end", {}).get("exit_code", CANCELLED) != CANCELLED:
+        if session.facts.get("end", {}).get("exit_code", CANCELLED) not in RESUMABLE:
             raise UsageError(f"session {session.id} has ended; there is nothing to resume")
         if repository is not None and session.start.get("repository") != str(repository):
             raise UsageError(f"session {session.id} is not one of {repository}")

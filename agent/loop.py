@@ -27,7 +27,7 @@ from agent.session import Session
 from agent.settings import Config
 from agent.wording import prompt
 from inference.chat import ChatModel
-from inference.errors import Cancelled, ContextOverflow
+from inference.errors import Cancelled, ContextOverflow, EngineGone
 from inference.messages import (
     BadToolCall,
     Message,
@@ -109,6 +109,16 @@ def ask(session: Session, parts: Parts, cancel: Cancel) -> Generator[Event, None
     yield StepStarted(1 + sum(message.role == "assistant" for message in session.messages))
     left = parts.config.budget.max_tokens - tokens_spent(session)
     options = replace(parts.options, max_new_tokens=min(parts.options.max_new_tokens, left))
+    try:
+        return (yield from _ask(session, parts, options, cancel))
+    except EngineGone as error:  # the conversation is here, and what was read is on disk
+        yield Notice(f"{error} Another one goes on from what was saved.")
+        return (yield from _ask(session, parts, options, cancel))
+
+
+def _ask(
+    session: Session, parts: Parts, options: ReplyOptions, cancel: Cancel
+) -> Generator[Event, None, TurnEnded | None]:
     end: ReplyEnd | None = None
     try:
         for piece in parts.chat.reply(
@@ -128,6 +138,7 @@ def ask(session: Session, parts: Parts, cancel: Cancel) -> Generator[Event, None
     except ContextOverflow as error:
         return TurnEnded(StopReason.MAX_TOKENS, str(error))
     assert end is not None, "a reply ends with a ReplyEnd"
+    yield from map(Notice, end.notices)
     yield ReplyEnded(end.usage, end.message.content)
     if end.stop_reason == "cancelled":
         # The half reply is dropped: whoever resumes asks again from the same prefix.

@@ -18,6 +18,8 @@ WORDS = {
     NO_MODEL: "no_model",
     CANCELLED: "cancelled",
 }
+RESUMABLE = (CANCELLED, NO_MODEL)
+"""A session that ended so can be gone on with."""
 PRECEDENCE = (CANCELLED, ERROR, FIXED, BUDGET, DENIED, NO_MODEL, RED, NOTHING)
 """Of several codes that are true of a run, the first here is the one it exits with."""
 

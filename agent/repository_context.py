@@ -39,14 +39,15 @@ class RepositoryContext:
     num_left_out: int
     """Files that could have been shown, had there been room."""
     num_kept: int
-    """Files at the front that are as they were the last time."""
+    """Files at the front that are as they were the last time, if there was one."""
     entries: tuple[Entry, ...]
     """What to remember."""
 
     def __str__(self) -> str:
         words = f"{self.num_whole} files whole, {self.num_outlines} as outlines"
         left = f"{self.num_left_out} left out; {self.num_tokens:,} tokens"
-        return f"{words}, {left}, the first {self.num_kept} files as in the last session"
+        kept = f", the first {self.num_kept} files as in the last session" if self.num_kept else ""
+        return f"{words}, {left}{kept}"
 
 
 def pack_repository(

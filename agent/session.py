@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.errors import SessionError, UsageError
 from agent.journal import Journal, Record, read
+from agent.outcome import RESUMABLE
 from inference.messages import BadToolCall, Message, ToolCall, Usage
 
 JOURNAL = "journal.jsonl"
@@ -211,7 +212,7 @@ def find_session(state: Path, name: str, repository: Path | None) -> Path:
             raise UsageError(f"there is no session {name}; see `qwen-agent sessions list`")
         return folder
     for info in list_sessions(state):
-        if info.exit_code in (None, 130) and info.repository == str(repository):
+        if info.exit_code in (None, *RESUMABLE) and info.repository == str(repository):
             return info.folder
     raise UsageError(f"there is no unfinished session of {repository}")
 

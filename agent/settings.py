@@ -1,6 +1,5 @@
 """Every default, one frozen dataclass per concern; where the values come from is `config.py`."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -9,6 +8,8 @@ from inference.messages import ThinkingHistory
 
 ContextKind = Literal["none", "repo"]
 TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish")
+MAX_DISK_GIB = 1_000_000
+"""A pebibyte; more is not meant."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ class CacheConfig:
     """GiB of states on disk, all models together; 0 keeps nothing there."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.disk_gib < math.inf:
-            raise ValueError(f"disk_gib must be 0 or more, not {self.disk_gib}")
+        if not 0 <= self.disk_gib <= MAX_DISK_GIB:
+            raise ValueError(f"disk_gib must be 0 to {MAX_DISK_GIB}, not {self.disk_gib}")
 
     @property
     def disk_bytes(self) -> int:

@@ -4,19 +4,30 @@ torch is imported when there are files to read, not when this file is: the store
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.errors import AgentError, UsageError
+from inference.identity import Identity
+from inference.store_folder import (
+    IDENTITY_FILE,
+    SUFFIX,
+    closed_in,
+    folders_in,
+    identities,
+    nodes_in,
+    strangers_in,
+)
+from inference.whole_files import regular
+
 if TYPE_CHECKING:
-    from inference.identity import Identity
-    from inference.store import Store
+    from inference.store import Store, Verdict
     from inference.store_index import Found
 
 DAY_S = 86_400.0
-KEY_LENGTH = 32
-"""Hex digits of a node's name; a file of another name is none of the store's."""
 
 Notice = Callable[[str], None]
 
@@ -52,7 +63,7 @@ class StoredModel:
     stranded: tuple[StoredNode, ...]
     """Whole files whose parents are gone: they help nobody, and go first."""
     unreadable: tuple[str, ...]
-    """Names of files that are damaged, foreign or of a newer format."""
+    """Names of files that are damaged or of a newer format."""
 
     @property
     def name(self) -> str:
@@ -66,6 +77,7 @@ class Checked:
 
     model: str
     key: str
+    verdict: "Verdict"
     problem: str
     """Empty if it is as it was written."""
     removed: bool
@@ -75,15 +87,41 @@ def read_stored(folder: Path) -> tuple[StoredModel, ...]:
     """Return what is kept below the folder, changing nothing."""
     if is_empty(folder):
         return ()
-    from inference.identity import identities
-
     models = (_model(folder, identity) for identity in identities(folder))
     return tuple(model for model in models if model.nbytes)
 
 
 def is_empty(folder: Path) -> bool:
     """Tell whether no state is kept there; cheap."""
-    return next(folder.glob("*/*.safetensors"), None) is None
+    return not any(nodes_in(model) for model in folders_in(folder))
+
+
+def closed_to_us(folder: Path) -> list[str]:
+    """Say which parts of it cannot be read, a sentence each; cheap.
+
+    Raises:
+        UsageError: it is no folder.
+        AgentError: none of it can be read.
+    """
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError:  # nothing has been kept yet
+        return []
+    except NotADirectoryError as error:
+        above = (folder, *folder.parents)
+        file = next((path for path in above if path.exists() and not path.is_dir()), folder)
+        raise UsageError(
+            f"{file} is no folder, so no states can be kept in {folder}; move it away, "
+            "or set XDG_CACHE_HOME to a folder"
+        ) from error
+    except OSError as error:
+        raise AgentError(
+            f"{folder} cannot be read ({error.strerror}); see whose it is with `ls -ld`"
+        ) from error
+    return [
+        f"{path} cannot be read ({error.strerror}); what it holds is left out."
+        for path, error in closed_in(folder)
+    ]
 
 
 def line_of(model: StoredModel, node: StoredNode) -> tuple[StoredNode, ...]:
@@ -97,18 +135,16 @@ def line_of(model: StoredModel, node: StoredNode) -> tuple[StoredNode, ...]:
 
 def prune_to(folder: Path, budget_bytes: int, on_notice: Notice) -> int:
     """Let go of what is worth least until all fits; return the bytes freed."""
-    before = _nbytes(folder)
-    for store in _stores(folder, budget_bytes, on_notice):
-        store.prune(budget_bytes)
-        break  # the budget is one for all models
+    store = next(_stores(folder, budget_bytes, on_notice), None)
+    freed = store.prune(budget_bytes) if store else 0  # the budget is one for all models
     if budget_bytes == 0:
         _remove_empty(folder)
-    return before - _nbytes(folder)
+    return freed
 
 
 def prune_older(folder: Path, age_s: float, now: float, on_notice: Notice) -> int:
     """Remove the nodes last used so long ago, unless a newer one builds on them."""
-    before = _nbytes(folder)
+    freed = 0
     stores = {store.identity.digest: store for store in _stores(folder, 0, on_notice)}
     for model in read_stored(folder):
         needed = set[str]()
@@ -116,36 +152,39 @@ def prune_older(folder: Path, age_s: float, now: float, on_notice: Notice) -> in
             if node.key in needed or now - node.last_used < age_s:
                 needed.add(node.parent)
             else:
-                stores[model.digest].remove(node.key)
-    return before - _nbytes(folder)
+                store = stores[model.digest]
+                store.remove(node.key)
+                freed += 0 if node.key in store else node.nbytes
+    return freed
 
 
 def verify_stored(folder: Path) -> Iterator[Checked]:
     """Read every file whole; damaged ones are removed, those of a newer version stay."""
-    from inference.store_index import SUFFIX
-
     for store in _stores(folder, 0, lambda _sentence: None):
-        digest = store.identity.digest
         for report in store.verify():
-            file = folder / digest / f"{report.key}{SUFFIX}"
-            if report.problem and len(report.key) == KEY_LENGTH:
+            if report.verdict == "damaged":
                 # Read as a conversation would read it, it goes if it is damaged, and only then.
                 store.get(report.key)
-            removed = bool(report.problem) and not file.exists()
-            yield Checked(digest[:8], report.key, report.problem, removed)
+            digest = store.identity.digest
+            removed = not regular(folder / digest / f"{report.key}{SUFFIX}")
+            yield Checked(digest[:8], report.key, report.verdict, report.problem, removed)
+
+
+def strangers(folder: Path) -> list[str]:
+    """Return what lies there and is not the store's, as paths below the folder."""
+    return [str(path.relative_to(folder)) for path in strangers_in(folder)]
 
 
 def _stores(folder: Path, budget_bytes: int, on_notice: Notice) -> Iterator["Store"]:
     if is_empty(folder):
         return
-    from inference.identity import identities
     from inference.store import Store
 
     for identity in identities(folder):
         yield Store(folder, identity, budget_bytes, on_notice)
 
 
-def _model(folder: Path, identity: "Identity") -> StoredModel:
+def _model(folder: Path, identity: Identity) -> StoredModel:
     from inference.store_index import scan
 
     found = list(scan(folder / identity.digest, {}))
@@ -195,18 +234,10 @@ def _in_lines(nodes: dict[str, StoredNode]) -> Iterator[StoredNode]:
         waiting += [replace(child, depth=depth) for child in children]
 
 
-def _nbytes(folder: Path) -> int:
-    total = 0
-    for file in folder.glob("*/*.safetensors"):
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            total += file.stat().st_size
-    return total
-
-
 def _remove_empty(folder: Path) -> None:
     """Remove the folders of models that have nothing left."""
-    for model in folder.glob("*/identity.json"):
-        if [path.name for path in model.parent.iterdir()] == [model.name]:
-            with contextlib.suppress(OSError):  # another process has begun to write there
-                model.unlink()
-                model.parent.rmdir()
+    for model in folders_in(folder):
+        with contextlib.suppress(OSError):  # another process has begun to write there
+            if [path.name for path in model.iterdir()] == [IDENTITY_FILE]:
+                (model / IDENTITY_FILE).unlink()
+                model.rmdir()

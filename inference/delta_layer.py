@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.gated_delta import chunk_gated_delta_rule, gated_delta_step, unit_length
-from inference.linear_state import Inputs, LinearSlot
+from inference.linear_state import Inputs, LinearSlot, Ran
 from inference.packed import LinearStates
 
 DELTA_LAYERS = {"Qwen3_5GatedDeltaNet", "Qwen3_5MoeGatedDeltaNet"}
@@ -39,8 +39,7 @@ def _forward(layer: Any, hidden_states: Tensor, cache_params: Any, **_options: A
     inputs = Inputs(
         layer.in_proj_qkv(hidden_states), log_decay, layer.in_proj_b(hidden_states).sigmoid()
     )
-    outputs, states = _run(layer, inputs, slot.states)
-    slot.put(inputs, states, partial(_replay, layer))
+    outputs = slot.run(inputs, partial(_run, layer), partial(_replay, layer))
     normed = layer.norm(outputs.reshape(-1, layer.head_v_dim), gate.reshape(-1, layer.head_v_dim))
     projected: Tensor = layer.out_proj(normed.reshape(batch, num_tokens, -1))
     return projected
@@ -51,7 +50,7 @@ def _replay(layer: Any, inputs: Inputs, states: LinearStates) -> LinearStates:
         return _run(layer, inputs, states)[1]
 
 
-def _run(layer: Any, inputs: Inputs, states: LinearStates) -> tuple[Tensor, LinearStates]:
+def _run(layer: Any, inputs: Inputs, states: LinearStates) -> Ran:
     """Convolve, then run the recurrence: outputs [1, T, H, Dv] and the states after T tokens."""
     mixed, conv = _convolve(layer, inputs.mixed, states.conv[0])
     query, key, value = torch.split(mixed, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)

@@ -14,16 +14,16 @@ from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 CACHE_BYTES = 2_000_000_000
-"""What the snapshots of all conversations and their branches may hold in memory."""
-
-LADDER_TOKENS = 8192
-"""A snapshot is taken at every multiple: a prompt may leave a known line inside a message."""
+"""What snapshots may hold in memory besides what lines that go on need anyway."""
 
 FINE_LADDER_TOKENS = 2048
-"""The same near the end of a line, where most prompts leave it."""
+"""A snapshot is taken at every multiple: a prompt may leave a known line inside a message."""
+
+LADDER_TOKENS = 8192
+"""Where memory is short, snapshots at these multiples are kept longer than the others ..."""
 
 FINE_TOKENS = 16_384
-"""How near: behind this, rungs are thinned out again."""
+"""... but not so near the end of a line, where most prompts leave it."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,6 @@ class EngineSettings:
     dtype: DType = "auto"
     """Of the weights; auto is what is fast and fits."""
     cache_bytes: int = CACHE_BYTES
-    reuse: bool = True
-    """False to prefill everything every time, for comparison."""
     store_folder: str = ""
     """Where states outlive the process; "" keeps them in memory only."""
     store_bytes: int = 0
@@ -70,6 +68,8 @@ class GenerationEnd:
     stop_reason: StopReason
     usage: Usage
     token_ids: tuple[int, ...]
+    notices: tuple[str, ...] = ()
+    """What a person should know of the engine since the last reply; a sentence each."""
 
 
 class Windowed(Protocol):
@@ -92,8 +92,12 @@ class TokenEngine(Protocol[B]):
         """The model that runs."""
         ...
 
-    def find(self, tokens: Sequence[int], live: B | None = None) -> B:
-        """Return the longest known line that `tokens` starts with and that leaves one to run."""
+    def find(self, tokens: Sequence[int], live: B | None = None, reuse: bool = True) -> B:
+        """Return the longest known line that `tokens` starts with and that leaves one to run.
+
+        Without `reuse` it is the empty line, and nothing of what it reads is kept: the same tokens
+        come out, later.
+        """
         ...
 
     def branch(

@@ -6,32 +6,26 @@ knows no text, message or template: where messages end comes with a prompt, as `
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 from weakref import WeakSet
 
 from torch import Tensor
 
 from inference.chat import Cancel
-from inference.door import (
-    FINE_LADDER_TOKENS,
-    FINE_TOKENS,
-    LADDER_TOKENS,
-    GenerationEnd,
-    Token,
-)
+from inference.door import FINE_LADDER_TOKENS, LADDER_TOKENS, GenerationEnd, Token
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
 from inference.pages import PageTable
-from inference.prefix_cache import Kind, Node, PrefixCache, num_common
+from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
 from inference.sampling import Sampler
 from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
 from inference.store import Store
 
 PREFILL_CHUNK = 512
-"""Tokens between two looks at `cancel`."""
+"""Tokens between two looks at `cancel`, about."""
 
 
 class Grammar(Protocol):
@@ -49,10 +43,14 @@ class Grammar(Protocol):
 class Branch:
     """A line of tokens and the state that has read all of them. It changes as it goes on."""
 
-    def __init__(self, state: HybridState, logits: Tensor | None = None) -> None:
+    def __init__(
+        self, state: HybridState, logits: Tensor | None = None, reuse: bool = True
+    ) -> None:
         self.state = state
         self.logits = logits
         """What comes after the last token, float32 [V]; None where a snapshot did not know it."""
+        self.reuse = reuse
+        """Whether snapshots are taken of it."""
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0
@@ -84,39 +82,41 @@ class Engine:
         *,
         cache_bytes: int,
         prefill_chunk: int = PREFILL_CHUNK,
-        reuse: bool = True,
         store: Store | None = None,
         ram_bytes: int = 0,
+        notices: list[str] | None = None,
     ) -> None:
         """Make an engine.
 
         Args:
             model: what to run.
             cache_bytes: how much the snapshots may hold.
-            prefill_chunk: tokens between two looks at `cancel`.
-            reuse: False to prefill everything in every call; the same tokens come out, later.
+            prefill_chunk: tokens between two looks at `cancel`, about.
             store: where states outlive the process; None keeps them in memory only.
             ram_bytes: what states evicted from a GPU may hold in RAM; 0 where the CPU computes.
+            notices: where the store says what went wrong; the next reply passes it on.
         """
         self.model = model
-        self.reuse = reuse
         self.prefill_chunk = prefill_chunk
+        self._notices = [] if notices is None else notices
         self._branches: WeakSet[Branch] = WeakSet()
         self.snapshots = PrefixCache(
             cache_bytes, self._live_tables, lambda node: self.shelf.demote(node)
         )
         self.shelf = Shelf(self.snapshots, model, store, ram_bytes)
 
-    def find(self, tokens: Sequence[int], live: Branch | None = None) -> Branch:
+    def find(self, tokens: Sequence[int], live: Branch | None = None, reuse: bool = True) -> Branch:
         """Return the longest known line that `tokens` starts with and from which a reply can begin.
 
         Args:
             tokens: the whole prompt.
             live: the caller's own branch, if it has one. It is handed on if `tokens` goes on from
                 it, not copied: who wants to keep it as it is forks it first.
+            reuse: False to begin at nothing and keep nothing; the same tokens come out, later.
         """
-        if not self.reuse:
-            return self._new_branch(self.model.new_state())
+        if not reuse:
+            return Branch(self.model.new_state(), reuse=False)
+        self.snapshots.shrink()  # a line that was let go may have left its pages
         match = self.snapshots.match(tokens)
         num_known = match.num_known
         if live is not None and _goes_on(live, tokens) and len(live) >= _length(match.node):
@@ -216,6 +216,7 @@ class Engine:
         decode_s = time.perf_counter() - start
         if len(ids) > 1:
             self._keep(branch)
+            self._store_end(branch)
         usage = Usage(
             num_prompt=num_read,
             num_reused=num_read - num_prefilled,
@@ -225,18 +226,20 @@ class Engine:
             decode_s=decode_s,
             num_repeated=num_repeated,
         )
-        yield GenerationEnd(stop_reason, usage, tuple(ids))
+        notices = tuple(self._notices)
+        self._notices.clear()
+        yield GenerationEnd(stop_reason, usage, tuple(ids), notices)
 
     def fork(self, branch: Branch) -> Branch:
         """Make a second line from here; pages are shared until one of the two writes to them."""
+        if not len(branch):
+            return self._new_branch(self.model.new_state())
         return self._new_branch(branch.state.snapshot().restore(), branch.logits)
 
-    def snapshot(self, branch: Branch, kind: Kind = "place") -> Snapshot:
+    def snapshot(self, branch: Branch) -> Snapshot:
         """Take a snapshot here and keep it among those that prompts are looked up in."""
         snapshot = branch.state.snapshot(branch.logits)
-        node = self.snapshots.insert(snapshot, kind)
-        if kind != "stop":
-            self.shelf.put_later(node)
+        self._insert(snapshot, "place")
         return snapshot
 
     def close(self) -> None:
@@ -270,44 +273,71 @@ class Engine:
     ) -> Iterator[Prefill]:
         """Read `new_tokens` in chunks, with snapshots at `marks`, on the ladder and at the end."""
         first, num_total = len(branch), len(new_tokens)
+        kinds = self._kinds(first, first + num_total, marks)
         elapsed_s = 0.0
-        for stop, kind in self._stops(first, first + num_total, marks):
+        for end in self._chunk_ends(first, first + num_total):
             if cancel():
                 if len(branch) > first:
                     self._keep(branch, "stop")
-                return
+                break
             start = time.perf_counter()
-            chunk = new_tokens[len(branch) - first : stop - first]
-            self._read(branch, chunk)
-            if kind is not None:
-                self._keep(branch, kind)
+            chunk = new_tokens[len(branch) - first : end - first]
+            self._read(branch, chunk, kinds)
             chunk_s = time.perf_counter() - start
             elapsed_s += chunk_s
             branch.num_unreported += len(chunk)
             branch.unreported_s += chunk_s
-            yield Prefill(num_done=stop - first, num_total=num_total, elapsed_s=elapsed_s)
+            yield Prefill(num_done=end - first, num_total=num_total, elapsed_s=elapsed_s)
+        self._store_end(branch)
 
-    def _stops(self, first: int, end: int, marks: Sequence[int]) -> list[tuple[int, Kind | None]]:
-        """Where chunks end, in (first, end], and the kind of the snapshot that is taken there.
+    def _kinds(self, first: int, end: int, marks: Sequence[int]) -> dict[int, Kind]:
+        """Lengths in (first, end] at which a snapshot is taken, and of which kind."""
+        kinds: dict[int, Kind] = dict.fromkeys(_multiples(FINE_LADDER_TOKENS, first, end), "rung")
+        places = (mark for mark in (*marks, end) if first < mark <= end)
+        return kinds | dict.fromkeys(places, "place")
 
-        Chunks end at multiples of their size: a prompt is cut alike wherever it is resumed.
-        """
-        stops: dict[int, Kind | None] = {}
-        stops |= dict.fromkeys(_multiples(self.prefill_chunk, first, end))
-        stops |= dict.fromkeys(_multiples(LADDER_TOKENS, first, end), "rung")
-        near = max(first, end - FINE_TOKENS)
-        stops |= dict.fromkeys(_multiples(FINE_LADDER_TOKENS, near, end), "rung")
-        stops |= dict.fromkeys((mark for mark in (*marks, end) if first < mark <= end), "place")
-        return sorted((stop, kind) for stop, kind in stops.items() if stop > first)
+    def _chunk_ends(self, first: int, end: int) -> Iterator[int]:
+        """Where chunks end in (first, end]: all of about the same size, since a small one costs
+        nearly what a large one does."""
+        num_tokens = end - first
+        num_chunks = max(1, round(num_tokens / self.prefill_chunk))
+        for number in range(1, num_chunks + 1):
+            if num_tokens:
+                yield first + num_tokens * number // num_chunks
 
-    def _read(self, branch: Branch, tokens: Sequence[int]) -> None:
-        branch.logits = self.model.forward(tokens, branch.state)
+    def _read(
+        self, branch: Branch, tokens: Sequence[int], kinds: Mapping[int, Kind] | None = None
+    ) -> None:
+        """Read `tokens`, with snapshots on the way where `kinds` says so, by length of the line."""
+        first, end = len(branch), len(branch) + len(tokens)
+        wanted = {} if kinds is None or not branch.reuse else kinds
+        stops = sorted(length for length in wanted if first < length < end)
+        *passed, branch.logits = self.model.forward_past(
+            tokens, branch.state, [length - first for length in stops]
+        )
+        for length, logits in zip(stops, passed, strict=True):
+            self._insert(branch.state.snapshot(logits, length), wanted[length])
+        if end in wanted:
+            self._keep(branch, wanted[end])
 
     def _keep(self, branch: Branch, kind: Kind = "place") -> None:
-        if not self.reuse:
+        if branch.reuse:
+            self._insert(branch.state.snapshot(branch.logits), kind)
+
+    def _insert(self, snapshot: Snapshot, kind: Kind) -> None:
+        node = self.snapshots.insert(snapshot, kind)
+        if kind == "place" or (kind == "rung" and node.length % LADDER_TOKENS == 0):
+            self.shelf.put_later(node)
+
+    def _store_end(self, branch: Branch) -> None:
+        """Write what is kept near the end of a line where reading has stopped: there most prompts
+        to come will leave it."""
+        if not branch.reuse:
             return
-        snapshot = self.snapshot(branch, kind)
-        self.snapshots.thin(snapshot.tokens, FINE_TOKENS, LADDER_TOKENS)
+        for node in self.snapshots.line(branch.tokens):
+            is_near = node.kind == "rung" and node.length >= len(branch) - NEAR_TOKENS
+            if is_near or node.length == len(branch):
+                self.shelf.put_later(node)
 
 
 def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:

@@ -53,14 +53,22 @@ class HostAddress:
         """Return a new listening socket in the place of one that was left behind.
 
         Only under the lock, and only after `connect` has found nobody.
+
+        Raises:
+            ModelUnavailable: its name cannot be had.
         """
+        name = self.identity + SOCKET_SUFFIX
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _entered(self.folder) as here:
-            path = Path(here, self.identity + SOCKET_SUFFIX)
-            path.unlink(missing_ok=True)
-            listener.bind(str(path))
-            path.chmod(0o600)
-        listener.listen(64)
+        try:
+            with usable("socket", self.folder / name), _entered(self.folder) as here:
+                path = Path(here, name)
+                path.unlink(missing_ok=True)
+                listener.bind(str(path))
+                path.chmod(0o600)
+                listener.listen(64)
+        except BaseException:
+            listener.close()
+            raise
         return listener
 
     def remove_socket(self) -> None:
@@ -70,10 +78,15 @@ class HostAddress:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one who starts or ends this host."""
-        with _entered(self.folder) as here:
+        """Be the only one who starts or ends this host.
+
+        Raises:
+            ModelUnavailable: the lock cannot be opened.
+        """
+        name = f"{self.identity}.lock"
+        with usable("lock", self.folder / name), _entered(self.folder) as here:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            lock = os.open(f"{here}/{self.identity}.lock", flags, 0o600)
+            lock = os.open(f"{here}/{name}", flags, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -134,6 +147,22 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     pid, uid, _gid = _PEER.unpack(answer)
     return pid, uid
+
+
+@contextmanager
+def usable(what: str, path: Path) -> Iterator[None]:
+    """Say in words, and with its real path, that a file of the host's cannot be made or opened.
+
+    Raises:
+        ModelUnavailable: that is so.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ModelUnavailable(
+            f"{path} cannot be the engine's {what} ({error.strerror}); remove what is there, "
+            "and make sure that you may write there."
+        ) from error
 
 
 def _private(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from inference import wire
 from inference.chat import Cancel
@@ -21,6 +22,8 @@ from inference.messages import Prefill, SamplingOptions
 
 CANCEL_S = 300.0
 """How long a request may go on after it was cancelled: one chunk of a slow machine."""
+
+REPLACED = "The engine's process had ended; another went on from what was saved."
 
 NUM_TRIES = 5
 """A host may be about to leave just when it is found."""
@@ -71,6 +74,7 @@ class HostEngine:
         self._on_progress = on_progress
         self._environment = environment
         self._link = self._open()
+        self._notices: list[str] = []
 
     @property
     def model(self) -> HostedModel:
@@ -86,17 +90,22 @@ class HostEngine:
         """Leave the host; branches are lost, snapshots are not."""
         self._link.close()
 
-    def find(self, tokens: Sequence[int], live: HostBranch | None = None) -> HostBranch:
+    def find(
+        self, tokens: Sequence[int], live: HostBranch | None = None, reuse: bool = True
+    ) -> HostBranch:
         """Return the longest known line that `tokens` starts with and that leaves one to run.
 
         Raises:
             ModelUnavailable: the host had ended and another cannot be started.
         """
+        was_there = self._link.close.alive  # else who asked has been told
         try:
-            return self._find(tokens, live)
+            return self._find(tokens, live, reuse)
         except EngineGone:  # it was gone before it was asked: nothing is lost but its memory
             self._link = self._open()
-            return self._find(tokens, None)
+            if was_there:
+                self._notices.append(REPLACED)
+            return self._find(tokens, None, reuse)
 
     def branch(
         self,
@@ -154,7 +163,11 @@ class HostEngine:
             marks=tuple(marks),
             grammar=grammar,
         )
-        return _events(branch, request, cancel)
+        for event in _events(branch, request, cancel):
+            if isinstance(event, GenerationEnd) and self._notices:
+                event = replace(event, notices=(*self._notices, *event.notices))
+                self._notices.clear()
+            yield event
 
     def fork(self, branch: HostBranch) -> HostBranch:
         """Make a second line from here."""
@@ -177,10 +190,10 @@ class HostEngine:
             raise self._link.gone()
         return status
 
-    def _find(self, tokens: Sequence[int], live: HostBranch | None) -> HostBranch:
+    def _find(self, tokens: Sequence[int], live: HostBranch | None, reuse: bool) -> HostBranch:
         link = self._link
         number = live.number if live is not None and live.link is link else None
-        done = link.ask(wire.Find(link.number(), tuple(tokens), number))
+        done = link.ask(wire.Find(link.number(), tuple(tokens), number, reuse))
         if live is not None and number == done.branch:
             live.num_tokens = done.num_tokens
             return live
@@ -236,7 +249,7 @@ def _events(
                     yield Token(token)
                 case wire.End() as end:
                     branch.num_tokens = end.num_tokens
-                    yield GenerationEnd(end.stop_reason, end.usage, end.token_ids)
+                    yield GenerationEnd(end.stop_reason, end.usage, end.token_ids, end.notices)
                     return
     finally:
         link.forget(request.number)

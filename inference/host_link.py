@@ -62,8 +62,7 @@ class Link:
     def gone(self) -> EngineGone:
         """Return what is raised when the host has ended."""
         return EngineGone(
-            f"The engine's process ended (pid {self.pid}; its log is {self.address.log}); "
-            "ask again, and a new one goes on from what is saved."
+            f"The engine's process ended (pid {self.pid}; its log is {self.address.log})."
         )
 
     def wait_until_ready(self, on_progress: OnProgress | None) -> None:

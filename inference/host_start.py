@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
-from inference.host_address import HostAddress, peer
+from inference.host_address import HostAddress, peer, usable
 
 IDLE_LIMIT_S = 15 * 60.0
 """How long a host stays without a front end, unless the caller says otherwise."""
@@ -108,9 +108,14 @@ def _start(
 
 @contextmanager
 def _opened_log(path: Path) -> Iterator[int]:
-    """Open the log for the host; a long one is begun anew."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    log = os.open(path, flags, 0o600)
+    """Open the log for the host; a long one is begun anew.
+
+    Raises:
+        ModelUnavailable: it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with usable("log", path):
+        log = os.open(path, flags, 0o600)
     try:
         if os.fstat(log).st_size > MAX_LOG_BYTES:
             os.ftruncate(log, 0)

@@ -189,7 +189,7 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
         case wire.Find():
             _check_tokens(engine, request.tokens)
             live = None if request.live is None else seat.branches.get(request.live)
-            branch = engine.find(request.tokens, live)
+            branch = engine.find(request.tokens, live, request.reuse)
             is_live = live is not None and branch is live and request.live is not None
             number = request.live if is_live and request.live is not None else _hold(seat, branch)
             yield wire.Done(request.number, number, len(branch))
@@ -239,7 +239,12 @@ def _events(
                 yield wire.Chunk(request.number, event.num_done, event.num_total, event.elapsed_s)
             case GenerationEnd():
                 yield wire.End(
-                    request.number, event.stop_reason, event.usage, event.token_ids, len(branch)
+                    request.number,
+                    event.stop_reason,
+                    event.usage,
+                    event.token_ids,
+                    len(branch),
+                    event.notices,
                 )
 
 

@@ -6,15 +6,15 @@ Everything that changes what a state means is in it, so a store never has to gue
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from inference.errors import ModelUnavailable
-from inference.store_file import FORMAT, MAX_HEADER_BYTES
-from inference.store_index import folders_in
 
+FORMAT = 1
+"""Of the files of a store; it is part of the digest, so each version has folders of its own."""
+MAX_HEADER_BYTES = 1 << 24
 SAMPLE_BYTES = 1 << 16
 
 
@@ -71,14 +71,3 @@ def _sample(stream: BinaryIO, nbytes: int) -> bytes:
     front = stream.read(num_header_bytes + SAMPLE_BYTES)
     stream.seek(max(0, nbytes - SAMPLE_BYTES))
     return front + stream.read(SAMPLE_BYTES)
-
-
-def identities(folder: Path) -> list[Identity]:
-    """Return the models that have states in a store's folder."""
-    found = []
-    for file in (path / "identity.json" for path in folders_in(folder)):
-        with suppress(OSError, ValueError, TypeError):  # not ours, or of another format
-            identity = Identity(**json.loads(file.read_text(encoding="utf-8")))
-            if identity.digest == file.parent.name:
-                found.append(identity)
-    return found

@@ -6,7 +6,9 @@ stays. A `Journal` holds that, for at most 64 tokens. Tensors in a slot are neve
 forward puts new ones in their place, so that snapshots and forks share them for nothing.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -35,10 +37,21 @@ class Inputs:
     def __len__(self) -> int:
         return int(self.mixed.shape[1])
 
+    def parts(self, stops: Sequence[int]) -> Iterator["Inputs"]:
+        """Cut them at `stops`, numbers of tokens between none and all."""
+        for start, end in pairwise((0, *stops, len(self))):
+            yield Inputs(
+                self.mixed[:, start:end], self.log_decay[:, start:end], self.beta[:, start:end]
+            )
+
     def first(self, num_tokens: int) -> "Inputs":
         """The first `num_tokens` of them, copied: a view would keep the rest alive."""
         parts = (part[:, :num_tokens].clone() for part in (self.mixed, self.log_decay, self.beta))
         return Inputs(*parts)
+
+
+Ran = tuple[Tensor, LinearStates]
+"""Outputs [1, T, H, Dv] and the states after T tokens."""
 
 
 class Replay(Protocol):
@@ -88,14 +101,30 @@ class LinearSlot:
         self.dtype = dtype
         """Of the recurrent state between forwards; inside it is float32."""
         self.journal: Journal | None = None
+        self.stops: tuple[int, ...] = ()
+        """Where the forward under way is to keep the states on its way, in new tokens."""
+        self.passed: list[LinearStates] = []
+        """The states at these stops."""
 
-    def put(self, inputs: Inputs, states: LinearStates, replay: Replay) -> None:
-        """Take the states after T more tokens, and remember what these tokens put in."""
-        recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
-        self.states = LinearStates(states.conv, recurrent)
+    def begin(self, stops: tuple[int, ...]) -> None:
+        """Expect a forward that passes `stops`."""
+        self.stops, self.passed = stops, []
+
+    def run(
+        self, inputs: Inputs, run: Callable[[Inputs, LinearStates], Ran], replay: Replay
+    ) -> Tensor:
+        """Put the inputs of T tokens in, part by part between the stops; return the outputs."""
+        outputs = []
+        for part in inputs.parts(self.stops):
+            output, states = run(part, self.states)
+            recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
+            self.states = LinearStates(states.conv, recurrent)
+            outputs.append(output)
+            self.passed.append(self.states)
         if self.journal is not None:
             self.journal.entries.append(inputs)
             self.journal.replay = replay
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
 def joined(entries: list[Inputs]) -> Inputs:

@@ -81,17 +81,17 @@ def open_chat(
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(_source(where), device, dtype, cache_bytes, reuse)
+    settings = EngineSettings(_source(where), device, dtype, cache_bytes)
     if store is not None:
         settings = replace(settings, store_folder=str(store[0]), store_bytes=store[1])
     if host:
         hosted = HostEngine(settings, idle_limit_s=idle_limit_s, on_progress=on_progress)
         model = hosted.model
-        return _chat(hosted, model.folder, model.config, str(where), thinking_history)
+        return _chat(hosted, model.folder, model.config, str(where), thinking_history, reuse)
     from inference.opened import open_engine
 
     opened = open_engine(settings, on_progress)
-    return _chat(opened.engine, opened.folder, opened.config, str(where), thinking_history)
+    return _chat(opened.engine, opened.folder, opened.config, str(where), thinking_history, reuse)
 
 
 def _source(where: str | Path) -> str:
@@ -106,9 +106,10 @@ def _chat(
     config: Mapping[str, Any],
     name: str,
     thinking_history: ThinkingHistory,
+    reuse: bool,
 ) -> LocalChat:
     tokenizer, profile = Tokenizer.from_folder(folder), profile_for(config, folder)
-    return LocalChat(engine, tokenizer, profile, name, thinking_history)
+    return LocalChat(engine, tokenizer, profile, name, thinking_history, reuse)
 
 
 @dataclass
@@ -145,8 +146,10 @@ class LocalChat:
         profile: Profile,
         name: str,
         thinking_history: ThinkingHistory = "preserve",
+        reuse: bool = True,
     ) -> None:
         self.engine = engine
+        self.reuse = reuse
         self.tokenizer = tokenizer
         self.profile = profile
         self._name = name
@@ -190,7 +193,7 @@ class LocalChat:
         thinking = options.thinking and self.profile.can_think
         rendered = transcript.render(messages, thinking)
         num_free = self._num_free(rendered)
-        branch = self._live = self.engine.find(rendered.tokens, self._live)
+        branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
         parser = ReplyParser(self.tokenizer, tools, rendered.opener)
         gathered = _Gathered()
         for event in self.engine.generate(
@@ -213,7 +216,7 @@ class LocalChat:
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
-                    yield ReplyEnd(message, event.stop_reason, event.usage)
+                    yield ReplyEnd(message, event.stop_reason, event.usage, event.notices)
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:
         """Return the transcript of this tool list; a session has one, and keeps it."""

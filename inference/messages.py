@@ -112,6 +112,8 @@ class ReplyEnd:
     message: Message
     stop_reason: StopReason
     usage: Usage
+    notices: tuple[str, ...] = ()
+    """What a person should know of the engine since the last reply; a sentence each."""
 
 
 Piece = Prefill | Text | Thinking | ToolCall | BadToolCall | ReplyEnd

@@ -64,21 +64,52 @@ class Model:
 
     def forward(self, tokens: Sequence[int], state: HybridState) -> Tensor:
         """Read one token or more after those in `state`; logits after the last, float32 [V]."""
-        return self._run(tokens, state, num_logits=1)[-1]
+        return self.forward_past(tokens, state, ())[-1]
+
+    def forward_past(
+        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int]
+    ) -> list[Tensor]:
+        """Like `forward`, so that the state can keep snapshots of `stops` on its way.
+
+        Args:
+            tokens: what is read.
+            state: reads them.
+            stops: numbers of these tokens, rising, each less than all of them.
+
+        Returns:
+            The logits after each stop and after the last token, float32 [V] each.
+        """
+        logits = self._run(tokens, state, stops, (*stops, len(tokens)))
+        if not stops:
+            return [logits[-1]]
+        return [row.clone() for row in logits]  # a view would keep all of them alive
 
     def forward_all(self, tokens: Sequence[int], state: HybridState) -> Tensor:
         """Like `forward`, with the logits after every token, float32 [T, V]."""
-        return self._run(tokens, state, num_logits=len(tokens))
+        return self._run(tokens, state, (), range(1, len(tokens) + 1))
 
-    def _run(self, tokens: Sequence[int], state: HybridState, num_logits: int) -> Tensor:
+    def _run(
+        self,
+        tokens: Sequence[int],
+        state: HybridState,
+        stops: Sequence[int],
+        asked: Sequence[int],
+    ) -> Tensor:
         assert tokens, "one token must be left to run"
         with torch.inference_mode():
             output = self.module(
                 input_ids=torch.tensor([tokens], dtype=torch.long, device=self.device),
-                past_key_values=state.begin(len(tokens)),
+                past_key_values=state.begin(len(tokens), stops),
                 use_cache=True,
-                logits_to_keep=num_logits,
+                logits_to_keep=_indices(asked, len(tokens), self.device),
             )
             logits: Tensor = output.logits[0].float()
         state.commit(tokens)
         return logits
+
+
+def _indices(asked: Sequence[int], num_tokens: int, device: torch.device) -> Tensor | int:
+    """Say which logits are wanted, in the words of transformers."""
+    if tuple(asked) == (num_tokens,):
+        return 1  # the last: needs no tensor on the device
+    return torch.tensor(asked, device=device) - 1

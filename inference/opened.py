@@ -45,21 +45,29 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         dtype=settings.dtype,
         on_progress=on_progress,
     )
+    notices: list[str] = []
+    store = None
+    if settings.store_folder:
+        store = open_store(loaded.model, loaded.folder, settings, notices)
     engine = Engine(
         loaded.model,
         cache_bytes=settings.cache_bytes,
-        reuse=settings.reuse,
-        store=open_store(loaded.model, loaded.folder, settings) if settings.store_folder else None,
+        store=store,
         ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
+        notices=notices,
     )
     return OpenedEngine(engine, loaded.folder, loaded.config)
 
 
-def open_store(model: Model, folder: Path, settings: EngineSettings) -> Store:
-    """Open the stored states of a model as it is run; what goes wrong there is logged."""
-    return Store(
-        Path(settings.store_folder), identity_of(model, folder), settings.store_bytes, LOG.warning
-    )
+def open_store(model: Model, folder: Path, settings: EngineSettings, notices: list[str]) -> Store:
+    """Open the stored states of a model as it is run; what goes wrong there is noted."""
+
+    def note(sentence: str) -> None:
+        LOG.warning(sentence)
+        notices.append(sentence)
+
+    where = Path(settings.store_folder)
+    return Store(where, identity_of(model, folder), settings.store_bytes, note)
 
 
 def identity_of(model: Model, folder: Path) -> Identity:

@@ -195,13 +195,13 @@ class PageTable:
         """All of them, in order."""
         return tuple(self._pages)
 
-    def share(self) -> "PageTable":
-        """Return a second table of the same tokens."""
+    def share(self, length: int | None = None) -> "PageTable":
+        """Return a second table of the same tokens, or of the first `length` of them."""
         other = PageTable(self.pool)
-        for page in self._pages:
+        other.length = self.length if length is None else length
+        for page in self._pages[: _num_pages(other.length)]:
             other._hold(page)
-        other.length = self.length
-        other.past = list(self.past)
+        other.past = list(self.past) if length is None else other._runs(0, length)
         return other
 
     def reserve(self, num_new: int) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Optional
 
+from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
 from inference.pages import Page, PageTable
 from inference.state import Snapshot
 
 FAR_TOKENS = 32_768
 """Where reading a token costs about twice what it costs at the start: attention grows."""
+
+NEAR_TOKENS = FINE_TOKENS + FINE_LADDER_TOKENS
+"""So far from the end of a line its rungs are kept: the one before a cut at `FINE_TOKENS` too."""
 
 SHELVED_SHARE = 0.05
 """What a state on the device is worth where a shelf has it too: loading is that much cheaper than
@@ -136,7 +140,10 @@ class PrefixCache:
         return node
 
     def shrink(self, spared: Node | None = None) -> None:
-        """Let snapshots go until the rest is within the budget."""
+        """Let snapshots go until the rest is within the budget; first those that the ladder can
+        spare."""
+        while self.nbytes > self.budget_bytes and (rungs := self._spare_rungs(spared)):
+            self.drop(rungs[0])
         while self.nbytes > self.budget_bytes:
             worst = self._worst(spared)
             if worst is None:
@@ -164,17 +171,6 @@ class PrefixCache:
                 parent.children[child.edge[0]] = child
             node = parent
 
-    def thin(self, tokens: tuple[int, ...], num_fine: int, step: int) -> None:
-        """Let go of a line what is no place, no multiple of `step`, and far from every end.
-
-        Far is more than `num_fine` tokens: another line that ends nearer may still be cut there.
-        """
-        for node in self.line(tokens):
-            if node.kind == "place" or node.snapshot is None or node.length % step == 0:
-                continue
-            if all(end.length - node.length > num_fine for end in _ends(node)):
-                self.drop(node)
-
     def touch(self, node: Node) -> None:
         """Count a node as used now."""
         self._clock += 1
@@ -200,12 +196,15 @@ class PrefixCache:
 
     def holders(self) -> Iterator[Node]:
         """Yield all nodes with a snapshot."""
+        return (node for node in self._nodes() if node.snapshot is not None)
+
+    def _nodes(self) -> Iterator[Node]:
+        """Yield all nodes, each after the one above it."""
         stack = [self.root]
         while stack:
             node = stack.pop()
             stack.extend(node.children.values())
-            if node.snapshot is not None:
-                yield node
+            yield node
 
     def _walk(self, tokens: tuple[int, ...], below: Node | None = None) -> Iterator[Node]:
         """Yield the nodes that lie wholly on `tokens`, which come after those of `below`."""
@@ -229,6 +228,21 @@ class PrefixCache:
         middle.children[node.edge[0]] = node
         return middle
 
+    def _spare_rungs(self, spared: Node | None) -> list[Node]:
+        """What is no place, not on the coarse ladder and far from the end of every line that goes
+        on from it; the longest unused first."""
+        to_end: dict[Node, int] = {}
+        for node in reversed(list(self._nodes())):
+            below = node.children.values()
+            to_end[node] = min((len(child.edge) + to_end[child] for child in below), default=0)
+        spare = [
+            node
+            for node in self.holders()
+            if node.kind != "place" and node.length % LADDER_TOKENS and to_end[node] > NEAR_TOKENS
+            if node is not spared
+        ]
+        return sorted(spare, key=lambda node: node.last_used)
+
     def _worst(self, spared: Node | None) -> Node | None:
         """The one that saves the least work a byte; of equals the longest unused; `spared` last."""
         return min(
@@ -236,16 +250,6 @@ class PrefixCache:
             key=lambda node: (node is spared, _worth(node), node.last_used),
             default=None,
         )
-
-
-def _ends(node: Node) -> Iterator[Node]:
-    """Yield the ends of all lines that go on from a node; itself, if there are none."""
-    stack = [node]
-    while stack:
-        below = stack.pop()
-        stack.extend(below.children.values())
-        if not below.children:
-            yield below
 
 
 def num_common(left: Sequence[int], right: Sequence[int]) -> int:

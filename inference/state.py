@@ -164,14 +164,25 @@ class HybridState:
         self.is_whole = True
         """False while a forward runs, and for ever if it was broken off: layers then disagree."""
         self._num_since_base = 0
+        self._passed: tuple[int, ...] = ()
+        """Lengths of the line at the stops of the last forward."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def begin(self, num_new: int) -> Cache:
-        """Make places for a forward over `num_new` tokens; return what its layers write through."""
+    def begin(self, num_new: int, stops: Sequence[int] = ()) -> Cache:
+        """Make places for a forward over new tokens; return what its layers write through.
+
+        Args:
+            num_new: how many tokens.
+            stops: after how many of them a snapshot can be taken when the forward is done; rising,
+                and less than all.
+        """
         assert self.is_whole, "the state's last forward was broken off"
         self.is_whole = False
+        self._passed = tuple(len(self) + stop for stop in stops)
+        for slot in self.slots.values():
+            slot.begin(tuple(stops))
         if self._num_since_base + num_new > MAX_ROLLBACK:
             self._close_journals()
         self.table.reserve(num_new)
@@ -184,14 +195,29 @@ class HybridState:
         self._num_since_base += len(tokens)
         self.is_whole = True
 
-    def snapshot(self, logits: Tensor | None = None) -> Snapshot:
-        """Keep this moment: pages and states are shared, for nothing here is written over."""
+    def snapshot(self, logits: Tensor | None = None, length: int | None = None) -> Snapshot:
+        """Keep this moment: pages and states are shared, for nothing here is written over.
+
+        Args:
+            logits: what comes next, float32 [V], if that is known.
+            length: of the line at a stop of the last forward, to keep that moment instead.
+
+        Raises:
+            ValueError: the last forward had no stop there.
+        """
         assert self.is_whole, "a state whose forward was broken off cannot be kept"
+        if length is None:
+            linear = [slot.states for slot in self.slots.values()]
+        elif length not in self._passed:
+            raise ValueError(f"the last forward kept nothing of {length} tokens")
+        else:
+            number = self._passed.index(length)
+            linear = [slot.passed[number] for slot in self.slots.values()]
         return Snapshot(
-            tokens=tuple(self.tokens),
+            tokens=tuple(self.tokens[:length]),
             layout=self.layout,
-            table=self.table.share(),
-            linear=tuple(slot.states for slot in self.slots.values()),
+            table=self.table.share(length),
+            linear=tuple(linear),
             logits=logits,
         )
 
@@ -221,6 +247,7 @@ class HybridState:
         if num_kept < 0 or any(journal is None for journal in journals):
             raise ValueError(f"{num_tokens} tokens cannot be taken back")
         self.is_whole = False
+        self._passed = ()
         for slot in self.slots.values():
             assert slot.journal is not None
             slot.states = slot.journal.keep(num_kept)

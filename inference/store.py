@@ -3,34 +3,48 @@
 `folder/<digest of the identity>/<key>.safetensors`, and an `identity.json` beside them. Files
 appear whole, under their name, or not at all, and are never changed in place: readers need no
 lock. Whatever goes wrong here costs time, never a wrong token and never a turn, so failures are
-notices. What a file holds is `store_file.py`, what goes first `store_index.py`; `writer.py` keeps
-the writing off the turn.
+notices. Which files are the store's is `store_folder.py`, what one holds `store_file.py`, what goes
+first `store_index.py`; `writer.py` keeps the writing off the turn.
 """
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from inference.errors import DamagedState
 from inference.identity import Identity
 from inference.packed import ROOT, Packed
 from inference.store_file import Head, NewerFormat, compose, read_edge, read_head, read_node
-from inference.store_index import SUFFIX, Eviction, Found, first_to_go, folders_in, nodes_in, scan
+from inference.store_folder import (
+    IDENTITY_FILE,
+    NAMES_LOCK,
+    PRUNE_LOCK,
+    SUFFIX,
+    folders_in,
+    nodes_in,
+    read_identity,
+    temporaries_in,
+)
+from inference.store_index import Eviction, Found, first_to_go, scan
 from inference.whole_files import (
     locked,
     make_private,
     opened,
+    regular,
     remove_abandoned,
     remove_if_same,
     write_whole,
 )
 
 T = TypeVar("T")
+Verdict = Literal["whole", "damaged", "newer", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Report:
 
     key: str
     nbytes: int
+    verdict: Verdict
     problem: str
 
 
@@ -72,15 +87,12 @@ class Store:
         self.folder, self.identity, self.budget_bytes = folder, identity, budget_bytes
         self.on_notice = on_notice
         self._own = folder / identity.digest
-        self._lock = folder / "names.lock"
+        self._lock = folder / NAMES_LOCK
         self._known: dict[Path, Found] = {}
         self._passed_over: set[Path] = set()
         self._told: set[str] = set()
-        try:
-            self._prepare()
-            remove_abandoned(folder, self._lock)
-        except OSError as error:
-            self._tell_once("write", f"States cannot be stored in {folder} ({_why(error)}).")
+        with suppress(OSError):  # not there yet, or not to be written to: `put` says so
+            remove_abandoned(temporaries_in(folder), self._lock)
 
     def __contains__(self, key: str) -> bool:
         path = self._path(key)
@@ -149,17 +161,18 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Remove a node, if it is there."""
+        path = self._path(key)
         try:
-            self._path(key).unlink(missing_ok=True)
+            if regular(path):
+                path.unlink(missing_ok=True)
         except OSError as error:
-            self._tell_once(
-                "remove", f"The stored state {self._path(key)} cannot be removed ({_why(error)})."
-            )
+            self._tell_once("remove", f"The stored state {path} cannot be removed ({_why(error)}).")
 
     def touch(self, key: str) -> None:
         """Mark a node as used now."""
         with suppress(OSError):  # gone, or read-only, and then nothing is ever evicted
-            os.utime(self._path(key))
+            if regular(path := self._path(key)):
+                os.utime(path)
 
     def prune(self, budget_bytes: int) -> int:
         """Let go of what is worth least until all models' files fit; return the bytes freed."""
@@ -168,17 +181,21 @@ class Store:
     def verify(self) -> Iterator[Report]:
         """Read every file of this model whole and say whether it is as it was written."""
         for path in nodes_in(self._own):
+            verdict: Verdict = "whole"
             problem = ""
             try:
                 with opened(path) as fd:
                     read_node(fd, read_head(fd, path))
             except FileNotFoundError:
                 continue
+            except NewerFormat as error:
+                verdict, problem = "newer", str(error)
             except DamagedState as error:
-                problem = str(error)
+                verdict, problem = "damaged", str(error)
             except OSError as error:
+                verdict = "unreadable"
                 problem = f"the stored state {path.stem[:8]} cannot be read ({_why(error)})"
-            yield Report(path.stem, _nbytes(path), problem)
+            yield Report(path.stem, _nbytes(path), verdict, problem)
 
     def _path(self, key: str) -> Path:
         assert len(key) == 32, "a key is what line_key returns"
@@ -206,24 +223,26 @@ class Store:
         return None
 
     def _discard(self, path: Path, status: os.stat_result) -> None:
-        """Remove a damaged file; if that is not allowed, do not look at it again."""
-        try:
-            remove_if_same(path, status, self._lock)
-        except OSError:
-            self._passed_over.add(path)
+        """Remove a damaged file; what is none, or may not be removed, is not looked at again."""
+        with suppress(OSError):
+            if stat.S_ISREG(status.st_mode):
+                remove_if_same(path, status, self._lock)
+                return
+        self._passed_over.add(path)
 
     def _prepare(self) -> None:
         """Make the folders, and say in them whose they are."""
         make_private(self.folder)
+        if self._own.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, "its folder for this model is a link")
         make_private(self._own)
-        words = json.dumps(asdict(self.identity), indent=1).encode()
-        file = self._own / "identity.json"
-        if not file.exists() or file.read_bytes() != words:
-            write_whole(file, [words], self._lock)
+        if read_identity(self._own) != self.identity:
+            words = json.dumps(asdict(self.identity), indent=1).encode()
+            write_whole(self._own / IDENTITY_FILE, [words], self._lock)
 
     def _holds(self, path: Path, packed: Packed) -> bool:
         """Whether a file is there that has all that `packed` has."""
-        if path in self._passed_over or not path.exists():
+        if path in self._passed_over or not regular(path):
             return False
         head = self._read(path, lambda _fd, head: head)
         if head is None:
@@ -254,7 +273,7 @@ class Store:
     def _prune(self, budget_bytes: int, spared: frozenset[Path]) -> int:
         freed = 0
         try:
-            with locked(self.folder / "prune.lock"):
+            with locked(self.folder / PRUNE_LOCK):
                 folders = folders_in(self.folder)
                 found = [one for folder in folders for one in scan(folder, self._known)]
                 self._known = {one.path: one for one in found}
@@ -317,11 +336,9 @@ def _entry(fd: int, head: Head) -> Entry:
 
 
 def _nbytes(path: Path) -> int:
-    """Size of a file, 0 if it is gone or out of reach."""
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
+    """Size of a file, 0 if it is gone, out of reach or none."""
+    status = regular(path)
+    return status.st_size if status else 0
 
 
 def _sentence(error: DamagedState) -> str:
@@ -330,4 +347,4 @@ def _sentence(error: DamagedState) -> str:
 
 
 def _why(error: OSError) -> str:
-    return error.strerror or str(error)
+    return "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from inference.errors import DamagedState
+from inference.identity import FORMAT
 from inference.packed import ROOT, LinearStates, Packed, line_key
 
-FORMAT = 1
 MAX_HEADER_BYTES = 1 << 24
 FIRST_READ_BYTES = 1 << 15
 OPENING = re.compile(rb'\{"__metadata__":\{"checksum":"([0-9a-f]{8})","format":"(\d{1,9})"')

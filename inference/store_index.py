@@ -9,7 +9,6 @@ others build on can lose only its states; it goes when the last of those has gon
 import errno
 import heapq
 import math
-import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Optional
 from inference.errors import DamagedState
 from inference.packed import ROOT
 from inference.store_file import Head, read_head
-from inference.whole_files import opened
+from inference.store_folder import SUFFIX, nodes_in
+from inference.whole_files import opened, regular
 
-SUFFIX = ".safetensors"
 PASSING_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """They say nothing about the file, which must not be evicted for them."""
 HALF_LIFE_S = 86_400.0
@@ -47,23 +46,6 @@ class Eviction:
     whole: bool
 
 
-def folders_in(store: Path) -> list[Path]:
-    """The folders of all models; none where the store cannot be listed."""
-    return [path for path in _listed(store) if path.is_dir()]
-
-
-def nodes_in(folder: Path) -> list[Path]:
-    """The files of one model's nodes, whatever is in them; none where it cannot be listed."""
-    return [path for path in _listed(folder) if path.suffix == SUFFIX]
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
 def scan(folder: Path, known: dict[Path, Found]) -> Iterator[Found]:
     """Yield what lies in one model's folder; heads of the files in `known` are not read again.
 
@@ -71,11 +53,8 @@ def scan(folder: Path, known: dict[Path, Found]) -> Iterator[Found]:
         OSError: for now nothing can be read.
     """
     for path in nodes_in(folder):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:  # another process was faster
-            continue
-        if not stat.S_ISREG(status.st_mode):
+        status = regular(path)
+        if status is None:  # another process was faster
             continue
         before = known.get(path)
         if before and (before.inode, before.nbytes) == (status.st_ino, status.st_size):

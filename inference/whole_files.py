@@ -1,15 +1,17 @@
 """Files that appear whole or not at all, and locks between processes; knows no state.
 
 A file being written has a temporary name and a lock on itself, which ends with its process: who
-gets that lock knows that the file was abandoned.
+gets that lock knows that the file was abandoned. Links are not followed, neither to a file nor to
+the folder it lies in: what they lead to is somebody else's.
 """
 
 import errno
 import fcntl
 import os
+import stat
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,11 +23,25 @@ WRITE_BYTES = 1 << 24
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
     """Open a file to be read, without waiting should it be a pipe."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | flags)
+    try:
+        fd = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | flags, dir_fd=folder)
+    finally:
+        os.close(folder)
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def regular(path: Path) -> os.stat_result | None:
+    """Return what is known of a regular file; None where it is gone, out of reach or none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) and not path.parent.is_symlink() else None
 
 
 @contextmanager
@@ -36,7 +52,7 @@ def locked(file: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         TimeoutError: another one holds it, perhaps stopped in the middle.
     """
     deadline = time.monotonic() + timeout_s
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         while not _try_lock(fd):
             if time.monotonic() > deadline:
@@ -87,8 +103,11 @@ def write_whole(
         os.close(fd)
         with suppress(OSError):  # renamed, or the folder is gone; any other is swept up later
             temporary.unlink()
-    with opened(path.parent) as folder:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         os.fsync(folder)
+    finally:
+        os.close(folder)
     return True
 
 
@@ -101,10 +120,10 @@ def remove_if_same(path: Path, status: os.stat_result, lock: Path) -> bool:
         return True
 
 
-def remove_abandoned(folder: Path, lock: Path) -> None:
-    """Remove what processes that have died were writing in the folders below this one."""
+def remove_abandoned(temporaries: Iterable[Path], lock: Path) -> None:
+    """Remove those of these files that processes were writing that have died."""
     with locked(lock):
-        for temporary in folder.glob(f"*/*{TEMPORARY}"):
+        for temporary in temporaries:
             with suppress(FileNotFoundError), opened(temporary) as fd:
                 if _try_lock(fd):
                     temporary.unlink()
@@ -119,10 +138,8 @@ def _try_lock(fd: int) -> bool:
 
 
 def _is_same(path: Path, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(path.stat(), status)
-    except FileNotFoundError:
-        return False
+    now = regular(path)
+    return now is not None and os.path.samestat(now, status)
 
 
 def _write_all(fd: int, content: memoryview) -> None:

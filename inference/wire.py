@@ -59,6 +59,7 @@ class Find:
     number: int
     tokens: TokenIds
     live: int | None
+    reuse: bool = True
     kind: Literal["branch"] = "branch"
 
 
@@ -232,6 +233,7 @@ class End:
     usage: Usage
     token_ids: TokenIds
     num_tokens: int
+    notices: tuple[str, ...] = ()
     kind: Literal["end"] = "end"
 
 

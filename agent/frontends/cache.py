@@ -5,31 +5,36 @@ It reads arguments and prints. What is there tells `agent/stored.py`, what may g
 
 import json
 import re
-import sys
 import time
 from argparse import Namespace
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from agent.config import config_file, load_config, snapshots_folder
 from agent.errors import AgentError, UsageError
 from agent.frontends.console import visible
+from agent.frontends.output import complain
 from agent.stored import (
     DAY_S,
     StoredModel,
     StoredNode,
+    closed_to_us,
     is_empty,
     line_of,
     prune_older,
     prune_to,
     read_stored,
+    strangers,
     verify_stored,
 )
 
 UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+MAX_SIZE_BYTES = 1 << 60
+"""More is not meant: no disk holds it."""
 NUM_KEY_DIGITS = 8
-DAMAGED = 1
-"""The exit code of `verify` when something was not as it was written."""
+FAILED = 1
+"""The exit code when something was damaged, could not be read or could not be removed."""
 
 
 def run(arguments: Namespace) -> int:
@@ -37,18 +42,22 @@ def run(arguments: Namespace) -> int:
     folder = snapshots_folder()
     try:
         budget_bytes = load_config(config_file()).cache.disk_bytes
+        closed = closed_to_us(folder)
+        for sentence in closed:
+            _tell(sentence)
         match arguments.action:
             case "show":
-                return _show(folder, arguments.key)
+                code = _show(folder, arguments.key)
             case "prune":
-                return _prune(folder, budget_bytes, arguments)
+                code = _prune(folder, budget_bytes, arguments)
             case "verify":
-                return _verify(folder)
+                code = _verify(folder)
             case _:
-                return _list(folder, budget_bytes, is_json=getattr(arguments, "json", False))
+                code = _list(folder, budget_bytes, is_json=getattr(arguments, "json", False))
     except AgentError as error:
-        print(f"qwen-agent: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
+    return FAILED if closed else code
 
 
 def size_of(text: str) -> int:
@@ -60,7 +69,10 @@ def size_of(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if found is None:
         raise UsageError(f"{text} is no size; write 500M, 20G or 2.5GiB")
-    return int(float(found[1]) * 1024 ** UNITS[found[2].upper()])
+    size = float(found[1]) * 1024 ** UNITS[found[2].upper()]
+    if size > MAX_SIZE_BYTES:
+        raise UsageError("a size can be 1048576T at most; write 500M, 20G or 2.5GiB")
+    return int(size)
 
 
 def bytes_in_words(num_bytes: int) -> str:
@@ -91,7 +103,7 @@ def _list(folder: Path, budget_bytes: int, is_json: bool) -> int:
     for model in models:
         _print_model(model)
     budget = f" of {bytes_in_words(budget_bytes)}" if budget_bytes else "; nothing new is kept"
-    print(f"{bytes_in_words(num_bytes)}{budget}, in {folder}")
+    print(f"{bytes_in_words(num_bytes)}{budget}, in {_plain(folder)}")
     return 0
 
 
@@ -174,36 +186,55 @@ def _prune(folder: Path, budget_bytes: int, arguments: Namespace) -> int:
         budget_bytes = size_of(arguments.budget)
     if is_empty(folder):
         return _nothing(folder)
+    told: list[str] = []
     if arguments.all:
-        freed = prune_to(folder, 0, _tell)
+        freed = prune_to(folder, 0, told.append)
     elif days is not None:
-        freed = prune_older(folder, days * DAY_S, time.time(), _tell)
+        freed = prune_older(folder, days * DAY_S, time.time(), told.append)
     else:
-        freed = prune_to(folder, budget_bytes, _tell)
+        freed = prune_to(folder, budget_bytes, told.append)
+    for sentence in told:
+        _tell(sentence)
     left = sum(model.nbytes for model in read_stored(folder))
-    print(f"{bytes_in_words(freed)} freed, {bytes_in_words(left)} left in {folder}")
-    return 0
+    print(f"{bytes_in_words(freed)} freed, {bytes_in_words(left)} left in {_plain(folder)}")
+    return FAILED if told else 0
 
 
 def _verify(folder: Path) -> int:
-    num_good = num_bad = 0
+    num = Counter[str]()
     for checked in verify_stored(folder):
-        if not checked.problem:
-            num_good += 1
-            continue
-        num_bad += 1
-        what = "removed" if checked.removed else "left as it is"
-        print(f"{checked.model}/{visible(checked.key)}: {visible(checked.problem)}; {what}")
-    if not num_good + num_bad:
+        num[checked.verdict] += 1
+        if checked.problem:
+            what = "removed" if checked.removed else "left as it is"
+            print(f"{checked.model}/{checked.key}: {visible(checked.problem)}; {what}")
+    others = strangers(folder)
+    for name in others:
+        print(f"{_plain(name)}: not the store's; left as it is")
+    if not num and not others:
         return _nothing(folder)
-    print(f"{num_good} whole, {num_bad} damaged")
-    return DAMAGED if num_bad else 0
+    words = [f"{num['whole']} whole, {num['damaged']} damaged"]
+    words += [f"{num['unreadable']} that cannot be read"] * bool(num["unreadable"])
+    words += [f"{num['newer']} of a newer version"] * bool(num["newer"])
+    words += [f"{len(others)} not the store's"] * bool(others)
+    print(", ".join(words))
+    return FAILED if num["damaged"] or num["unreadable"] else 0
 
 
 def _nothing(folder: Path) -> int:
-    print(f"Nothing is kept yet: {folder} has no states of conversations.")
+    if closed_to_us(folder):
+        print(f"Nothing else is kept in {_plain(folder)}.")
+    else:
+        print(f"Nothing is kept yet: {_plain(folder)} has no states of conversations.")
     return 0
 
 
+def _plain(text: str | Path) -> str:
+    """Write a name so that a terminal shows every character of it and obeys none."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in str(text)
+    )
+
+
 def _tell(sentence: str) -> None:
-    print(f"qwen-agent: {sentence}", file=sys.stderr)
+    complain(_plain(sentence))

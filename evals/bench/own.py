@@ -32,7 +32,7 @@ def open_engine(model: Model, folder: Path | None) -> Engine:
         folder: where states may be stored; None for an engine that reuses nothing.
     """
     if folder is None:
-        return Engine(model, cache_bytes=CACHE_BYTES, reuse=False)
+        return Engine(model, cache_bytes=CACHE_BYTES)
     identity = replace(UNNAMED, shape=repr(model.layout))
     store = Store(folder, identity, STORE_BYTES, _complain)
     return Engine(model, cache_bytes=CACHE_BYTES, store=store)
@@ -70,7 +70,7 @@ class OwnEngine:
         forget_peak()
         tokens, times = list(ids), []
         started = time.perf_counter()
-        branch = self._live = self._engine.find(tokens, self._live)
+        branch = self._live = self._engine.find(tokens, self._live, self.folder is not None)
         for event in self._engine.generate(
             branch,
             tokens[len(branch) :],

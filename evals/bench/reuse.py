@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--engines",
-        nargs="+",
+        nargs="*",
         choices=(OURS, COLD, TRANSFORMERS),
         metavar="NAME",
         default=[OURS, COLD, TRANSFORMERS],

@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
+import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,10 +225,8 @@ def test_prune_obeys_the_budget_of_the_settings(store: Store, tmp_path: Path) ->
 
 
 def test_prune_all_leaves_nothing_behind(store: Store, capsys: Capture, folder: Path) -> None:
-    before = store.nbytes
-    (folder / IDENTITY.digest / "foreign.safetensors").write_bytes(b"xyz")
+    freed = bytes_in_words(store.nbytes)
     assert answer(["cache", "prune", "--all"]) == 0
-    freed = bytes_in_words(before + 3)
     assert capsys.readouterr().out == f"{freed} freed, 0 bytes left in {folder}\n"
     assert not any(path.is_dir() for path in folder.iterdir())
     assert answer(["cache"]) == 0
@@ -243,7 +245,13 @@ def test_prune_by_age_spares_what_newer_ones_build_on(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--budget", "lots"), ("--older-than", "-1"), ("--older-than", "nan")]
+    "words",
+    [
+        ("--budget", "lots"),
+        ("--budget", f"{'9' * 400}T"),
+        ("--older-than", "-1"),
+        ("--older-than", "nan"),
+    ],
 )
 def test_a_limit_that_cannot_be_meant_removes_nothing(
     words: tuple[str, ...], store: Store, capsys: Capture
@@ -280,12 +288,148 @@ def test_verify_leaves_the_files_of_a_newer_version_and_of_others(
     content[where] = b"00000000"
     content[where] = b"%08x" % zlib.crc32(content[8 : 8 + num_bytes])
     path.write_bytes(content)
-    (folder / IDENTITY.digest / "foreign.safetensors").write_bytes(b"xyz")
-    assert answer(["cache", "verify"]) == 1
+    foreign = folder / IDENTITY.digest / "foreign.safetensors"
+    foreign.write_bytes(b"xyz")
+    assert answer(["cache", "verify"]) == 0
     text = capsys.readouterr().out
     assert "newer format; left as it is" in text
+    assert f"{IDENTITY.digest}/foreign.safetensors: not the store's; left as it is\n" in text
+    assert text.endswith("\n3 whole, 0 damaged, 1 of a newer version, 1 not the store's\n")
     assert path.exists()
-    assert (folder / IDENTITY.digest / "foreign.safetensors").exists()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("prune", "--all"), ("prune", "--older-than", "0"), ("prune", "--budget", "0")]
+)
+def test_pruning_leaves_what_is_not_the_stores_also_behind_links(
+    words: tuple[str, ...], store: Store, folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.safetensors").write_bytes(b"weights")
+    shutil.copy(file_of(store, TALK), elsewhere)
+    (elsewhere / "identity.json").write_text("{}")
+    shutil.copytree(elsewhere, folder / "other")
+    (folder / "alone").mkdir()
+    (folder / "alone" / "identity.json").write_text("{}")
+    (folder / "mymodels").symlink_to(elsewhere)
+    loop = folder / IDENTITY.digest / "loop.safetensors"
+    loop.symlink_to(loop)
+    freed = bytes_in_words(store.nbytes)
+    assert answer(["cache", *words]) == 0
+    assert capsys.readouterr().out == f"{freed} freed, 0 bytes left in {folder}\n"
+    assert kept(store) == set()
+    for name in ("elsewhere", f"{folder.relative_to(tmp_path)}/other"):
+        assert len(list((tmp_path / name).iterdir())) == 3, name
+    assert (folder / "alone" / "identity.json").exists()
+    assert loop.is_symlink()
+    assert answer(["cache", "verify"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    names = ("alone", "mymodels", "other", f"{IDENTITY.digest}/loop.safetensors")
+    assert lines == [f"{name}: not the store's; left as it is" for name in names]
+    assert last == "0 whole, 0 damaged, 4 not the store's"
+    assert answer(["cache", "list"]) == 0
+    assert "Nothing is kept yet" in capsys.readouterr().out
+
+
+def test_a_name_that_would_rule_the_terminal_is_shown_harmless_and_whole(
+    store: Store, folder: Path, capsys: Capture
+) -> None:
+    (folder / IDENTITY.digest / "a\x1b[2J\x1b]0;b\n\udcff.safetensors").touch()
+    assert answer(["cache", "verify"]) == 0
+    text = capsys.readouterr().out
+    shown = f"{IDENTITY.digest}/a\\x1b[2J\\x1b]0;b\\n\\udcff.safetensors"
+    assert text.startswith(f"{shown}: not the store's; left as it is\n4 whole, ")
+
+
+@pytest.mark.parametrize("action", ["list", "prune", "verify", "show"])
+@pytest.mark.parametrize("is_above", [False, True])
+def test_a_file_where_the_folder_should_be_is_one_sentence(
+    action: str, is_above: bool, folder: Path, capsys: Capture
+) -> None:
+    file = folder.parents[1] if is_above else folder
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    assert answer(["cache", action, *(["abc"] if action == "show" else [])]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
+        f"qwen-agent: {file} is no folder, so no states can be kept in {folder}; move it away, "
+        "or set XDG_CACHE_HOME to a folder\n"
+    )
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def anothers(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The same store where everybody can come to it, and all may read it."""
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{base}/cache")
+        monkeypatch.setenv("XDG_CONFIG_HOME", f"{base}/config")
+        folder = snapshots_folder()
+        shutil.copytree(store.folder, folder)
+        for path in Path(base).rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield Store(folder, IDENTITY, 1 << 30, pytest.fail)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@needs_root
+def test_states_that_may_be_read_but_not_removed_are_listed_and_not_pruned(
+    anothers: Store, capsys: Capture
+) -> None:
+    with somebody_else():
+        assert answer(["cache", "list"]) == 0
+        assert line_key(TALK)[:8] in capsys.readouterr().out
+        assert answer(["cache", "verify"]) == 0
+        assert capsys.readouterr().out == "4 whole, 0 damaged\n"
+        for words in (("--all",), ("--budget", "1"), ("--older-than", "0")):
+            assert answer(["cache", "prune", *words]) == 1
+            output = capsys.readouterr()
+            assert output.out.startswith(f"0 bytes freed, {bytes_in_words(anothers.nbytes)} left")
+            assert output.err.count("\n") == 1
+            assert "(Permission denied)" in output.err
+            assert "stored in" not in output.err  # nobody wanted to
+    assert len(kept(anothers)) == 4
+
+
+@needs_root
+def test_states_that_may_not_be_read_are_not_said_to_be_none(
+    anothers: Store, capsys: Capture
+) -> None:
+    closed = anothers.folder / IDENTITY.digest
+    closed.chmod(0o700)
+    commands = ["list", "prune", "verify"]
+    with somebody_else():
+        for command in commands:
+            assert answer(["cache", command]) == 1
+            output = capsys.readouterr()
+            assert output.out == f"Nothing else is kept in {anothers.folder}.\n"
+            assert output.err == (
+                f"qwen-agent: {closed} cannot be read (Permission denied); "
+                "what it holds is left out.\n"
+            )
+    anothers.folder.chmod(0o700)
+    with somebody_else():
+        for command in commands:
+            assert answer(["cache", command]) == 1
+            output = capsys.readouterr()
+            assert output.out == ""
+            assert output.err.startswith(
+                f"qwen-agent: {anothers.folder} cannot be read (Permission denied); "
+            )
 
 
 def test_a_broken_setting_is_one_sentence(store: Store, tmp_path: Path, capsys: Capture) -> None:
@@ -293,7 +437,10 @@ def test_a_broken_setting_is_one_sentence(store: Store, tmp_path: Path, capsys: 
     file.parent.mkdir(parents=True)
     file.write_text("[cache]\ndisk_gib = -1\n")
     assert answer(["cache", "list"]) == 2
-    assert "disk_gib must be 0 or more" in capsys.readouterr().err
+    assert "disk_gib must be 0 to 1000000, not -1.0\n" in capsys.readouterr().err
+    file.write_text("[cache]\ndisk_gib = 1e300\n")
+    assert answer(["cache", "list"]) == 2
+    assert "disk_gib must be 0 to 1000000, not 1e+300\n" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_models_is_passed_over(store: Store, folder: Path) -> None:
@@ -331,7 +478,7 @@ def test_the_budget_on_disk_is_a_setting_that_old_sessions_do_without(tmp_path: 
     config = load_config(file)
     assert config.cache.disk_bytes == 1 << 30
     file.write_text("[cache]\ndisk_gib = inf\n")
-    with pytest.raises(ConfigError, match="disk_gib must be 0 or more"):
+    with pytest.raises(ConfigError, match="disk_gib must be 0 to 1000000, not inf"):
         load_config(file)
     request = FixRequest(Path("/repo"), config=config)
     assert FixRequest.from_record(request.to_record()) == request

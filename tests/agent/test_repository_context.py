@@ -309,6 +309,8 @@ def test_a_commit_of_what_is_shown_moves_nothing(repository: Path) -> None:
     after = pack(repository, before=before.entries)
     assert after.sections == before.sections
     assert after.num_kept == 4
+    assert str(after).endswith(" tokens, the first 4 files as in the last session")
+    assert str(before).endswith(" tokens")  # there was no last session
     assert pack(repository).sections != before.sections
 
 

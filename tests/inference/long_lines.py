@@ -67,9 +67,10 @@ def ask(
     live: Branch | None = None,
     cancel: Callable[[], bool] = never,
     marks: Sequence[int] = (),
+    reuse: bool = True,
 ) -> GenerationEnd:
     """Answer a whole prompt as a front end's request is answered."""
-    branch = engine.find(prompt, live)
+    branch = engine.find(prompt, live, reuse)
     *_, end = engine.generate(
         branch,
         prompt[len(branch) :],
@@ -85,4 +86,4 @@ def ask(
 
 def cold(model: Model, prompt: Sequence[int], num_new: int = 8) -> tuple[int, ...]:
     """What an engine that knows nothing answers."""
-    return ask(Engine(model, cache_bytes=0, reuse=False), prompt, num_new).token_ids
+    return ask(Engine(model, cache_bytes=0), prompt, num_new, reuse=False).token_ids

@@ -53,10 +53,11 @@ def reply(
     sampling: SamplingOptions = GREEDY,
     cancel: Callable[[], bool] = never,
     live: Branch | None = None,
+    reuse: bool = True,
     **options,
 ) -> GenerationEnd:
     """Answer a whole prompt as `local.py` does: find, then generate."""
-    branch = engine.find(tokens, live)
+    branch = engine.find(tokens, live, reuse)
     return last(
         engine.generate(
             branch,
@@ -119,7 +120,7 @@ def test_a_branch_that_was_prefilled_needs_no_new_token(tiny_model: Model) -> No
     seen: list[Prefill] = []
     branch = engine.branch(PROMPT, never, seen.append)
     assert branch.tokens == PROMPT
-    assert [progress.num_done for progress in seen] == [64, 128, 192, 200]
+    assert [progress.num_done for progress in seen] == [66, 133, 200]
     assert {progress.num_total for progress in seen} == {200}
     end = last(engine.generate(branch, (), GREEDY, max_new_tokens=8, cancel=never))
     assert end.token_ids == oracle(tiny_model, PROMPT, 8)
@@ -212,7 +213,7 @@ def test_a_cancelled_prefill_is_resumed_where_it_stopped(
 ) -> None:
     engine = engine_of(tiny_model)
     stopped = reply(engine, PROMPT, cancel=after(num_chunks))
-    num_done = 64 * num_chunks
+    num_done = 200 * num_chunks // 3
     assert stopped.stop_reason == "cancelled"
     assert stopped.token_ids == ()
     assert counts(stopped.usage) == (num_done, 0, num_done)
@@ -226,18 +227,18 @@ def test_a_cancelled_prefill_outlives_another_conversation(tiny_model: Model) ->
     reply(engine, PROMPT, cancel=after(2))
     reply(engine, PROMPT[100:150])
     end = reply(engine, PROMPT)
-    assert counts(end.usage) == (200, 128, 72)
+    assert counts(end.usage) == (200, 133, 67)
     assert end.token_ids == oracle(tiny_model, PROMPT, 8)
 
 
 def test_branch_raises_when_cancelled_and_keeps_what_it_read(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
-    with pytest.raises(Cancelled, match="128 of 200"):
+    with pytest.raises(Cancelled, match="133 of 200"):
         engine.branch(PROMPT, after(2))
     branch = engine.branch(PROMPT, never)
     end = last(engine.generate(branch, (), GREEDY, max_new_tokens=8, cancel=never))
     assert end.token_ids == oracle(tiny_model, PROMPT, 8)
-    assert counts(end.usage) == (200, 128, 72)
+    assert counts(end.usage) == (200, 133, 67)
 
 
 @pytest.mark.parametrize("num_tokens", [0, 1, 5])
@@ -311,7 +312,7 @@ def test_the_same_seed_draws_the_same_reply_with_and_without_reuse(tiny_model: M
     warm = engine_of(tiny_model)
     reply(warm, PROMPT[:77])
     reused = reply(warm, line, 20, WARM)
-    fresh = reply(engine_of(tiny_model, reuse=False), line, 20, WARM)
+    fresh = reply(engine_of(tiny_model), line, 20, WARM, reuse=False)
     torch.manual_seed(123)  # what else is drawn in the process does not matter
     other = reply(engine_of(tiny_model, prefill_chunk=50), line, 20, WARM)
     assert reused.token_ids == fresh.token_ids == other.token_ids
@@ -321,10 +322,10 @@ def test_the_same_seed_draws_the_same_reply_with_and_without_reuse(tiny_model: M
 
 
 def test_without_reuse_everything_is_prefilled_and_nothing_else_changes(tiny_model: Model) -> None:
-    with_reuse, without = engine_of(tiny_model), engine_of(tiny_model, reuse=False)
+    with_reuse, without = engine_of(tiny_model), engine_of(tiny_model)
     line = PROMPT[:60]
     for _ in range(3):
-        one, other = reply(with_reuse, line), reply(without, line)
+        one, other = reply(with_reuse, line), reply(without, line, reuse=False)
         assert one.token_ids == other.token_ids
         assert counts(other.usage) == (len(line), 0, len(line))
         line = (*line, *one.token_ids, 7)

@@ -22,7 +22,7 @@ from inference.errors import Cancelled, EngineGone, InferenceError, ModelUnavail
 from inference.host import Host
 from inference.host_address import address_of, identity_of, runtime_folder
 from inference.host_client import HostBranch, HostEngine, host_status
-from inference.host_start import host_environment
+from inference.host_start import find_or_start, host_environment
 from inference.messages import Prefill, SamplingOptions, Usage
 from inference.model import Model
 from inference.opened import OpenedEngine
@@ -312,13 +312,13 @@ def test_cancel_is_looked_at_while_nothing_comes(
         looks.append(time.monotonic())
         return False
 
-    slow_forward = tiny_hybrid.forward
+    slow_forward = tiny_hybrid.forward_past
 
     def forward(*args, **kwargs):
         time.sleep(0.4)
         return slow_forward(*args, **kwargs)
 
-    monkeypatch.setattr(tiny_hybrid, "forward", forward)
+    monkeypatch.setattr(tiny_hybrid, "forward_past", forward)
     list(
         engine.generate(engine.find(PROMPT[:4]), PROMPT[:4], GREEDY, max_new_tokens=1, cancel=look)
     )
@@ -409,7 +409,7 @@ def test_a_host_that_ends_in_mid_reply_costs_the_reply(served: Served) -> None:
     stream = engine.generate(branch, PROMPT, GREEDY, max_new_tokens=3000, cancel=never)
     next(stream)
     served.stop()
-    with pytest.raises(EngineGone, match="ask again, and a new one goes on"):
+    with pytest.raises(EngineGone, match="The engine's process ended"):
         list(stream)
     served.start()
     after, end = ask(engine, PROMPT, live=branch)
@@ -522,7 +522,6 @@ def test_hosts_are_told_apart_by_what_they_would_compute(tmp_path: Path) -> None
     first = identity_of(settings)
     assert identity_of(EngineSettings(str(tmp_path), cache_bytes=1)) == first
     assert identity_of(EngineSettings(str(tmp_path), dtype="float32")) != first
-    assert identity_of(EngineSettings(str(tmp_path), reuse=False)) != first
     assert identity_of(EngineSettings("owner/tiny")) != first
     weights.write_bytes(b"other")
     assert identity_of(settings) != first
@@ -555,6 +554,36 @@ def test_a_socket_left_behind_is_replaced(served: Served, tmp_path: Path) -> Non
         connection.close()
         assert listener.accept()[0].close() is None
     address.remove_socket()
+
+
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("socket", Path.mkdir),
+        ("lock", Path.mkdir),
+        ("lock", lambda path: path.symlink_to(path)),
+        ("log", Path.mkdir),
+        ("log", lambda path: path.symlink_to(path)),
+        ("log", os.mkfifo),
+    ],
+)
+def test_what_is_in_the_way_of_the_hosts_files_is_named_with_its_path(
+    what: str, make: Callable[[Path], None], environment: dict[str, str]
+) -> None:
+    address = address_of(SETTINGS, environment)
+    path = {
+        "socket": address.folder / f"{address.identity}.sock",
+        "lock": address.folder / f"{address.identity}.lock",
+        "log": address.log,
+    }[what]
+    make(path)
+    with pytest.raises(ModelUnavailable) as caught:
+        find_or_start(SETTINGS, address, environment=environment)
+    assert caught.value.exit_code == 7
+    assert str(caught.value).startswith(f"{path} cannot be the engine's {what} (")
+    assert str(caught.value).endswith(
+        "remove what is there, and make sure that you may write there."
+    )
 
 
 def test_the_wire_costs_little_a_token(served: Served) -> None:

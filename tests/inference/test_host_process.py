@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from inference.errors import EngineGone, ModelUnavailable
-from inference.host_client import host_status
+from inference.host_client import REPLACED, host_status
 from inference.local import LocalChat, open_chat
 from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
 from inference.tokenizer import Tokenizer
@@ -185,14 +185,28 @@ def test_a_host_killed_in_mid_reply_costs_both_the_turn_and_neither_the_conversa
 
 
 @pytest.mark.fault
-def test_a_host_killed_between_two_turns_is_replaced_without_a_word(checkpoint: Path) -> None:
-    chat = open_chat(checkpoint, host=True)
-    before = reply(chat, START)
-    pid = chat.engine.pid
+def test_a_host_killed_between_two_turns_is_replaced_and_both_front_ends_are_told(
+    checkpoint: Path,
+) -> None:
+    chats = [open_chat(checkpoint, host=True) for _ in range(2)]
+    before = [reply(chat, START) for chat in chats]
+    assert [end.notices for end in before] == [(), ()]
+    pid = chats[0].engine.pid
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: is_ended(pid), limit_s=20)
-    assert reply(chat, START).message == before.message
-    assert chat.engine.pid != pid
+    after = [reply(chat, START) for chat in chats]
+    assert [end.message for end in after] == [end.message for end in before]
+    assert [end.notices for end in after] == [(REPLACED,), (REPLACED,)]
+    assert reply(chats[0], START).notices == ()
+    assert chats[0].engine.pid == chats[1].engine.pid != pid
+
+
+def test_who_wants_no_reuse_shares_the_host_and_reads_everything(checkpoint: Path) -> None:
+    chat, without = open_chat(checkpoint, host=True), open_chat(checkpoint, host=True, reuse=False)
+    assert chat.engine.pid == without.engine.pid
+    assert reply(chat, START).message == reply(without, START).message
+    assert reply(without, START).usage.num_reused == 0
+    assert reply(chat, START).usage.num_prefilled == 0
 
 
 @pytest.mark.fault

@@ -67,13 +67,16 @@ class ScriptedModel(Model):
     script: tuple[int, ...] = ()
     num_prompt = 0
 
-    def forward(self, tokens: Sequence[int], state: HybridState) -> Tensor:
+    def forward_past(
+        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int]
+    ) -> list[Tensor]:
         """Run the model, then put the script's token first."""
-        logits = super().forward(tokens, state).clone()
+        *passed, last = super().forward_past(tokens, state, stops)
+        logits = last.clone()
         position = len(state) - self.num_prompt
         if 0 <= position < len(self.script):
             logits[self.script[position]] = 1e4
-        return logits
+        return [*passed, logits]
 
 
 class Talk:
@@ -90,8 +93,8 @@ class Talk:
         self.model = ScriptedModel(tiny_module(tokenizer, window))
         self.tokenizer = tokenizer
         self.history = history
-        self.engine = Engine(self.model, cache_bytes=10_000_000, reuse=reuse)
-        self.chat = LocalChat(self.engine, tokenizer, profile, "tiny", history)
+        self.engine = Engine(self.model, cache_bytes=10_000_000)
+        self.chat = LocalChat(self.engine, tokenizer, profile, "tiny", history, reuse)
 
     def render(self, messages: Sequence[Message], thinking: bool = True) -> Rendered:
         transcript = Transcript(self.tokenizer, self.chat.profile, (BASH,), self.history)
@@ -178,8 +181,8 @@ def test_a_rewind_to_an_earlier_turn_starts_from_its_boundary(talk: Talk) -> Non
 def test_reuse_changes_no_token(tokenizer: Tokenizer) -> None:
     def replies(reuse: bool) -> list[tuple[int, ...]]:
         model = Model(tiny_module(tokenizer))
-        engine = Engine(model, cache_bytes=10_000_000, reuse=reuse)
-        chat = LocalChat(engine, tokenizer, NANO, "tiny")
+        engine = Engine(model, cache_bytes=10_000_000)
+        chat = LocalChat(engine, tokenizer, NANO, "tiny", reuse=reuse)
         messages, out = list(START), []
         for n in range(4):
             options = ReplyOptions(max_new_tokens=12)

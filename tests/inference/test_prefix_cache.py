@@ -124,45 +124,6 @@ def test_what_somebody_was_interrupted_at_goes_first(tiny_hybrid: Model) -> None
     assert lengths(cache) == [82, 83], "80 tokens would have been the most, but nobody goes there"
 
 
-def test_rungs_are_thinned_and_places_stay(tiny_hybrid: Model) -> None:
-    state = tiny_hybrid.new_state()
-    cache = PrefixCache(1 << 30)
-    for length in range(10, 70, 10):
-        tiny_hybrid.forward(tuple(range(10)), state)
-        cache.insert(state.snapshot(), "place" if length == 30 else "rung")
-    cache.thin(tuple(state.tokens), num_fine=10, step=20)
-    assert lengths(cache) == [20, 30, 40, 50, 60]
-
-
-def test_a_rung_stays_while_a_shorter_line_ends_near(tiny_hybrid: Model) -> None:
-    state = tiny_hybrid.new_state()
-    cache = PrefixCache(1 << 30)
-    for length in (10, 30):
-        tiny_hybrid.forward(tuple(range(length - len(state))), state)
-        cache.insert(state.snapshot(), "rung")
-        if length == 10:
-            side = state.snapshot().restore()
-    tiny_hybrid.forward((90, 91), side)
-    cache.insert(side.snapshot())
-    tiny_hybrid.forward(tuple(range(40)), state)
-    cache.insert(state.snapshot())
-    line = tuple(state.tokens)
-    cache.thin(line, num_fine=20, step=100)
-    assert lengths(cache) == [10, 12, 70]
-    cache.thin(line, num_fine=1, step=100)
-    assert lengths(cache) == [12, 70]
-
-
-def test_stops_are_thinned_like_rungs(tiny_hybrid: Model) -> None:
-    state = tiny_hybrid.new_state()
-    cache = PrefixCache(1 << 30)
-    for length, kind in ((10, "stop"), (20, "stop"), (30, "place")):
-        tiny_hybrid.forward(tuple(range(length - len(state))), state)
-        cache.insert(state.snapshot(), kind)
-    cache.thin(tuple(state.tokens), num_fine=15, step=100)
-    assert lengths(cache) == [20, 30]
-
-
 def test_a_state_that_knows_what_comes_next_answers_its_own_tokens(
     take, tiny_hybrid: Model
 ) -> None:

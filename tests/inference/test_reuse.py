@@ -11,14 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS, Branch, Engine
+from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
+from inference.engine import Branch, Engine
 from inference.local import LocalChat
 from inference.messages import Message, ReplyEnd, ReplyOptions, SamplingOptions
 from inference.model import Model
 from inference.packed import Packed
 from inference.profiles import QWEN3_8
 from inference.tokenizer import Tokenizer
-from tests.inference.long_lines import VOCAB, ask, cold, drawn, engine_on, narrow_model, never
+from tests.inference.long_lines import (
+    GREEDY,
+    VOCAB,
+    ask,
+    cold,
+    drawn,
+    engine_on,
+    narrow_model,
+    never,
+)
 
 BASE = drawn(1, 30_000)
 NUM_TURNS = 8
@@ -228,18 +238,24 @@ def test_a_stored_state_that_cannot_say_what_comes_next_is_passed_over(
 def test_what_is_stored_does_not_build_on_what_only_memory_has(
     model: Model, tmp_path: Path
 ) -> None:
-    """A place where somebody pressed Ctrl-C goes from the device to RAM, and never to disk."""
+    """A place inside a reply goes from the device to RAM, and never to disk."""
     notices: list[str] = []
     engine = engine_on(model, tmp_path, notices, ram_bytes=1 << 28)
-    assert ask(engine, BASE[:1_600], cancel=after(2)).stop_reason == "cancelled"
+    branch = engine.find(BASE[:700])
+    every = frozenset(range(97))
+    *_, end = engine.generate(
+        branch, BASE[:700], GREEDY, max_new_tokens=40, cancel=never, keep_ids=every
+    )
+    del branch
     engine.snapshots.budget_bytes = 0
     engine.snapshots.shrink()
     assert len(engine.snapshots) == 0
     engine.snapshots.budget_bytes = 1 << 30
-    assert ask(engine, BASE[:1_600]).usage.num_prefilled == 1_600 - 1_024, "RAM had it"
+    line = BASE[:700] + end.token_ids[:20] + BASE[:300]
+    assert ask(engine, line).usage.num_prefilled == 300, "RAM had it"
     engine.close()
     engine = engine_on(model, tmp_path, notices)
-    assert ask(engine, BASE[:1_601]).usage.num_prefilled == 1
+    assert ask(engine, (*line, 1)).usage.num_prefilled == 1
     engine.close()
     assert not notices
 

@@ -52,6 +52,48 @@ def test_a_restored_snapshot_goes_on_as_one_run_would(tiny_model: Model, cut: in
     close(tiny_model.forward(TOKENS[cut:140], snapshot.restore()), expected)
 
 
+STOPS = (1, 2, 63, 64, 65, 127, 255, 256, 257, 300)
+
+
+def test_snapshots_on_the_way_of_a_forward_are_those_of_stopping_there(tiny_model: Model) -> None:
+    state = tiny_model.new_state()
+    tiny_model.forward(TOKENS[:30], state)
+    logits = tiny_model.forward_past(TOKENS[30:370], state, STOPS)
+    snapshots = [state.snapshot(row, 30 + n) for row, n in zip(logits, STOPS, strict=False)]
+    before = [contents(snapshot) for snapshot in snapshots]
+    tiny_model.forward(TOKENS[370:], state)  # the original goes on, in the same pages
+    expected = tiny_model.forward(TOKENS[:390], tiny_model.new_state())
+    for stop, snapshot, row, seen in zip(STOPS, snapshots, logits, before, strict=False):
+        assert snapshot.tokens == TOKENS[: 30 + stop]
+        assert same(contents(snapshot), seen)
+        close(row, tiny_model.forward(TOKENS[: 30 + stop], tiny_model.new_state()))
+        close(tiny_model.forward(TOKENS[30 + stop : 390], snapshot.restore()), expected)
+    close(tiny_model.forward(TOKENS[:390], tiny_model.new_state()), expected)
+
+
+def test_stops_change_nothing_of_the_forward_that_passes_them(tiny_model: Model) -> None:
+    state = tiny_model.new_state()
+    *_, last = tiny_model.forward_past(TOKENS, state, STOPS)
+    close(last, tiny_model.forward(TOKENS, tiny_model.new_state()))
+    assert tiny_model.pool.num_pages  # the state is alive
+    with pytest.raises(ValueError, match="kept nothing of"):
+        state.snapshot(None, 77)
+
+
+def test_what_is_taken_back_takes_the_stops_with_it(tiny_hybrid: Model) -> None:
+    state = tiny_hybrid.new_state()
+    tiny_hybrid.forward(TOKENS[:20], state)
+    state.allow_rollback(40)
+    tiny_hybrid.forward_past(TOKENS[20:60], state, (10, 30))
+    state.rollback(25)
+    close(
+        tiny_hybrid.forward(TOKENS[35:50], state),
+        tiny_hybrid.forward(TOKENS[:50], tiny_hybrid.new_state()),
+    )
+    with pytest.raises(ValueError, match="kept nothing of"):
+        state.snapshot(None, 30)
+
+
 def test_nothing_that_happens_later_changes_a_snapshot(tiny_model: Model) -> None:
     state = tiny_model.new_state()
     tiny_model.forward(TOKENS[:70], state)

@@ -13,9 +13,10 @@ import safetensors
 import torch
 
 from inference.errors import ModelUnavailable
-from inference.identity import Identity, fingerprint, identities
+from inference.identity import Identity, fingerprint
 from inference.packed import ROOT, LinearStates, Packed, check_chain, line_key
 from inference.store import Store
+from inference.store_folder import identities
 from inference.writer import Writer
 
 IDENTITY = Identity(
@@ -232,6 +233,8 @@ def test_two_models_do_not_see_each_other(store: Store, notices: list[str]) -> N
     store.put(packed)
     assert other.get(packed.key) is None
     assert other.entries() == []
+    assert other.put(node((4, 5)))
+    assert [entry.num_before for entry in store.entries()] == [0]
     assert other.nbytes == store.nbytes > 0  # the budget is for both
     assert sorted(i.kv_dtype for i in identities(store.folder)) == ["bfloat16", "float16"]
     assert notices == []

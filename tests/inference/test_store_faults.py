@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.identity import Identity, identities
+from inference.identity import Identity
 from inference.packed import LinearStates, Packed, line_key
 from inference.store import Store
+from inference.store_folder import identities, strangers_in
 from inference.writer import Writer
 from tests.inference.faults import mounted, needs_root
 
@@ -303,20 +304,106 @@ def test_things_that_are_no_files_are_passed_over(store: Store, notices: list[st
     file_of(store, link).symlink_to("nowhere")
     assert [entry.key for entry in store.entries()] == [good.key]
     assert [store.get(packed.key) for packed in (folder, pipe, link)] == [None] * 3
-    assert [report.key for report in store.verify() if not report.problem] == [good.key]
+    assert [report.key for report in store.verify()] == [good.key]
+    assert all(packed.key not in store for packed in (folder, pipe, link))
     assert store.prune(0) > 0
+    for packed in (folder, pipe, link):
+        store.remove(packed.key)
+    others = [file_of(store, packed) for packed in (folder, pipe, link)]
+    assert sorted(strangers_in(store.folder)) == sorted(others)
     assert all(is_one_sentence(notice) for notice in notices)
+    assert store.put(link)  # whole, in its place: where it led to is untouched
+    assert file_of(store, link).lstat().st_size > 1000
+
+
+def everything(folder: Path) -> dict[str, tuple[int, float, bytes]]:
+    """Whatever lies there, its mode, time and content."""
+    found = {}
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (status.st_mode, status.st_mtime, content)
+    return found
+
+
+def test_what_others_put_into_the_folder_is_never_counted_nor_removed(
+    store: Store, tmp_path: Path, notices: list[str]
+) -> None:
+    mine, digest = node(LINE), replace(IDENTITY, model="other").digest
+    store.put(mine)
+    nbytes = store.nbytes
+    own = store.folder / IDENTITY.digest
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(own, elsewhere)
+    (elsewhere / "model.safetensors").write_bytes(bytes(5000))
+    (elsewhere / f"{'a' * 32}.{'1' * 8}.tmp").write_bytes(b"half")
+    (store.folder / "mymodels").symlink_to(elsewhere)
+    (store.folder / digest).symlink_to(elsewhere)
+    shutil.copytree(elsewhere, store.folder / "other")
+    (store.folder / ("e" * 24)).mkdir()
+    shutil.copy(file_of(store, mine), store.folder / ("e" * 24))
+    (store.folder / ("f" * 24)).mkdir()
+    shutil.copy(own / "identity.json", store.folder / ("f" * 24))
+    shutil.copy(file_of(store, mine), store.folder / ("f" * 24))
+    (own / "loop.safetensors").symlink_to("loop.safetensors")
+    (own / f"{'b' * 32}.safetensors").symlink_to(elsewhere / "model.safetensors")
+    (own / "model.safetensors").write_bytes(bytes(5000))
+    (own / "notes.tmp").write_bytes(b"mine")
+    strangers = {path.relative_to(store.folder).as_posix() for path in strangers_in(store.folder)}
+    assert strangers == {
+        *("mymodels", digest, "other", "e" * 24, "f" * 24),
+        *(f"{IDENTITY.digest}/{name}" for name in ("loop.safetensors", "model.safetensors")),
+        *(f"{IDENTITY.digest}/{name}" for name in (f"{'b' * 32}.safetensors", "notes.tmp")),
+    }
+    before = everything(tmp_path)
+    small = Store(store.folder, IDENTITY, nbytes + 1000, notices.append)
+    assert small.nbytes == nbytes
+    assert small.put(node((9, *LINE)))  # the first one goes for it
+    assert mine.key not in small
+    assert small.prune(0) > 0
+    assert small.nbytes == 0
+    open_store(store.folder, [])
+    changed = {path for path, _ in before.items() ^ everything(tmp_path).items()}
+    lock = store.folder / "prune.lock"  # it is new, and changes the folder's time
+    assert changed == {str(path) for path in (file_of(store, mine), own, lock, store.folder)}
+    assert notices == []
+
+
+def test_a_link_in_place_of_the_models_folder_is_not_entered(
+    store: Store, tmp_path: Path, notices: list[str]
+) -> None:
+    store.put(node(LINE))
+    own = store.folder / IDENTITY.digest
+    own.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o755)
+    own.symlink_to(tmp_path / "elsewhere")
+    before = everything(tmp_path)
+    assert store.get(node(LINE).key) is None
+    assert node(LINE).key not in store
+    assert not store.put(node((9, *LINE)))
+    store.remove(node(LINE).key)
+    store.touch(node(LINE).key)
+    assert not store.drop_state(node(LINE).key)
+    assert store.prune(0) == store.nbytes == 0
+    assert (store.entries(), list(store.verify())) == ([], [])
+    changed = {path for path, _ in before.items() ^ everything(tmp_path).items()}
+    assert changed <= {str(store.folder), str(store.folder / "prune.lock")}
+    assert all(is_one_sentence(notice) for notice in notices)
+    assert any("its folder for this model is a link" in notice for notice in notices)
 
 
 def test_a_damaged_identity_is_written_anew_and_an_unknown_one_is_not_listed(
     store: Store, tmp_path: Path
 ) -> None:
+    store.put(node(LINE))
     file = store.folder / IDENTITY.digest / "identity.json"
-    for content in (b"", b"{", b"[]", b'{"model": 1}', b"\xff\xfe"):
+    for content in (b"", b"{", b"[]", b'{"model": 1}', b"\xff\xfe", b"[" * 60_000):
         file.write_bytes(content)
         assert identities(store.folder) == []
-    open_store(store.folder, [])
+        assert list(strangers_in(store.folder)) == [file.parent]
+    assert open_store(store.folder, []).put(node(LINE[:9]))
     assert identities(store.folder) == [IDENTITY]
+    assert list(strangers_in(store.folder)) == []
 
 
 # --- a disk that refuses
@@ -401,6 +488,7 @@ def test_a_read_only_disk_is_read_and_said_once_when_written(
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is denied to root")
 def test_a_folder_that_may_not_be_written_is_a_notice(store: Store, notices: list[str]) -> None:
+    store.put(node(LINE[:9]))
     (store.folder / IDENTITY.digest).chmod(0o500)
     assert not store.put(node(LINE))
     assert "Permission denied" in notices[0]
@@ -459,7 +547,6 @@ def test_a_store_that_fails_is_a_notice_of_the_writer_and_no_more(
     tmp_path: Path, notices: list[str]
 ) -> None:
     store = open_store(tmp_path / "states", notices)
-    shutil.rmtree(store.folder)
     store.folder.write_text("in the way")
     writer = Writer(store)
     writer.write_later(lambda: node(LINE))
@@ -535,8 +622,9 @@ def _all_nodes() -> list[Packed]:
 
 
 def test_what_a_living_process_is_writing_is_not_swept_up(store: Store) -> None:
+    store.put(node(LINE))
     folder = store.folder / IDENTITY.digest
-    live, dead = folder / "a.1.tmp", folder / "b.2.tmp"
+    live, dead = folder / f"{'a' * 32}.{'1' * 8}.tmp", folder / f"identity.{'2' * 8}.tmp"
     dead.write_bytes(b"half")
     with live.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -609,6 +697,7 @@ def test_readers_do_not_wait_for_a_lock(store: Store) -> None:
 
 @pytest.mark.fault
 def test_a_lock_that_is_never_given_back_is_a_notice(store: Store, notices: list[str]) -> None:
+    store.put(node(LINE[:9]))
     with (store.folder / "names.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert not store.put(node(LINE))
