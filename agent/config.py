@@ -111,10 +111,17 @@ def _of_kind(value: Any, default: Any, where: str) -> Any:
         if all(isinstance(entry, str) for entry in value):
             return tuple(value)
     elif isinstance(default, float) and type(value) in (int, float):
-        return float(value)
+        return _number(value, where)
     elif type(value) is type(default):
         return value
     raise ConfigError(f"{where} must be a {_kind(default)}, not {value!r}")
+
+
+def _number(value: float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"{where} is too large") from error
 
 
 def _kind(default: Any) -> str:
@@ -138,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 

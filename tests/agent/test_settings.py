@@ -43,6 +43,8 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
         ("[approval]\ndenied_tools = [3]\n", "must be a list of strings"),
         ("[budget\n", "not valid TOML"),
+        ("[cache]\ndisk_gib = 1" + 400 * "0", "disk_gib is too large"),
+        ("[cache]\ndisk_gib = 1" + 5000 * "0", "not valid TOML"),
         ("# " + "x" * 70_000, "larger than"),
     ],
 )
