@@ -199,6 +199,7 @@ class Engine:
                 self._read(branch, ids[-1:])
                 if len(branch) % FINE_LADDER_TOKENS == 0:
                     self._keep(branch, "rung")
+                    self._store(branch, len(branch))
                 elif ids[-1] in keep_ids:
                     self._keep(branch, "stop")
             # 3. Draw the next.
@@ -216,7 +217,7 @@ class Engine:
         decode_s = time.perf_counter() - start
         if len(ids) > 1:
             self._keep(branch)
-            self._store_end(branch)
+            self._store(branch, len(branch))
         usage = Usage(
             num_prompt=num_read,
             num_reused=num_read - num_prefilled,
@@ -279,16 +280,17 @@ class Engine:
             if cancel():
                 if len(branch) > first:
                     self._keep(branch, "stop")
+                self._store(branch, len(branch))
                 break
             start = time.perf_counter()
             chunk = new_tokens[len(branch) - first : end - first]
             self._read(branch, chunk, kinds)
+            self._store(branch, first + num_total)
             chunk_s = time.perf_counter() - start
             elapsed_s += chunk_s
             branch.num_unreported += len(chunk)
             branch.unreported_s += chunk_s
             yield Prefill(num_done=end - first, num_total=num_total, elapsed_s=elapsed_s)
-        self._store_end(branch)
 
     def _kinds(self, first: int, end: int, marks: Sequence[int]) -> dict[int, Kind]:
         """Lengths in (first, end] at which a snapshot is taken, and of which kind."""
@@ -329,14 +331,14 @@ class Engine:
         if kind == "place" or (kind == "rung" and node.length % LADDER_TOKENS == 0):
             self.shelf.put_later(node)
 
-    def _store_end(self, branch: Branch) -> None:
-        """Write what is kept near the end of a line where reading has stopped: there most prompts
-        to come will leave it."""
+    def _store(self, branch: Branch, end: int) -> None:
+        """Write what is kept near the end of a line, `end` tokens long when it has been read: there
+        most prompts to come will leave it."""
         if not branch.reuse:
             return
         for node in self.snapshots.line(branch.tokens):
-            is_near = node.kind == "rung" and node.length >= len(branch) - NEAR_TOKENS
-            if is_near or node.length == len(branch):
+            is_near = node.kind == "rung" and node.length >= end - NEAR_TOKENS
+            if is_near or node.length == end:
                 self.shelf.put_later(node)
 
 

@@ -85,8 +85,10 @@ class Shelf:
         snapshot = node.snapshot
         if self._writer is None or snapshot is None:
             return
+        if node.is_shelved and line_key(snapshot.tokens) in self._linked:
+            return
         self._forget_lost()
-        self._writer.write_later(lambda: self._to_store(node, snapshot))
+        self._writer.write_later(node, lambda: self._to_store(node, snapshot))
 
     def demote(self, node: Node) -> None:
         """Keep in RAM what the device is about to let go."""

@@ -7,8 +7,7 @@ newest is what a restart would want. What a node holds is made in the thread too
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from inference.packed import Packed
@@ -25,7 +24,8 @@ class Writer:
 
     def __init__(self, store: Store, max_waiting: int = MAX_WAITING) -> None:
         self._store = store
-        self._waiting: deque[Callable[[], Packed | None]] = deque(maxlen=max_waiting)
+        self._waiting: dict[Hashable, Callable[[], Packed | None]] = {}
+        self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._is_writing = False
         self._is_closed = False
@@ -33,13 +33,21 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="state-writer", daemon=True)
         self._thread.start()
 
-    def write_later(self, make: Callable[[], Packed | None]) -> None:
-        """Have a node made and stored soon; None from `make` means that there is nothing to do."""
+    def write_later(self, what: Hashable, make: Callable[[], Packed | None]) -> None:
+        """Have a node made and stored soon.
+
+        Args:
+            what: names it; while it waits it is not taken a second time.
+            make: packs it; None means that there is nothing to do.
+        """
         with self._changed:
             assert not self._is_closed, "nothing is written after close"
-            if len(self._waiting) == self._waiting.maxlen:
+            if what in self._waiting:
+                return
+            if len(self._waiting) == self._max_waiting:
                 self.num_left_out += 1
-            self._waiting.append(make)
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[what] = make
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
@@ -88,4 +96,4 @@ class Writer:
             if not self._waiting:
                 return None
             self._is_writing = True
-            return self._waiting.popleft()
+            return self._waiting.pop(next(iter(self._waiting)))

@@ -487,8 +487,8 @@ def test_the_writer_stores_what_it_is_given(store: Store) -> None:
     writer = Writer(store)
     nodes = [node((i, 2, 3)) for i in range(5)]
     for packed in nodes:
-        writer.write_later(lambda packed=packed: packed)  # type: ignore[misc]
-    writer.write_later(lambda: None)
+        writer.write_later(packed.key, lambda packed=packed: packed)  # type: ignore[misc]
+    writer.write_later("nothing", lambda: None)
     assert writer.flush(30)
     for packed in nodes:
         assert_equal(store.get(packed.key), packed)
@@ -508,11 +508,11 @@ def test_handing_over_returns_at_once_and_the_oldest_are_left_out(store: Store) 
 
     writer = Writer(store, max_waiting=2)
     nodes = [node((i, 2, 3)) for i in range(5)]
-    writer.write_later(held(nodes[0]))
+    writer.write_later(nodes[0].key, held(nodes[0]))
     assert entered.wait(30)
     started = time.perf_counter()
     for packed in nodes[1:]:
-        writer.write_later(held(packed))
+        writer.write_later(packed.key, held(packed))
     assert time.perf_counter() - started < 0.1
     assert not writer.flush(0.05)
     gate.set()
@@ -528,8 +528,8 @@ def test_an_error_in_the_thread_is_a_notice_and_the_next_node_is_stored(
         raise ValueError("no such page")
 
     writer = Writer(store)
-    writer.write_later(broken)
-    writer.write_later(lambda: node((1, 2, 3)))
+    writer.write_later("broken", broken)
+    writer.write_later("good", lambda: node((1, 2, 3)))
     assert writer.flush(30)
     assert notices == ["A state was not stored: ValueError: no such page."]
     assert len(store.entries()) == 1
@@ -545,7 +545,7 @@ def test_closing_in_the_middle_of_a_write_that_hangs_gives_up_and_says_so(
         gate.wait(30)
 
     writer = Writer(store)
-    writer.write_later(stuck)
+    writer.write_later("stuck", stuck)
     assert not writer.close(timeout_s=0.05)
     assert len(notices) == 1
     gate.set()
