@@ -13,6 +13,7 @@ from agent.frontends.fix import interrupts
 from agent.outcome import FixOutcome
 from evals.nano.corpus import generate
 from evals.nano.evaluate import Settings, lay_out, request_for
+from evals.nano.plain_python import make_plain_python
 
 SEED_BYTES = 3
 """16.7 million repositories, none of which training can have seen: its seeds end at 900,000."""
@@ -35,9 +36,10 @@ def run_demo(seed: int, attempts: int, folder: Path, console: Console) -> int:
         f"The same again: qwen-agent demo --seed {seed}",
     ):
         console.show(Notice(line))
-    request = request_for(folder, Settings(attempts=attempts, seed=seed))
-    with interrupts() as cancel, tempfile.TemporaryDirectory(prefix="qwen-agent-") as state:
-        run = run_fix(request, cancel, state=Path(state))
+    with interrupts() as cancel, tempfile.TemporaryDirectory(prefix="qwen-agent-") as place:
+        python = make_plain_python(Path(place, "python"))
+        request = request_for(folder, Settings(attempts=attempts, seed=seed), python)
+        run = run_fix(request, cancel, state=Path(place, "state"))
         while True:
             try:
                 console.show(next(run))

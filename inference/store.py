@@ -282,6 +282,8 @@ class Store:
                     if freed >= excess:
                         break
                     freed += self._evict(eviction)
+        except FileNotFoundError:  # there is no folder yet, or no longer: nothing to let go of
+            return freed
         except OSError as error:
             self._tell_once(
                 "prune", f"Stored states in {self.folder} cannot be pruned ({_why(error)})."

@@ -8,7 +8,6 @@ with exit code 0. Nothing is retried unless `--attempts` says so.
 """
 
 import hashlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from agent.outcome import FixOutcome
 from agent.request import FixRequest
 from agent.settings import Config, ModelConfig
 from evals.nano.corpus import Repository, generate, write
+from evals.nano.plain_python import make_plain_python
 from inference.chat import Cancel, ChatModel
 from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec
 
@@ -96,14 +96,14 @@ def lay_out(repository: Repository, folder: Path) -> None:
         repo.index.commit("A small project", author=author, committer=author)
 
 
-def request_for(folder: Path, settings: Settings) -> FixRequest:
-    """Ask for a repair with our own Python, which has pytest; only nano's tasks may use it."""
+def request_for(folder: Path, settings: Settings, python: Path) -> FixRequest:
+    """Ask for a repair of the project in `folder`, its tests run by `python`."""
     return FixRequest(
         path=folder,
         model=settings.model,
         attempts=settings.attempts,
         seed=settings.seed,
-        python=Path(sys.executable),
+        python=python,
         reuse=settings.reuse,
         config=Config(model=ModelConfig(name=settings.model, max_new_tokens=MAX_NEW_TOKENS)),
     )
@@ -115,9 +115,11 @@ def evaluate(
     """Run `fix` on every seed with a model that is loaded already."""
     tasks = []
     started = time.perf_counter()
-    for task in _run_all(seeds, settings, chat_factory):
-        tasks.append(task)
-        on_task(task)
+    with tempfile.TemporaryDirectory(prefix="plain-python-") as place:
+        python = make_plain_python(Path(place))
+        for task in _run_all(seeds, settings, chat_factory, python):
+            tasks.append(task)
+            on_task(task)
 
     def total(name: str) -> int:
         return sum(getattr(task, name) for task in tasks)
@@ -165,7 +167,9 @@ class _Recorder:
             yield piece
 
 
-def _run_all(seeds: range, settings: Settings, chat_factory: ChatFactory) -> Iterator[TaskReport]:
+def _run_all(
+    seeds: range, settings: Settings, chat_factory: ChatFactory, python: Path
+) -> Iterator[TaskReport]:
     for seed in seeds:
         repository = generate(seed)
         with tempfile.TemporaryDirectory(prefix="nano-") as base:
@@ -180,7 +184,9 @@ def _run_all(seeds: range, settings: Settings, chat_factory: ChatFactory) -> Ite
                 return recorders[-1]
 
             events = run_fix(
-                request_for(folder, settings), chat_factory=recorded, state=Path(base) / "state"
+                request_for(folder, settings, python),
+                chat_factory=recorded,
+                state=Path(base) / "state",
             )
             outcome = _outcome(events)
             replies = [ids for recorder in recorders for ids in recorder.replies]

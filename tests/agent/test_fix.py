@@ -32,6 +32,7 @@ from tests.agent.fakes import (
     picture,
     write,
 )
+from tests.plain import plain_python
 
 NEW_TEST = """\
 import unittest
@@ -327,8 +328,7 @@ def test_a_repository_with_packages_of_our_names_is_repaired(tmp_path: Path) -> 
 def test_a_pytest_project_is_repaired_with_an_interpreter_of_ones_own(tmp_path: Path) -> None:
     tests = "from shop.cart import total\n\n\ndef test_total():\n    assert total(3, 2) == 5\n"
     repository = make_repository(tmp_path / "repo", {"tests/test_cart.py": tests})
-    python = Path(sys.executable)
-    outcome, _, _ = fix(repository, [RUN_TESTS, REPAIR, FINISH], python=python)
+    outcome, _, _ = fix(repository, [RUN_TESTS, REPAIR, FINISH], python=plain_python())
     assert (outcome.exit_code, outcome.test_command) == (0, "python -m pytest")
     assert outcome.targets == ("tests/test_cart.py::test_total",)
 
@@ -436,8 +436,7 @@ def test_what_keeps_a_runner_from_running_is_quoted(tmp_path: Path) -> None:
         "tests/test_cart.py": "# x\n",
     }
     repository = make_repository(tmp_path / "repo", files)
-    python = Path(sys.executable)
-    refused(repository, 2, "unrecognized arguments: --nosuch", python=python)
+    refused(repository, 2, "unrecognized arguments: --cov=shop", python=plain_python())
 
 
 def test_a_file_that_may_not_be_read_is_named() -> None:

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +14,11 @@ from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.checkpoint import Checkpoint
 from sandbox.limits import Limits
+from tests.plain import plain_python
 from tools.project import detect_environment
 from tools.runners import run_tests_once
 from tools.test_report import Outcome, TestCase, TestReport
 
-PYTHON = Path(sys.executable)
 PYTEST = ("python", "-m", "pytest")
 LIMITS = Limits(wall_s=120)
 """Far more than any run here takes: on a busy machine a time-out would look like a verdict."""
@@ -66,7 +65,7 @@ class Project:
             path.write_text(text)
 
     def test(self, command: Sequence[str] = PYTEST) -> TestReport:
-        environment = detect_environment(self.root, PYTHON)
+        environment = detect_environment(self.root, plain_python())
         return run_tests_once(
             command, environment, View(self.root, self.root), self.sandbox, LIMITS
         )
@@ -81,7 +80,7 @@ class Project:
     ) -> Verdict:
         return judge(
             before.command,
-            detect_environment(self.root, PYTHON),
+            detect_environment(self.root, plain_python()),
             View(self.root, self.root),
             self.sandbox,
             limits,

@@ -27,13 +27,13 @@ GREEDY = Settings()
 SEEDS = range(HELD_OUT + 500, HELD_OUT + 506)
 
 
-@pytest.fixture(scope="module")
-def nano() -> LocalChat:
-    return open_chat("nano")
-
-
 def run(chat: LocalChat, seeds: range, settings: Settings = GREEDY) -> NanoReport:
     return evaluate(seeds, settings, lambda _request: chat, lambda _task: None)
+
+
+@pytest.fixture(scope="module")
+def report() -> NanoReport:
+    return run(open_chat("nano"), SEEDS)
 
 
 def test_the_words_are_those_that_nano_was_trained_on(tmp_path: Path) -> None:
@@ -68,8 +68,7 @@ def test_a_training_session_ends_green(tmp_path: Path) -> None:
     assert messages[-2].content.endswith("passed.")
 
 
-def test_nano_repairs_repositories_it_never_saw(nano: LocalChat) -> None:
-    report = run(nano, SEEDS)
+def test_nano_repairs_repositories_it_never_saw(report: NanoReport) -> None:
     assert report.n == len(SEEDS)
     assert report.fixed >= 5  # of six; how many of a hundred: README
     for task in report.tasks:
@@ -77,15 +76,12 @@ def test_nano_repairs_repositories_it_never_saw(nano: LocalChat) -> None:
         assert task.num_prefilled + task.num_generated <= task.transcript_tokens + task.num_turns
 
 
-def test_without_reuse_the_same_repairs_come_out_and_more_is_read(nano: LocalChat) -> None:
-    seeds = SEEDS[:2]
-    with_reuse = run(nano, seeds)
-    without = run(open_chat("nano", reuse=False), seeds, Settings(reuse=False))
-    assert [task.replies_sha256 for task in without.tasks] == [
-        task.replies_sha256 for task in with_reuse.tasks
-    ]
-    assert without.num_reused == 0
-    assert without.num_prefilled > 2 * with_reuse.num_prefilled
+def test_without_reuse_the_same_repairs_come_out_and_more_is_read(report: NanoReport) -> None:
+    without = run(open_chat("nano", reuse=False), SEEDS[:2], Settings(reuse=False))
+    for task, same in zip(without.tasks, report.tasks, strict=False):
+        assert task.replies_sha256 == same.replies_sha256
+        assert task.num_reused == 0
+        assert task.num_prefilled > 2 * same.num_prefilled
 
 
 def test_zeroed_weights_repair_nothing(tmp_path: Path) -> None:

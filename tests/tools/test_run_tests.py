@@ -1,6 +1,5 @@
 """The exact words of run_tests: the bundled model was trained on them."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.limits import Limits
+from tests.plain import plain_python
 from tools.errors import ToolFailed
 from tools.project import detect_environment
 from tools.run_tests import MAX_LINE_CHARS, RunTests, describe, summarise
@@ -100,7 +100,7 @@ def test_a_plain_command_shows_both_ends_of_its_output() -> None:
 @pytest.fixture
 def tool(tmp_path: Path) -> RunTests:
     (tmp_path / "test_a.py").write_text("def test_a(): pass\ndef test_b(): assert 1 == 2\n")
-    environment = detect_environment(tmp_path, Path(sys.executable))
+    environment = detect_environment(tmp_path, plain_python())
     view = View(tmp_path, tmp_path)
     return RunTests(PYTEST, environment, view, Bubblewrap(), Limits(wall_s=120))
 

@@ -11,6 +11,7 @@ import pytest
 from sandbox.base import CommandResult, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.limits import Limits
+from tests.plain import plain_python
 from tools import unittest_driver
 from tools.project import Environment, detect_environment
 from tools.result_files import read_junit, read_unittest
@@ -19,7 +20,6 @@ from tools.scrub import Scrubber
 from tools.tally import Tally
 from tools.test_report import TestReport
 
-PYTHON = Path(sys.executable)
 PYTEST = ("python", "-m", "pytest")
 
 Run = Callable[..., TestReport]
@@ -46,7 +46,7 @@ def run(tmp_path: Path, sandbox: Bubblewrap) -> Run:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        environment = detect_environment(root, PYTHON)
+        environment = detect_environment(root, plain_python())
         limits = Limits(wall_s=wall_s)
         return run_tests_once(
             command or PYTEST, environment, View(root, root), sandbox, limits, only=only
@@ -234,7 +234,7 @@ def test_all_skipped_is_not_green(run: Run) -> None:
 def test_the_bare_name_runs_the_pytest_of_the_project(run: Run) -> None:
     files = {"test_it.py": "import sys\ndef test_a(): assert sys.prefix == sys.argv[0]\n"}
     report = run(files, "pytest", "-k", "test_a", "test_it.py", only=("test_it.py::test_a",))
-    assert str(PYTHON.parent.parent) in report.cases[0].message
+    assert str(plain_python().parent.parent) in report.cases[0].message
 
 
 def test_uv_run_means_the_project_environment(run: Run) -> None:
@@ -415,7 +415,7 @@ def test_a_command_starts_in_the_folder_of_the_view(tmp_path: Path, sandbox: Bub
     folder.mkdir()
     (folder / "calc.py").write_text("ONE = 1\n")
     (folder / "test_calc.py").write_text("import calc\ndef test_one(): assert calc.ONE == 2\n")
-    environment = detect_environment(folder, PYTHON)
+    environment = detect_environment(folder, plain_python())
     view = View(tmp_path, tmp_path, folder=PurePosixPath("py"))
     report = run_tests_once(PYTEST, environment, view, sandbox, Limits())
     assert report.red == {"test_calc.py::test_one"}
@@ -489,7 +489,11 @@ def test_two_runs_read_the_same(run: Run) -> None:
     assert first.cases == second.cases
     assert first.output == second.output
     text = first.output + "".join(case.details for case in first.cases)
-    for folder in (str(PYTHON.parent.parent), sys.base_prefix, os.environ.get("HOME", "/root")):
+    for folder in (
+        str(plain_python().parent.parent),
+        sys.base_prefix,
+        os.environ.get("HOME", "/root"),
+    ):
         assert f"{folder}/" not in text
     assert (
         "importlib/__init__"
