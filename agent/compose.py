@@ -124,7 +124,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
         view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=Limits(wall_s=request.config.sandbox.command_s),
+        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )

@@ -94,7 +94,7 @@ def describe(report: TestReport) -> str:
     if not report.cases:
         return _with_tail("No tests ran.", report)
     if report.red:
-        return _describe_red(report)
+        return _describe_red(report.cases)
     if report.exit_code != 0:
         words = f"{len(report.green)} passed, but the run failed (exit code {report.exit_code})."
         return _with_tail(words, report)
@@ -128,17 +128,21 @@ def why_no_tests(report: TestReport) -> str:
 
 def _describe_exit_code(report: TestReport) -> str:
     if report.exit_code == 0:
-        return "Tests passed."
+        num_passed = sum(case.outcome == "passed" for case in report.told)
+        return f"Tests passed ({num_passed})." if num_passed else "Tests passed."
+    if any(case.outcome in RED for case in report.told):
+        return f"{_describe_red(report.told)}\n\n[exit code {report.exit_code}]"
     words = f"Tests failed (exit code {report.exit_code})."
     output = cut_middle(report.output.strip("\n"), MAX_OUTPUT_CHARS)
     return f"{words}\n{output}" if output else words
 
 
-def _describe_red(report: TestReport) -> str:
-    red = [case for case in report.cases if case.outcome in RED]
+def _describe_red(cases: Sequence[TestCase]) -> str:
+    red = [case for case in cases if case.outcome in RED]
+    num_passed = sum(case.outcome == "passed" for case in cases)
     # What could not be imported comes first: it is often why the rest is red.
     red.sort(key=lambda case: ("::" in case.id, case.id))
-    blocks = [f"{len(red)} failed, {len(report.green)} passed."]
+    blocks = [f"{len(red)} failed, {num_passed} passed."]
     blocks += [_describe_case(case) for case in red[:MAX_RED_SHOWN]]
     if len(red) > MAX_RED_SHOWN:
         blocks.append(f"[{len(red) - MAX_RED_SHOWN} more failed]")

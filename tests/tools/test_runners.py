@@ -598,7 +598,7 @@ def test_a_class_name_alone_finds_its_file(tmp_path: Path) -> None:
     ],
 )
 def test_the_runner_is_chosen_by_what_the_command_starts(command: str, runner: str) -> None:
-    assert type(runner_for(tuple(command.split()))).__name__ == runner
+    assert type(runner_for(tuple(command.split()), Path("/nonexistent"))).__name__ == runner
 
 
 class Recorder:
