@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from sandbox.base import View
+from tools.command_words import Argv
 from tools.project import Environment, npm_test_script
 from tools.result_files import merged, read_regular
-from tools.runner import Argv, Prepared
+from tools.runner import Prepared
 from tools.tally import COLOURS
 from tools.test_report import Outcome, TestCase
 
