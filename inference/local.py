@@ -82,34 +82,36 @@ def open_chat(
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
     settings = EngineSettings(_source(where), device, dtype, cache_bytes)
+    # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
+    folder = Path(settings.source)
+    tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
     if store is not None:
         settings = replace(settings, store_folder=str(store[0]), store_bytes=store[1])
+    engine: TokenEngine[Any]
+    config: Mapping[str, Any]
     if host:
         hosted = HostEngine(settings, idle_limit_s=idle_limit_s, on_progress=on_progress)
         model = hosted.model
-        return _chat(hosted, model.folder, model.config, str(where), thinking_history, reuse)
-    from inference.opened import open_engine
+        engine, folder, config = hosted, model.folder, model.config
+    else:
+        from inference.opened import open_engine
 
-    opened = open_engine(settings, on_progress)
-    return _chat(opened.engine, opened.folder, opened.config, str(where), thinking_history, reuse)
+        opened = open_engine(settings, on_progress)
+        engine, folder, config = opened.engine, opened.folder, opened.config
+    return LocalChat(
+        engine,
+        tokenizer or Tokenizer.from_folder(folder),
+        profile_for(config, folder),
+        str(where),
+        thinking_history,
+        reuse,
+    )
 
 
 def _source(where: str | Path) -> str:
     """Return what a model is loaded from, whichever folder the loading process is in."""
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
     return str(folder.resolve()) if str(where).strip() and folder.is_dir() else str(where)
-
-
-def _chat(
-    engine: TokenEngine[Any],
-    folder: Path,
-    config: Mapping[str, Any],
-    name: str,
-    thinking_history: ThinkingHistory,
-    reuse: bool,
-) -> LocalChat:
-    tokenizer, profile = Tokenizer.from_folder(folder), profile_for(config, folder)
-    return LocalChat(engine, tokenizer, profile, name, thinking_history, reuse)
 
 
 @dataclass

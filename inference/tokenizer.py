@@ -48,7 +48,8 @@ class Tokenizer:
         try:
             definition = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelUnavailable(f"{file} cannot be read: {error}.") from error
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise ModelUnavailable(f"{file} cannot be read ({why}); get it again.") from error
         return cls(definition)
 
     def encode(self, text: str) -> tuple[int, ...]:
