@@ -23,9 +23,9 @@ _PARAMETER = re.compile(r"\s*<parameter(?:=|\s+name=)\s*[\"']?([^\s>\"'/]+)[\"']
 _FUNCTION_END = re.compile(r"</function>\s*\Z")
 # A value may itself speak of </parameter>: it ends where another parameter or the end follows.
 _STRICT_END = re.compile(
-    r"\n</parameter>\n\s*(?=<parameter=)|\n</parameter>\s*(?:</function>\s*)?\Z"
+    r"\n</parameter>\n\s*(?=<parameter=)|\n</parameter>\s*(?:</function>\s*)*\Z"
 )
-_LENIENT_END = re.compile(r"</parameter>\s*(?=<parameter=)|</parameter>\s*(?:</function>\s*)?\Z")
+_LENIENT_END = re.compile(r"</parameter>\s*(?=<parameter=)|</parameter>\s*(?:</function>\s*)*\Z")
 _LOST_END = re.compile(r"\n?</function>\s*\Z")
 _OPENING_LINE = re.compile(r"^<parameter=[^>\n]+>$", re.MULTILINE)
 _CLOSING_LINE = re.compile(r"^</parameter>$", re.MULTILINE)
@@ -154,7 +154,9 @@ class _Reader:
             raise _Unreadable(f'The call has no "name"; {form}.')
         arguments = call.get("arguments", call.get("parameters", {}))
         if isinstance(arguments, str):  # JSON inside JSON
-            arguments = _json_object(arguments or "{}", f"The string of arguments of {name}", form)
+            arguments = _json_object(
+                arguments or "{}", f"The string with the arguments of {name}", form
+            )
         if not isinstance(arguments, dict | None):
             raise _Unreadable(f"The arguments of {name} must be a JSON object; {form}.")
         return ToolCall(name, _coerced(arguments or {}, _properties(self._tools, name), name))
@@ -310,12 +312,15 @@ def _loads(text: str) -> Any:
     text = text.strip()
     try:
         value, end = _JSON.raw_decode(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{error.msg[0].lower()}{error.msg[1:]} at {_place(text, error.pos)}"
         ) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(r"it has half a character, as \ud83d is; write it whole") from error
     rest = text[end:].lstrip("} \t\r\n")
     if rest:
         raise ValueError(f"more follows after its end: {_shown(rest)}")
