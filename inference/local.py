@@ -22,6 +22,7 @@ from inference.door import (
     EngineSettings,
     GenerationEnd,
     OnProgress,
+    ThinkingLimit,
     Token,
     TokenEngine,
 )
@@ -43,6 +44,7 @@ from inference.messages import (
 )
 from inference.parser import ReplyParser, ReplyPiece
 from inference.profiles import CALL_OPEN, Profile, profile_for
+from inference.thinking import thinking_limit
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
 
@@ -196,7 +198,7 @@ class LocalChat:
         rendered = transcript.render(messages, thinking)
         num_free = self._num_free(rendered)
         branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
-        parser = ReplyParser(self.tokenizer, tools, rendered.opener)
+        parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
         gathered = _Gathered()
         for event in self.engine.generate(
             branch,
@@ -206,6 +208,7 @@ class LocalChat:
             stop_ids=self._stop_ids,
             keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
+            thinking=self._limit(options, rendered.opener),
             cancel=cancel,
         ):
             match event:
@@ -218,7 +221,10 @@ class LocalChat:
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
-                    yield ReplyEnd(message, event.stop_reason, event.usage, event.notices)
+                    usage = replace(event.usage, num_thinking=parser.num_thinking)
+                    yield ReplyEnd(
+                        message, event.stop_reason, usage, event.notices, parser.is_thinking
+                    )
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:
         """Return the transcript of this tool list; a session has one, and keeps it."""
@@ -228,6 +234,12 @@ class LocalChat:
                 self.tokenizer, self.profile, tools, self._thinking_history
             )
         return self._transcript
+
+    def _limit(self, options: ReplyOptions, opener: tuple[int, ...]) -> ThinkingLimit | None:
+        """Return what holds the thinking of a reply to its budget, if it has one."""
+        if options.thinking_budget is None or not self.profile.can_think:
+            return None
+        return thinking_limit(options.thinking_budget, self.tokenizer, opener)
 
     def _num_free(self, rendered: Rendered) -> int:
         num_free = self.context_tokens - len(rendered.tokens)
