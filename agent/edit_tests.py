@@ -4,7 +4,7 @@ It learns: tests that once took longer than the limit are not run after edits ag
 was, and what is done with the words, is not decided here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sandbox.base import Cancel
@@ -110,13 +110,14 @@ class EditTests:
         return "" if report.exit_code is None else f"{what}: {in_short(report)}"
 
 
-def in_short(report: TestReport) -> str:
-    """Say what a run showed: the counts, and of what is red the first."""
+def in_short(report: TestReport, wanted: Collection[str] = ()) -> str:
+    """Say what a run showed: the counts, and of what is red the first, best one of `wanted`."""
     red = [case for case in report.cases if case.outcome in RED]
     if report.by_exit_code or not report.cases:
         return cut_middle(describe(report), MAX_FAILURE_CHARACTERS)
     if not red:
         return f"{summarise(report)}."
-    first = min(red, key=lambda case: ("::" in case.id, case.id))  # what could not be imported
+    # What could not be imported comes before the tests inside.
+    first = min(red, key=lambda case: (case.id not in wanted, "::" in case.id, case.id))
     words = describe(replace(report, cases=(first,))).split("\n\n", 1)[1]
     return f"{summarise(report)}.\n{cut_middle(words, MAX_FAILURE_CHARACTERS)}"

@@ -81,7 +81,7 @@ class FinishGate:
 
     def saw(self, report: TestReport) -> None:
         """Learn from a run of all tests on the files as they are: it need not be made again."""
-        if report.exit_code is not None:
+        if report.exit_code is not None or report.timed_out:
             self._last = _Run(self._fingerprint(), report)
 
     def __call__(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
@@ -119,13 +119,16 @@ class FinishGate:
         files = self._fingerprint()
         if self._before is UNKNOWN and files == self._untouched:
             return ""
-        if self._last is None or self._last.files != files:
-            self.saw(self._run_all(cancel))
-        if self._last is None or cancel():
+        if self._last is not None and self._last.files == files:
+            report = self._last.report
+        else:
+            report = self._run_all(cancel)
+            self.saw(report)
+        if cancel():
             return ""
-        report = self._last.report
         verdict = compare(self._before, report, self._targets)
-        return "" if verdict.fixed else f"{verdict.reason}\n{in_short(report)}"
+        wrong = verdict.still_red | verdict.turned_red
+        return "" if verdict.fixed else f"{verdict.reason}\n{in_short(report, wrong)}"
 
 
 def _is_blocked(call: ToolCall) -> bool:

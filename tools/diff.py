@@ -51,7 +51,10 @@ def files_of(diff: str) -> tuple[FileDiff, ...]:
 def _files(rows: list[str]) -> Iterator[FileDiff]:
     """Yield every file; only the counts of a hunk tell `--- a` the header from a removed line."""
     at = 0
-    while at < len(rows):
+    while at < len(rows) - 1:
+        if not rows[at].startswith("--- "):  # a line of words before the header
+            at += 1
+            continue
         path, start = _path(rows[at + 1]), at + 2
         at = start
         while at < len(rows) and (hunk := _HUNK.match(rows[at])):
