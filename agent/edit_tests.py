@@ -113,11 +113,11 @@ class EditTests:
 def in_short(report: TestReport, wanted: Collection[str] = ()) -> str:
     """Say what a run showed: the counts, and of what is red the first, best one of `wanted`."""
     red = [case for case in report.cases if case.outcome in RED]
-    if report.by_exit_code or not report.cases:
+    if report.by_exit_code or report.timed_out or not report.cases:
         return cut_middle(describe(report), MAX_FAILURE_CHARACTERS)
     if not red:
         return f"{summarise(report)}."
     # What could not be imported comes before the tests inside.
     first = min(red, key=lambda case: (case.id not in wanted, "::" in case.id, case.id))
-    words = describe(replace(report, cases=(first,))).split("\n\n", 1)[1]
+    words = describe(replace(report, cases=(first,))).partition("\n\n")[2]
     return f"{summarise(report)}.\n{cut_middle(words, MAX_FAILURE_CHARACTERS)}"

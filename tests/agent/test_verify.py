@@ -117,7 +117,9 @@ def test_slow_tests_are_left_out_after_they_were_once_too_slow(desk: Desk) -> No
 
 def test_a_command_that_cannot_be_restricted_runs_whole_if_it_is_quick(tmp_path: Path) -> None:
     case = TestCase("make test", "passed")
-    desk = Desk(tmp_path, ("make", "test"), lambda *_: replace(report(case), command=("make", "test")))
+    desk = Desk(
+        tmp_path, ("make", "test"), lambda *_: replace(report(case), command=("make", "test"))
+    )
     desk.tests.saw(report(GREEN, duration_s=95.0))
     assert desk.edit("shop/cart.py", "price - tax", "price + tax").text == "Syntax ok."
     desk.tests.saw(report(GREEN, duration_s=2.0))

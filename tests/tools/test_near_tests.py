@@ -17,7 +17,10 @@ TESTS = {
 @pytest.mark.parametrize(
     ("path", "near"),
     [
-        ("shop/cart.py", ("tests/test_cart.py", "tests/test_orders.py", "tests/test_cart_rules.py")),
+        (
+            "shop/cart.py",
+            ("tests/test_cart.py", "tests/test_orders.py", "tests/test_cart_rules.py"),
+        ),
         ("src/shop/orders.py", ("tests/test_orders.py",)),
         ("shop/hidden.py", ("tests/test_orders.py", "tests/test_shop.py")),
         ("shop/__init__.py", ("tests/test_shop.py", "tests/test_orders.py")),
