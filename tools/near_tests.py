@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from tools.command_words import Argv, is_unittest, parts_of, start_folder
+from tools.command_words import Argv, is_pytest, is_unittest, parts_of, start_folder
 from tools.project import SKIPPED_FOLDERS
-from tools.runners import PytestRunner
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)|import[ \t]+([^\n#]+))",
@@ -22,11 +21,11 @@ NOT_LOADED = "unittest.loader._FailedTest."
 
 def is_test_file(path: str) -> bool:
     """Say whether a path of the project is that of a Python test file."""
-    name = PurePosixPath(path)
-    if any(part.startswith(".") or part in SKIPPED_FOLDERS for part in name.parts):
+    *folders, name = path.split("/")  # asked of every file: pathlib would be slow
+    stem = name.removesuffix(".py")
+    if stem == name or not (stem == "tests" or stem.startswith("test_") or stem.endswith("_test")):
         return False
-    is_named_so = name.stem.startswith("test_") or name.stem.endswith("_test")
-    return name.suffix == ".py" and (is_named_so or name.stem == "tests")
+    return not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in folders)
 
 
 def near_tests(path: str, tests: Mapping[str, str]) -> tuple[str, ...]:
@@ -101,7 +100,7 @@ def _is_end_of(names: tuple[str, ...], module: tuple[str, ...]) -> bool:
 
 def ids_of(command: Argv, files: Sequence[str]) -> tuple[str, ...] | None:
     """Name the tests of some files for a runner; None if the command cannot be restricted."""
-    if PytestRunner().recognises(command):
+    if is_pytest(command):
         return tuple(files)
     parts = parts_of(command)
     if not is_unittest(parts[0]):

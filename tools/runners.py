@@ -22,6 +22,7 @@ from tools.command_words import (
     Argv,
     cut_at_double_dash,
     is_module,
+    is_pytest,
     is_unittest,
     parts_of,
     start_folder,
@@ -76,10 +77,7 @@ class PytestRunner:
 
     def recognises(self, command: Argv) -> bool:
         """Whether the command is pytest's."""
-        words = without_launcher(command)
-        return is_module(words, "pytest") or (
-            bool(words) and Path(words[0]).name in ("pytest", "py.test")
-        )
+        return is_pytest(command)
 
     def prepare(
         self, command: Argv, environment: Environment, view: View, scratch: Path, only: Argv
