@@ -62,7 +62,8 @@ class RunTests:
             self._command, self._environment, self._view, self._sandbox, self._limits, cancel, only
         )
         ran = bool(report.cases) and not report.timed_out
-        return ToolResult(text=describe(report), summary=summarise(report), ok=ran)
+        whole = None if only else report
+        return ToolResult(describe(report), summarise(report), ok=ran, report=whole)
 
 
 def _ids(value: object) -> tuple[str, ...]:
