@@ -48,7 +48,7 @@ class Checks:
         """From here on the tests decide about `finish`: see `FinishGate.expect`."""
         self._gate.expect(before, targets)
         if before is not None:
-            self._tests.saw(before)
+            self._tests.expect(before, targets)
 
     def __call__(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
         """Return the result to go on with.

@@ -19,6 +19,7 @@ MAX_DEPTH = 12
 """Folders below the project in which test files are looked for."""
 MAX_TEST_FILES = 300
 MAX_FAILURE_CHARACTERS = 1_500
+MAX_NAMED = 3
 WHOLE: tuple[str, ...] = ()
 """No ids: all tests."""
 
@@ -61,6 +62,12 @@ class EditTests:
         self._run_some = run_some
         self._config = config
         self._too_slow: set[tuple[str, ...]] = set()
+        self._not_asked_for: frozenset[str] = frozenset()
+
+    def expect(self, before: TestReport, targets: frozenset[str]) -> None:
+        """Learn what was red before the work and need not be mended, if the targets are others."""
+        self._not_asked_for = before.red - targets if targets else frozenset()
+        self.saw(before)
 
     def saw(self, report: TestReport) -> None:
         """Learn from a run of all tests how long they take."""
@@ -107,7 +114,14 @@ class EditTests:
                 f"{what}: not done after {self._config.tests_s:g} s, so not run after edits "
                 "any more; use run_tests."
             )
-        return "" if report.exit_code is None else f"{what}: {in_short(report)}"
+        return "" if report.exit_code is None else f"{what}: {self._told(report)}"
+
+    def _told(self, report: TestReport) -> str:
+        news = report.red - self._not_asked_for
+        if report.red and not news:
+            names = ", ".join(sorted(report.red)[:MAX_NAMED])
+            return f"{summarise(report)}; red as before and not asked for: {names}."
+        return in_short(report, news)
 
 
 def in_short(report: TestReport, wanted: Collection[str] = ()) -> str:

@@ -80,6 +80,20 @@ def test_a_red_test_is_shown_in_short(desk: Desk) -> None:
     )
 
 
+def test_what_was_red_before_and_is_not_to_be_mended_is_no_news(desk: Desk) -> None:
+    old = replace(RED, id="tests/test_cart.py::test_a_old")
+    desk.tests.expect(report(GREEN, old), frozenset({RED.id}))
+    desk.answer = lambda *_: report(GREEN, old)
+    assert desk.edit("shop/cart.py", "price - tax", "price + tax").text == (
+        "Syntax ok. tests/test_cart.py: 1 failed, 1 passed; "
+        "red as before and not asked for: tests/test_cart.py::test_a_old."
+    )
+    desk.answer = lambda *_: report(GREEN, old, RED)
+    assert f"2 failed, 1 passed.\nFAILED {RED.id}\n" in (
+        desk.edit("shop/cart.py", "price + tax", "tax + price").text
+    )
+
+
 def test_broken_syntax_is_named_with_its_line_and_no_test_is_run(desk: Desk) -> None:
     result = desk.edit("shop/cart.py", "price - tax", "(price - tax")
     assert result.text.startswith(

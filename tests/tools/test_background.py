@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
+from sandbox.errors import SandboxError
 from tests.sandbox.conftest import processes_with
 from tools.background import BackgroundBash
 from tools.base import ToolResult
@@ -114,6 +115,13 @@ def test_a_call_without_sense_is_refused(
     result = bash(**arguments)
     assert not result.ok
     assert result.text.startswith(said)
+
+
+def test_a_job_that_cannot_be_run_is_no_job_that_goes_on(tmp_path: Path) -> None:
+    bash = Terminal(tmp_path / "gone")
+    with pytest.raises(SandboxError, match="does not exist"):
+        bash(command="sleep 60", background=True)
+    assert bash.jobs.running() == ()
 
 
 AGENT = """
