@@ -20,6 +20,8 @@ MAX_DEPTH = 12
 MAX_TEST_FILES = 300
 MAX_FAILURE_CHARACTERS = 1_500
 MAX_NAMED = 3
+DOCUMENTS = (".md", ".rst", ".txt")
+"""What no test depends on, as a rule."""
 WHOLE: tuple[str, ...] = ()
 """No ids: all tests."""
 
@@ -81,10 +83,11 @@ class EditTests:
         Raises:
             SandboxUnavailable: nothing can be run.
         """
-        files = self._near(paths)
+        code = [path for path in paths if not path.endswith(DOCUMENTS)]
+        files = self._near(code)
         ids = ids_of(self._command, files)
         if ids is None:
-            return self._run(WHOLE, "All tests", cancel)
+            return self._run(WHOLE, "All tests", cancel) if code else ""
         return self._run(ids, ", ".join(files), cancel) if ids else ""
 
     def _near(self, paths: Iterable[str]) -> tuple[str, ...]:

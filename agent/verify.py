@@ -17,6 +17,8 @@ from tools.diff import FileDiff, files_of
 from tools.syntax import introduced, reader_of
 from tools.textfile import NotText, TextFile
 
+MAX_CHARACTERS = 512 * 1024
+"""A longer file was written by no hand."""
 MAX_FAULTS = 3
 """Shown of one file: the first is often the cause of the rest."""
 
@@ -67,6 +69,7 @@ class Verify:
 
     def _text_of(self, path: str) -> str | None:
         try:
-            return TextFile.decode(self._workspace.read(path)).text
+            text = TextFile.decode(self._workspace.read(path)).text
         except (OSError, PathRefused, NotText):
             return None
+        return text if len(text) <= MAX_CHARACTERS else None

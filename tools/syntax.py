@@ -1,7 +1,7 @@
 """Where the text of a file breaks the grammar of its language; nothing of it is run.
 
 Python is read by our own compiler, JSON and TOML by the standard library, all other languages by
-tree-sitter. A language that it does not know has no faults, and neither has a huge file.
+tree-sitter. Languages without a grammar here have no reader.
 """
 
 import functools
@@ -22,8 +22,6 @@ from tools.languages import CPP, C, Language, language_of
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
-MAX_BYTES = 512 * 1024
-"""A longer file was written by no hand."""
 MAX_SHOWN_CHARACTERS = 60
 WITH_MACROS = (C, CPP)
 """Their grammar alone cannot tell a macro from a mistake."""
@@ -59,8 +57,6 @@ def reader_of(path: str) -> Reader | None:
 
 def introduced(reader: Reader, before: str, after: str) -> tuple[Fault, ...]:
     """Return the faults of a text that the text before an edit did not have."""
-    if len(after.encode("utf-8", "replace")) > MAX_BYTES:
-        return ()
     found = reader(after)
     known = Counter(fault.words for fault in (reader(before) if found else ()))
     new = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.edit_tests import EditTests, RunSome, VerifyConfig
-from agent.verify import Verify
+from agent.verify import MAX_CHARACTERS, Verify
 from inference.messages import ToolCall
 from sandbox.base import Cancel, View, never
 from sandbox.bubblewrap import Bubblewrap
@@ -118,6 +118,11 @@ def test_what_has_neither_grammar_nor_tests_is_left_as_it_was(desk: Desk) -> Non
     assert desk.asked == []
 
 
+def test_a_file_that_nobody_wrote_by_hand_is_not_read(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text(f'{{"a": 1}}{" " * MAX_CHARACTERS}')
+    assert desk.edit("data.json", '{"a": 1}', '{"a" 1}').text == ""
+
+
 def test_slow_tests_are_left_out_after_they_were_once_too_slow(desk: Desk) -> None:
     desk.answer = lambda *_: report(timed_out=True)
     first = desk.edit("shop/cart.py", "price - tax", "price + tax").text
@@ -139,6 +144,7 @@ def test_a_command_that_cannot_be_restricted_runs_whole_if_it_is_quick(tmp_path:
     desk.tests.saw(report(GREEN, duration_s=2.0))
     said = desk.edit("shop/cart.py", "price + tax", "tax + price").text
     assert said == "Syntax ok. All tests: Tests passed."
+    assert desk.edit("notes.md", "x", "y").text == "", "a document"
     assert desk.asked == [()]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tools.diff import files_of
-from tools.syntax import MAX_BYTES, introduced, reader_of
+from tools.syntax import introduced, reader_of
 from tools.textfile import unified_diff
 
 BROKEN = [
@@ -39,9 +39,8 @@ def test_a_broken_text_is_told_with_its_line(path: str, text: str, line: int, wo
         ("a.py", "-" * 200_000 + "1"),  # more than the compiler takes, which proves nothing
         ("a.json", "[" * 100_000),
         ("a.js", "const a = <p>{b}</p>;\n"),
-        ("a.py", "(" * (MAX_BYTES + 1)),
     ],
-    ids=["warning", "deep", "deep JSON", "JSX", "huge"],
+    ids=["warning", "deep", "deep JSON", "JSX"],
 )
 def test_what_may_be_well_is_left_alone(path: str, text: str) -> None:
     reader = reader_of(path)
