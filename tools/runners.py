@@ -22,7 +22,6 @@ from tools.command_words import (
     Argv,
     cut_at_double_dash,
     is_module,
-    is_pytest,
     is_unittest,
     parts_of,
     start_folder,
@@ -77,7 +76,10 @@ class PytestRunner:
 
     def recognises(self, command: Argv) -> bool:
         """Whether the command is pytest's."""
-        return is_pytest(command)
+        words = without_launcher(command)
+        return is_module(words, "pytest") or (
+            bool(words) and Path(words[0]).name in ("pytest", "py.test")
+        )
 
     def prepare(
         self, command: Argv, environment: Environment, view: View, scratch: Path, only: Argv
