@@ -61,8 +61,10 @@ class FinishGate:
         self._targets: frozenset[str] = frozenset()
         self._last: _Run | None = None
         self._untouched = ""
-        self._refusals: list[str] = []
-        """The files at each refusal in a row."""
+        self._refused = ("", "")
+        """The files and the problem at the last refusal."""
+        self._num_refusals = 0
+        """How often it was refused with just these."""
 
     def expect(self, before: TestReport | None, targets: frozenset[str] = frozenset()) -> None:
         """From here on tests decide.
@@ -74,7 +76,7 @@ class FinishGate:
         """
         self._before, self._targets = before or UNKNOWN, targets
         self._untouched = self._fingerprint()
-        self._refusals.clear()
+        self._num_refusals = 0
         self._last = None
         if before is not None:
             self.saw(before)
@@ -95,9 +97,10 @@ class FinishGate:
         problem = self._open_todo() or self._red_tests(cancel)
         if not problem or cancel():
             return result
-        files = self._fingerprint()
-        self._refusals = [*(one for one in self._refusals if one == files), files]
-        if len(self._refusals) > self._config.max_refusals:
+        now = (self._fingerprint(), problem)
+        self._num_refusals = self._num_refusals + 1 if now == self._refused else 1
+        self._refused = now
+        if self._num_refusals > self._config.max_refusals:
             return result
         summary = f"not finished: {problem.split(chr(10), 1)[0]}"
         return ToolResult(f"Not finished: {problem}\n{HOW_TO_GO_ON}", summary, ok=False)

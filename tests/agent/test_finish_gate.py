@@ -115,6 +115,14 @@ def test_a_change_starts_the_count_again(bench: Bench) -> None:
         assert [bench.finish().done for _ in range(2)] == [False, False]
 
 
+def test_a_step_that_was_done_starts_the_count_again(bench: Bench) -> None:
+    bench.edit(MENDED)
+    bench.items = ["a", "b"]
+    assert [bench.finish().done for _ in range(2)] == [False, False]
+    bench.items = ["b"]
+    assert [bench.finish().done for _ in range(3)] == [False, False, True]
+
+
 def test_a_model_that_cannot_go_on_says_so(bench: Bench) -> None:
     bench.edit(BEFORE)
     result = bench.finish("Blocked: the test needs a network.")
