@@ -65,11 +65,13 @@ class RunTests:
         Raises:
             ToolFailed: `tests` is no list of ids.
         """
-        report = self._run(_ids(arguments.get("tests")), cancel)
+        only = _ids(arguments.get("tests"))
+        report = self._run(only, cancel)
         flaky = self._flaky(report, cancel) if self._reruns else ()
         ran = bool(report.cases) and not report.timed_out
         text = "\n\n".join([describe(report), *map(_describe_flaky, flaky)])
-        return ToolResult(text=text, summary=summarise(report), ok=ran)
+        whole = None if only else report
+        return ToolResult(text, summarise(report), ok=ran, report=whole)
 
     def _run(self, only: Sequence[str], cancel: Cancel) -> TestReport:
         return run_tests_once(
