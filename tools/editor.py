@@ -14,7 +14,8 @@ from sandbox.base import Cancel, never
 from sandbox.workspace import Workspace
 from tools.base import Arguments, ToolResult
 from tools.errors import ToolFailed
-from tools.match import closest, find_all, find_respaced, find_words, has_line_numbers, line_at
+from tools.match import closest, find_all, find_words, has_line_numbers, line_at
+from tools.respace import find_respaced
 from tools.textfile import NotText, TextFile, split_lines, unified_diff
 from tools.truncate import MAX_LINES, clean, number_lines
 

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from tools.match import closest, find_all, find_respaced, find_words, has_line_numbers, line_at
+from tools.match import closest, find_all, find_words, has_line_numbers, line_at
+from tools.respace import find_respaced
 
 
 def respaced(text: str, old: str, new: str) -> str | None:
@@ -41,6 +42,16 @@ def test_every_occurrence_is_found_overlapping_ones_too() -> None:
         ("f {\n\tx\n\t\ty\n}\n", "    x\n        y", "    x\n    z", "f {\n\tx\n\tz\n}\n"),
         ("f:\n  x\n    y\n", "\tx\n\t\ty", "\tx\n\t\t\tz", "f:\n  x\n      z\n"),
         ("\tx\n\t\ty\n", "    x\n        y", "      z", None),  # one tab and a half
+        # how deep a new line goes is known from the old ones, or not at all
+        ("\tif a:\n\t\tx\n", "        x", "    if b:\n        x", None),  # steps of four, or two
+        ("\tx\n", "x ", "if a:\n    x", None),  # spaces would stand among tabs
+        ("\tx\n", "x ", "y", "\ty\n"),
+        ("  x\n", "    x", "    if a:\n        x", None),  # two less, or half
+        ("  x\n", "    x", "    y\n    x", "  y\n  x\n"),
+        ("if a:\n  x\n    y\n", "    x\n        y", "    x\n            z", "if a:\n  x\n      z\n"),
+        ("if a:\n  x\n", "if a:\n    x", "if a:\n    if b:\n        x", "if a:\n  if b:\n    x\n"),
+        # of two such places none is taken, though one alone is indented in one way
+        ("a\n b\nc\n  a\n  b\n", "\ta\n\tb", "d", None),
         # not uniform, not unique, not whole lines, not only white space
         ("a\n  b\n", " a\n b", "x", None),
         ("  a\n    a\n", "\ta", "x", None),
