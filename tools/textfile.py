@@ -1,8 +1,8 @@
 """A text file as the editor works on it: text with \\n alone, and the way back to its own bytes.
 
-A byte-order mark, CRLF or mixed line endings, a missing final newline, UTF-16 and single bytes of an
-encoding that nobody named all survive an edit; lines that were not touched keep their bytes. No
-file is opened here.
+A byte-order mark, CRLF or mixed line endings, a missing final newline, UTF-16 and single bytes of
+an encoding that nobody named all survive an edit; lines that were not touched keep their bytes.
+No file is opened here.
 """
 
 import codecs
@@ -11,7 +11,6 @@ import itertools
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from os.path import commonprefix
 from typing import Self
 
 OTHER_BYTE = "\N{REPLACEMENT CHARACTER}"
@@ -142,6 +141,20 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def difference(old: str, new: str, offset: int = 0) -> tuple[int, int, str]:
+    """Return what of `old`, which is at `offset`, becomes what: the shortest middle."""
+    num_first = _num_same(old, new)
+    old, new = old[num_first:], new[num_first:]
+    num_last = _num_same(old[::-1], new[::-1])
+    offset += num_first
+    return offset, offset + len(old) - num_last, new[: len(new) - num_last]
+
+
+def _num_same(left: str, right: str) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))
+
+
 def unified_diff(path: str, before: str | None, after: str | None) -> str:
     """Return the unified diff of an edit; None is for a file that is not there."""
     rows = difflib.unified_diff(
@@ -152,6 +165,14 @@ def unified_diff(path: str, before: str | None, after: str | None) -> str:
         lineterm="",
     )
     return "".join(f"{row}\n" for row in rows)
+
+
+def count_changes(diff: str) -> str:
+    """Say how many lines a unified diff adds and removes."""
+    rows = split_lines(diff)[2:]
+    num_added = sum(row.startswith("+") for row in rows)
+    num_removed = sum(row.startswith("-") for row in rows)
+    return f"+{num_added} -{num_removed}"
 
 
 def _diff_lines(text: str) -> list[str]:
@@ -167,7 +188,7 @@ def _changes(old: str, new: str) -> list[tuple[int, int, str]]:
     offsets = list(itertools.accumulate(map(len, old_lines), initial=0))
     matcher = difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False)
     return [
-        _trimmed(offsets[first], "".join(old_lines[first:last]), "".join(new_lines[begin:end]))
+        difference("".join(old_lines[first:last]), "".join(new_lines[begin:end]), offsets[first])
         for kind, first, last, begin, end in matcher.get_opcodes()
         if kind != "equal"
     ]
@@ -175,12 +196,3 @@ def _changes(old: str, new: str) -> list[tuple[int, int, str]]:
 
 def _with_endings(text: str) -> list[str]:
     return re.findall("[^\n]*\n|[^\n]+", text)
-
-
-def _trimmed(offset: int, old: str, new: str) -> tuple[int, int, str]:
-    """Leave out what both texts begin with, and end with."""
-    num_first = len(commonprefix([old, new]))
-    old, new = old[num_first:], new[num_first:]
-    num_last = len(commonprefix([old[::-1], new[::-1]]))
-    offset += num_first
-    return offset, offset + len(old) - num_last, new[: len(new) - num_last]

@@ -164,20 +164,22 @@ def test_failures_say_what_to_try(desk: Desk) -> None:
     assert desk.replace_failure("a.py", "", "y") == (
         "old_str is empty; give the text to replace, or use insert."
     )
-    assert desk.replace_failure("a.py", "   2\ty = 2", "y") == (
-        "old_str not found in a.py; leave out the line numbers that view shows."
+    desk.write("b.py", "y = 2\n")
+    assert desk.replace_failure("b.py", "   2\ty = 2", "y") == (
+        "old_str not found in b.py; leave out the line numbers that view shows."
     )
-    assert desk.replace_failure("a.py", "{{{", "y") == (
-        "old_str not found in a.py, nor anything like it; view the file."
+    desk.write("c.py", "y = 2\n")
+    assert desk.replace_failure("c.py", "{{{", "y") == (
+        "old_str not found in c.py, nor anything like it; view the file."
     )
     assert desk.failure("create", "a.py", file_text="x") == "a.py exists; use str_replace."
-    assert desk.failure("view", "b.py") == "b.py does not exist."
+    assert desk.failure("view", "d.py") == "d.py does not exist."
     assert desk.failure("str_replace", "a.py", old_str="x") == "str_replace needs new_str."
     assert desk.failure("str_replace", "a.py") == "str_replace needs old_str and new_str."
-    assert desk.failure("create", "c.py") == "create needs file_text."
+    assert desk.failure("create", "d.py") == "create needs file_text."
     assert desk.failure("insert", "a.py", new_str="x") == "insert needs insert_line."
     assert desk.failure("undo", "a.py") == (
-        "command must be view, create, str_replace or insert, not undo."
+        "command must be view, create, str_replace, insert or undo_edit, not undo."
     )
     assert desk.failure("insert", "a.py", insert_line=6, new_str="x") == (
         "insert_line must be 0 to 5; a.py has 5 lines."
@@ -341,7 +343,7 @@ def test_the_mode_of_a_file_stays(desk: Desk) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
 
 
-@pytest.mark.parametrize("content", [b"caf\xe9\n", b"a\0b\n"])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a", b"a\0b\n", b"\xff\xfea"])
 def test_a_file_that_is_no_text_is_refused(desk: Desk, content: bytes) -> None:
     desk.write("blob", content)
     said = "blob is not UTF-8 text; this tool cannot open it."

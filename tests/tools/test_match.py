@@ -48,7 +48,12 @@ def test_every_occurrence_is_found_overlapping_ones_too() -> None:
         ("\tx\n", "x ", "y", "\ty\n"),
         ("  x\n", "    x", "    if a:\n        x", None),  # two less, or half
         ("  x\n", "    x", "    y\n    x", "  y\n  x\n"),
-        ("if a:\n  x\n    y\n", "    x\n        y", "    x\n            z", "if a:\n  x\n      z\n"),
+        (
+            "if a:\n  x\n    y\n",
+            "    x\n        y",
+            "    x\n            z",
+            "if a:\n  x\n      z\n",
+        ),
         ("if a:\n  x\n", "if a:\n    x", "if a:\n    if b:\n        x", "if a:\n  if b:\n    x\n"),
         # of two such places none is taken, though one alone is indented in one way
         ("a\n b\nc\n  a\n  b\n", "\ta\n\tb", "d", None),

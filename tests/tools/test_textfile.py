@@ -49,8 +49,8 @@ def test_random_edits_leave_every_byte_outside_them_alone() -> None:
         assert raw.endswith(tail)
 
 
-@pytest.mark.parametrize("data", [b"caf\xe9", b"a\0b", b"\xff\xfea\0"])
-def test_bytes_that_are_no_utf8_text_are_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfea", b"\xff\xfe\0\0a\0\0\0", b"\x01\xe9"])
+def test_bytes_that_are_no_text_are_refused(data: bytes) -> None:
     with pytest.raises(NotText):
         TextFile.decode(data)
 
