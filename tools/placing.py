@@ -73,7 +73,7 @@ def find_place(ask: Ask, rescue: Rescue = find_respaced) -> Place:
     found = rescue(ask.text, ask.old, ask.new)
     if found and ask.text[found.start : found.end] != found.new:
         return Place(found.start, found.end, found.new, is_respaced=True)
-    raise _missed(ask, found.start if found else find_words(ask.text, ask.new))
+    raise _missed(ask, found.start if found else _applied(ask))
 
 
 def _check_meant(ask: Ask, start: int) -> None:
@@ -88,6 +88,13 @@ def _check_meant(ask: Ask, start: int) -> None:
     if doubled is not None:
         sentence = words.applied(ask.path, line_at(ask.text, doubled), is_old_there=True)
         raise NoPlace(sentence, is_miss=False)
+
+
+def _applied(ask: Ask) -> int | None:
+    """Return where the new text stands; what is only a part of the old one proves nothing."""
+    if not ask.is_plain and ask.new in ask.old:
+        return None
+    return find_words(ask.text, ask.new)
 
 
 def _missed(ask: Ask, applied: int | None) -> NoPlace:

@@ -25,7 +25,7 @@ _ESCAPES = {
     "&#39;": re.compile("&#39;|&apos;|&#x27;"),
 }
 _QUOTING = (
-    *("string", "comment", "char", "rune", "regex", "escape", "heredoc", "nowdoc"),
+    *("string", "comment", "char", "rune", "regex", "heredoc", "nowdoc"),
     *("preproc", "text", "symbol"),
 )
 """Parts of the names that grammars give to where an escape may stand."""

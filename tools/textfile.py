@@ -83,11 +83,13 @@ class TextFile:
         Raises:
             NotWritable: it would change or add bytes in an encoding that is not known.
         """
-        new = new.replace("\r\n", "\n")
+        text, new = self.text, new.replace("\r\n", "\n")
+        begin, stop = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1 or len(text)
+        lines = text[begin:start] + new + text[end:stop]
         edited = self
-        for first, last, part in reversed(_changes(self.text[start:end], new)):
-            edited = edited._put(start + first, start + last, part)
-        if edited.text != self.text[:start] + new + self.text[end:]:
+        for first, last, part in reversed(_changes(text[begin:stop], lines)):
+            edited = edited._put(begin + first, begin + last, part)
+        if edited.text != text[:start] + new + text[end:]:
             raise NotWritable("has a lone carriage return there that would become a line's end.")
         return edited
 
