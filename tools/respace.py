@@ -12,7 +12,7 @@ from tools.textfile import split_lines
 
 Rule = Callable[[str], str | None]
 """From the indentation that a model wrote to the file's own; None where it cannot tell."""
-_STEPS = ("\t", "  ", "    ", "        ")
+_STEPS = ("\t", *(" " * number for number in range(1, 9)))
 """What one level of indentation may be."""
 
 

@@ -112,11 +112,11 @@ class TextFile:
         """
         if not new.isascii():
             raise NotWritable("is not UTF-8, so only ASCII text can be put into it.")
-        if _ESCAPED.search(self.raw, max(0, raw_start - 1), raw_end):
+        if not self.raw[max(0, raw_start - 1) : raw_end].isascii():
             line = self.raw.count("\n", 0, raw_start) + 1
             raise NotWritable(
-                f"is not UTF-8: this edit would change bytes near line {line} that are shown as "
-                f"{OTHER_BYTE}; leave them, and the character after them, as they are."
+                f"is not UTF-8: this edit would change what is not ASCII near line {line}, or the "
+                "character after it; leave both as they are."
             )
 
     def _raw_offset(self, offset: int) -> int:

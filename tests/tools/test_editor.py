@@ -2,59 +2,16 @@ import os
 import resource
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
-from tools.base import ToolResult
+from tests.tools.desk import Desk
 from tools.editor import StrReplaceEditor
 from tools.errors import ToolFailed
 
 CORE = "def add(a, b):\n    return a - b\n\n\ndef double(a):\n    return a * 2\n"
-
-
-class Desk:
-    """An editor over a folder, called as the registry calls it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.editor = StrReplaceEditor(Workspace(root, Path("/workspace")))
-
-    def write(self, path: str, content: str | bytes) -> Path:
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-        return file
-
-    def run(self, command: str, path: str, **arguments: Any) -> ToolResult:
-        return self.editor.run({"command": command, "path": path, **arguments})
-
-    def replace(self, path: str, old: str, new: str) -> ToolResult:
-        return self.run("str_replace", path, old_str=old, new_str=new)
-
-    def failure(self, command: str, path: str, **arguments: Any) -> str:
-        before = snapshot(self.root)
-        with pytest.raises(ToolFailed) as failed:
-            self.run(command, path, **arguments)
-        assert snapshot(self.root) == before, "a failed call changes nothing"
-        return str(failed.value)
-
-    def replace_failure(self, path: str, old: str, new: str) -> str:
-        return self.failure("str_replace", path, old_str=old, new_str=new)
-
-
-def snapshot(root: Path) -> dict[str, bytes]:
-    files = (file for file in root.rglob("*") if file.is_file())
-    return {str(file.relative_to(root)): file.read_bytes() for file in files}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    root = tmp_path / "repository"
-    root.mkdir()
-    return Desk(root)
 
 
 # ---- the words, exactly
