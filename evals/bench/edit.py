@@ -111,9 +111,41 @@ def summarise(outcomes: Sequence[Outcome]) -> Figures:
     )
 
 
-def _table(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, Figures]:
-    names = list(dict.fromkeys(map(key, outcomes)))
+def is_good(total: Figures) -> bool:
+    """Say whether the goals are reached."""
+    num_good = total.num_golden + total.num_refused
+    return num_good == total.num_tasks and total.median_calls == 1 and total.recovered >= 0.95
+
+
+def by_key(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, Figures]:
+    """Count apart what has another key."""
+    names = dict.fromkeys(map(key, outcomes))
     return {name: summarise([o for o in outcomes if key(o) == name]) for name in names}
+
+
+def to_record(seed: int, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what the last line holds."""
+    total = summarise(outcomes)
+    tables = {
+        "by_mistake": by_key(outcomes, lambda outcome: outcome.mistake),
+        "by_language": by_key(outcomes, lambda outcome: outcome.language),
+    }
+    rows = {
+        name: {key: asdict(figures) for key, figures in table.items()}
+        for name, table in tables.items()
+    }
+    return {"bench": "edit", "seed": seed, "good": is_good(total), **asdict(total), **rows}
+
+
+def print_tables(outcomes: Sequence[Outcome]) -> None:
+    """Print the figures by mistake, by language and of all; then what did not end well."""
+    _print_table("mistake", by_key(outcomes, lambda outcome: outcome.mistake))
+    _print_table("language", by_key(outcomes, lambda outcome: outcome.language))
+    mistaken = [outcome for outcome in outcomes if outcome.mistake != NO_MISTAKE]
+    _print_table("", {"with a mistake": summarise(mistaken), "all": summarise(outcomes)})
+    for outcome in outcomes:
+        if outcome.end not in GOOD_ENDS:
+            print(f"{outcome.end}: {outcome.mistake}, {outcome.language}: {outcome.said}\n")
 
 
 def _print_table(title: str, rows: dict[str, Figures]) -> None:
@@ -133,28 +165,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the last line alone")
     arguments = parser.parse_args()
     outcomes = run_all(make_tasks(arguments.seed))
-    total = summarise(outcomes)
-    by_mistake = _table(outcomes, lambda outcome: outcome.mistake)
-    by_language = _table(outcomes, lambda outcome: outcome.language)
     if not arguments.json:
-        _print_table("mistake", by_mistake)
-        _print_table("language", by_language)
-        mistaken = summarise([outcome for outcome in outcomes if outcome.mistake != NO_MISTAKE])
-        _print_table("", {"with a mistake": mistaken, "all": total})
-        for outcome in outcomes:
-            if outcome.end not in GOOD_ENDS:
-                print(f"{outcome.end}: {outcome.mistake}, {outcome.language}: {outcome.said}\n")
-    record = {"bench": "edit", "seed": arguments.seed, **asdict(total)}
-    record["by_mistake"] = {name: asdict(row) for name, row in by_mistake.items()}
-    record["by_language"] = {name: asdict(row) for name, row in by_language.items()}
+        print_tables(outcomes)
+    record = to_record(arguments.seed, outcomes)
     print(json.dumps(record))
-    return 0 if is_good(total) else 1
-
-
-def is_good(total: Figures) -> bool:
-    """Say whether the goals are reached."""
-    num_good = total.num_golden + total.num_refused
-    return num_good == total.num_tasks and total.median_calls == 1 and total.recovered >= 0.95
+    return 0 if record["good"] else 1
 
 
 if __name__ == "__main__":

@@ -308,6 +308,27 @@ def test_a_file_that_is_no_text_is_refused(desk: Desk, content: bytes) -> None:
     assert desk.replace_failure("blob", "a", "b") == said
 
 
+def test_a_file_in_another_encoding_is_shown_and_edited_around_what_is_not_known(
+    desk: Desk,
+) -> None:
+    file = desk.write("a.py", b"# -*- coding: latin-1 -*-\nname = 'Ren\xe9'\nage = 1\n")
+    assert desk.run("view", "a.py").text == (
+        "   1\t# -*- coding: latin-1 -*-\n   2\tname = 'Ren\ufffd'\n   3\tage = 1\n"
+        "[not UTF-8: other bytes are shown as \ufffd]"
+    )
+    said = desk.replace_failure("a.py", "Ren\ufffd", "Rene")
+    assert said == (
+        "a.py is not UTF-8: this edit would change what is not ASCII near line 2, or the "
+        "character after it; leave both as they are."
+    )
+    said = desk.replace_failure("a.py", "age = 1", "age = '\u00e9'")
+    assert said == "a.py is not UTF-8, so only ASCII text can be put into it."
+    desk.replace("a.py", "name = 'Ren\ufffd'\nage = 1", "name = 'Ren\ufffd'\nage = 2")
+    assert file.read_bytes() == b"# -*- coding: latin-1 -*-\nname = 'Ren\xe9'\nage = 2\n"
+    desk.run("undo_edit", "a.py")
+    assert b"age = 1" in file.read_bytes()
+
+
 # ---- paths
 
 
