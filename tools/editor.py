@@ -211,7 +211,10 @@ class StrReplaceEditor:
         if not self._form.is_plain:
             if 0 < number < len(lines) and self._shown.has_moved(path, number):
                 raise ToolFailed(words.unseen(path, number, number + 1))
-            if find_words(block, block) == 0 and text.startswith(f"{block}\n", offset):
+            is_telling = (
+                find_words(block, block) == 0
+            )  # not a lone brace, which may well be doubled
+            if is_telling and text.startswith(f"{block}\n", offset):
                 raise ToolFailed(words.applied(path, number + 1, is_old_there=True))
         if number == len(lines) and text and not text.endswith("\n"):
             return self._edit(path, file, offset, offset, "\n" + block)

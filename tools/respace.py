@@ -140,7 +140,7 @@ def _rewrite(
     file_lines: Sequence[str], old_lines: Sequence[str], new_lines: Sequence[str], rule: Rule
 ) -> list[str] | None:
     replaced: list[str] = []
-    matcher = difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old_lines, new_lines)
     for kind, old_first, old_end, new_first, new_end in matcher.get_opcodes():
         if kind == "equal":
             replaced += file_lines[old_first:old_end]

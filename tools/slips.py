@@ -24,11 +24,12 @@ _ESCAPES = {
     "&quot;": re.compile("&quot;|&#34;"),
     "&#39;": re.compile("&#39;|&apos;|&#x27;"),
 }
-_QUOTING = (
-    *("string", "comment", "char", "rune", "regex", "heredoc", "nowdoc"),
-    *("preproc", "text", "symbol"),
+_QUOTING = re.compile(
+    "string|comment|char|rune|regex|heredoc|nowdoc|preproc|text|symbol|shell|^word$"
 )
-"""Parts of the names that grammars give to where an escape may stand."""
+"""What grammars call the places where an escape may stand."""
+_PADDED = re.compile(r"(?: {3}\d| {2}\d\d| \d{3})\t")
+"""A line number as view shows it, and hardly any table."""
 
 
 def too_long(name: str, text: str) -> str | None:
@@ -43,9 +44,10 @@ def too_long(name: str, text: str) -> str | None:
 
 def numbered_new(text: str, old: str, new: str) -> str | None:
     """Say that the new text was copied with the line numbers of a view."""
-    if not has_line_numbers(new) or has_line_numbers(old):
+    lines = text.split("\n")
+    if not has_line_numbers(new) or has_line_numbers(old) or any(map(has_line_numbers, lines)):
         return None
-    if any(has_line_numbers(line) for line in text.split("\n")):
+    if not any(map(_PADDED.match, new.split("\n"))):
         return None
     return "new_str begins its lines with the numbers that view shows; leave them out."
 
@@ -53,7 +55,8 @@ def numbered_new(text: str, old: str, new: str) -> str | None:
 def cut_word(text: str, start: int, end: int) -> str | None:
     """Say that what was found begins or ends inside of a word."""
     for edge in (start, end):
-        if re.fullmatch(r"\w\w", text[edge - 1 : edge + 1], re.ASCII) and edge > 0:
+        is_escaped = text[edge - 2 : edge - 1] == "\\"
+        if edge and not is_escaped and re.fullmatch(r"\w\w", text[edge - 1 : edge + 1], re.ASCII):
             first = re.search(r"\w*$", text[:edge])
             last = re.match(r"\w*", text[edge:])
             assert first is not None, "nothing is a match too"
@@ -133,6 +136,6 @@ def _any_bare(text: str, offsets: Sequence[int], language: Language) -> bool:
         while node is not None:
             kinds.append(node.type)
             node = node.parent
-        if not any(part in kind for kind in kinds for part in _QUOTING):
+        if not any(map(_QUOTING.search, kinds)):
             return True
     return False

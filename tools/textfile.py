@@ -5,6 +5,7 @@ an encoding that nobody named all survive an edit; lines that were not touched k
 No file is opened here.
 """
 
+import bisect
 import codecs
 import difflib
 import itertools
@@ -81,29 +82,32 @@ class TextFile:
         Lines that are the same before and after keep their bytes.
 
         Raises:
-            NotWritable: it would change or add bytes in an encoding that is not known.
+            NotWritable: it would touch bytes in an encoding that is not known, or lose a return.
         """
         text, new = self.text, new.replace("\r\n", "\n")
         begin, stop = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1 or len(text)
         lines = text[begin:start] + new + text[end:stop]
-        edited = self
-        for first, last, part in reversed(_changes(text[begin:stop], lines)):
-            edited = edited._put(begin + first, begin + last, part)
+        raw, done = "", 0
+        for first, last, part in _changes(text[begin:stop], lines):
+            raw_first, raw_last = self._raw_offset(begin + first), self._raw_offset(begin + last)
+            raw += self.raw[done:raw_first] + self._written(raw_first, raw_last, part)
+            done = raw_last
+        edited = type(self)(raw + self.raw[done:], self.encoding)
         if edited.text != text[:start] + new + text[end:]:
             raise NotWritable("has a lone carriage return there that would become a line's end.")
         return edited
 
-    def _put(self, start: int, end: int, new: str) -> Self:
-        raw_start, raw_end = self._raw_offset(start), self._raw_offset(end)
+    def _written(self, raw_start: int, raw_end: int, new: str) -> str:
+        """Return `new` as it is to stand in that place, with the endings of what it replaces."""
         if not self.is_known:
             self._check_known(raw_start, raw_end, new)
+        *lines, last = new.split("\n")
+        if not lines:
+            return last
         endings = self._endings(raw_start, raw_end)
-        lines = new.split("\n")
-        middle = "".join(
-            line + endings[min(number, len(endings) - 1)] for number, line in enumerate(lines[:-1])
-        )
-        raw = self.raw[:raw_start] + middle + lines[-1] + self.raw[raw_end:]
-        return type(self)(raw, self.encoding)
+        more = itertools.repeat(endings[-1])
+        ended = zip(lines, itertools.chain(endings, more), strict=False)
+        return "".join(line + ending for line, ending in ended) + last
 
     def _check_known(self, raw_start: int, raw_end: int, new: str) -> None:
         """Keep away from bytes that are not understood.
@@ -119,11 +123,21 @@ class TextFile:
                 "character after it; leave both as they are."
             )
 
+    @cached_property
+    def _starts(self) -> tuple[list[int], list[int]]:
+        """Where every line begins, in the text and in what is raw of it."""
+        raw_lines = self.raw.removeprefix(_BOM).split("\n")
+        lengths = [len(line) + 1 for line in raw_lines]
+        shown = [
+            length - line.endswith("\r") for line, length in zip(raw_lines, lengths, strict=True)
+        ]
+        accumulate = itertools.accumulate
+        return list(accumulate(shown, initial=0)), list(accumulate(lengths, initial=0))
+
     def _raw_offset(self, offset: int) -> int:
-        num_lines = self.text.count("\n", 0, offset)
-        before = self.raw.split("\n")[:num_lines]
-        num_returns = sum(line.endswith("\r") for line in before)
-        return offset + num_returns + self.raw.startswith(_BOM)
+        starts, raw_starts = self._starts
+        line = bisect.bisect_right(starts, offset, hi=len(starts) - 1) - 1
+        return raw_starts[line] + offset - starts[line] + self.raw.startswith(_BOM)
 
     def _endings(self, raw_start: int, raw_end: int) -> list[str]:
         """Return the line endings of a region, or the one that is nearest to it."""
@@ -188,7 +202,7 @@ def _changes(old: str, new: str) -> list[tuple[int, int, str]]:
     """Return what differs, as offsets in `old` and the text to put there, in order."""
     old_lines, new_lines = _with_endings(old), _with_endings(new)
     offsets = list(itertools.accumulate(map(len, old_lines), initial=0))
-    matcher = difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old_lines, new_lines)
     return [
         difference("".join(old_lines[first:last]), "".join(new_lines[begin:end]), offsets[first])
         for kind, first, last, begin, end in matcher.get_opcodes()

@@ -44,6 +44,7 @@ def test_an_escape_where_the_language_has_none_is_a_slip(path: str, region: str,
         ("a.rs", "x", "let amp = 1; let x = &amp;"),
         ("a.java", "x", r"char x = '\t';"),
         ("a.rb", "x", r"x = y.split(/\n/)"),
+        ("a.rb", "x", r"x = `echo \"a\"`"),
         ("a.c", r"\n", r"\n"),  # the text that is replaced has it too
         ("a.md", "a < b", r"a &lt; b\n"),  # no grammar, no verdict
         ("a.py", "x = 1", "x = 2"),
@@ -90,6 +91,7 @@ def test_a_match_inside_of_a_word_is_told_by_the_word() -> None:
     assert said is not None
     assert "10 in line 2" in said
     assert slips.cut_word(text, 0, len("first = 0\n")) is None
+    assert slips.cut_word(r'say("a\nTotal")', 8, 13) is None, "the n is no part of the word"
     assert slips.cut_word("汉字", 1, 2) is None, "not every script has spaces between words"
 
 
@@ -107,6 +109,7 @@ def test_line_numbers_are_a_slip_where_the_file_has_none() -> None:
     assert slips.numbered_new("x\ny\n", "   1\tx", new) is None, "the old text is to blame"
     assert slips.numbered_new("1\tAnn\n2\tBob\n", "2\tBob", "3\tEve") is None
     assert slips.numbered_new("id\tname\n7\tBob\n", "id", new) is None
+    assert slips.numbered_new("id\tname\n", "", "1\tAnn\n2\tBob") is None, "a table's first rows"
 
 
 def test_a_text_too_long_for_one_call_is_told_by_its_length() -> None:
