@@ -88,7 +88,12 @@ class Attempt:
             # What an earlier attempt did to that folder must not decide where this one works.
             self.checkpoint.restore(task.place.base)
         self.parts: Parts = make_parts(
-            task.place, chat, reply_options(chat, number, request), request.config, task.deadline_s
+            task.place,
+            chat,
+            reply_options(chat, number, request),
+            request.config,
+            task.deadline_s,
+            session.num_steps,
         )
 
     def run(self) -> Generator[Event, None, AttemptResult]:

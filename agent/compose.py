@@ -31,6 +31,7 @@ from sandbox.tree import copy_tree
 from sandbox.workspace import Workspace
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
+from tools.editor_forms import FOR_NANO, FULL
 from tools.errors import ProjectError
 from tools.finish import Finish
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
@@ -162,9 +163,14 @@ def _outer_python(project: Path, repository: Path) -> Path | None:
 
 
 def make_parts(
-    place: Workplace, chat: ChatModel, options: ReplyOptions, config: Config, deadline_s: float
+    place: Workplace,
+    chat: ChatModel,
+    options: ReplyOptions,
+    config: Config,
+    deadline_s: float,
+    step: Callable[[], int],
 ) -> Parts:
-    """Put together what one attempt of the model works with."""
+    """Put together what one attempt of the model works with; `step` numbers its replies."""
     environment, sandbox = place.environment, place.sandbox
     view = replace(
         place.view,
@@ -178,7 +184,7 @@ def make_parts(
     tools = Registry(
         [
             Bash(sandbox, view, place.command_limits),
-            StrReplaceEditor(workspace),
+            StrReplaceEditor(workspace, FOR_NANO if chat.name == NANO else FULL, step),
             Search(workspace, sandbox, view, find_ripgrep(view)),
             RunTests(place.command, environment, place.view, sandbox, place.test_limits),
             Finish(),
