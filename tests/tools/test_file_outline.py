@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.languages import LANGUAGES
-from tools.outline import MAX_WHOLE_LINES, outline
+from tools.file_outline import MAX_WHOLE_LINES, outline_file
 
 WORDS = [
     *("def", "class", "import", "from", "fn", "impl", "func", "package", "struct", "template"),
@@ -242,12 +242,12 @@ def padded(name: str, text: str) -> str:
 @pytest.mark.parametrize("name", SOURCES)
 def test_imports_signatures_and_first_words_are_kept_and_bodies_are_not(name: str) -> None:
     source, expected = SOURCES[name]
-    assert outline(name, padded(name, source)) == expected
+    assert outline_file(name, padded(name, source)) == expected
 
 
 def test_a_long_declaration_is_cut() -> None:
     fields = "".join(f"\tField{n} int\n" for n in range(40))
-    short = outline("a.go", f"package a\ntype T struct {{\n{fields}}}\n")
+    short = outline_file("a.go", f"package a\ntype T struct {{\n{fields}}}\n")
     assert short is not None
     assert short.count("\n") == 1 + MAX_WHOLE_LINES
     assert short.endswith("...\n")
@@ -255,16 +255,16 @@ def test_a_long_declaration_is_cut() -> None:
 
 @pytest.mark.parametrize("name", ["notes.md", "data.json", "Makefile", "x.unknown", "py"])
 def test_a_file_of_another_kind_has_no_outline(name: str) -> None:
-    assert outline(name, "def f():\n    return 1\n" * 50) is None
+    assert outline_file(name, "def f():\n    return 1\n" * 50) is None
 
 
 def test_an_outline_that_would_not_be_shorter_is_none() -> None:
-    assert outline("a.py", "import os\n") is None
-    assert outline("a.py", "") is None
+    assert outline_file("a.py", "import os\n") is None
+    assert outline_file("a.py", "") is None
 
 
 def test_text_beyond_ascii_keeps_its_letters() -> None:
-    short = outline(
+    short = outline_file(
         "a.py", 'def größe(ß: "é") -> None:\n    """Ünïcödé \U0001f600."""\n    x = 1\n'
     )
     assert short == 'def größe(ß: "é") -> None: ...\n    """Ünïcödé \U0001f600."""\n'
@@ -277,7 +277,7 @@ def test_deep_nesting_ends(name: str) -> None:
         "class A { " * 2000,
         "".join(f"{'  ' * n}class A:\n" for n in range(300)),
     ):
-        outline(name, text)  # returns
+        outline_file(name, text)  # returns
 
 
 @settings(max_examples=150, deadline=None, database=None)
@@ -293,5 +293,5 @@ def test_no_text_makes_it_fail_and_every_outline_is_shorter(
     name: str, text: str, words: list[str]
 ) -> None:
     source = text + " ".join(words)
-    short = outline(f"a{name}", source)
+    short = outline_file(f"a{name}", source)
     assert short is None or 0 < len(short) < len(source)

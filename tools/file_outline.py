@@ -1,19 +1,18 @@
 """The outline of a source file: imports, signatures, the first lines of what documents them.
 
-It parses with tree-sitter and cuts bodies out; what is left is the file's own text. A language it
-does not know has no outline. No file is opened here.
+It parses with tree-sitter and cuts bodies out; what is left is the file's own text, for a prompt.
+A language it does not know has no outline. No file is opened here. The tool is in `outline.py`.
 """
 
-import functools
-import importlib
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tools.grammars import NotParsed, parse
 from tools.languages import PYTHON, Language, kinds, language_of
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Node
 
 MAX_BYTES = 512 * 1024
 """A longer file has no outline: nobody wrote it by hand."""
@@ -34,7 +33,7 @@ RUBY_CALLS = kinds("require require_relative include extend prepend attr_reader 
 FIELDS = kinds("field_definition public_field_definition")
 
 
-def outline(path: str, text: str) -> str | None:
+def outline_file(path: str, text: str) -> str | None:
     """Return the outline of a file; None if there is none that is shorter than the file."""
     language = language_of(path)
     if language is None:
@@ -42,17 +41,12 @@ def outline(path: str, text: str) -> str | None:
     source = text.encode("utf-8", "replace")
     if len(source) > MAX_BYTES:
         return None
-    short = "".join(f"{line}\n" for line in _Outliner(source, language).lines())
+    try:
+        root = parse(source, language)
+    except NotParsed:
+        return None
+    short = "".join(f"{line}\n" for line in _Outliner(source, language).lines(root))
     return short if 0 < len(short) < len(text) else None
-
-
-@functools.cache
-def _parser(language: Language) -> "Parser":
-    from tree_sitter import Language as Grammar  # only who outlines loads it
-    from tree_sitter import Parser
-
-    module = importlib.import_module(language.module)
-    return Parser(Grammar(getattr(module, language.function)()))
 
 
 class _Outliner:
@@ -62,9 +56,8 @@ class _Outliner:
         self.source = source
         self.language = language
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, root: "Node") -> Iterator[str]:
         """Write the lines of the whole file."""
-        root = _parser(self.language).parse(self.source).root_node
         yield from self._docstring(root)
         yield from self._inside(root, 0)
 
