@@ -125,6 +125,7 @@ def _definitions(
 ) -> Iterator[Definition]:
     """Give each name the innermost definition around it, in the order of their places."""
     wholes = sorted({(node.start_byte, -node.end_byte): node for node in nodes}.items())
+    texts = _names([*names.values()], lines.source)
     around: list[Node] = []
     upcoming = iter([*wholes, None])
     whole = next(upcoming)
@@ -136,9 +137,9 @@ def _definitions(
         around = [one for one in around if one.end_byte > start]
         if not around:
             continue
-        name, line = names[start], names[start].start_point.row + 1
+        line = names[start].start_point.row + 1
         yield Definition(
-            _text(lines.source, name),
+            texts[start],
             line,
             around[-1].start_point.row + 1,
             _last_line(around[-1]),
@@ -150,28 +151,28 @@ def _definitions(
 
 
 def _references(
-    found: "Mapping[str, list[Node]]",
-    names: "Mapping[int, Node]",
-    defined: set[str],
-    source: bytes,
+    found: "Mapping[str, list[Node]]", at: "Mapping[int, Node]", defined: set[str], source: bytes
 ) -> Iterator[Reference]:
-    bound = {node.start_byte: _text(source, node) for node in found.get("bound", ())}
-    sure = {_text(source, node) for node in found.get("sure", ())}
+    """Return what is neither the name of a definition, at some offset, nor of this file alone."""
+    bound = _names(found.get("bound", ()), source)
+    sure = {*_names(found.get("sure", ()), source).values()}
     local = {*bound.values()} - sure - defined
-    members = {node.start_byte: _text(source, node) for node in found.get("member", ())}
-    plain = {node.start_byte: _text(source, node) for node in found.get("reference", ())}
+    members = _names(found.get("member", ()), source)
+    plain = _names(found.get("reference", ()), source)
     for offset, name in sorted((plain | members).items()):
         is_member = offset in members and name not in sure
-        if offset in names or offset in bound or (name in local and not is_member):
-            continue
-        yield Reference(name, offset, is_member)
+        if offset not in at and offset not in bound and (is_member or name not in local):
+            yield Reference(name, offset, is_member)
+
+
+def _names(nodes: "Sequence[Node]", source: bytes) -> dict[int, str]:
+    """Return the texts of nodes by their offsets, each text held once."""
+    raw = {node.start_byte: source[node.start_byte : node.end_byte] for node in nodes}
+    texts = {name: intern(name.decode("utf-8", "replace")) for name in {*raw.values()}}
+    return {offset: texts[name] for offset, name in raw.items()}
 
 
 def _last_line(node: "Node") -> int:
     """Return the last line of a node; one that ends with a newline ends on the line before."""
     end = node.end_point
     return end.row + (end.column > 0 or end.row == node.start_point.row)
-
-
-def _text(source: bytes, node: "Node") -> str:
-    return intern(source[node.start_byte : node.end_byte].decode("utf-8", "replace"))
