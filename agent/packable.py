@@ -7,7 +7,13 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from tools.file_kinds import FOREIGN_FOLDERS, GENERATED, MAX_LINE_CHARACTERS, is_test, says_generated
+from tools.file_kinds import (
+    FOREIGN_FOLDERS,
+    GENERATED,
+    MAX_LINE_CHARACTERS,
+    is_test,
+    says_generated,
+)
 from tools.languages import language_of
 from tools.textfile import NotText, TextFile
 

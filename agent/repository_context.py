@@ -19,8 +19,8 @@ from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.wording import prompt
 from sandbox.errors import SandboxError
 from sandbox.workspace import Workspace
-from tools.git_files import GitFile
 from tools.file_outline import outline_file
+from tools.git_files import GitFile
 
 CountTokens = Callable[[str], int]
 FORMAT = 1

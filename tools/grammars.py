@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tools.languages import Language
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser, Query, QueryCursor
     from tree_sitter import Language as Grammar
+    from tree_sitter import Node, Parser, Query, QueryCursor
 
 PARSE_S = 1.0
 """A file of hundreds of kilobytes takes a tenth of it."""

@@ -4,7 +4,7 @@ What defines and refers to a name is in `queries.py`.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ FAMILIES = {"tree_sitter_typescript": "tree_sitter_javascript", "tree_sitter_c":
 
 def language_of(path: str) -> Language | None:
     """Return the language of a file, by its name."""
-    return LANGUAGES.get(PurePosixPath(path).suffix.lower())
+    return LANGUAGES.get(splitext(path)[1].lower())
 
 
 def family_of(path: str) -> str:

@@ -89,9 +89,7 @@ class Outline:
         text = "\n".join([path, *rows]) if rows else f"{path} defines nothing."
         return ToolResult(text, f"outlined {path} ({_count(len(definitions), 'symbol')})")
 
-    def _folder(
-        self, path: str, focus: Iterable[tuple[str, bool]], cancel: Cancel
-    ) -> ToolResult:
+    def _folder(self, path: str, focus: Iterable[tuple[str, bool]], cancel: Cancel) -> ToolResult:
         self._update(cancel)
         files = self._map.index.files
         near = frozenset(

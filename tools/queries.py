@@ -12,7 +12,6 @@ A query captures, in any language:
 
 from tools.languages import (
     BASH,
-    C,
     C_SHARP,
     CPP,
     GO,
@@ -24,6 +23,7 @@ from tools.languages import (
     RUST,
     TSX,
     TYPESCRIPT,
+    C,
     Language,
 )
 

@@ -2,16 +2,18 @@
 
 A file hands its rank on to the files that define what it mentions: more for a name that few files
 define, less for a private one. A name behind a dot can be anything's, a string's `replace` for one:
-it counts only for files that are mentioned by a plain name too. networkx, which torch brings along, is not used: its PageRank wants
-SciPy, and it takes longer to import than a round takes here.
+it counts only for files that are mentioned by a plain name too.
+
+networkx, which torch brings along, is not used: its PageRank wants SciPy, which is not there.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from math import log1p
 from typing import NamedTuple
 
-from tools.symbol_index import IndexedFile
+from tools.indexing import IndexedFile
 
 DAMPING = 0.85
 MAX_ROUNDS = 40
@@ -28,8 +30,14 @@ FOCUS_SHARE = 0.9
 """Of what is handed out anew in each round, to the files in focus."""
 
 Files = Mapping[str, IndexedFile]
-Name = tuple[str, str]
-"""A family, and a name in it."""
+
+
+class _Name(NamedTuple):
+    """What is looked for when a file mentions a name."""
+
+    family: str
+    name: str
+    is_member: bool
 
 
 class RankedSymbol(NamedTuple):
@@ -40,48 +48,66 @@ class RankedSymbol(NamedTuple):
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """What a file hands on to others."""
+
+    total: float
+    shares: Mapping[str, float]
+    """By path; together they are 1."""
+
+
 class Ranking:
     """Ranks the files of one index; what has not changed is not counted anew."""
 
     def __init__(self) -> None:
-        self._plain: Mapping[Name, dict[str, float]] = {}
-        self._members: Mapping[Name, dict[str, float]] = {}
-        self._edges: dict[str, dict[str, float]] = {}
+        self._files: dict[str, IndexedFile] = {}
+        self._definers: defaultdict[_Name, dict[str, float]] = defaultdict(dict)
+        """Which files define a name, and how much that weighs."""
+        self._edges: dict[str, _Edges] = {}
         self._last: dict[str, float] = {}
 
     def update(self, files: Files, changed: Iterable[str]) -> None:
         """Take in that some files have changed, are new, or gone."""
-        plain, members = _definers(files, False), _definers(files, True)
-        moved: defaultdict[str, set[str]] = defaultdict(set)
-        for family, name in _differing(self._plain, plain):
-            moved[family].add(name)
-        for family, name in _differing(self._members, members):
-            moved[family].add(name)
-        self._plain, self._members = plain, members
         stale = {*changed}
+        moved = self._redefine(files, stale)
         for path, file in files.items():
             names = moved[file.family]
             if not (names.isdisjoint(file.mentions) and names.isdisjoint(file.members)):
                 stale.add(path)
         for path in stale:
             self._edges.pop(path, None)
-            if path in files:
-                self._edges[path] = dict(self._count_edges(path, files[path]))
+            if path in files and (edges := self._count_edges(path, files[path])):
+                total = sum(edges.values())
+                shares = {other: weight / total for other, weight in edges.items()}
+                self._edges[path] = _Edges(total, shares)
+
+    def _redefine(self, files: Files, changed: Iterable[str]) -> defaultdict[str, set[str]]:
+        """Take in what changed files define; return by family the names that it matters for."""
+        moved: defaultdict[str, set[str]] = defaultdict(set)
+        for path in changed:
+            old, new = self._files.pop(path, None), files.get(path)
+            before = _definitions(old) if old else {}
+            after = _definitions(new) if new else {}
+            for key in before.keys() | after.keys():
+                if before.get(key) != after.get(key):
+                    moved[key.family].add(key.name)
+                    self._definers[key].pop(path, None)
+                    if key in after:
+                        self._definers[key][path] = after[key]
+            if new is not None:
+                self._files[path] = new
+        return moved
 
     def rank_files(self, files: Files, focus: frozenset[str] = frozenset()) -> dict[str, float]:
         """Return the rank of every file; together they are 1."""
         start = _start(files, focus)
         rank = start if focus else self._last_or(start)
-        edges = [
-            (path, [(other, weight / total) for other, weight in targets.items()])
-            for path, targets in self._edges.items()
-            if (total := sum(targets.values()))
-        ]
         for _ in range(MAX_ROUNDS):
             handed = dict.fromkeys(files, 0.0)
-            for path, shares in edges:
+            for path, edges in self._edges.items():
                 given = DAMPING * rank[path]
-                for other, share in shares:
+                for other, share in edges.shares.items():
                     handed[other] += given * share
             rest = 1.0 - sum(handed.values())
             new = {path: value + rest * start[path] for path, value in handed.items()}
@@ -99,15 +125,18 @@ class Ranking:
         """Rank what some files define by the rank that reaches it, the first first."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         scores: dict[tuple[str, str], float] = {}
-        for path in among:
+        goals = frozenset(among)
+        for path in goals:
             for one in files[path].definitions:
                 wanted[files[path].family].add(one.name)
                 scores[path, one.name] = 0.0
         num_users = Counter[tuple[str, str]]()
-        for path, targets in self._edges.items():
+        for path, edges in self._edges.items():
+            if goals.isdisjoint(edges.shares):
+                continue
             file = files[path]
-            given = rank[path] / (sum(targets.values()) or 1.0)
-            for other, name, weight in self._uses(path, file, wanted[file.family], targets):
+            given = rank[path] / edges.total
+            for other, name, weight in self._uses(path, file, wanted[file.family], edges.shares):
                 if (other, name) in scores:
                     scores[other, name] += given * weight
                     num_users[other, name] += 1
@@ -136,7 +165,7 @@ class Ranking:
         self, path: str, file: IndexedFile, names: Iterable[str]
     ) -> Iterator[tuple[str, str, float]]:
         for name in names:
-            definers = self._plain.get((file.family, name))
+            definers = self._definers.get(_Name(file.family, name, False))
             if definers and len(definers) <= MAX_DEFINERS and path not in definers:
                 weight = file.mentions[name] * _name_weight(name) / len(definers)
                 yield from ((other, name, weight * value) for other, value in definers.items())
@@ -145,7 +174,7 @@ class Ranking:
         self, path: str, file: IndexedFile, names: Iterable[str], known: Collection[str]
     ) -> Iterator[tuple[str, str, float]]:
         for name in names:
-            definers = self._members.get((file.family, name), {})
+            definers = self._definers.get(_Name(file.family, name, True), {})
             if path in definers:
                 continue
             likely = [other for other in definers if other in known]
@@ -160,20 +189,12 @@ class Ranking:
         return {path: self._last.get(path, share) for path, share in start.items()}
 
 
-def _definers(files: Files, are_members: bool) -> dict[Name, dict[str, float]]:
-    """Return which files define each name, and how much that weighs."""
-    found: defaultdict[Name, dict[str, float]] = defaultdict(dict)
-    for path, file in files.items():
-        for one in file.definitions:
-            if one.is_member is are_members:
-                found[file.family, one.name][path] = VALUE_WEIGHT if one.is_value else 1.0
-    return found
-
-
-def _differing(
-    old: Mapping[Name, dict[str, float]], new: Mapping[Name, dict[str, float]]
-) -> Iterator[Name]:
-    return (name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+def _definitions(file: IndexedFile) -> dict[_Name, float]:
+    """Return the names that a file defines, and how much each weighs."""
+    return {
+        _Name(file.family, one.name, one.is_member): VALUE_WEIGHT if one.is_value else 1.0
+        for one in file.definitions
+    }
 
 
 def _start(files: Files, focus: frozenset[str]) -> dict[str, float]:

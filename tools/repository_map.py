@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sandbox.base import Cancel, never
 from sandbox.workspace import Workspace
+from tools.indexing import IndexedFile
 from tools.ranking import Ranking
-from tools.symbol_index import IndexedFile, SymbolIndex
+from tools.symbol_index import SymbolIndex
 from tools.symbols import Definition
 
 CountTokens = Callable[[str], int]

@@ -1,4 +1,4 @@
-"""The source files of the workspace, found by a walk that honours `.gitignore`; none is opened here.
+"""The source files of the workspace, by a walk that honours `.gitignore`; none is opened here.
 
 Git is not asked: the walk also works where there is no repository, and again and again in a moment.
 So a file that is ignored and tracked all the same is not found.

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.languages import LANGUAGES
 from tools.file_outline import MAX_WHOLE_LINES, outline_file
+from tools.languages import LANGUAGES
 
 WORDS = [
     *("def", "class", "import", "from", "fn", "impl", "func", "package", "struct", "template"),
