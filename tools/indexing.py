@@ -60,9 +60,14 @@ File = tuple[str, Stamp]
 def index_files(workspace: Workspace, files: Sequence[File]) -> Generator[tuple[str, IndexedFile]]:
     """Index each file, in their order; what cannot be parsed has a note that says why."""
     num_processes = min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
-    if len(files) < NUM_FOR_PROCESSES or num_processes == 1:
-        return ((path, _index(workspace, path, stamp)) for path, stamp in files)
-    return _in_processes(workspace, files, num_processes)
+    if len(files) >= NUM_FOR_PROCESSES and num_processes > 1:
+        try:
+            pool = ProcessPoolExecutor(num_processes, get_context("spawn"), _leave_interrupts)
+        except (ImportError, NotImplementedError, OSError):  # no semaphores in this container
+            pass
+        else:
+            return _in_processes(pool, workspace, files)
+    return ((path, _index(workspace, path, stamp)) for path, stamp in files)
 
 
 def read_file(workspace: Workspace, path: str) -> Symbols:
@@ -80,9 +85,8 @@ def read_file(workspace: Workspace, path: str) -> Symbols:
 
 
 def _in_processes(
-    workspace: Workspace, files: Sequence[File], num_processes: int
+    pool: ProcessPoolExecutor, workspace: Workspace, files: Sequence[File]
 ) -> Generator[tuple[str, IndexedFile]]:
-    pool = ProcessPoolExecutor(num_processes, get_context("spawn"), _leave_interrupts)
     try:
         batches = [files[n : n + BATCH_SIZE] for n in range(0, len(files), BATCH_SIZE)]
         futures = [pool.submit(_index_batch, workspace, batch) for batch in batches]

@@ -158,7 +158,7 @@ class _Use(NamedTuple):
     """A line that uses a name."""
 
     path: str
-    around: Definition | None
+    around: tuple[Definition, ...]
     line: int
     text: str
 
@@ -166,14 +166,14 @@ class _Use(NamedTuple):
 def _uses(name: str, path: str, symbols: Symbols) -> Iterator[_Use]:
     lines = {symbols.line_of(one) for one in symbols.references if one.name == name}
     for line in sorted(lines):
-        yield _Use(path, symbols.enclosing(line), line, symbols.text_of(line))
+        yield _Use(path, symbols.around(line), line, symbols.text_of(line))
 
 
 def _grouped(uses: Iterable[_Use]) -> Iterator[str]:
     """Write uses below the file and the definition they are in."""
     for (path, around), group in groupby(uses, key=lambda use: (use.path, use.around)):
-        inside = f" in {around.signature}  [{around.first}-{around.last}]" if around else ""
-        yield f"{path}{inside}"
+        inside = ".".join(one.name for one in around)
+        yield f"{path} in {inside}  [{around[-1].first}-{around[-1].last}]" if around else path
         yield from (f"{use.line:>6}: {use.text}" for use in group)
 
 

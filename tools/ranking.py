@@ -8,7 +8,7 @@ networkx, which torch brings along, is not used: its PageRank wants SciPy, which
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log1p
 from typing import NamedTuple
@@ -120,13 +120,13 @@ class Ranking:
         return rank
 
     def rank_symbols(
-        self, files: Files, rank: Mapping[str, float], among: Iterable[str]
+        self, files: Files, rank: Mapping[str, float], among: Sequence[str]
     ) -> list[RankedSymbol]:
         """Rank what some files define by the rank that reaches it, the first first."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         scores: dict[tuple[str, str], float] = {}
         goals = frozenset(among)
-        for path in goals:
+        for path in among:
             for one in files[path].definitions:
                 wanted[files[path].family].add(one.name)
                 scores[path, one.name] = 0.0

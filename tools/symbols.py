@@ -88,10 +88,9 @@ class Symbols:
             return text
         return f"{text[: MAX_SIGNATURE_CHARACTERS - 3]}..."
 
-    def enclosing(self, line: int) -> Definition | None:
-        """Return the innermost definition that holds a line."""
-        around = [one for one in self.definitions if one.first <= line <= one.last]
-        return max(around, key=lambda one: (one.depth, one.first), default=None)
+    def around(self, line: int) -> tuple[Definition, ...]:
+        """Return the definitions that a line is in, the innermost last."""
+        return tuple(one for one in self.definitions if one.first <= line <= one.last)
 
     @cached_property
     def _starts(self) -> list[int]:
