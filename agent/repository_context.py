@@ -19,8 +19,8 @@ from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.wording import prompt
 from sandbox.errors import SandboxError
 from sandbox.workspace import Workspace
+from tools.file_outline import outline_file
 from tools.git_files import GitFile
-from tools.outline import outline
 
 CountTokens = Callable[[str], int]
 FORMAT = 1
@@ -158,7 +158,7 @@ class _Reader:
         data = self._data(path)
         text = None if data is None else text_of(data)
         if text is not None and form == "outline":
-            text = outline(path, text)
+            text = outline_file(path, text)
         if text is None:
             return None
         rendered = render(path, form, text)

@@ -146,9 +146,19 @@ class Workspace:
             PathRefused: it leads out.
             FileNotFoundError, NotADirectoryError: there is no such folder.
         """
-        relative = self.resolve(path)
-        with self._opened(relative, os.O_RDONLY | os.O_DIRECTORY) as fd:
-            return tuple(_walk(fd, relative, depth))
+        with self.open_folder(path) as fd:
+            return tuple(_walk(fd, self.resolve(path), depth))
+
+    @contextmanager
+    def open_folder(self, path: str = ".") -> Iterator[int]:
+        """Open a folder to look around in; from there on, links are the caller's to refuse.
+
+        Raises:
+            PathRefused: it leads out.
+            FileNotFoundError, NotADirectoryError: there is no such folder.
+        """
+        with self._opened(self.resolve(path), os.O_RDONLY | os.O_DIRECTORY) as fd:
+            yield fd
 
     def _target(self, path: str) -> PurePosixPath:
         """Find the file that writing `path` would really change."""
