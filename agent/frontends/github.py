@@ -140,6 +140,7 @@ def _append(path: str, text: str) -> None:
 
 
 def _data(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode("utf-8")  # no stream takes half a character
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -98,15 +98,15 @@ def _repair(outcome: FixOutcome) -> Iterator[Node]:
 
 
 def _fix(change: Change) -> Node:
-    replacement: Node = {"deletedRegion": _deleted(change)}
+    replacement: Node = {"deletedRegion": deleted_region(change)}
     if change.inserted:
         replacement["insertedContent"] = {"text": change.text}
     artifact = {"artifactLocation": _artifact(change.path), "replacements": [replacement]}
     return {"description": {"text": "The repair."}, "artifactChanges": [artifact]}
 
 
-def _deleted(change: Change) -> Node:
-    """The removed lines with their ends; columns count from 1, and the end is not part of it."""
+def deleted_region(change: Change) -> Node:
+    """Return the removed lines with their ends; columns count from 1, the last is not part of it."""
     start, num_lines = change.start, len(change.removed)
     region = {"startLine": start, "startColumn": 1, "endLine": start + num_lines, "endColumn": 1}
     if change.cuts_end and num_lines:
