@@ -61,3 +61,20 @@ def run_git(
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
     return done.stdout
+
+
+def no_filters(repository: Path) -> dict[str, str]:
+    """Return variables for `run_git` with which no filter of the repository is a program.
+
+    Whatever writes an index may look at files again that were changed as it was last written, and
+    pass them through their filters for it.
+    """
+    listing = run_git(repository, "config", "--null", "--name-only", "--list")
+    names = (name.decode("utf-8", "surrogateescape") for name in listing.split(b"\0"))
+    drivers = {name.rpartition(".")[0] for name in names if name.startswith("filter.")}
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    settings = [(f"{driver}.{key}", off[key]) for driver in sorted(drivers) for key in off]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables

@@ -106,7 +106,7 @@ def _fix(change: Change) -> Node:
 
 
 def deleted_region(change: Change) -> Node:
-    """Return the removed lines with their ends; columns count from 1, the last is not part of it."""
+    """Return the removed lines with their ends; the last column is not part of it."""
     start, num_lines = change.start, len(change.removed)
     region = {"startLine": start, "startColumn": 1, "endLine": start + num_lines, "endColumn": 1}
     if change.cuts_end and num_lines:

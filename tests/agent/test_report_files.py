@@ -29,7 +29,7 @@ from agent.frontends.sarif import deleted_region, sarif_of
 from agent.outcome import WORDS, FixOutcome, Tests
 from inference.messages import Usage
 from sandbox.checkpoint import Checkpoint
-from tests.agent.fakes import make_repository
+from tests.agent.fakes import make_repository, write
 from tests.formats import PUBLISHED, check_junit, check_sarif
 from tools.test_report import TestCase
 
@@ -126,36 +126,32 @@ def test_a_red_test_points_into_the_repository_or_nowhere(details: str, place: s
 
 
 OLD = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine"
+EDITS = {
+    "a": (OLD, OLD.replace("two", "2").replace("eight", "8\n8b")),
+    "end/gets newline": (OLD, OLD.replace("nine", "9\n")),
+    "end/gets line": (OLD, f"{OLD}\nten"),
+    "like headers": (f"{OLD}\n", f"zero\n{OLD}\n-- end\n++ end\n"),
+    "end/loses newline": (f"{OLD}\n", OLD.replace("five\n", "")),
+    "shorter": (OLD, "four"),
+    "filled": ("", OLD),
+    "emptied": (OLD, ""),
+    'odd "\tname\u00e9 .txt': ("a\rb\n", "a\rc\n"),
+}
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (OLD, OLD.replace("two", "2").replace("eight", "8\n8b")),
-        (OLD, OLD.replace("nine", "9\n")),
-        (OLD, f"{OLD}\nten"),
-        (f"{OLD}\n", f"zero\n{OLD}\n-- end\n++ end\n"),
-        (f"{OLD}\n", OLD.replace("five\n", "")),
-        (OLD, "four"),
-        ("", OLD),
-        (OLD, ""),
-        ("a\rb\n", "a\rc\n"),
-    ],
-)
-@pytest.mark.parametrize("name", ["shop/cart.py", 'odd "\tname\u00e9 .txt'])
-def test_the_changes_of_a_patch_make_the_new_file_of_the_old(
-    tmp_path: Path, old: str, new: str, name: str
-) -> None:
+def test_the_changes_of_a_patch_make_the_new_files_of_the_old(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    path = tree / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(old.encode())
+    write(tree, {name: "" for name in EDITS})
+    for name, (old, _) in EDITS.items():
+        (tree / name).write_bytes(old.encode())
     checkpoint = Checkpoint.create(tmp_path / "git", tree)
     base = checkpoint.save("old")
-    path.write_bytes(new.encode())
+    for name, (_, new) in EDITS.items():
+        (tree / name).write_bytes(new.encode())
     changes = list(changes_of(checkpoint.diff(base)))
-    assert {change.path for change in changes} == {name}
-    assert mended(old, changes) == new
+    assert {change.path for change in changes} == set(EDITS)
+    for name, (old, new) in EDITS.items():
+        assert mended(old, [change for change in changes if change.path == name]) == new, name
 
 
 def mended(text: str, changes: list[Change]) -> str:
