@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from agent.errors import GitFailed, NotApplied, UsageError
 from agent.request import FixRequest
 from agent.session import Session
-from agent.user_git import no_filters, run_git
+from agent.user_git import run_git
 from inference.messages import ToolCall
 from sandbox.checkpoint import Checkpoint
 from tools.finish import Finish
@@ -88,8 +88,7 @@ class UserCommit:
         try:
             run_git(self.repository, "update-ref", "-m", "qwen-agent fix", ref, self.id, old)
             if not branch:
-                more = no_filters(self.repository)
-                run_git(self.repository, *UPDATE_INDEX, stdin=self.index_info, more=more)
+                run_git(self.repository, *UPDATE_INDEX, stdin=self.index_info)
         except GitFailed as error:
             problem = f"commit {self.id} was made, but not put in its place: {error}"
             raise NotApplied(problem) from error

@@ -6,7 +6,7 @@ setting that could name one is overruled here, and only commands are used that n
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.errors import GitFailed
@@ -37,6 +37,13 @@ ENVIRONMENT = {
 TIMEOUT_S = 30.0
 
 
+OFF = {
+    "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
+    "hook": {"enabled": "false"},
+}
+"""What a section of settings that names programs says when it names none."""
+
+
 def run_git(
     repository: Path, *words: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
 ) -> bytes:
@@ -45,7 +52,34 @@ def run_git(
     Raises:
         GitFailed: it did not do what it was asked.
     """
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **(more or {})}
+    variables = {**_no_programs(repository), **(more or {})}
+    return _run(repository, words, stdin, variables)
+
+
+def _no_programs(repository: Path) -> dict[str, str]:
+    """Return variables that take the programs from the settings that have names of their own.
+
+    Even what only writes an index may pass files through their filters: those that were changed
+    in the moment in which it was written last.
+    """
+    listing = _run(repository, ("config", "--null", "--name-only", "--list"), b"", {})
+    names = [name.decode("utf-8", "surrogateescape") for name in listing.split(b"\0")]
+    sections = sorted({name.rpartition(".")[0] for name in names if name.split(".")[0] in OFF})
+    settings = [
+        (f"{section}.{key}", value)
+        for section in sections
+        for key, value in OFF[section.split(".")[0]].items()
+    ]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
+def _run(
+    repository: Path, words: Sequence[str], stdin: bytes, variables: Mapping[str, str]
+) -> bytes:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
     try:
         done = subprocess.run(
             [*GIT, *words],
@@ -61,20 +95,3 @@ def run_git(
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
     return done.stdout
-
-
-def no_filters(repository: Path) -> dict[str, str]:
-    """Return variables for `run_git` with which no filter of the repository is a program.
-
-    Whatever writes an index may look at files again that were changed as it was last written, and
-    pass them through their filters for it.
-    """
-    listing = run_git(repository, "config", "--null", "--name-only", "--list")
-    names = (name.decode("utf-8", "surrogateescape") for name in listing.split(b"\0"))
-    drivers = {name.rpartition(".")[0] for name in names if name.startswith("filter.")}
-    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
-    settings = [(f"{driver}.{key}", off[key]) for driver in sorted(drivers) for key in off]
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (name, value) in enumerate(settings):
-        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables
