@@ -122,12 +122,12 @@ MAKE = Project(
     {
         **NO_SHOP,
         "Makefile": "test:\n\tsh check.sh\n",
-        "cart.sh": "total() { echo $(($1 - $2)); }\n",
-        "check.sh": '. ./cart.sh\n[ "$(total 3 2)" = 5 ]\n',
+        "cart.py": "def total(price, tax):\n    return price - tax\n",
+        "check.sh": "python3 -c 'from cart import total; assert total(3, 2) == 5'\n",
     },
-    "cart.sh",
-    "$1 - $2",
-    "$1 + $2",
+    "cart.py",
+    "price - tax",
+    "price + tax",
     "make",
 )
 PROJECTS = {"unittest": UNITTEST, "pytest": PYTEST, "node": NODE, "go": GO, "make": MAKE}
@@ -170,7 +170,7 @@ CASES = {
     "tokens spent": Case("unittest", 5, (["wrong"], FINISH), ("--max-tokens", "1")),
     "tests removed": Case("unittest", 3, (bash("rm -r tests"), FINISH)),
     "test of node weakened": Case("node", 3, (edit("cart.test.js", "2), 5", "2), 1"), FINISH)),
-    "check of make weakened": Case("make", 3, (edit("check.sh", "= 5", "= 1"), FINISH)),
+    "check of make weakened": Case("make", 3, (edit("check.sh", "== 5", "== 1"), FINISH)),
     "green already": Case("unittest", 4, files=GREEN),
     "no tests": Case("unittest", 2, files={name: None for name in NO_SHOP if "tests/" in name}),
     "no such command": Case("make", 2, words=("--test-cmd", "no-such-runner")),
