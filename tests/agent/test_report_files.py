@@ -11,6 +11,7 @@ import pytest
 from agent.arguments import parse
 from agent.errors import UsageError
 from agent.events import ReplyEnded
+from agent.frontends.asked import request_of
 from agent.frontends.changes import Change, changes_of
 from agent.frontends.fix import as_json
 from agent.frontends.github import (
@@ -27,6 +28,7 @@ from agent.frontends.report import schema_text
 from agent.frontends.report_files import report_files
 from agent.frontends.sarif import deleted_region, sarif_of
 from agent.outcome import WORDS, FixOutcome, Tests
+from agent.settings import Config
 from inference.messages import Usage
 from sandbox.checkpoint import Checkpoint
 from tests.agent.fakes import make_repository, write
@@ -289,6 +291,17 @@ def read_outputs(text: str) -> dict[str, str]:
             assert mark, "every value is given with a mark"
             values[name] = "\n".join(iter(lambda mark=mark: next(lines), mark))
     return values
+
+
+def test_a_patch_is_not_printed_where_its_lines_would_be_obeyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("-", "/dev/stdout"):
+        monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+        assert request_of(parse(["fix", "--patch", name]), Config()).patch is None
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        with pytest.raises(UsageError, match="GitHub Actions obeys lines of a patch"):
+            request_of(parse(["fix", "--patch", name]), Config())
 
 
 # --- where they go
