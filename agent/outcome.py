@@ -77,3 +77,10 @@ class FixOutcome:
     def word(self) -> str:
         """The exit code in one word."""
         return WORDS[self.exit_code]
+
+    @property
+    def effect(self) -> str:
+        """What became of the repository, in words."""
+        if self.applied:
+            return "the repair was applied"
+        return "the repair was committed" if self.commit else "nothing was changed"

@@ -11,7 +11,7 @@ from agent.errors import GitFailed, SessionError, UsageError
 from agent.user_git import run_git
 
 
-def check_target(path: Path, repository: Path, what: str = "the patch") -> None:
+def check_target(path: Path, repository: Path | None, what: str = "the patch") -> None:
     """Make sure that a file could be written to `path`, before anything slow is done for it.
 
     Raises:
@@ -32,7 +32,7 @@ def check_target(path: Path, repository: Path, what: str = "the patch") -> None:
             raise UsageError(f"{path} takes what is shown already; name another file for {what}")
         if ".git" in target.parts:
             raise UsageError(f"{path} is inside a .git folder; name another file for {what}")
-        if _is_tracked(target, repository):
+        if repository is not None and _is_tracked(target, repository):
             raise UsageError(f"{path} is a file of the repository; name another for {what}")
         _try_to_write_beside(target)
     except OSError as error:

@@ -137,8 +137,7 @@ def _shown(run: Run, arguments: Namespace, cancel: Cancel, files: ReportFiles = 
     except OutputLost as lost:
         if lost.nobody_reads and screen.is_result:
             return outcome.exit_code  # `| head` has seen what it wanted to see
-        what = "the repair was applied" if outcome.applied else "nothing was changed"
-        complain(f"{lost}; {what}")
+        complain(f"{lost}; {outcome.effect}")
         return strongest({outcome.exit_code, lost.exit_code})
     if outcome.exit_code not in HEADLINES:
         complain(outcome.sentence)

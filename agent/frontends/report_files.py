@@ -64,7 +64,7 @@ def _checked(name: str | None, flag: str) -> Path | None:
     if is_standard_output(name):
         raise UsageError(f"{flag} {name}: name a file for the report")
     path = absolute(Path(name))
-    repository = path.parent
+    repository = None
     with suppress(UsageError):  # beside no repository nothing is tracked
         repository = find_repository(path.parent)
     check_target(path, repository, "the report")
@@ -72,6 +72,5 @@ def _checked(name: str | None, flag: str) -> Path | None:
 
 
 def _failed(outcome: FixOutcome, problem: str) -> FixOutcome:
-    what = "the repair was applied" if outcome.applied else "nothing was changed"
     code = strongest({outcome.exit_code, ERROR})
-    return replace(outcome, exit_code=code, sentence=f"{problem}; {what}")
+    return replace(outcome, exit_code=code, sentence=f"{problem}; {outcome.effect}")

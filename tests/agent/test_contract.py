@@ -342,3 +342,19 @@ def test_only_what_turned_red_since_a_commit_is_mended(tmp_path: Path) -> None:
     again = run_case(Case("unittest", 4, GOOD, ("--base", "HEAD")), UNITTEST, repository, variables)
     assert again.exit_code == 4
     assert "no test that is red now is green at HEAD" in again.words
+
+
+def test_a_repair_on_a_branch_leaves_the_files_as_they_are(tmp_path: Path) -> None:
+    case = Case("unittest", 0, GOOD, ("--branch", "fix/total"))
+    repository, variables = make_case(case, UNITTEST, tmp_path)
+    files = {name: data for name, data in picture(repository).items() if ".git/" not in name}
+    ended = run_case(case, UNITTEST, repository, variables)
+    assert ended.exit_code == 0, ended.words
+    report = check_report(ended.document)
+    assert report["applied"] is False
+    assert git(repository, "rev-parse", "fix/total").strip() == report["commit"]
+    assert f"committed as {report['commit']}" in ended.words
+    assert "price + tax" in git(repository, "show", "fix/total:shop/cart.py")
+    now = {name: data for name, data in picture(repository).items() if ".git/" not in name}
+    assert now == files
+    assert git(repository, "status", "--porcelain") == ""

@@ -315,6 +315,8 @@ def test_a_report_goes_to_no_file_of_the_repository(tmp_path: Path) -> None:
                 report_files(parse(["fix", str(repository), flag, str(name)]))
         files = report_files(parse(["fix", flag, str(repository / "report")]))
         assert repository / "report" in (files.junit, files.sarif)
+    (tmp_path / "last.xml").touch()
+    report_files(parse(["fix", "--junit", str(tmp_path / "last.xml")]))  # it is written over
 
 
 def test_a_report_that_cannot_be_written_makes_the_run_an_error(tmp_path: Path) -> None:
