@@ -41,6 +41,8 @@ class Ground:
     before: TestReport
     targets: frozenset[str]
     """The red tests to mend; empty where a test has to be added first."""
+    note: str = ""
+    """What else the model may want to know; a sentence or nothing."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,8 @@ def _words_for_test(task: Task) -> str:
 
 def _words_for_repair(task: Task, ground: Ground) -> str:
     report = describe(ground.before)
+    if ground.note:
+        report = f"{report}\n\n{ground.note}"
     if not task.request.issue:
         return prompt("fix", report=report)
     if not task.ground.targets:

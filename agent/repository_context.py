@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.errors import SessionError
 from agent.packable import MAX_FILE_BYTES, may_be_opened, rank, text_of
-from agent.patch import write_patch
+from agent.patch import write_whole
 from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.wording import prompt
 from sandbox.errors import SandboxError
@@ -118,7 +118,7 @@ def write_choice(path: Path, entries: Sequence[Entry]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(f"{path.parent} cannot be made: {error.strerror}") from error
-    write_patch(path, json.dumps(record).encode(), mode=0o600)
+    write_whole(path, json.dumps(record).encode(), mode=0o600)
 
 
 def render(path: str, form: Form, text: str) -> str:
