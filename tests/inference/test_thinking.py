@@ -158,6 +158,11 @@ def test_a_thought_that_opens_late_has_the_same_budget() -> None:
     assert drawn(gate, [0, 0, 9, 2, 3, 4], 9) == [2] * 5 + [4, 1, 5, 2]
 
 
+def test_a_close_that_another_rule_forbids_is_not_thought_of() -> None:
+    gate, no = ThinkingGate(SMALL), float("-inf")
+    assert drawn(gate, [no, no, 3, no, no, no], 5) == [2] * 5
+
+
 # --- the limit ----------------------------------------------------------------------------------
 
 
