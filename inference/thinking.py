@@ -90,6 +90,12 @@ class ThinkingGate:
         num_over = self._num_thinking - limit.budget
         if num_over >= limit.grace:
             return (*limit.before, limit.close_id, *limit.after)
-        if num_over >= 0 and limit.close_id in logits.topk(NUM_LIKELY).indices.tolist():
+        if num_over >= 0 and self._is_likely(limit.close_id, logits):
             return (limit.close_id, *limit.after)
         return ()
+
+    def _is_likely(self, token: int, logits: "Tensor") -> bool:
+        """Whether a token is among the most likely, and no other rule forbids it."""
+        likely = logits.topk(min(NUM_LIKELY, len(logits)))
+        is_there = (likely.indices == token) & (likely.values > float("-inf"))
+        return bool(is_there.any())

@@ -169,6 +169,7 @@ UNREADABLE: list[tuple[str, str, str]] = [
     ("stray text", xml("path>\na").replace("</fun", "oops\n</fun"), "of path comes text"),
     ("text first", xml().replace("</fun", "oops\n</fun"), "'oops"),
     ("broken JSON", '<tool_call>{"name": "edit", "arguments": {,}}</tool_call>', "not valid JSON"),
+    ("JSON, no good name", '<tool_call>{"name": "e\\nd"}</tool_call>', 'has no "name"'),
     ("JSON, no name", '<tool_call>{"arguments": {}}</tool_call>', 'has no "name"'),
     (
         "JSON, listed arguments",

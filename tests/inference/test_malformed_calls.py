@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -203,13 +204,13 @@ def stands_in_xml(key: str, value: str, written: str) -> bool:
 
 def stands_in_json(value: str, written: str) -> bool:
     """Whether a value stands there as a string of JSON, or as an object."""
-    if value.startswith('{"') and value in written:
-        return True
-
-    def spelled(letter: str) -> str:
-        return f"(?:{'|'.join({re.escape(letter), re.escape(json.dumps(letter)[1:-1])})})"
-
-    return re.search(f'"{"".join(map(spelled, value))}"', written) is not None
+    decoder = json.JSONDecoder(strict=False)
+    for start in re.finditer(r'["{[]', written):
+        with suppress(ValueError):
+            found, _ = decoder.raw_decode(written, start.start())
+            if value in (found, json.dumps(found, ensure_ascii=False)):
+                return True
+    return False
 
 
 def run(

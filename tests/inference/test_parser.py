@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.messages import BadToolCall, Text, Thinking, ToolCall
+from inference.messages import BadToolCall, Text, Thinking, ToolCall, ToolSpec
 from inference.parser import ReplyParser, ReplyPiece
 from inference.profiles import TAGS, CallSyntax
 from inference.tokenizer import Tokenizer
@@ -253,6 +253,13 @@ def test_no_cut_of_a_good_reply_makes_a_call_out_of_half_a_value(tokenizer: Toke
         pieces = [piece for token in tokens[:length] for piece in parser.feed(token)]
         calls = [p for p in (*pieces, *parser.flush()) if isinstance(p, ToolCall)]
         assert calls in ([], [whole])
+
+
+def test_a_schema_that_says_nothing_of_use_types_nothing(tokenizer: Tokenizer) -> None:
+    schemas = {"a": None, "b": {"type": None}, "c": {"anyOf": 3}, "d": {"$ref": "#/x"}, "e": True}
+    tool = ToolSpec("edit", "", {"properties": schemas})
+    pieces = parse(tokenizer, xml(*(f"{key}>\n 1" for key in schemas)), [tool])
+    assert pieces == [ToolCall("edit", dict.fromkeys(schemas, " 1"))]
 
 
 # --- anything at all ----------------------------------------------------------------------------

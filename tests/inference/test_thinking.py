@@ -15,8 +15,10 @@ from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.thinking import ThinkingGate, thinking_limit
 from inference.tokenizer import Tokenizer
-from tests.inference.test_engine import GREEDY, PROMPT, WARM, counts, engine_of, oracle, reply
+from tests.inference.test_engine import GREEDY, WARM, counts, engine_of, oracle, reply
+from tests.inference.test_engine import PROMPT as LONG_PROMPT
 
+PROMPT = LONG_PROMPT[:40]
 OPEN = 95
 BEFORE, AFTER = (90,), (91, 92)
 
@@ -39,40 +41,36 @@ def unlikely(model: Model, tokens: Sequence[int], num_new: int) -> int:
     return next(i for i in range(60) if i not in likely)
 
 
-def forced(free: Sequence[int], at: int, closing_ids: Sequence[int]) -> tuple[int, ...]:
-    return (*free[:at], *closing_ids)
-
-
-def test_a_thought_is_closed_hard_when_its_grace_is_over(tiny_model: Model) -> None:
-    free = oracle(tiny_model, PROMPT, 12)
-    close_id = unlikely(tiny_model, PROMPT, 12)
-    end = reply(engine_of(tiny_model), PROMPT, 20, thinking=limit(close_id, 8, 2))
+def test_a_thought_is_closed_hard_when_its_grace_is_over(tiny_hybrid: Model) -> None:
+    free = oracle(tiny_hybrid, PROMPT, 12)
+    close_id = unlikely(tiny_hybrid, PROMPT, 12)
+    end = reply(engine_of(tiny_hybrid), PROMPT, 20, thinking=limit(close_id, 8, 2))
     closed = (*free[:10], *BEFORE, close_id, *AFTER)
     assert end.token_ids[:14] == closed
-    rest = oracle(tiny_model, (*PROMPT, *closed), 1)
+    rest = oracle(tiny_hybrid, (*PROMPT, *closed), 1)
     assert end.token_ids[14] == rest[0]
 
 
 def test_from_the_budget_on_a_thought_is_closed_when_the_model_thinks_of_it(
-    tiny_model: Model,
+    tiny_hybrid: Model,
 ) -> None:
-    rows = ranks(tiny_model, PROMPT, 12)
-    free = oracle(tiny_model, PROMPT, 12)
+    rows = ranks(tiny_hybrid, PROMPT, 12)
+    free = oracle(tiny_hybrid, PROMPT, 12)
     at, close_id = next(
         (n, row[2])
         for n, row in enumerate(rows)
         if n >= 2 and all(row[2] not in earlier[:3] for earlier in rows[1:n])
     )
     for budget in (1, at):
-        end = reply(engine_of(tiny_model), PROMPT, at + 4, thinking=limit(close_id, budget, 50))
+        end = reply(engine_of(tiny_hybrid), PROMPT, at + 4, thinking=limit(close_id, budget, 50))
         assert end.token_ids[: at + 3] == (*free[:at], close_id, *AFTER)
-    free_end = reply(engine_of(tiny_model), PROMPT, at + 1, thinking=limit(close_id, at + 1, 50))
+    free_end = reply(engine_of(tiny_hybrid), PROMPT, at + 1, thinking=limit(close_id, at + 1, 50))
     assert free_end.token_ids == free[: at + 1], "before its budget a thought is the model's own"
 
 
-def test_a_budget_of_nothing_closes_at_once(tiny_model: Model) -> None:
-    close_id = unlikely(tiny_model, PROMPT, 2)
-    end = reply(engine_of(tiny_model), PROMPT, 5, thinking=limit(close_id, 0, 0))
+def test_a_budget_of_nothing_closes_at_once(tiny_hybrid: Model) -> None:
+    close_id = unlikely(tiny_hybrid, PROMPT, 2)
+    end = reply(engine_of(tiny_hybrid), PROMPT, 5, thinking=limit(close_id, 0, 0))
     assert end.token_ids[:4] == (*BEFORE, close_id, *AFTER)
 
 
@@ -95,7 +93,7 @@ def test_a_seed_decides_what_is_said_before_and_after(tiny_hybrid: Model) -> Non
     def said(seed: int) -> tuple[int, ...]:
         sampling = replace(WARM, seed=seed)
         return reply(
-            engine_of(tiny_hybrid), PROMPT, 30, sampling, thinking=limit(3, 8, 2)
+            engine_of(tiny_hybrid), PROMPT, 16, sampling, thinking=limit(3, 8, 2)
         ).token_ids
 
     assert said(5) == said(5) != said(6)
@@ -107,7 +105,7 @@ def test_reuse_and_forks_after_a_forced_close_are_exact(
     tiny_model: Model, sampling: SamplingOptions
 ) -> None:
     engine = engine_of(tiny_model)
-    line = PROMPT[:60]
+    line = PROMPT
     num_read = 0
     for turn in range(3):
         end = reply(engine, line, 12, sampling, thinking=limit(3, 4, 1))
@@ -128,7 +126,7 @@ def drawn(gate: ThinkingGate, logits: Sequence[float], num: int) -> list[int]:
     """Draw greedily, always from the same logits."""
     ids = []
     for _ in range(num):
-        row = torch.tensor(logits)
+        row = torch.tensor(logits, dtype=torch.float32)
         gate.mask(row)
         ids.append(int(row.argmax()))
         gate.advance(ids[-1])
@@ -158,6 +156,11 @@ def test_a_thought_that_opens_late_has_the_same_budget() -> None:
     assert drawn(gate, [0, 0, 9, 2, 3, 4], 9) == [2] * 9
     assert drawn(gate, [9, 0, 1, 2, 3, 4], 1) == [0]
     assert drawn(gate, [0, 0, 9, 2, 3, 4], 9) == [2] * 5 + [4, 1, 5, 2]
+
+
+def test_a_close_that_another_rule_forbids_is_not_thought_of() -> None:
+    gate, no = ThinkingGate(SMALL), float("-inf")
+    assert drawn(gate, [no, no, 3, no, no, no], 5) == [2] * 5
 
 
 # --- the limit ----------------------------------------------------------------------------------
