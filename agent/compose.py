@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from agent.config import snapshots_folder
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
-from agent.loop import Parts
 from agent.models import NANO, resolve
+from agent.parts import Parts
 from agent.request import FixRequest
 from agent.session import Session, remove
 from agent.settings import Config

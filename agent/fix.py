@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.add_context import add_context, check_takes_context
 from agent.attempts import Attempt, AttemptResult, Ground, Task
+from agent.budget import tokens_spent
 from agent.compose import (
     ChatFactory,
     Workplace,
@@ -28,7 +29,6 @@ from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
 from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
 from agent.loading import load_listening
-from agent.loop import tokens_spent
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.patch import check_target, write_patch

@@ -73,6 +73,8 @@ class Usage:
     num_repeated: int = 0
     """Of `num_prefilled`, those at the front that had been read before, but where no snapshot was
     near enough: what reuse missed. The rest is new."""
+    num_thinking: int = 0
+    """Of `num_generated`, those that were thinking."""
 
     def __post_init__(self) -> None:
         assert self.num_prompt == self.num_reused + self.num_prefilled
@@ -139,3 +141,5 @@ class ReplyOptions:
     max_new_tokens: int = 4096
     thinking: bool = True
     seed: int = 0
+    thinking_budget: int | None = None
+    """Tokens of thinking, after which the thought is closed; None leaves it open-ended."""
