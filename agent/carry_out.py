@@ -101,9 +101,8 @@ def _record(
     if not result.done:
         text, said = steered(text, parts)
     session.add(Message("tool", text), None, after, finishes=result.done)
-    is_readable = isinstance(call, ToolCall)
-    turn.has_failed |= not is_readable or shows_failure(call, result)
-    name = call.name if is_readable else ""
+    turn.has_failed |= shows_failure(call, result)
+    name = call.name if isinstance(call, ToolCall) else ""
     duration_s = time.monotonic() - start
     yield CallEnded(name, result.summary, text, result.ok, result.diff, duration_s)
     if said:

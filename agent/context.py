@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.events import Compacted, Event
-from agent.notes import is_prompt, noted, summarise
+from agent.notes import is_prompt, noted, num_notes, summarise
 from agent.parts import Parts
 from agent.session import Session
 from agent.settings import ContextConfig
@@ -25,6 +25,8 @@ Count = Callable[[str], int]
 
 NUM_FRAME_TOKENS = 8
 """Tokens around the text of a message, about."""
+NUM_QUESTION_TOKENS = 200
+"""Of the request for notes, about."""
 PROMPTS_SHARE = 0.25
 """Prompts of the person stay up to this share of the window; the first and the last always do."""
 LEAST_GAIN = 0.1
@@ -103,7 +105,8 @@ def _with_notes(
     if not any(message.role in ("assistant", "tool") for message in old):
         return list(session.messages), ""  # there is nothing to take notes on
     # The fork goes on from what was read; a full window has no room for the question.
-    has_room = room.num_before + 2 * room.tail < parts.chat.context_tokens
+    num_asked = room.num_before + num_notes(parts) + NUM_QUESTION_TOKENS
+    has_room = num_asked < parts.chat.context_tokens
     asked = session.messages if has_room else short
     summary = yield from summarise(session, asked, parts, cancel)
     note = noted(old, summary, parts.open_items())
@@ -143,14 +146,14 @@ def _tail_start(messages: Sequence[Message], room: int, count: Count) -> int:
 
 def _prompts(messages: Sequence[Message], room: int, count: Count) -> list[Message]:
     """Return what the person said: the first prompt, and the latest of the others that fit."""
-    first, *others = [message for message in messages if is_prompt(message)] or [None]
+    prompts = [message for message in messages if is_prompt(message)]
     kept: list[Message] = []
-    for message in reversed(others):
+    for message in reversed(prompts[1:]):
         room -= _size(message, count)
         if room < 0:
             break
         kept.insert(0, message)
-    return [first, *kept] if first else []
+    return [*prompts[:1], *kept]
 
 
 def _cut_results(messages: Sequence[Message], room: int, count: Count) -> list[Message]:

@@ -31,6 +31,7 @@ from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, Tes
 from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
+from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_patch
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
@@ -303,7 +304,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch"):
+            for name in ("tree", "checkpoints", "scratch", OUTPUTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:

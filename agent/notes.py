@@ -8,7 +8,7 @@ What is sure is added without it: the files that were edited, the words of the p
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from agent.budget import until_spent
+from agent.budget import tokens_spent, until_spent
 from agent.events import Event, PrefillProgress
 from agent.parts import Parts
 from agent.session import Session
@@ -22,6 +22,8 @@ from tools.truncate import cut_middle
 
 MAX_TOKENS = 1024
 """Of the notes that the model writes."""
+WINDOW_SHARE = 8
+"""One part in so many of the window is the most that notes may fill."""
 MAX_LISTED = 3_000
 """Characters of the notes that it does not."""
 _HEAD = prompt("notes").partition("\n")[0]
@@ -45,6 +47,11 @@ def noted(old: Sequence[Message], summary: str, open_items: str) -> Message:
     return Message("user", prompt("notes", notes="\n\n".join(filter(None, parts))))
 
 
+def num_notes(parts: Parts) -> int:
+    """Return how many tokens the notes may have."""
+    return min(MAX_TOKENS, parts.chat.context_tokens // WINDOW_SHARE)
+
+
 def summarise(
     session: Session, messages: Sequence[Message], parts: Parts, cancel: Cancel
 ) -> Generator[Event, None, str]:
@@ -53,9 +60,9 @@ def summarise(
     Raises:
         Cancelled: the person stopped it, or the time is spent.
     """
-    options = replace(
-        parts.options, thinking=False, thinking_budget=None, max_new_tokens=MAX_TOKENS
-    )
+    left = parts.config.budget.max_tokens - tokens_spent(session)
+    num_new = max(1, min(num_notes(parts), left))
+    options = replace(parts.options, thinking=False, thinking_budget=None, max_new_tokens=num_new)
     question = Message("user", prompt("compact"))
     end: ReplyEnd | None = None
     try:

@@ -12,9 +12,14 @@ _FORGED = "[A text says: "
 
 def steered(text: str, parts: Parts) -> tuple[str, str | None]:
     """Return a result with what the person typed at its end, and that alone or None."""
-    text = text.replace(OPENER, _FORGED)
+    text = harmless(text)
     said = typed(parts)
     return (f"{text}\n\n{OPENER}{said}]", said) if said else (text, None)
+
+
+def harmless(text: str) -> str:
+    """Return text from elsewhere without the words that only the person's text begins with."""
+    return text.replace(OPENER, _FORGED)
 
 
 def typed(parts: Parts) -> str | None:

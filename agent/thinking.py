@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from agent.settings import ModelConfig
-from inference.messages import Message, ReplyOptions, SamplingOptions, ToolCall
+from inference.messages import BadToolCall, Message, ReplyOptions, SamplingOptions, ToolCall
 from tools.base import ToolResult
 
 WINDOW_SHARE = 8
@@ -43,6 +43,7 @@ def is_empty(reply: Message) -> bool:
     return not reply.tool_calls and not reply.content.strip()
 
 
-def shows_failure(call: ToolCall, result: ToolResult) -> bool:
+def shows_failure(call: ToolCall | BadToolCall, result: ToolResult) -> bool:
     """Say whether a result calls for more thought: it failed, or it tells of red tests."""
-    return not result.ok or (call.name in TEST_TOOLS and bool(_RED.search(result.text)))
+    may_test = isinstance(call, ToolCall) and call.name in TEST_TOOLS
+    return not result.ok or (may_test and bool(_RED.search(result.text)))

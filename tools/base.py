@@ -23,6 +23,8 @@ class ToolResult:
     """The unified diff of an edit, for front ends to show."""
     done: bool = False
     """True for an accepted `finish`: the turn ends here."""
+    full: str = ""
+    """All that `text` was cut from; empty if nothing was cut."""
 
 
 class Tool(Protocol):
