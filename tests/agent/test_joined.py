@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.events import CallEnded, StopReason
+from agent.fix import run_fix
 from agent.outputs import KeptOutputs
+from agent.request import FixRequest
 from inference.messages import ToolCall
 from sandbox.base import Cancel
-from tests.agent.fakes import FINISH, Say, bash, call, edit
+from tests.agent.fakes import FINISH, Say, ScriptedModel, bash, call, edit, make_repository
 from tests.agent.stage import DONE, FILES, set_stage, show
 from tools.base import ToolResult
 
@@ -129,3 +131,17 @@ def test_a_call_of_an_unknown_tool_reaches_those_who_joined(tmp_path: Path) -> N
 
     set_stage(tmp_path, [Say((call("nothing"),)), DONE], after_call=(look,)).play()
     assert seen == [False, True]
+
+
+def test_in_the_sandbox_a_kept_output_can_be_read_and_not_written(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repo")
+    file = f"{tmp_path}/state/sessions/*/outputs/001-bash.txt"
+    script = [bash("seq 1 9000"), bash(f"sed -n 4500p {file}; echo x >> {file}"), FINISH]
+    run = run_fix(
+        FixRequest(repository),
+        chat_factory=lambda _: ScriptedModel([script]),
+        state=tmp_path / "state",
+    )
+    texts = [event.text for event in run if isinstance(event, CallEnded)]
+    assert texts[1].startswith("4500\n")
+    assert "ead-only" in texts[1]
