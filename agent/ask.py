@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from enum import Enum
 
-from agent.budget import interrupted, tokens_spent, until_spent
+from agent.budget import interrupted, tokens_left
 from agent.context import shorten
 from agent.events import (
     Event,
@@ -22,14 +22,11 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
-from agent.parts import Parts
-from agent.session import Session
 from agent.text_loop import TextLoop
 from agent.thinking import is_empty, warmer, with_effort
 from agent.turn import Turn
 from inference.errors import Cancelled, ContextOverflow, EngineGone
 from inference.messages import Prefill, ReplyEnd, ReplyOptions, Text, Thinking
-from sandbox.base import Cancel
 
 
 class Trouble(Enum):
@@ -41,17 +38,15 @@ class Trouble(Enum):
     LOOP = "loop"
 
 
-def ask(
-    session: Session, parts: Parts, turn: Turn, cancel: Cancel
-) -> Generator[Event, None, TurnEnded | None]:
+def ask(turn: Turn) -> Generator[Event, None, TurnEnded | None]:
     """Add the model's next reply to the session, or say why the turn ends instead."""
-    yield StepStarted(session.num_steps + 1)
+    yield StepStarted(turn.session.num_steps + 1)
     is_warm = turn.guard.take_warm()
     met: set[Trouble] = set()
     while True:
-        options = _options(session, parts, turn, met, is_warm)
+        options = _options(turn, met, is_warm)
         try:
-            outcome = yield from _read(session, parts, options, cancel)
+            outcome = yield from _read(turn, options)
         except EngineGone as error:  # the conversation is here, and what was read is on disk
             if Trouble.GONE in met:
                 raise
@@ -59,7 +54,7 @@ def ask(
             outcome = Trouble.GONE
         except ContextOverflow as error:
             sentence = str(error)
-            if Trouble.FULL in met or not (yield from shorten(session, parts, turn, cancel)):
+            if Trouble.FULL in met or not (yield from shorten(turn)):
                 return TurnEnded(StopReason.MAX_TOKENS, sentence)
             outcome = Trouble.FULL
         if not isinstance(outcome, Trouble):
@@ -70,34 +65,31 @@ def ask(
         met.add(outcome)
 
 
-def _options(
-    session: Session, parts: Parts, turn: Turn, met: set[Trouble], is_warm: bool
-) -> ReplyOptions:
+def _options(turn: Turn, met: set[Trouble], is_warm: bool) -> ReplyOptions:
     """Choose how the reply is drawn, and how long it may be."""
-    options = replace(parts.options, thinking=parts.options.thinking and Trouble.EMPTY not in met)
+    parts = turn.parts
+    thinks = parts.options.thinking and Trouble.EMPTY not in met
+    options = replace(parts.options, thinking=thinks)
     window = parts.chat.context_tokens
     options = with_effort(options, parts.config.model, window, turn.has_failed)
     if is_warm or Trouble.LOOP in met:
-        options = warmer(options, session.num_steps + 1)
-    left = max(1, parts.config.budget.max_tokens - tokens_spent(session))
-    return replace(options, max_new_tokens=min(options.max_new_tokens, left))
+        options = warmer(options, turn.session.num_steps + 1)
+    return replace(options, max_new_tokens=min(options.max_new_tokens, tokens_left(turn)))
 
 
-def _read(
-    session: Session, parts: Parts, options: ReplyOptions, cancel: Cancel
-) -> Generator[Event, None, TurnEnded | Trouble | None]:
+def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded | Trouble | None]:
     """Read one reply and keep it if it is one.
 
     Raises:
         EngineGone: the engine ended in mid-work.
         ContextOverflow: the conversation leaves no room for a reply.
     """
+    parts, session = turn.parts, turn.session
     loop = TextLoop(parts.config.guard.text_repeats)
-    is_spent = until_spent(parts, cancel)
     end: ReplyEnd | None = None
     try:
         for piece in parts.chat.reply(
-            session.messages, parts.specs, options, lambda: is_spent() or loop.is_found
+            session.messages, parts.specs, options, lambda: turn.stops() or loop.is_found
         ):
             match piece:
                 case Prefill():
@@ -111,14 +103,14 @@ def _read(
                 case ReplyEnd():
                     end = piece
     except Cancelled:
-        return interrupted(parts, cancel)
+        return interrupted(turn)
     assert end is not None, "a reply ends with a ReplyEnd"
     yield from map(Notice, end.notices)
     yield ReplyEnded(end.usage, end.message.content)
-    if end.stop_reason == "cancelled" and is_spent():
+    if end.stop_reason == "cancelled" and turn.stops():
         # The half reply is dropped: whoever resumes asks again from the same prefix.
         session.spend(end.usage)
-        return interrupted(parts, cancel)
+        return interrupted(turn)
     trouble = _trouble(end, options, loop)
     if trouble is None:
         session.add(end.message, end.usage)

@@ -3,9 +3,9 @@
 import time
 
 from agent.events import StopReason, TurnEnded
-from agent.parts import Parts
 from agent.session import Session
-from sandbox.base import Cancel
+from agent.settings import Budget
+from agent.turn import Turn
 
 
 def tokens_spent(session: Session) -> int:
@@ -13,11 +13,16 @@ def tokens_spent(session: Session) -> int:
     return sum(usage.num_prefilled + usage.num_generated for usage in session.usages)
 
 
-def spent(session: Session, parts: Parts) -> TurnEnded | None:
+def tokens_left(turn: Turn) -> int:
+    """Return how long a reply may still be; one token is always left to end it."""
+    return max(1, turn.parts.config.budget.max_tokens - tokens_spent(turn.session))
+
+
+def spent(turn: Turn) -> TurnEnded | None:
     """Say which budget is spent, if one is."""
-    budget = parts.config.budget
-    if time.monotonic() >= parts.deadline_s:
-        return _out_of_time(parts)
+    budget, session = turn.parts.config.budget, turn.session
+    if time.monotonic() >= turn.parts.deadline_s:
+        return _out_of_time(budget)
     if session.num_steps >= budget.max_steps:
         return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{budget.max_steps} replies are spent")
     if session.num_calls >= budget.max_calls:
@@ -27,16 +32,13 @@ def spent(session: Session, parts: Parts) -> TurnEnded | None:
     return None
 
 
-def until_spent(parts: Parts, cancel: Cancel) -> Cancel:
-    """Stop for the person, and when the time is spent."""
-    return lambda: cancel() or time.monotonic() >= parts.deadline_s
-
-
-def interrupted(parts: Parts, cancel: Cancel) -> TurnEnded:
+def interrupted(turn: Turn) -> TurnEnded:
     """Tell a person's stop from the end of the time."""
-    return TurnEnded(StopReason.CANCELLED, "cancelled") if cancel() else _out_of_time(parts)
+    if turn.cancel():
+        return TurnEnded(StopReason.CANCELLED, "cancelled")
+    return _out_of_time(turn.parts.config.budget)
 
 
-def _out_of_time(parts: Parts) -> TurnEnded:
-    seconds = parts.config.budget.max_time_s
-    return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{seconds:g} seconds are spent")
+def _out_of_time(budget: Budget) -> TurnEnded:
+    sentence = f"{budget.max_time_s:g} seconds are spent"
+    return TurnEnded(StopReason.MAX_TURN_REQUESTS, sentence)

@@ -10,27 +10,26 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.events import Compacted, Event
-from agent.notes import is_prompt, noted, num_notes, summarise
-from agent.parts import Parts
+from agent.notes import is_prompt, listed, noted, num_notes, summarise
 from agent.session import Session
-from agent.settings import ContextConfig
 from agent.stale import dropped
 from agent.turn import Turn
 from inference.errors import Cancelled
 from inference.messages import Message
-from sandbox.base import Cancel
 from tools.truncate import cut_middle
 
 Count = Callable[[str], int]
 
 NUM_FRAME_TOKENS = 8
 """Tokens around the text of a message, about."""
+NUM_CHARACTERS = 3
+"""Of a token of a list of calls, at least."""
 NUM_QUESTION_TOKENS = 200
 """Of the request for notes, about."""
 PROMPTS_SHARE = 0.25
 """Prompts of the person stay up to this share of the window; the first and the last always do."""
 LEAST_GAIN = 0.1
-"""What is dropped must be this share of the conversation to be worth reading the rest again."""
+"""The least share of a conversation that a short form must save."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,11 @@ class Room:
     tail: int
     """The last steps stay as they are, up to this."""
 
+    @property
+    def worthwhile(self) -> float:
+        """How long the short form may be to be worth reading the rest again."""
+        return (1 - LEAST_GAIN) * self.num_before
+
 
 def num_tokens(session: Session, count: Count) -> int:
     """Return how long the conversation is: as measured at the last reply, and what came since."""
@@ -53,36 +57,32 @@ def num_tokens(session: Session, count: Count) -> int:
     return total + sum(_size(message, count) for message in session.messages[num_measured:])
 
 
-def shorten_if_long(
-    session: Session, parts: Parts, turn: Turn, cancel: Cancel
-) -> Generator[Event, None, None]:
+def shorten_if_long(turn: Turn) -> Generator[Event, None, None]:
     """Put the conversation in short form if it is longer than the settings allow."""
-    config = parts.config.context
-    num_before = num_tokens(session, parts.chat.count_tokens)
+    chat, config = turn.parts.chat, turn.parts.config.context
+    num_before = num_tokens(turn.session, chat.count_tokens)
     # The exact limit is never lower, and takes longer to tell.
-    is_short = num_before < config.compact_at * parts.chat.context_tokens
-    if not is_short and config.compact_at < 1 and num_before >= _room(session, parts).limit:
-        yield from shorten(session, parts, turn, cancel)
+    if num_before >= config.compact_at * chat.context_tokens and num_before >= _room(turn).limit:
+        yield from shorten(turn)
 
 
-def shorten(
-    session: Session, parts: Parts, turn: Turn, cancel: Cancel
-) -> Generator[Event, None, bool]:
+def shorten(turn: Turn) -> Generator[Event, None, bool]:
     """Put the conversation in short form; say whether that won anything."""
+    session, parts = turn.session, turn.parts
     if parts.config.context.compact_at >= 1:
         return False
-    count = parts.chat.count_tokens
-    room = _room(session, parts)
+    room, count = _room(turn), parts.chat.count_tokens
     start = _tail_start(session.messages, room.tail, count)
-    short, how = dropped(session.messages, start), "dropped"
+    tail = _cut_results(session.messages[start:], room.tail, count)
+    short, how = [*dropped(session.messages, start)[:start], *tail], "dropped"
     num_after = _num_after(session.messages, short, room, count)
-    if num_after > min(room.target, (1 - LEAST_GAIN) * room.num_before):
+    if num_after > min(room.target, room.worthwhile):
         try:
-            short, how = yield from _with_notes(session, short, start, room, parts, cancel)
+            short, how = yield from _with_notes(turn, short, start, room)
         except Cancelled:
             return False
         num_after = _num_after(session.messages, short, room, count)
-    if num_after > (1 - LEAST_GAIN) * room.num_before:
+    if num_after > room.worthwhile:
         return False
     session.compact(short, num_after)
     turn.forget()
@@ -93,41 +93,41 @@ def shorten(
 
 
 def _with_notes(
-    session: Session,
-    short: Sequence[Message],
-    start: int,
-    room: Room,
-    parts: Parts,
-    cancel: Cancel,
+    turn: Turn, short: list[Message], start: int, room: Room
 ) -> Generator[Event, None, tuple[list[Message], str]]:
     """Put notes in the place of what comes before message `start`, prompts excepted."""
-    old = session.messages[:start]
-    if not any(message.role in ("assistant", "tool") for message in old):
-        return list(session.messages), ""  # there is nothing to take notes on
+    messages, parts = turn.session.messages, turn.parts
+    old, count = messages[:start], parts.chat.count_tokens
+    num_saved = sum(_size(message, count) for message in _loose(old)) - num_notes(parts)
+    if num_saved <= LEAST_GAIN * room.num_before:
+        return short, "dropped"  # notes would be as long
     # The fork goes on from what was read; a full window has no room for the question.
     num_asked = room.num_before + num_notes(parts) + NUM_QUESTION_TOKENS
-    has_room = num_asked < parts.chat.context_tokens
-    asked = session.messages if has_room else short
-    summary = yield from summarise(session, asked, parts, cancel)
-    note = noted(old, summary, parts.open_items())
-    count = parts.chat.count_tokens
+    asked = messages if num_asked < parts.chat.context_tokens else short
+    summary = yield from summarise(turn, asked)
+    words = summary or listed(old, NUM_CHARACTERS * num_notes(parts))
+    note = noted(old, words, parts.open_items())
     prompts = _prompts(old, int(PROMPTS_SHARE * parts.chat.context_tokens), count)
-    tail = _cut_results(session.messages[start:], room.tail, count)
-    return [old[0], *prompts, note, *tail], "summarised" if summary else "listed"
+    return [old[0], *prompts, note, *short[start:]], "summarised" if summary else "listed"
 
 
-def _room(session: Session, parts: Parts) -> Room:
+def _room(turn: Turn) -> Room:
     """Share out what the window has beside the system message, the tools and the prompts."""
-    count, window = parts.chat.count_tokens, parts.chat.context_tokens
-    config: ContextConfig = parts.config.context
+    session, config = turn.session, turn.parts.config.context
+    count = turn.parts.chat.count_tokens
     num_before = num_tokens(session, count)
-    loose = [m for m in session.messages if m.role != "system" and not is_prompt(m)]
-    fixed = max(0, num_before - sum(_size(message, count) for message in loose))
-    free = max(0, window - fixed)
+    num_loose = sum(_size(message, count) for message in _loose(session.messages))
+    fixed = max(0, num_before - num_loose)
+    free = max(0, turn.parts.chat.context_tokens - fixed)
     limit, target, tail = (
         int(share * free) for share in (config.compact_at, config.compact_to, config.tail_share)
     )
     return Room(num_before, fixed + limit, fixed + target, tail)
+
+
+def _loose(messages: Sequence[Message]) -> list[Message]:
+    """Return what may be taken away: all but the system message and the prompts."""
+    return [m for m in messages if m.role != "system" and not is_prompt(m)]
 
 
 def _tail_start(messages: Sequence[Message], room: int, count: Count) -> int:
@@ -145,10 +145,10 @@ def _tail_start(messages: Sequence[Message], room: int, count: Count) -> int:
 
 
 def _prompts(messages: Sequence[Message], room: int, count: Count) -> list[Message]:
-    """Return what the person said: the first prompt, and the latest of the others that fit."""
+    """Return what the person said: the first prompt, the last, and of the others what fits."""
     prompts = [message for message in messages if is_prompt(message)]
-    kept: list[Message] = []
-    for message in reversed(prompts[1:]):
+    kept = prompts[1:][-1:]
+    for message in reversed(prompts[1:-1]):
         room -= _size(message, count)
         if room < 0:
             break

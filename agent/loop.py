@@ -20,6 +20,8 @@ from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel
 
+Step = Generator[Event, None, TurnEnded | None]
+
 
 def run_turn(session: Session, text: str, parts: Parts, cancel: Cancel) -> Iterator[Event]:
     """Answer one prompt; the last event is a `TurnEnded`."""
@@ -31,43 +33,39 @@ def run_turn(session: Session, text: str, parts: Parts, cancel: Cancel) -> Itera
 
 def continue_turn(session: Session, parts: Parts, cancel: Cancel) -> Iterator[Event]:
     """Go on from where the conversation stands; the last event is a `TurnEnded`."""
-    turn = Turn(parts.config.guard)
+    turn = Turn(session, parts, cancel)
     ended = TurnEnded(StopReason.END_TURN, "") if session.is_finished else None
     while ended is None:
-        ended = yield from _step(session, parts, turn, cancel)
+        ended = yield from _step(turn)
     yield ended
 
 
-def _step(
-    session: Session, parts: Parts, turn: Turn, cancel: Cancel
-) -> Generator[Event, None, TurnEnded | None]:
+def _step(turn: Turn) -> Step:
     """Carry out what was asked for, and ask for more; say why if the turn ends."""
-    for call in pending_calls(session.messages):
-        if cancel():
+    for call in pending_calls(turn.session.messages):
+        if turn.cancel():
             return TurnEnded(StopReason.CANCELLED, "cancelled")
-        if ended := (yield from carry_out(call, session, parts, turn, cancel)):
+        if ended := (yield from carry_out(call, turn)):
             return ended
-    if ended := spent(session, parts):
+    if ended := spent(turn):
         return ended
-    yield from shorten_if_long(session, parts, turn, cancel)
-    if ended := (yield from ask(session, parts, turn, cancel)):
+    yield from shorten_if_long(turn)
+    if ended := (yield from ask(turn)):
         return ended
-    if session.messages[-1].tool_calls:
-        return None
-    return (yield from _go_on(session, parts, turn))
+    return None if turn.session.messages[-1].tool_calls else (yield from _go_on(turn))
 
 
-def _go_on(session: Session, parts: Parts, turn: Turn) -> Generator[Event, None, TurnEnded | None]:
+def _go_on(turn: Turn) -> Step:
     """Answer a reply that called no tool: by what the person typed, or by asking for a call."""
-    if said := typed(parts):
-        session.add(Message("user", said))
+    if said := typed(turn.parts):
+        turn.session.add(Message("user", said))
         yield Steered(said)
         return None
-    if turn.num_nudges >= parts.config.guard.max_nudges:
-        if is_empty(session.messages[-1]):
+    if turn.num_nudges >= turn.parts.config.guard.max_nudges:
+        if is_empty(turn.session.messages[-1]):
             return TurnEnded(StopReason.REFUSAL, "the model's replies are empty")
         return TurnEnded(StopReason.END_TURN, "the model stopped without finishing")
     turn.num_nudges += 1
-    session.add(Message("user", prompt("nudge")))
+    turn.session.add(Message("user", prompt("nudge")))
     yield Notice("The model called no tool; it is asked to go on.")
     return None

@@ -1,16 +1,24 @@
-"""What one turn remembers from step to step; a turn that is resumed begins anew with it."""
+"""One turn: what it works on and with, and what it remembers from step to step.
 
+What is remembered here is not in the journal; a turn that is resumed begins anew with it.
+"""
+
+import time
 from dataclasses import dataclass, field
 
 from agent.guard import Guard
-from agent.settings import GuardConfig
+from agent.parts import Parts
+from agent.session import Session
+from sandbox.base import Cancel
 
 
 @dataclass
 class Turn:
     """Changes while the turn runs."""
 
-    config: GuardConfig
+    session: Session
+    parts: Parts
+    cancel: Cancel
     guard: Guard = field(init=False)
     num_nudges: int = 0
     has_failed: bool = False
@@ -21,4 +29,8 @@ class Turn:
 
     def forget(self) -> None:
         """Begin to watch anew: what the model saw before is no longer before it."""
-        self.guard = Guard(self.config)
+        self.guard = Guard(self.parts.config.guard)
+
+    def stops(self) -> bool:
+        """Say whether the person wants everything to stop, or the time is spent."""
+        return self.cancel() or time.monotonic() >= self.parts.deadline_s

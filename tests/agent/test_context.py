@@ -268,6 +268,23 @@ def test_the_tail_is_a_share_of_the_window_even_of_one_large_step(tmp_path: Path
     assert event.num_after <= 0.5 * WINDOW
 
 
+def test_one_result_too_large_is_cut_where_there_is_nothing_else(tmp_path: Path) -> None:
+    stage, (event,) = play(tmp_path, show("big " * 3_000), DONE)
+    assert event.how == "dropped"
+    assert not stage.model.asked_for_notes
+    assert event.num_after <= 0.3 * WINDOW
+
+
+def test_a_step_too_large_to_shorten_goes_once_it_is_no_longer_the_last(tmp_path: Path) -> None:
+    large = Say((call("probe", text="ok"),), text=prose(1) + prose(2) + prose(3) + prose(4))
+    task = "Mend it. " * 600  # 1,350 tokens that stay
+    stage = set_stage(tmp_path, [large, show("more"), DONE], context_tokens=WINDOW, summary=NOTES)
+    assert stage.play(task).reason is StopReason.END_TURN
+    assert len(stage.model.asked_for_notes) == len(stage.all(Compacted)) == 1
+    assert [len(seen) for seen in stage.model.seen] == [2, 4, 5]
+    assert longest(stage) < WINDOW
+
+
 def test_every_prompt_of_the_person_stays(tmp_path: Path) -> None:
     stage, _ = play(tmp_path, *talk(2), DONE)
     stage.play("Now mend the other one, please.")
