@@ -74,12 +74,12 @@ class Guard:
     def after(self, call: ToolCall, before: str, after: str, result: str) -> str:
         """Record a result and the files around it; return a note to add to it, or nothing."""
         plain, key = _key(call, ""), _key(call, before)
+        note = self._stall.after(call, result, key in self._last, before != after)
         digest = f"{key}:{_digest(_settled(result))}"
         self._results[digest] += 1
         self._last[key] = digest
         self._newest[plain] = f"{plain}:{_digest(_settled(result))}"
         self._history.append(self._newest[plain])
-        note = self._stall.after(call, result, has_changed=before != after)
         count = self._results[digest]
         if count >= self._config.note_at:
             return _noted(

@@ -56,6 +56,8 @@ class GuardConfig:
         _positive(self)
         if not self.note_at <= self.refuse_at <= self.stop_at:
             raise ValueError("note_at, refuse_at and stop_at must not decrease")
+        if self.text_repeats < 2:
+            raise ValueError("text_repeats must be 2 or more")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Notices a turn that only reads: where it learns nothing, and where it never gets to work.
 
 A call that changes a file or runs the tests is work. What else a call shows is new if a tenth of
-its lines were not shown before in this turn, so a view that moves on by a line is not.
+its lines were not shown before in this turn, so a view that moves on by a line is not; nor is a
+look that was taken before at the same files, however its result is worded.
 """
 
 from agent.settings import GuardConfig
@@ -9,6 +10,8 @@ from inference.messages import ToolCall
 
 WORK = ("run_tests", "finish", "todo")
 """Calls that are more than reading even where no file changes."""
+LOOKS = ("str_replace_editor", "search", "outline")
+"""Calls that show the files and nothing else."""
 NEW_SHARE = 0.1
 REMIND_EVERY = 10
 
@@ -22,9 +25,15 @@ class Stall:
         self._num_reads = 0
         self._num_stale = 0
 
-    def after(self, call: ToolCall, result: str, has_changed: bool) -> str:
-        """Record a result; return a note, or nothing."""
-        is_new = self._learn(result)
+    def after(self, call: ToolCall, result: str, is_again: bool, has_changed: bool) -> str:
+        """Record a result; return a note, or nothing.
+
+        Args:
+            call, result: what ran, and what it gave.
+            is_again: whether it had run before, on the files as they were.
+            has_changed: whether they are others now.
+        """
+        is_new = self._learn(result) and not (is_again and call.name in LOOKS)
         if has_changed or call.name in WORK:
             self._num_reads = self._num_stale = 0
             return ""

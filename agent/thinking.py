@@ -45,5 +45,9 @@ def is_empty(reply: Message) -> bool:
 
 def shows_failure(call: ToolCall | BadToolCall, result: ToolResult) -> bool:
     """Say whether a result calls for more thought: it failed, or it tells of red tests."""
-    may_test = isinstance(call, ToolCall) and call.name in TEST_TOOLS
+    may_test = (
+        isinstance(call, ToolCall)
+        and call.name in TEST_TOOLS
+        and call.arguments.get("command") != "view"
+    )
     return not result.ok or (may_test and bool(_RED.search(result.text)))

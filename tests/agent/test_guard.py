@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import CallEnded, ReplyEnded, StopReason
-from agent.guard import REFUSAL, _num_rounds, _settled
+from agent.guard import REFUSAL, Guard, _num_rounds, _settled
 from agent.settings import Config, GuardConfig
 from agent.text_loop import ends_in_loop
 from agent.thinking import WARM
@@ -108,6 +108,15 @@ def test_reading_the_same_files_in_turn_is_a_stall(tmp_path: Path) -> None:
     assert "The last 8 calls showed nothing new" in stage.texts[19]
     assert REFUSAL in stage.texts[24:]
     assert len(stage.texts) == 12 + 17
+
+
+def test_a_look_at_the_same_files_shows_nothing_new_however_it_is_worded() -> None:
+    guard = Guard(GuardConfig())
+    looks = [call("str_replace_editor", command="view", path=f"f{n}.py") for n in range(8)]
+    for n, look in enumerate(looks):
+        assert not guard.after(look, "files", "files", f"text {n}")
+    notes = [guard.after(look, "files", "files", f"unchanged: {n}") for n, look in enumerate(looks)]
+    assert [bool(note) for note in notes] == [False] * 7 + [True]
 
 
 def test_a_view_that_moves_on_by_a_line_shows_nothing_new(tmp_path: Path) -> None:
