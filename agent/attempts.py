@@ -13,9 +13,10 @@ from agent.clean_copy import restore_deciding_files
 from agent.compose import Workplace, make_parts, reply_options
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
-from agent.loop import Parts, continue_turn, run_turn
+from agent.loop import continue_turn, run_turn
 from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
+from agent.parts import Parts
 from agent.request import FixRequest
 from agent.session import Session
 from agent.verdict import Verdict, judge

@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 from agent.config import snapshots_folder
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
-from agent.loop import Parts
+from agent.memory import Memory
 from agent.models import NANO, resolve
+from agent.outputs import OUTPUTS, KeptOutputs
+from agent.parts import Parts
 from agent.request import FixRequest
 from agent.session import Session, remove
 from agent.settings import Config
@@ -26,7 +28,7 @@ from inference.messages import ReplyOptions, SamplingOptions
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
 from sandbox.choose import choose
-from sandbox.limits import Limits
+from sandbox.limits import MIB, Limits
 from sandbox.tree import copy_tree
 from sandbox.workspace import Workspace
 from tools.bash import Bash
@@ -45,6 +47,8 @@ ChatFactory = Callable[[FixRequest], ChatModel]
 
 SAMPLED = SamplingOptions(temperature=0.7, top_p=0.95, top_k=20)
 """For the attempts after the first, which must differ from it."""
+OUTPUT_BYTES = 4 * MIB
+"""Of one command of the model: what it is not shown is kept in a file."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +176,11 @@ def make_parts(
 ) -> Parts:
     """Put together what one attempt of the model works with; `step` numbers its replies."""
     environment, sandbox = place.environment, place.sandbox
+    assert place.view.scratch is not None, "a workplace has one"
+    outputs = KeptOutputs(place.view.scratch.with_name(OUTPUTS))
     view = replace(
         place.view,
-        read_only=(*place.view.read_only, *environment.read_only),
+        read_only=(*place.view.read_only, *environment.read_only, outputs.folder),
         path=environment.path,
         environment={**place.view.environment, **environment.variables},
         scratch=None,
@@ -183,14 +189,29 @@ def make_parts(
     # The order is part of what the model was trained on: it never changes.
     tools = Registry(
         [
-            Bash(sandbox, view, place.command_limits),
+            Bash(sandbox, view, replace(place.command_limits, output_bytes=OUTPUT_BYTES)),
             StrReplaceEditor(workspace, FOR_NANO if chat.name == NANO else FULL, step),
             Search(workspace, sandbox, view, find_ripgrep(view)),
             RunTests(place.command, environment, place.view, sandbox, place.test_limits),
             Finish(),
         ]
     )
-    return Parts(chat, tools, options, config, _Recorder(place.checkpoint, place.base), deadline_s)
+    recorder = _Recorder(place.checkpoint, place.base)
+    if chat.name == NANO:  # it knows no words but those it was trained on
+        plain = replace(config, context=replace(config.context, compact_at=1.0))
+        return Parts(chat, tools, options, plain, recorder, deadline_s)
+    memory = Memory(Workspace(view.source, view.workspace), view.folder)
+    return Parts(
+        chat,
+        tools,
+        options,
+        config,
+        recorder,
+        deadline_s,
+        after_call=(outputs, memory),
+        on_compacted=(memory.forget,),
+        opening=memory.opening,
+    )
 
 
 def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOptions:

@@ -116,6 +116,24 @@ class CallEnded:
 
 
 @dataclass(frozen=True)
+class Steered:
+    """What the person typed during the turn has reached the model."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """The conversation was put in short form."""
+
+    num_before: int
+    """Tokens of it, about."""
+    num_after: int
+    how: str
+    """`dropped` old output, or `summarised` by the model, or `listed` where it could not."""
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something a person should know; one sentence."""
 
@@ -152,6 +170,8 @@ Event = (
     | ReplyEnded
     | CallStarted
     | CallEnded
+    | Steered
+    | Compacted
     | Notice
     | TurnEnded
     | Judged

@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.add_context import add_context, check_takes_context
 from agent.attempts import Attempt, AttemptResult, Ground, Task
+from agent.budget import tokens_spent
 from agent.compose import (
     ChatFactory,
     Workplace,
@@ -28,9 +29,9 @@ from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
 from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
 from agent.loading import load_listening
-from agent.loop import tokens_spent
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
+from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
 from agent.regressions import look_back
 from agent.request import FixRequest
@@ -334,7 +335,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch"):
+            for name in ("tree", "checkpoints", "scratch", OUTPUTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,12 @@ class Session:
         """The conversation of the current attempt."""
         self.usages: list[Usage] = []
         """The cost of every reply of every attempt."""
+        self.num_steps = 0
+        """Replies of this attempt, those included that were put in short form."""
+        self.num_calls = 0
+        """Results of this attempt, those included that were put in short form."""
+        self.measured = (0, 0)
+        """How many messages were counted last, and how many tokens that was; 0 is not yet."""
         self.attempt = 0
         self.phase = ""
         self.phase_start = 0
@@ -136,6 +142,13 @@ class Session:
             record["finishes"] = True
         self._append(record)
 
+    def compact(self, messages: Sequence[Message], num_tokens: int) -> None:
+        """Go on with `messages`, about `num_tokens` long; the journal keeps the older ones."""
+        numbers = {id(message): number for number, message in enumerate(self.messages)}
+        kept = [numbers.get(id(message), message) for message in messages]
+        entries = [one if isinstance(one, int) else _message_record(one) for one in kept]
+        self._append({"type": "compacted", "messages": entries, "num_tokens": num_tokens})
+
     def spend(self, usage: Usage) -> None:
         """Record what a reply cost that was dropped because it was cut short."""
         self._append({"type": "spent", "usage": asdict(usage)})
@@ -162,20 +175,38 @@ class Session:
                 sections = tuple(context.get("sections", ()))
                 self.messages[:] = [Message("system", record["system"], sections=sections)]
                 self.phase_start = 1
+                self.num_steps = self.num_calls = 0
+                self.measured = (0, 0)
             case "phase":
                 self.phase, self.checkpoint = record["phase"], record["tree"]
                 self.phase_start = len(self.messages)
                 self.facts["phase"] = record
             case "message":
-                self.messages.append(_message(record["message"]))
-                self.checkpoint = record.get("tree", self.checkpoint)
-                self.is_finished = record.get("finishes", False)
-                if "usage" in record:
-                    self.usages.append(Usage(**record["usage"]))
+                self._replay_message(record)
+            case "compacted":
+                # A number stands for the message that had it.
+                self.messages[:] = [
+                    self.messages[entry] if isinstance(entry, int) else _message(entry)
+                    for entry in record["messages"]
+                ]
+                self.measured = (len(self.messages), record["num_tokens"])
+                self.phase_start = 1
             case "spent":
                 self.usages.append(Usage(**record["usage"]))
             case kind:
                 self.facts[kind] = record
+
+    def _replay_message(self, record: Record) -> None:
+        message = _message(record["message"])
+        self.messages.append(message)
+        self.checkpoint = record.get("tree", self.checkpoint)
+        self.is_finished = record.get("finishes", False)
+        self.num_steps += message.role == "assistant"
+        self.num_calls += message.role == "tool"
+        if "usage" in record:
+            usage = Usage(**record["usage"])
+            self.usages.append(usage)
+            self.measured = (len(self.messages), usage.num_prompt + usage.num_generated)
 
 
 def list_sessions(state: Path) -> Iterator[SessionInfo]:

@@ -45,11 +45,21 @@ class GuardConfig:
     """So many unreadable calls in a row end the turn."""
     max_nudges: int = 2
     """So often a reply without a call is answered by asking for one."""
+    stale_reads: int = 8
+    """So many calls in a row that show nothing new are noted. After half as many more, those that
+    ran before are refused; after as many more, the turn ends."""
+    max_reads: int = 25
+    """So many calls in a row without a change or a test are noted, and every tenth after that.
+    They are never refused: in a large repository a repair begins late."""
+    text_repeats: int = 10
+    """A reply that writes the same passage this many times in a row is stopped and asked again."""
 
     def __post_init__(self) -> None:
         _positive(self)
         if not self.note_at <= self.refuse_at <= self.stop_at:
             raise ValueError("note_at, refuse_at and stop_at must not decrease")
+        if self.text_repeats < 2:
+            raise ValueError("text_repeats must be 2 or more")
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,11 @@ class ModelConfig:
     name: str = "auto"
     """`auto`, a folder or a hub id."""
     max_new_tokens: int = 4096
-    """Tokens of one reply."""
+    """Tokens of one reply, besides its thinking."""
+    thinking_tokens: int = 2048
+    """Tokens of thinking in one reply."""
+    thinking_tokens_after_failure: int = 8192
+    """The same after red tests, or a call that failed or was refused: there it pays to think."""
     thinking_history: ThinkingHistory = "preserve"
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
@@ -128,7 +142,7 @@ class CacheConfig:
 
 @dataclass(frozen=True)
 class ContextConfig:
-    """What the model is told of the repository before it is asked anything."""
+    """What the model is told of the repository at first, and how much of the conversation stays."""
 
     kind: ContextKind = "none"
     """`repo` packs the files of the repository into the prompt."""
@@ -136,6 +150,13 @@ class ContextConfig:
     """Tokens of it, at most."""
     window_share: float = 0.5
     """Of the model's window, at most; the rest is for the conversation."""
+    compact_at: float = 0.75
+    """A conversation is put in short form when it fills this share of what the window has beside
+    the system message and the prompts; 1 is never."""
+    compact_to: float = 0.5
+    """Dropping old output is enough when this share is left; otherwise a summary is written."""
+    tail_share: float = 0.25
+    """The last steps stay as they are, up to this share."""
 
     def __post_init__(self) -> None:
         _positive(self)
@@ -143,6 +164,10 @@ class ContextConfig:
             raise ValueError(f"kind is none or repo, not {self.kind!r}")
         if self.window_share >= 1:
             raise ValueError(f"window_share must be less than 1, not {self.window_share}")
+        if not self.tail_share <= self.compact_to < self.compact_at <= 1:
+            raise ValueError("tail_share, compact_to and compact_at must increase, up to 1")
+        if self.tail_share > 0.5:
+            raise ValueError(f"tail_share must be 0.5 at most, not {self.tail_share}")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class ToolResult:
     """True for an accepted `finish`: the turn ends here."""
     report: TestReport | None = None
     """The run of all tests that `text` tells of."""
+    full: str = ""
+    """All that `text` was cut from; empty if nothing was cut."""
 
 
 class Tool(Protocol):

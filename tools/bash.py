@@ -68,6 +68,7 @@ class Bash:
             _text(result, limits),
             f"ran {first_line(command)} ({_outcome(result)})",
             ok=not result.timed_out and not result.cancelled,
+            full=_full(result),
         )
 
 
@@ -81,6 +82,12 @@ def _text(result: CommandResult, limits: Limits) -> str:
     elif result.exit_code != 0:
         rows.append(f"[exit code {result.exit_code}]")
     return "\n".join(filter(None, rows)) or "[no output]"
+
+
+def _full(result: CommandResult) -> str:
+    """Return the whole output if the model is shown a part of it."""
+    output = clean(result.output).strip("\n")
+    return output if len(output) > MAX_CHARACTERS else ""
 
 
 def _outcome(result: CommandResult) -> str:

@@ -1,0 +1,117 @@
+"""One call of the model: whether it runs, what is added to its result, what is recorded of it.
+
+The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
+passes through `Parts.after_call`. A call that was cut short is not recorded: whoever resumes runs
+it again, on the files as they were.
+"""
+
+import time
+from collections.abc import Generator, Sequence
+
+from agent.approval import Denied, decide
+from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
+from agent.guard import REFUSAL, Ruling, Step
+from agent.steering import steered
+from agent.thinking import shows_failure
+from agent.turn import Turn
+from inference.messages import BadToolCall, Message, ToolCall
+from tools.base import ToolResult
+
+Call = ToolCall | BadToolCall
+
+
+def pending_calls(messages: Sequence[Message]) -> tuple[Call, ...]:
+    """Return the calls of the last reply that have no result yet."""
+    for num_results, message in enumerate(reversed(messages)):
+        if message.role == "assistant":
+            return message.tool_calls[num_results:]
+        if message.role != "tool":
+            break
+    return ()
+
+
+def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None]:
+    """Run one call and add its result to the session; say why if the turn ends with it."""
+    yield CallStarted(call)
+    start = time.monotonic()
+    ruling, told = Ruling(Step.RUN), None
+    if isinstance(call, BadToolCall):
+        result = ToolResult(call.reason, "a call that cannot be read", ok=False)
+    else:
+        ruling = turn.guard.before(call, turn.session.checkpoint)
+        if ruling.step is Step.RUN:
+            result, told = _run(call, turn)
+            if turn.cancel():
+                return TurnEnded(StopReason.CANCELLED, "cancelled")
+        else:
+            result = ToolResult(REFUSAL, "not run: the same call again", ok=False)
+    text, said = _record(call, result, told, turn)
+    name = call.name if isinstance(call, ToolCall) else ""
+    duration_s = time.monotonic() - start
+    yield CallEnded(name, result.summary, text, result.ok, result.diff, duration_s)
+    if said:
+        yield Steered(said)
+    return _ended(turn, ruling, result)
+
+
+def num_bad_in_a_row(messages: Sequence[Message]) -> int:
+    """Count the unreadable calls at the end of the conversation that have been answered."""
+    num_pending = len(pending_calls(messages))
+    calls = [call for message in messages for call in message.tool_calls]
+    count = 0
+    for call in reversed(calls[: len(calls) - num_pending]):
+        if not isinstance(call, BadToolCall):
+            break
+        count += 1
+    return count
+
+
+def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
+    """Return the result of a call, and what the tool or whoever refused it said of it alone."""
+    if refused := _refusal(call, turn):
+        return refused, refused.text
+    result = turn.parts.tools.call(call.name, call.arguments, turn.stops)
+    told = result.text
+    for add in turn.parts.after_call:
+        result = add(call, result, turn.stops)
+    return result, told
+
+
+def _refusal(call: ToolCall, turn: Turn) -> ToolResult | None:
+    """Say no, if the settings or somebody who was asked does."""
+    decision = decide(call, turn.parts.config.approval)
+    if isinstance(decision, Denied):
+        turn.session.record("denied", tool=call.name)
+        return ToolResult(decision.reason, f"denied: {call.name}", ok=False)
+    for ask in turn.parts.before_call:
+        if (reason := ask(call)) is not None:
+            return ToolResult(reason, f"not run: {call.name}", ok=False)
+    return None
+
+
+def _record(call: Call, result: ToolResult, told: str | None, turn: Turn) -> tuple[str, str | None]:
+    """Add a result to the session; return what the model is told, and what the person said.
+
+    `told` is what the tool itself said: what others added to it does not make a call a new one.
+    """
+    session, text, said = turn.session, result.text, None
+    before, after = session.checkpoint, turn.parts.checkpoint(session.checkpoint)
+    if isinstance(call, ToolCall) and told is not None:
+        text += turn.guard.after(call, before, after, told)
+    if not result.done:
+        text, said = steered(text, turn.parts)
+    session.add(Message("tool", text), None, after, finishes=result.done)
+    turn.has_failed |= shows_failure(call, result)
+    return text, said
+
+
+def _ended(turn: Turn, ruling: Ruling, result: ToolResult) -> TurnEnded | None:
+    """Say why the turn ends with a call, if it does."""
+    if ruling.step is Step.STOP:
+        return TurnEnded(StopReason.REFUSAL, ruling.reason)
+    if result.done:
+        return TurnEnded(StopReason.END_TURN, "")
+    limit = turn.parts.config.guard.max_bad_calls
+    if num_bad_in_a_row(turn.session.messages) >= limit:
+        return TurnEnded(StopReason.REFUSAL, f"{limit} unreadable calls in a row")
+    return None
