@@ -42,6 +42,8 @@ from tools.test_report import TestReport
 
 ChatFactory = Callable[[FixRequest], ChatModel]
 
+ATTEMPTS = "attempts"
+"""The folder of a session that holds the copies of later attempts while they work."""
 SAMPLED = SamplingOptions(temperature=0.7, top_p=0.95, top_k=20)
 """For the attempts after the first, which must differ from it."""
 
@@ -130,6 +132,22 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
     )
 
 
+def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:
+    """Give attempt `number` a copy of its own, with the files of `commit`; the first has one."""
+    if number > 1:
+        tree = session.folder / ATTEMPTS / str(number)
+        if not tree.exists():
+            copy_tree(place.view.source, tree)
+        seen_at = tree if place.sandbox.level == "direct" else place.view.workspace
+        place = replace(
+            place,
+            view=replace(place.view, source=tree, workspace=seen_at),
+            checkpoint=Checkpoint.open(place.checkpoint.git_dir, tree),
+        )
+    place.checkpoint.restore(commit)
+    return place
+
+
 def find_project(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder of the project to mend, and how its tests are run there.
 
@@ -188,10 +206,16 @@ def make_parts(
 
 
 def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOptions:
-    """Choose how attempt `number` samples: the first as the model's preset says, then warmer."""
+    """Choose how attempt `number` samples: the first as the model's preset says, then warmer.
+
+    At a temperature that was asked for all are alike, and differ by their seeds.
+    """
     seed = request.seed + number - 1
+    sampling = replace(SAMPLED, seed=seed) if number > 1 else None
+    if request.temperature is not None:
+        sampling = replace(SAMPLED, temperature=request.temperature, seed=seed)
     return ReplyOptions(
-        sampling=replace(SAMPLED, seed=seed) if number > 1 else None,
+        sampling=sampling,
         seed=seed,
         max_new_tokens=request.config.model.max_new_tokens,
         thinking=chat.name != NANO,

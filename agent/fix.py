@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.add_context import add_context, check_takes_context
-from agent.attempts import Attempt, AttemptResult, Ground, Task
+from agent.attempts import AttemptResult, Ground, Task
+from agent.best_of import make_attempts
 from agent.compose import (
+    ATTEMPTS,
     ChatFactory,
     Workplace,
     check_writable,
@@ -26,9 +28,16 @@ from agent.compose import (
 )
 from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
-from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
+from agent.events import (
+    AttemptStarted,
+    CallEnded,
+    Event,
+    ModelLoading,
+    Notice,
+    RunStarted,
+    TestsRan,
+)
 from agent.loading import load_listening
-from agent.loop import tokens_spent
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.patch import check_target, write_patch
@@ -220,28 +229,18 @@ class FixRun:
         self._learn(model=chat.name)
         if context := add_context(request, session, task.place, chat, self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
-        number = max(1, session.attempt)
-        while True:
-            self._learn(num_attempts=number)
-            attempt = Attempt(number, task, session, chat, self.cancel)
-            result = yield from self._counted(attempt.run())
-            is_last = (
-                number >= self.request.attempts
-                or time.monotonic() >= task.deadline_s
-                or tokens_spent(session) >= self.request.config.budget.max_tokens
-            )
-            if result.exit_code == FIXED or is_last:
-                return result
-            yield Notice(f"Attempt {number} did not mend it: {result.sentence}. Trying again.")
-            number += 1
+        attempts = make_attempts(task, session, chat, self.cancel)
+        return (yield from self._counted(attempts))
 
     def _counted(
         self, events: Generator[Event, None, AttemptResult]
     ) -> Generator[Event, None, AttemptResult]:
-        """Pass events on and count the calls."""
+        """Pass events on and count attempts and calls."""
         try:
             while True:
                 event = next(events)
+                if isinstance(event, AttemptStarted):
+                    self._learn(num_attempts=event.number)
                 if isinstance(event, CallEnded):
                     self._learn(num_calls=self.outcome.num_calls + 1)
                 yield event
@@ -303,7 +302,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch"):
+            for name in ("tree", "checkpoints", "scratch", ATTEMPTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:
