@@ -103,8 +103,9 @@ class Attempt:
         request = task.request
         self.place = own_workplace(task.place, number, session, start.commit)
         self.checkpoint = self.place.checkpoint
+        options = reply_options(chat, number, request)
         self.parts: Parts = make_parts(
-            self.place, chat, reply_options(chat, number, request), request.config, task.deadline_s
+            self.place, session, chat, options, request.config, task.deadline_s
         )
 
     def run(self) -> Generator[Event, None, AttemptResult]:

@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from agent.config import snapshots_folder
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
-from agent.loop import Parts
+from agent.explore import Explore, Fork
+from agent.loop import Parts, tool_specs
 from agent.models import NANO, resolve
 from agent.request import FixRequest
 from agent.session import Session, remove
@@ -180,7 +181,12 @@ def _outer_python(project: Path, repository: Path) -> Path | None:
 
 
 def make_parts(
-    place: Workplace, chat: ChatModel, options: ReplyOptions, config: Config, deadline_s: float
+    place: Workplace,
+    session: Session,
+    chat: ChatModel,
+    options: ReplyOptions,
+    config: Config,
+    deadline_s: float,
 ) -> Parts:
     """Put together what one attempt of the model works with."""
     environment, sandbox = place.environment, place.sandbox
@@ -192,14 +198,18 @@ def make_parts(
         scratch=None,
     )
     workspace = Workspace(view.source, view.workspace, view.folder)
-    # The order is part of what the model was trained on: it never changes.
+    search = Search(workspace, sandbox, view, find_ripgrep(view))
+    reading = Registry([StrReplaceEditor(workspace), search])
+    fork = Fork(session, chat, options, config, lambda: tool_specs(tools), reading, workspace)
+    # The order is part of what nano was trained on, which knows these five: it never changes.
     tools = Registry(
         [
             Bash(sandbox, view, place.command_limits),
             StrReplaceEditor(workspace),
-            Search(workspace, sandbox, view, find_ripgrep(view)),
+            search,
             RunTests(place.command, environment, place.view, sandbox, place.test_limits),
             Finish(),
+            *([] if chat.name == NANO else [Explore(fork)]),
         ]
     )
     return Parts(chat, tools, options, config, _Recorder(place.checkpoint, place.base), deadline_s)

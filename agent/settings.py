@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from inference.messages import ThinkingHistory
 
 ContextKind = Literal["none", "repo"]
-TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish")
+TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish", "explore")
 MAX_DISK_GIB = 1_000_000
 """A pebibyte; more is not meant."""
 
