@@ -20,8 +20,7 @@ from tools import slips
     ],
 )
 def test_an_escape_where_the_language_has_none_is_a_slip(path: str, region: str, new: str) -> None:
-    before = f"{new}\n"
-    said = slips.escaped_new(path, before, region, 0, new)
+    said = slips.escaped_new(path, f"{new}\n", region, 0, new)
     assert said is not None
     assert said.endswith("write the character itself.")
 
@@ -70,6 +69,7 @@ def test_the_place_of_an_escape_is_counted_in_bytes() -> None:
         (r"if a &lt; b:\n    go()", r"\n, &lt;"),
         (r"say(\"x\")", r"\""),
         ("if a > b:", ""),
+        (r"\n", ""),
     ],
 )
 def test_a_text_that_is_there_without_its_escapes_is_told_by_them(old: str, names: str) -> None:
