@@ -76,6 +76,26 @@ def _word_around(text: str, edge: int) -> str | None:
     return None
 
 
+def half_indented(text: str, start: int, old: str, new: str) -> str | None:
+    """Say that the old text leaves out the indentation before it and the new one reckons otherwise.
+
+    Its lines would land too far left, or its first line twice as deep.
+    """
+    indent = text[text.rfind("\n", 0, start) + 1 : start]
+    if indent == "" or indent.strip(" \t") or old[0].isspace():
+        return None
+    old_rest, new_rest = (
+        [line.startswith(indent) for line in part.split("\n")[1:] if line.strip()]
+        for part in (old, new)
+    )
+    if not new.startswith((" ", "\t")) and (all(new_rest) or not all(old_rest)):
+        return None
+    return (
+        f"old_str begins after the indentation of line {line_at(text, start)}, and the lines of "
+        "new_str do not go with that; give both with the indentation of every line."
+    )
+
+
 def doubled(text: str, start: int, old: str, new: str) -> int | None:
     """Return where the new text, which holds the old one, is already around it."""
     for offset in find_all(new, old):

@@ -95,6 +95,26 @@ def test_a_match_inside_of_a_word_is_told_by_the_word() -> None:
     assert slips.cut_word("汉字", 1, 2) is None, "not every script has spaces between words"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "is_slip"),
+    [
+        ("x()", "x()\ny()", True),  # y would stand at the margin
+        ("x()", "    x()", True),  # twice as deep
+        ("x()", "x()\n    y()", False),
+        ("x()", "x(1)", False),
+        ("x()", "", False),
+        ("    x()", "    x()\ny()", False),  # said with all there is
+        ("x()\n\ndef g():", "x()\n\ndef h():", False),  # the old text ends at the margin too
+        ("a():", "b():\n    pass\ndef c():", False),  # no indentation is before it
+    ],
+)
+def test_indentation_that_is_left_out_on_one_side_is_a_slip(
+    old: str, new: str, is_slip: bool
+) -> None:
+    text = "def a():\n    x()\n\ndef g():\n    z()\n"
+    assert (slips.half_indented(text, text.index(old), old, new) is not None) == is_slip
+
+
 def test_a_new_text_that_is_there_already_around_the_old_one_is_doubled() -> None:
     text = "a = 1\nb = 2\nc = 3\n"
     assert slips.doubled(text, 0, "a = 1\n", "a = 1\nb = 2\n") == 0
