@@ -230,7 +230,7 @@ def test_files_edited_and_open_items_are_kept_whatever_the_model_notes(tmp_path:
     items = "- [ ] mend the other sum"
     stage, _ = play(tmp_path, REPAIR, *talk(6), DONE, open_items=lambda: items)
     (note,) = [m.content for m in stage.session.messages if NOTES.text in m.content]
-    assert note.endswith(f"Edited until then: a.py.\n\nStill to do:\n{items}")
+    assert note.endswith(f"Files edited, or tried to: a.py.\n\nStill to do:\n{items}")
     assert stage.files["a.py"] == b"one = 2\ntwo = 2\n"
 
 
