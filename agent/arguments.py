@@ -82,11 +82,20 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-turns", type=int, metavar="N", help="replies of the model in one attempt")
     add("--max-time", type=float, metavar="S", help="seconds for the whole run")
     add("--max-tokens", type=int, metavar="N", help="tokens read and written, in all")
+    add("--max-calls", type=int, metavar="N", help="tool calls in one attempt")
     add("--attempts", type=int, metavar="N", help="tries until one is green (default 1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object at the end")
     form.add_argument("--stream-json", action="store_true", help="print each event as a JSON line")
     add("--patch", metavar="FILE|-", help="also write the patch here; - is standard output")
+    add("--junit", metavar="FILE", help="write the tests and the verdict as JUnit XML")
+    add("--sarif", metavar="FILE", help="write red tests and the repair as SARIF 2.1.0")
+    add("--base", metavar="REF", help="mend only what is green at this commit and red now")
+    place = parser.add_mutually_exclusive_group()
+    commit = "commit a good repair on the current branch"
+    place.add_argument("--commit", action="store_const", const=True, help=commit)
+    branch = "commit it on a new branch, and leave the files as they are"
+    place.add_argument("--branch", metavar="NAME", help=branch)
     add("--seed", type=int, metavar="N", help="of the attempts after the first (default 0)")
     add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
     dry_run = "make the patch, leave the repository as it is"

@@ -42,6 +42,8 @@ class Ground:
     before: TestReport
     targets: frozenset[str]
     """The red tests to mend; empty where a test has to be added first."""
+    note: str = ""
+    """What else the model may want to know; a sentence or nothing."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,12 @@ class Attempt:
             # What an earlier attempt did to that folder must not decide where this one works.
             self.checkpoint.restore(task.place.base)
         self.parts: Parts = make_parts(
-            task.place, chat, reply_options(chat, number, request), request.config, task.deadline_s
+            task.place,
+            chat,
+            reply_options(chat, number, request),
+            request.config,
+            task.deadline_s,
+            session.num_steps,
         )
 
     def run(self) -> Generator[Event, None, AttemptResult]:
@@ -262,6 +269,8 @@ def _words_for_test(task: Task) -> str:
 
 def _words_for_repair(task: Task, ground: Ground) -> str:
     report = describe(ground.before)
+    if ground.note:
+        report = f"{report}\n\n{ground.note}"
     if not task.request.issue:
         return prompt("fix", report=report)
     if not task.ground.targets:

@@ -33,6 +33,7 @@ from sandbox.tree import copy_tree
 from sandbox.workspace import Workspace
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
+from tools.editor_forms import FOR_NANO, FULL
 from tools.errors import ProjectError
 from tools.finish import Finish
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
@@ -128,7 +129,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
         view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=Limits(wall_s=request.config.sandbox.command_s),
+        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )
@@ -166,9 +167,14 @@ def _outer_python(project: Path, repository: Path) -> Path | None:
 
 
 def make_parts(
-    place: Workplace, chat: ChatModel, options: ReplyOptions, config: Config, deadline_s: float
+    place: Workplace,
+    chat: ChatModel,
+    options: ReplyOptions,
+    config: Config,
+    deadline_s: float,
+    step: Callable[[], int],
 ) -> Parts:
-    """Put together what one attempt of the model works with."""
+    """Put together what one attempt of the model works with; `step` numbers its replies."""
     environment, sandbox = place.environment, place.sandbox
     assert place.view.scratch is not None, "a workplace has one"
     outputs = KeptOutputs(place.view.scratch.with_name(OUTPUTS))
@@ -184,7 +190,7 @@ def make_parts(
     tools = Registry(
         [
             Bash(sandbox, view, replace(place.command_limits, output_bytes=OUTPUT_BYTES)),
-            StrReplaceEditor(workspace),
+            StrReplaceEditor(workspace, FOR_NANO if chat.name == NANO else FULL, step),
             Search(workspace, sandbox, view, find_ripgrep(view)),
             RunTests(place.command, environment, place.view, sandbox, place.test_limits),
             Finish(),

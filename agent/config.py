@@ -10,10 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from agent.errors import ConfigError
-from agent.settings import ApprovalConfig, Budget, Config, SandboxConfig
+from agent.settings import ApprovalConfig, ApprovalMode, Budget, Config, SandboxConfig
 
 REPOSITORY_FILE = ".qwen-agent.toml"
 MAX_FILE_BYTES = 64 * 1024
@@ -65,8 +65,9 @@ def narrow(config: Config, repository: Path) -> tuple[Config, tuple[str, ...]]:
         section: Any = getattr(config, table)
         asked = _changed(section, values, f"{path}: {table}", ignored)
         if isinstance(section, ApprovalConfig):
-            names = dict.fromkeys((*section.denied_tools, *asked.denied_tools))
-            narrowed: Any = ApprovalConfig(tuple(names))
+            narrowed: Any = _stricter(section, asked)
+            ignored += ["approval.allow"] if asked.allow != section.allow else []
+            ignored += ["approval.mode"] if narrowed.mode != asked.mode else []
         else:
             narrowed = _smaller(section, asked)
             ignored += [
@@ -76,6 +77,17 @@ def narrow(config: Config, repository: Path) -> tuple[Config, tuple[str, ...]]:
             ]
         config = replace(config, **{table: narrowed})
     return config, tuple(ignored)
+
+
+def _stricter(ours: ApprovalConfig, asked: ApprovalConfig) -> ApprovalConfig:
+    """Deny what either denies, ask as often as either does; allowing is the user's alone."""
+    order = get_args(ApprovalMode)  # the strictest first
+    return replace(
+        ours,
+        mode=min(ours.mode, asked.mode, key=order.index),
+        deny=tuple(dict.fromkeys((*ours.deny, *asked.deny))),
+        denied_tools=tuple(dict.fromkeys((*ours.denied_tools, *asked.denied_tools))),
+    )
 
 
 Section = TypeVar("Section", Budget, SandboxConfig)

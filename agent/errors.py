@@ -2,7 +2,8 @@
 
 AgentError               one sentence for the user, and the exit code of its class
 ├── UsageError           arguments or configuration that cannot be meant (2)
-│   └── ConfigError      a settings file, named with what is wrong in it (2)
+│   ├── ConfigError      a settings file, named with what is wrong in it (2)
+│   └── GitFailed        git does not do with the user's repository what it was asked (2)
 ├── SessionError         the session on disk cannot be written or read (1)
 ├── NotApplied           the user's files changed meanwhile; the patch is kept (1)
 └── RunCancelled         the person stopped the run (130)
@@ -23,6 +24,10 @@ class UsageError(AgentError):
 
 class ConfigError(UsageError):
     """A settings file says something that cannot be meant."""
+
+
+class GitFailed(UsageError):
+    """Git refused, or is not there; the text is its own last line."""
 
 
 class SessionError(AgentError):

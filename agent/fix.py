@@ -32,9 +32,11 @@ from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
-from agent.patch import check_target, write_patch
+from agent.patch import check_target, write_whole
+from agent.regressions import look_back
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
+from agent.user_commit import check_commit, make_commit, message_of, summary_of
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
@@ -131,11 +133,12 @@ class FixRun:
         self._learn(repository=str(repository))
         if self.request.patch is not None:
             check_target(self.request.patch, repository)
+        check_commit(self.request, repository)
         config, ignored = narrow(self.request.config, repository)
         self.request = replace(self.request, config=config)
         if ignored:
             yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
-        if not self.request.dry_run:
+        if not (self.request.dry_run or self.request.branch):
             check_writable(repository)
         check_takes_context(self.request, self.request.model)
         if self.chat_factory is None:
@@ -145,7 +148,8 @@ class FixRun:
         session = self._opened(repository)
         place = open_workplace(self.request, repository, session)
         command, level = shlex.join(place.command), place.sandbox.level
-        self._learn(sandbox=level, test_command=command)
+        folder = str(place.view.folder) if place.view.folder.parts else ""
+        self._learn(sandbox=level, test_command=command, project=folder)
         yield RunStarted(session.id, str(repository), command, level)
         ground = yield from self._baseline(place)
         if ground is None:
@@ -199,11 +203,20 @@ class FixRun:
             raise ProjectError(f"{command} ran no tests{f' ({cause})' if cause else ''}")
         self._learn(before=_tests(report))
         yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
-        targets = self._targets(report)
+        targets, note = self._targets(report), ""
+        if self.request.base and targets:
+            assert self.session is not None, "it was opened before the tests ran"
+            earlier = yield from look_back(
+                self.request.base, place, self.session, self.cancel, self.end_s
+            )
+            targets, note = targets & earlier.green, earlier.note
         if not targets and not self.request.issue:
-            self._ends_with(NOTHING, "the tests pass already; say what is wrong with --issue")
+            sentence = "the tests pass already; say what is wrong with --issue"
+            if report.red:
+                sentence = f"no test that is red now is green at {self.request.base}"
+            self._ends_with(NOTHING, sentence)
             return None
-        return Ground(place.base, report, targets)
+        return Ground(place.base, report, targets, note)
 
     def _targets(self, report: TestReport) -> frozenset[str]:
         wanted = frozenset(self.request.tests)
@@ -265,18 +278,36 @@ class FixRun:
         )
         kept = session.folder / "repair.patch"
         if patch:
-            write_patch(kept, patch, mode=0o600)
+            write_whole(kept, patch, mode=0o600)
             self._learn(patch_file=str(kept))
         if self.request.patch is not None:
-            write_patch(self.request.patch, patch)
+            write_whole(self.request.patch, patch)
             self._learn(patch_file=str(self.request.patch))
-        if result.exit_code == FIXED and not self.request.dry_run:
+        if result.exit_code == FIXED:
             try:
-                apply_changes(place.checkpoint, place.base, result.final, repository)
-            except SandboxError as error:
-                raise NotApplied(f"{error} The repair is kept in {kept}.") from error
-            self._learn(applied=True)
+                self._land(result, place, repository, session)
+            except (SandboxError, NotApplied) as error:
+                raise NotApplied(
+                    f"{str(error).rstrip('.')}. The repair is kept in {kept}."
+                ) from error
         self._ends_with(result.exit_code, result.sentence)
+
+    def _land(
+        self, result: AttemptResult, place: Workplace, repository: Path, session: Session
+    ) -> None:
+        """Bring a good repair to where it was asked for: the files, a commit, or neither."""
+        request, checkpoint = self.request, place.checkpoint
+        commit = None
+        if request.commit or request.branch:
+            model, tests = self.outcome.model, self.outcome.test_command
+            words = message_of(summary_of(session), result.sentence, model, tests)
+            commit = make_commit(repository, checkpoint, place.base, result.final, request, words)
+        if not (request.dry_run or request.branch):
+            apply_changes(checkpoint, place.base, result.final, repository)
+            self._learn(applied=True)
+        if commit is not None:
+            commit.put_on(request.branch)
+            self._learn(commit=commit.id)
 
     # ---- what is known
 
@@ -347,7 +378,7 @@ def _refusal(path: Path, error: AgentError) -> FixOutcome:
 
 
 def _tests(report: TestReport) -> Tests:
-    return Tests(num_passed=len(report.green), failed=tuple(sorted(report.red)))
+    return Tests(len(report.green), tuple(sorted(report.red)), report.cases)
 
 
 def _example(report: TestReport) -> str:

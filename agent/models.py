@@ -45,7 +45,7 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
     if name == "auto":
         return _largest_that_fits(environment)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name.strip() and folder.is_dir():
         return _checked(folder)
     if HUB_ID.fullmatch(name) and not name.startswith("."):
         return name
@@ -98,8 +98,9 @@ def _largest_that_fits(environment: Mapping[str, str]) -> str:
 
 def _checked(folder: Path) -> str:
     """Return a checkpoint folder after the look that costs nothing."""
-    if not (folder / "config.json").is_file():
-        raise ModelUnavailable(f"{folder} has no config.json; choose {CHOICES}")
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ModelUnavailable(f"{folder} has no {name}; choose {CHOICES}")
     if not any(folder.glob("*.safetensors")):
         raise ModelUnavailable(f"{folder} has no *.safetensors; choose {CHOICES}")
     return str(folder.resolve())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from agent.events import StopReason
 from inference.messages import Usage
+from tools.test_report import TestCase
 
 FIXED, ERROR, USAGE, RED, NOTHING, BUDGET, DENIED, NO_MODEL, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
@@ -37,6 +38,8 @@ class Tests:
 
     num_passed: int
     failed: tuple[str, ...]
+    cases: tuple[TestCase, ...] = ()
+    """Every test, with what it left."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class FixOutcome:
     session_id: str = ""
     sandbox: str = ""
     test_command: str = ""
+    project: str = ""
+    """The folder that the tests run in, relative to the repository; empty for the repository."""
     targets: tuple[str, ...] = ()
     before: Tests | None = None
     after: Tests | None = None
@@ -65,8 +70,17 @@ class FixOutcome:
     patch: str = ""
     patch_file: str | None = None
     applied: bool = False
+    commit: str = ""
+    """The id of the commit that holds the repair, if one was asked for and made."""
 
     @property
     def word(self) -> str:
         """The exit code in one word."""
         return WORDS[self.exit_code]
+
+    @property
+    def effect(self) -> str:
+        """What became of the repository, in words."""
+        if self.applied:
+            return "the repair was applied"
+        return "the repair was committed" if self.commit else "nothing was changed"

@@ -7,13 +7,18 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from tools.file_kinds import (
+    FOREIGN_FOLDERS,
+    GENERATED,
+    MAX_LINE_CHARACTERS,
+    is_test,
+    says_generated,
+)
 from tools.languages import language_of
 from tools.textfile import NotText, TextFile
 
 MAX_FILE_BYTES = 256 * 1024
 """A larger file is data, whatever its name says."""
-MAX_LINE_CHARACTERS = 2000
-"""A longer line was written by a program."""
 
 SECRETS = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd"),
@@ -43,20 +48,7 @@ LOCKS = (
     *("gemfile.lock", "go.sum", "go.work.sum", "flake.lock", "mix.lock", "podfile.lock"),
     *("packages.lock.json", "gradle.lockfile", "deno.lock", "pubspec.lock", "package.resolved"),
 )
-GENERATED = (
-    *("*.min.js", "*.min.css", "*.map", "*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*.pb.go"),
-    *("*.pb.cc", "*.pb.h", "*.snap", "*.svg", "*.ipynb", "*.csv", "*.tsv", "*.jsonl", "*.ndjson"),
-    *("*.g.dart", "*.designer.cs", "*.po", "*.pot", "*.log", "*.patch", "*.diff"),
-)
-FOREIGN_FOLDERS = frozenset(
-    {"node_modules", "site-packages", "vendor", "third_party", "__pycache__", "dist", ".git"}
-)
 
-_GENERATED_MARK = re.compile(
-    r"^[ \t]*(?:#|//|/?\*|--|;|<!--).*"
-    r"(?:@generated\b|\bdo not edit\b|\bautomatically generated\b|\bauto-?generated\b)",
-    re.IGNORECASE | re.MULTILINE,
-)
 _SECRET_TEXTS = tuple(
     # Each begins with letters of its own, which a search finds fast.
     re.compile(pattern)
@@ -72,14 +64,10 @@ _SECRET_TEXTS = tuple(
         *(r"sk-(?:ant-|proj-)?\w{32}", r"AIza[\w-]{35}", r"npm_\w{36}", r"pypi-AgE[\w-]{50}"),
     )
 )
-HEAD_CHARACTERS = 1000
-"""Where a generated file says so."""
-
 ROOT_WORDS = (
     *("readme*", "contributing*", "agents.md", "pyproject.toml", "setup.cfg", "package.json"),
     *("cargo.toml", "go.mod", "makefile", "pom.xml", "build.gradle*", "gemfile", "tsconfig.json"),
 )
-TEST_FOLDERS = frozenset({"test", "tests", "spec", "specs", "__tests__", "testdata", "fixtures"})
 
 
 def may_be_opened(path: str) -> bool:
@@ -101,7 +89,7 @@ def text_of(data: bytes) -> str | None:
         return None
     if not text.strip() or any(pattern.search(text) for pattern in _SECRET_TEXTS):
         return None
-    if _GENERATED_MARK.search(text, 0, HEAD_CHARACTERS):
+    if says_generated(text):
         return None
     if max(map(len, text.split("\n"))) > MAX_LINE_CHARACTERS:
         return None
@@ -115,7 +103,7 @@ def rank(path: str) -> int:
         return 0
     if language_of(path) is None:
         return 2
-    return 1 if TEST_FOLDERS & {*where.parts[:-1]} or where.name.startswith("test_") else 0
+    return 1 if is_test(path) else 0
 
 
 def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:

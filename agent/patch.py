@@ -1,29 +1,18 @@
-"""The patch as a file: where it may go, and written so that nobody sees half of it."""
+"""What a run leaves as a file: where it may go, and written so that nobody sees half of it."""
 
 import errno
 import os
 import secrets
 import stat
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from agent.errors import SessionError, UsageError
-
-GIT = ("git", "-c", "core.fsmonitor=false", "-c", "safe.directory=*")
-GIT_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_LITERAL_PATHSPECS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_ALLOW_PROTOCOL": "none",
-}
-"""Git only reads its index for us, and nothing that the repository configures is run."""
-GIT_TIMEOUT_S = 30.0
+from agent.errors import GitFailed, SessionError, UsageError
+from agent.user_git import run_git
 
 
-def check_target(path: Path, repository: Path) -> None:
-    """Make sure that a patch could be written to `path`, before anything slow is done for it.
+def check_target(path: Path, repository: Path | None, what: str = "the patch") -> None:
+    """Make sure that a file could be written to `path`, before anything slow is done for it.
 
     Raises:
         UsageError: it could not, or something would be lost by it.
@@ -36,22 +25,22 @@ def check_target(path: Path, repository: Path) -> None:
                 raise UsageError(f"{path} cannot be written: Permission denied")
             return
         if status is not None and stat.S_ISDIR(status.st_mode):
-            raise UsageError(f"{path} is a folder; name a file for the patch")
+            raise UsageError(f"{path} is a folder; name a file for {what}")
         if status is not None and not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path} is no file; name one for the patch")
+            raise UsageError(f"{path} is no file; name one for {what}")
         if status is not None and _is_our_output(status):
-            raise UsageError(f"{path} takes what is shown already; name another file for the patch")
+            raise UsageError(f"{path} takes what is shown already; name another file for {what}")
         if ".git" in target.parts:
-            raise UsageError(f"{path} is inside a .git folder; name another file for the patch")
-        if _is_tracked(target, repository):
-            raise UsageError(f"{path} is a file of the repository; name another for the patch")
+            raise UsageError(f"{path} is inside a .git folder; name another file for {what}")
+        if repository is not None and _is_tracked(target, repository):
+            raise UsageError(f"{path} is a file of the repository; name another for {what}")
         _try_to_write_beside(target)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def write_patch(path: Path, patch: bytes, mode: int = 0o666) -> None:
-    """Write `patch` to `path` at once; a link stays one, and a FIFO or device is written to.
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file at once; a link stays one, and a FIFO or device is written to.
 
     Raises:
         SessionError: it cannot be written; what was there before still is.
@@ -59,9 +48,9 @@ def write_patch(path: Path, patch: bytes, mode: int = 0o666) -> None:
     try:
         status = _status(path)
         if status is not None and _is_stream(status):
-            _pour(path, patch)
+            _pour(path, content)
         else:
-            _replace(Path(os.path.realpath(path)), patch, mode)
+            _replace(Path(os.path.realpath(path)), content, mode)
     except OSError as error:
         raise SessionError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -91,32 +80,22 @@ def _is_tracked(target: Path, repository: Path) -> bool:
     """Ask git; where it has no answer, any file that is there counts."""
     if not target.is_relative_to(repository):
         return False
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **GIT_ENVIRONMENT}
-    words = [*GIT, "ls-files", "-z", "--", str(target.relative_to(repository))]
     try:
-        answer = subprocess.run(
-            words,
-            cwd=repository,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        name = str(target.relative_to(repository))
+        return bool(run_git(repository, "ls-files", "-z", "--", name))
+    except GitFailed:
         return target.exists()
-    return bool(answer.stdout)
 
 
-def _pour(path: Path, patch: bytes) -> None:
+def _pour(path: Path, content: bytes) -> None:
     # Without O_NONBLOCK a FIFO that nobody reads would hold us for ever; with it that is an error.
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(patch)
+        file.write(content)
 
 
-def _replace(target: Path, patch: bytes, mode: int) -> None:
+def _replace(target: Path, content: bytes, mode: int) -> None:
     """Put a whole new file in the place of the old one."""
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "it is no file")
@@ -124,7 +103,7 @@ def _replace(target: Path, patch: bytes, mode: int) -> None:
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(patch)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(target)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from agent.errors import SessionError
 from agent.packable import MAX_FILE_BYTES, may_be_opened, rank, text_of
-from agent.patch import write_patch
+from agent.patch import write_whole
 from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.wording import prompt
 from sandbox.errors import SandboxError
 from sandbox.workspace import Workspace
+from tools.file_outline import outline_file
 from tools.git_files import GitFile
-from tools.outline import outline
 
 CountTokens = Callable[[str], int]
 FORMAT = 1
@@ -118,7 +118,7 @@ def write_choice(path: Path, entries: Sequence[Entry]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(f"{path.parent} cannot be made: {error.strerror}") from error
-    write_patch(path, json.dumps(record).encode(), mode=0o600)
+    write_whole(path, json.dumps(record).encode(), mode=0o600)
 
 
 def render(path: str, form: Form, text: str) -> str:
@@ -158,7 +158,7 @@ class _Reader:
         data = self._data(path)
         text = None if data is None else text_of(data)
         if text is not None and form == "outline":
-            text = outline(path, text)
+            text = outline_file(path, text)
         if text is None:
             return None
         rendered = render(path, form, text)

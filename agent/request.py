@@ -37,6 +37,12 @@ class FixRequest:
     """`direct` is no isolation at all."""
     patch: Path | None = None
     """Where to write the patch besides the session folder."""
+    base: str = ""
+    """A commit: only red tests that are green there are to be mended; empty for all."""
+    commit: bool = False
+    """Commit the repair on the current branch."""
+    branch: str = ""
+    """Commit it on a new branch of this name instead, and leave the files as they are."""
     config: Config = field(default_factory=Config)
 
     def to_record(self) -> dict[str, Any]:

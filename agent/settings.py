@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from agent.rules import Rule
 from inference.messages import ThinkingHistory
 
+ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
 TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish")
 MAX_DISK_GIB = 1_000_000
@@ -99,12 +101,23 @@ class SandboxConfig:
 
 @dataclass(frozen=True)
 class ApprovalConfig:
-    """What is refused however it is asked for."""
+    """What runs without asking, what a person is asked about, what is refused."""
 
+    mode: ApprovalMode = "auto"
+    """`plan` reads only; `ask` asks before each change and command; `edit` asks before commands;
+    `auto` asks nothing, inside of the sandbox."""
+    allow: tuple[str, ...] = ()
+    """Rules for what is not asked about: `bash: npm test`, `edit: src/*`, or a tool."""
+    deny: tuple[str, ...] = ()
+    """Rules for what never runs, in any mode."""
     denied_tools: tuple[str, ...] = ()
     """Names of tools that the model may not call."""
 
     def __post_init__(self) -> None:
+        if self.mode not in get_args(ApprovalMode):
+            raise ValueError(f"mode is plan, ask, edit or auto, not {self.mode!r}")
+        for rule in (*self.allow, *self.deny):
+            Rule.parse(rule)
         for name in self.denied_tools:
             if name not in TOOL_NAMES:
                 raise ValueError(f"denied_tools names {name!r}; tools are {', '.join(TOOL_NAMES)}")

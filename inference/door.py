@@ -81,6 +81,34 @@ class Windowed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ThinkingLimit:
+    """How long a reply may think, in words that an engine understands: token ids and counts."""
+
+    budget: int
+    """Tokens of thinking after which a thought is closed as soon as the model thinks of it."""
+    grace: int
+    """So many tokens later it is closed all the same."""
+    open_id: int
+    close_id: int
+    before: tuple[int, ...] = ()
+    """What the template writes before the closing token; left out where the model closes."""
+    after: tuple[int, ...] = ()
+    """What the template writes after it."""
+    is_open: bool = False
+    """Whether the prompt ends inside a thought."""
+
+    def __post_init__(self) -> None:
+        assert self.budget >= 0, "a budget of tokens"
+        assert self.grace >= 0, "tokens after the budget"
+        assert min(self.token_ids) >= 0, "ids of a vocabulary"
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """All ids that are named here."""
+        return (self.open_id, self.close_id, *self.before, *self.after)
+
+
 B = TypeVar("B")
 
 
@@ -122,6 +150,7 @@ class TokenEngine(Protocol[B]):
         stop_ids: frozenset[int] = frozenset(),
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
+        thinking: ThinkingLimit | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""
         ...

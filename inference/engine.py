@@ -13,7 +13,7 @@ from weakref import WeakSet
 from torch import Tensor
 
 from inference.chat import Cancel
-from inference.door import FINE_LADDER_TOKENS, LADDER_TOKENS, GenerationEnd, Token
+from inference.door import FINE_LADDER_TOKENS, LADDER_TOKENS, GenerationEnd, ThinkingLimit, Token
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
@@ -23,13 +23,14 @@ from inference.sampling import Sampler
 from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
 from inference.store import Store
+from inference.thinking import ThinkingGate
 
 PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`, about."""
 
 
-class Grammar(Protocol):
-    """What the next token may be."""
+class Rule(Protocol):
+    """What the next token may be: a grammar, or the budget of thinking."""
 
     def mask(self, logits: Tensor) -> None:
         """Set the logits [V] of forbidden tokens to -inf, in place."""
@@ -160,7 +161,8 @@ class Engine:
         stop_ids: frozenset[int] = frozenset(),
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
-        grammar: Grammar | None = None,
+        thinking: ThinkingLimit | None = None,
+        grammar: Rule | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
 
@@ -175,6 +177,7 @@ class Engine:
             stop_ids: tokens that end the reply; the one drawn belongs to it.
             keep_ids: tokens of the reply after which a snapshot is taken.
             marks: lengths, counted from the first token of the branch, where a snapshot is taken.
+            thinking: how long it may think; None is as long as it likes.
             grammar: what may be drawn.
         """
         num_prompt = len(branch) + len(new_tokens)
@@ -184,6 +187,8 @@ class Engine:
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
         sampler = Sampler(sampling)
+        gate = None if thinking is None else ThinkingGate(thinking)
+        rules = [rule for rule in (grammar, gate) if rule is not None]
         ids: list[int] = []
         stop_reason: StopReason = "max_tokens"
         start = time.perf_counter()
@@ -205,12 +210,13 @@ class Engine:
             # 3. Draw the next.
             assert branch.logits is not None, "a restored branch needs at least one new token"
             logits = branch.logits
-            if grammar is not None:
+            if rules:
                 logits = logits.clone()  # a snapshot may have them too
-                grammar.mask(logits)
+            for rule in rules:
+                rule.mask(logits)
             ids.append(sampler.draw(logits))
-            if grammar is not None:
-                grammar.advance(ids[-1])
+            for rule in rules:
+                rule.advance(ids[-1])
             yield Token(ids[-1])
             if ids[-1] in stop_ids:
                 stop_reason = "end_turn"

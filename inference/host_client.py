@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from inference import wire
 from inference.chat import Cancel
-from inference.door import EngineSettings, GenerationEnd, OnProgress, Token
+from inference.door import EngineSettings, GenerationEnd, OnProgress, ThinkingLimit, Token
 from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
@@ -145,6 +145,7 @@ class HostEngine:
         stop_ids: frozenset[int] = frozenset(),
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
+        thinking: ThinkingLimit | None = None,
         grammar: wire.GrammarSpec | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
@@ -161,6 +162,7 @@ class HostEngine:
             stop_ids=tuple(sorted(stop_ids)),
             keep_ids=tuple(sorted(keep_ids)),
             marks=tuple(marks),
+            thinking=thinking,
             grammar=grammar,
         )
         for event in _events(branch, request, cancel):

@@ -206,6 +206,8 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
             _check_tokens(engine, request.tokens)
             if request.grammar is not None:
                 raise InferenceError(f"The engine knows no grammar {request.grammar.name!r}.")
+            if request.thinking is not None:
+                _check_tokens(engine, request.thinking.token_ids)
             branch = _branch(seat, request.branch)
             yield from _events(engine, branch, task, request)
         case wire.Fork():
@@ -231,6 +233,7 @@ def _events(
         stop_ids=frozenset(request.stop_ids),
         keep_ids=frozenset(request.keep_ids),
         marks=request.marks,
+        thinking=request.thinking,
     ):
         match event:
             case Token():

@@ -22,6 +22,7 @@ from inference.door import (
     EngineSettings,
     GenerationEnd,
     OnProgress,
+    ThinkingLimit,
     Token,
     TokenEngine,
 )
@@ -43,6 +44,7 @@ from inference.messages import (
 )
 from inference.parser import ReplyParser, ReplyPiece
 from inference.profiles import CALL_OPEN, Profile, profile_for
+from inference.thinking import thinking_limit
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
 
@@ -82,34 +84,36 @@ def open_chat(
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
     settings = EngineSettings(_source(where), device, dtype, cache_bytes)
+    # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
+    folder = Path(settings.source)
+    tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
     if store is not None:
         settings = replace(settings, store_folder=str(store[0]), store_bytes=store[1])
+    engine: TokenEngine[Any]
+    config: Mapping[str, Any]
     if host:
         hosted = HostEngine(settings, idle_limit_s=idle_limit_s, on_progress=on_progress)
         model = hosted.model
-        return _chat(hosted, model.folder, model.config, str(where), thinking_history, reuse)
-    from inference.opened import open_engine
+        engine, folder, config = hosted, model.folder, model.config
+    else:
+        from inference.opened import open_engine
 
-    opened = open_engine(settings, on_progress)
-    return _chat(opened.engine, opened.folder, opened.config, str(where), thinking_history, reuse)
+        opened = open_engine(settings, on_progress)
+        engine, folder, config = opened.engine, opened.folder, opened.config
+    return LocalChat(
+        engine,
+        tokenizer or Tokenizer.from_folder(folder),
+        profile_for(config, folder),
+        str(where),
+        thinking_history,
+        reuse,
+    )
 
 
 def _source(where: str | Path) -> str:
     """Return what a model is loaded from, whichever folder the loading process is in."""
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
     return str(folder.resolve()) if str(where).strip() and folder.is_dir() else str(where)
-
-
-def _chat(
-    engine: TokenEngine[Any],
-    folder: Path,
-    config: Mapping[str, Any],
-    name: str,
-    thinking_history: ThinkingHistory,
-    reuse: bool,
-) -> LocalChat:
-    tokenizer, profile = Tokenizer.from_folder(folder), profile_for(config, folder)
-    return LocalChat(engine, tokenizer, profile, name, thinking_history, reuse)
 
 
 @dataclass
@@ -194,7 +198,7 @@ class LocalChat:
         rendered = transcript.render(messages, thinking)
         num_free = self._num_free(rendered)
         branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
-        parser = ReplyParser(self.tokenizer, tools, rendered.opener)
+        parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
         gathered = _Gathered()
         for event in self.engine.generate(
             branch,
@@ -204,6 +208,7 @@ class LocalChat:
             stop_ids=self._stop_ids,
             keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
+            thinking=self._limit(options, rendered.opener),
             cancel=cancel,
         ):
             match event:
@@ -216,7 +221,10 @@ class LocalChat:
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
-                    yield ReplyEnd(message, event.stop_reason, event.usage, event.notices)
+                    usage = replace(event.usage, num_thinking=parser.num_thinking)
+                    yield ReplyEnd(
+                        message, event.stop_reason, usage, event.notices, parser.is_thinking
+                    )
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:
         """Return the transcript of this tool list; a session has one, and keeps it."""
@@ -226,6 +234,12 @@ class LocalChat:
                 self.tokenizer, self.profile, tools, self._thinking_history
             )
         return self._transcript
+
+    def _limit(self, options: ReplyOptions, opener: tuple[int, ...]) -> ThinkingLimit | None:
+        """Return what holds the thinking of a reply to its budget, if it has one."""
+        if options.thinking_budget is None or not self.profile.can_think:
+            return None
+        return thinking_limit(options.thinking_budget, self.tokenizer, opener)
 
     def _num_free(self, rendered: Rendered) -> int:
         num_free = self.context_tokens - len(rendered.tokens)

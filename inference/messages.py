@@ -74,11 +74,12 @@ class Usage:
     """Of `num_prefilled`, those at the front that had been read before, but where no snapshot was
     near enough: what reuse missed. The rest is new."""
     num_thinking: int = 0
-    """Of `num_generated`, those that were thinking."""
+    """Of `num_generated`, those that the reply thought, its tags not counted."""
 
     def __post_init__(self) -> None:
         assert self.num_prompt == self.num_reused + self.num_prefilled
         assert 0 <= self.num_repeated <= self.num_prefilled
+        assert 0 <= self.num_thinking <= self.num_generated
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,13 @@ class ReplyEnd:
     usage: Usage
     notices: tuple[str, ...] = ()
     """What a person should know of the engine since the last reply; a sentence each."""
+    is_thought_open: bool = False
+    """Whether it ended inside its thinking, which then was cut short."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing and asks for nothing: a thought at most."""
+        return not self.message.content.strip() and not self.message.tool_calls
 
 
 Piece = Prefill | Text | Thinking | ToolCall | BadToolCall | ReplyEnd
@@ -134,7 +142,12 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class ReplyOptions:
-    """What a caller may choose for one reply."""
+    """What a caller may choose for one reply.
+
+    How much a model thinks in one step is said by `thinking` and `thinking_budget` alone. Qwen3.8
+    also knows a sentence about effort, but at the very front of its prompt: it would have to be
+    the same in all steps, since another one there means reading the conversation again.
+    """
 
     sampling: SamplingOptions | None = None
     """None leaves the model's own preset, drawn with `seed`."""
@@ -142,4 +155,8 @@ class ReplyOptions:
     thinking: bool = True
     seed: int = 0
     thinking_budget: int | None = None
-    """Tokens of thinking, after which the thought is closed; None leaves it open-ended."""
+    """Tokens of thinking after which the model is made to answer, at the first good moment and
+    not much later; None leaves it to the model. Without effect on a model that cannot think."""
+
+    def __post_init__(self) -> None:
+        assert self.thinking_budget is None or self.thinking_budget >= 0, "a budget of tokens"

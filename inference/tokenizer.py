@@ -5,7 +5,6 @@ however it is spelled, becomes a control token. Control tokens are asked for by 
 means them. It knows no message and no template; transcript.py does.
 """
 
-import codecs
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -48,7 +47,8 @@ class Tokenizer:
         try:
             definition = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelUnavailable(f"{file} cannot be read: {error}.") from error
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise ModelUnavailable(f"{file} cannot be read ({why}); get it again.") from error
         return cls(definition)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -84,22 +84,6 @@ class Tokenizer:
     def decode(self, tokens: Iterable[int]) -> str:
         """Decode ids, control tokens spelled out; a broken character becomes U+FFFD."""
         return b"".join(map(self.token_bytes, tokens)).decode("utf-8", "replace")
-
-
-class Detokenizer:
-    """Decodes a stream of ids; holds back the bytes of a character not yet whole."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        """Return the characters that this token completes."""
-        return self._decoder.decode(self._tokenizer.token_bytes(token))
-
-    def flush(self) -> str:
-        """End the stream: what is still held back becomes U+FFFD."""
-        return self._decoder.decode(b"", final=True)
 
 
 def _parse(definition: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from inference.door import DType
+from inference.door import DType, ThinkingLimit
 from inference.errors import (
     Cancelled,
     ContextOverflow,
@@ -83,6 +83,7 @@ class Generate:
     stop_ids: TokenIds = ()
     keep_ids: TokenIds = ()
     marks: TokenIds = ()
+    thinking: ThinkingLimit | None = None
     grammar: GrammarSpec | None = None
     kind: Literal["generate"] = "generate"
 

@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
@@ -28,6 +29,8 @@ from sandbox.snapshot import (
 
 NUM_REMEMBERED = 8
 """Commits whose lists of files are kept in memory."""
+NUM_TRIES = 8
+"""Of reading a worktree in which a command in the background makes files and takes them away."""
 SETTLED_NS = 2_000_000_000
 """A file changed this shortly before it was hashed could change again within one clock tick."""
 
@@ -166,6 +169,13 @@ class Checkpoint:
             del self._snapshots[next(iter(self._snapshots))]
 
     def _current(self) -> Snapshot:
+        """Read the worktree, again if a command in the background took a file from under it."""
+        for _ in range(NUM_TRIES - 1):
+            with suppress(SandboxError, FileNotFoundError):
+                return self._read()
+        return self._read()
+
+    def _read(self) -> Snapshot:
         """Read the worktree; a file whose times, size and inode stand still is not read again."""
         started = time.time_ns()
         seen = look(self.worktree, self._ignored)

@@ -1,5 +1,7 @@
 """Which folders of the host a view shows, in the order to mount them; it mounts nothing itself."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +13,10 @@ from sandbox.errors import SandboxError
 OURS = tuple(Path(name) for name in ("/", "/usr", "/etc", "/dev", "/proc", "/sys"))
 """No folder of a view may hide what the sandbox itself puts there."""
 SYSTEM = Path("/usr")
+
+_lock = threading.Lock()
+_in_use: Counter[Path] = Counter()
+"""Mount points that were made here, by the number of commands that still need them."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,35 @@ def check_mounts(mounts: Sequence[Mount]) -> None:
 
 @contextmanager
 def mount_points(mounts: Sequence[Mount]) -> Iterator[None]:
-    """Make the empty files and folders to mount on, and take them away again afterwards."""
-    made: list[Path] = []
+    """Make the empty files and folders to mount on, and take them away again afterwards.
+
+    The last command that needs one takes it away: where a mount point is removed from outside, the
+    kernel drops what is mounted on it, and a command that still ran could write there.
+    """
+    needed: list[Path] = []
     try:
-        for mount in mounts:
-            for path in _on_disk(mount, mounts):
-                if not path.exists():
-                    _make(path, is_folder=path.name != mount.target.name or mount.source.is_dir())
-                    made.append(path)
+        with _lock:
+            for mount in mounts:
+                for path in _on_disk(mount, mounts):
+                    is_there = path.exists()
+                    if not is_there:
+                        _make(path, _is_folder(path, mount))
+                    if not is_there or path in _in_use:
+                        _in_use[path] += 1
+                        needed.append(path)
         yield
     finally:
-        for path in reversed(made):
-            with suppress(OSError):  # gone, or the command has put something into it
-                _remove_if_empty(path)
+        with _lock:
+            for path in reversed(needed):
+                _in_use[path] -= 1
+                if not _in_use[path]:
+                    del _in_use[path]
+                    with suppress(OSError):  # gone, or the command has put something into it
+                        _remove_if_empty(path)
+
+
+def _is_folder(path: Path, mount: Mount) -> bool:
+    return path.name != mount.target.name or mount.source.is_dir()
 
 
 def _on_disk(mount: Mount, mounts: Sequence[Mount]) -> list[Path]:

@@ -85,7 +85,7 @@ def look(worktree: Path, ignored: Ignored) -> Seen:
 
 
 def _look_into(folder: str, worktree: Path, ignored: Ignored, seen: Seen) -> None:
-    """List a folder and those below it."""
+    """List a folder and those below it; what goes away meanwhile is not seen."""
     with os.scandir(worktree / folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -93,17 +93,26 @@ def _look_into(folder: str, worktree: Path, ignored: Ignored, seen: Seen) -> Non
         # Git's index takes no `.git` in any case, and no link called `.gitmodules`.
         if entry.name.lower() == ".git" or ignored(path):
             continue
-        status = entry.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            seen.folders[path] = stat.S_IMODE(status.st_mode)
-            _look_into(path, worktree, ignored, seen)
-        elif stat.S_ISLNK(status.st_mode):
-            if entry.name.lower() != ".gitmodules":
-                seen.files[path] = status
-        elif stat.S_ISREG(status.st_mode) and os.access(entry.path, os.R_OK):
-            seen.files[path] = status
+        try:
+            _look_at(entry, path, worktree, ignored, seen)
+        except FileNotFoundError:  # a command in the background took it away
+            seen.folders.pop(path, None)
         if len(seen.files) > MAX_FILES:
             raise SandboxError(f"{worktree} has more than {MAX_FILES} files.")
+
+
+def _look_at(
+    entry: "os.DirEntry[str]", path: str, worktree: Path, ignored: Ignored, seen: Seen
+) -> None:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISDIR(status.st_mode):
+        seen.folders[path] = stat.S_IMODE(status.st_mode)
+        _look_into(path, worktree, ignored, seen)
+    elif stat.S_ISLNK(status.st_mode):
+        if entry.name.lower() != ".gitmodules":
+            seen.files[path] = status
+    elif stat.S_ISREG(status.st_mode) and os.access(entry.path, os.R_OK):
+        seen.files[path] = status
 
 
 def git_mode(status: os.stat_result) -> str:

@@ -4,6 +4,7 @@ The agent works on the copy. What comes back is the whole edit or nothing, and n
 that the user changed meanwhile.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -71,7 +72,10 @@ def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[
             f"{place} cannot be read ({error.strerror}); make it readable or move it away."
         ) from error
     except OSError as error:
-        raise SandboxError(f"{error.filename} cannot be copied: {error.strerror}.") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SandboxError(f"{target} cannot hold a copy: {error.strerror}.") from error
+        place = error.filename or source
+        raise SandboxError(f"{place} cannot be copied: {error.strerror}.") from error
 
 
 def _copy_folder(source: Path, target: Path, skip: Skip) -> list[Path]:

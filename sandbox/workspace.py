@@ -124,6 +124,19 @@ class Workspace:
                     raise PathRefused(f"{path} is a hard link: other files would change with it.")
             replace_file(folder, target.name, data, old)
 
+    def remove(self, path: str) -> None:
+        """Delete a regular file; of a link inside the workspace, its target.
+
+        Raises:
+            PathRefused: it leads out, is no regular file, or is git's.
+            FileNotFoundError: there is none.
+        """
+        target = self._target(path)
+        with self._opened(target.parent, os.O_RDONLY | os.O_DIRECTORY, follow=False) as folder:
+            status = os.stat(target.name, dir_fd=folder, follow_symlinks=False)
+            _refuse_unless_regular(path, status)
+            os.unlink(target.name, dir_fd=folder)
+
     def listing(self, path: str = ".", depth: int = 2) -> tuple[str, ...]:
         """Name what lies below a folder, relative to the workspace; folders end in `/`.
 
@@ -133,9 +146,19 @@ class Workspace:
             PathRefused: it leads out.
             FileNotFoundError, NotADirectoryError: there is no such folder.
         """
-        relative = self.resolve(path)
-        with self._opened(relative, os.O_RDONLY | os.O_DIRECTORY) as fd:
-            return tuple(_walk(fd, relative, depth))
+        with self.open_folder(path) as fd:
+            return tuple(_walk(fd, self.resolve(path), depth))
+
+    @contextmanager
+    def open_folder(self, path: str = ".") -> Iterator[int]:
+        """Open a folder to look around in; from there on, links are the caller's to refuse.
+
+        Raises:
+            PathRefused: it leads out.
+            FileNotFoundError, NotADirectoryError: there is no such folder.
+        """
+        with self._opened(self.resolve(path), os.O_RDONLY | os.O_DIRECTORY) as fd:
+            yield fd
 
     def _target(self, path: str) -> PurePosixPath:
         """Find the file that writing `path` would really change."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sandbox.base import Cancel, never
+from tools.test_report import TestReport
 
 Arguments = Mapping[str, Any]
 """Values by parameter name: a string, or what the JSON of a non-string parameter holds."""
@@ -23,6 +24,8 @@ class ToolResult:
     """The unified diff of an edit, for front ends to show."""
     done: bool = False
     """True for an accepted `finish`: the turn ends here."""
+    report: TestReport | None = None
+    """The run of all tests that `text` tells of."""
     full: str = ""
     """All that `text` was cut from; empty if nothing was cut."""
 

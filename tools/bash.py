@@ -40,6 +40,16 @@ class Bash:
         folders = os.pathsep.join(map(str, view.path))
         self._shell = "bash" if shutil.which("bash", path=folders) else "sh"
 
+    def words(self, command: str) -> list[str]:
+        """Return what runs a command line.
+
+        Raises:
+            ToolFailed: there is none.
+        """
+        if not command.strip():
+            raise ToolFailed("command is empty.")
+        return [self._shell, "-c", command]
+
     def run(self, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
         """Run the command and return what it printed.
 
@@ -48,17 +58,16 @@ class Bash:
             SandboxUnavailable: no isolation can be had; the command did not run.
         """
         command: str = arguments["command"]
-        if not command.strip():
-            raise ToolFailed("command is empty.")
+        words = self.words(command)
         timeout_s: float = arguments.get("timeout_s", self._limits.wall_s)
         if timeout_s < 1:
             raise ToolFailed("timeout_s must be 1 or more.")
         limits = dataclasses.replace(self._limits, wall_s=min(timeout_s, MAX_TIMEOUT_S))
-        result = self._sandbox.run([self._shell, "-c", command], self._view, limits, cancel)
+        result = self._sandbox.run(words, self._view, limits, cancel)
         output = clean(result.output).strip("\n")
         return ToolResult(
             _text(output, result, limits),
-            f"ran {_first_line(command)} ({_outcome(result)})",
+            f"ran {first_line(command)} ({_outcome(result)})",
             ok=not result.timed_out and not result.cancelled,
             full=output if len(output) > MAX_CHARACTERS else "",
         )
@@ -82,6 +91,7 @@ def _outcome(result: CommandResult) -> str:
     return "cancelled" if result.cancelled else f"exit {result.exit_code}"
 
 
-def _first_line(command: str) -> str:
+def first_line(command: str) -> str:
+    """Name a command in a line for a person."""
     line = command.strip().split("\n")[0]
     return line if len(line) <= 60 else line[:57] + "..."

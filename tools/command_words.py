@@ -34,6 +34,14 @@ def is_module(words: Argv, module: str) -> bool:
     return False
 
 
+def is_pytest(command: Argv) -> bool:
+    """Whether the command is pytest's."""
+    words = without_launcher(command)
+    return is_module(words, "pytest") or (
+        bool(words) and Path(words[0]).name in ("pytest", "py.test")
+    )
+
+
 def is_unittest(command: Argv) -> bool:
     """Whether the command is unittest's."""
     return is_module(without_launcher(command), "unittest")

@@ -1,65 +1,75 @@
 """`str_replace_editor`: the model's eyes and hand on the files of the workspace.
 
 An edit lands exactly where it was meant or explains itself in one result; it never guesses. It runs
-no command, formats nothing, and reaches files only through the workspace.
+no command, formats nothing, and reaches files only through the workspace. Its words are in
+`editor_words.py`, what the model is told of it in `editor_forms.py`.
 """
 
 import errno
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sandbox.base import Cancel, never
 from sandbox.workspace import Workspace
+from tools import editor_words as words
+from tools import slips
 from tools.base import Arguments, ToolResult
+from tools.editor_forms import FULL, Form
 from tools.errors import ToolFailed
-from tools.match import closest, find_all, find_respaced, find_words, has_line_numbers, line_at
-from tools.textfile import NotText, TextFile, split_lines, unified_diff
+from tools.match import find_words, line_at
+from tools.placing import Ask, NoPlace, Rescue, find_place
+from tools.respace import find_respaced
+from tools.shown import Shown
+from tools.textfile import (
+    NotText,
+    NotWritable,
+    TextFile,
+    count_changes,
+    difference,
+    unified_diff,
+)
 from tools.truncate import MAX_LINES, clean, number_lines
+from tools.undo import Edit, History
 
 _NUM_CONTEXT_LINES = 4
-_NUM_REGION_LINES = 40
-_NUM_LISTED = 10
+_NUM_MISSES = 2
+"""How many edits in a row find no place before another way is offered."""
 _TOLD_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What concerns one path alone, so that the model can go on; a full disk does not."""
 _CHANGED_NOTE = "Note: the file had changed since you read it."
 _RESPACED_NOTE = "Note: matched with different whitespace."
+_BYTES_NOTE = "[not UTF-8: other bytes are shown as \ufffd]"
 
 
 class StrReplaceEditor:
-    """Views, creates and edits text files; remembers what it last showed of each."""
+    """Views, creates and edits text files; remembers what it showed and what it changed."""
 
     name = "str_replace_editor"
-    description = (
-        "View, create and edit files. view: numbered lines of a file, or a directory's files. "
-        "create: a new file holding file_text. str_replace: replace old_str, which must occur "
-        "exactly once in the file, by new_str. insert: put new_str after line insert_line."
-    )
-    parameters: ClassVar[Mapping[str, Any]] = {
-        "type": "object",
-        "properties": {
-            "command": {"type": "string", "enum": ["view", "create", "str_replace", "insert"]},
-            "path": {"type": "string", "description": "File or directory, from the workspace."},
-            "file_text": {"type": "string", "description": "For create."},
-            "old_str": {
-                "type": "string",
-                "description": "For str_replace: exact text, without line numbers.",
-            },
-            "new_str": {"type": "string", "description": "For str_replace and insert."},
-            "insert_line": {"type": "integer", "description": "For insert; 0 is the top."},
-            "view_range": {
-                "type": "array",
-                "items": {"type": "integer"},
-                "description": "For view: [first, last]; last -1 is the end.",
-            },
-        },
-        "required": ["command", "path"],
-    }
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        form: Form = FULL,
+        step: Callable[[], int] | None = None,
+        rescue: Rescue = find_respaced,
+    ) -> None:
+        """Lay the editor out for one conversation.
+
+        `step` says which reply is being carried out; without it the calls are counted here.
+        """
+        self.description = form.description
+        self.parameters: Mapping[str, Any] = form.parameters
         self._workspace = workspace
-        self._seen: dict[str, str] = {}
+        self._form = form
+        self._rescue = rescue
+        self._num_calls = 0
+        self._shown = Shown(step or (lambda: self._num_calls))
+        self._history = History()
+
+    def forget(self) -> None:
+        """Show every file whole again: the conversation no longer holds what was shown."""
+        self._shown.forget()
 
     def run(self, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
         """Carry out one command.
@@ -68,6 +78,7 @@ class StrReplaceEditor:
             ToolFailed: nothing was changed; the sentence says what to try.
             PathRefused: the path leaves the workspace or is no regular file.
         """
+        self._num_calls += 1
         path = str(self._workspace.resolve(arguments["path"]))
         try:
             return self._carry_out(path, arguments)
@@ -75,24 +86,34 @@ class StrReplaceEditor:
             if error.errno not in _TOLD_ERRORS:
                 raise
             raise ToolFailed(f"{path}: {os.strerror(error.errno)}.") from error
+        except NotWritable as error:
+            raise ToolFailed(f"{path} {error}") from error
 
     def _carry_out(self, path: str, arguments: Arguments) -> ToolResult:
-        match arguments["command"]:
+        command = arguments["command"]
+        if command not in self._form.commands:
+            *others, last = self._form.commands
+            raise ToolFailed(f"command must be {', '.join(others)} or {last}, not {command}.")
+        if not self._form.is_plain:
+            for name in ("file_text", "new_str"):
+                _refuse(slips.too_long(name, arguments.get(name, "")))
+        match command:
             case "view":
                 return self._view(path, arguments.get("view_range"))
             case "create":
                 (text,) = _needed(arguments, "file_text")
                 return self._create(path, text)
-            case "str_replace":
-                old, new = _needed(arguments, "old_str", "new_str")
-                return self._str_replace(path, old, new)
             case "insert":
                 number, new = _needed(arguments, "insert_line", "new_str")
                 return self._insert(path, number, new)
-            case other:
-                raise ToolFailed(
-                    f"command must be view, create, str_replace or insert, not {other}."
-                )
+            case "undo_edit":
+                return self._undo(path)
+        lines = None if self._form.is_plain else arguments.get("view_range")
+        if lines is not None and not arguments.get("old_str"):
+            (new,) = _needed(arguments, "new_str")
+            return self._replace_lines(path, lines, new)
+        old, new = _needed(arguments, "old_str", "new_str")
+        return self._str_replace(path, old, new)
 
     # ---- commands
 
@@ -100,14 +121,21 @@ class StrReplaceEditor:
         if self._workspace.is_folder(path):
             return self._view_directory(path)
         file = self._read(path)
-        self._remember(path, file)
         lines = file.lines
         if not lines:
+            self._shown.note(path, file)
             return ToolResult("[empty file]", f"viewed {path} (empty)")
         first, last = _checked_range(path, view_range, len(lines))
-        return ToolResult(
-            number_lines(lines[first - 1 : last], first), f"viewed {path} (lines {first}-{last})"
-        )
+        step = self._shown.view(path, file, first, last)
+        if step is not None and not self._form.is_plain:
+            text = (
+                f"Unchanged since step {step}: lines {first}-{last} of {path} are as shown there."
+            )
+            return ToolResult(text, f"viewed {path} (unchanged)")
+        text = self._numbered(path, file, first, last)
+        if not file.is_known:
+            text = f"{text}\n{_BYTES_NOTE}"
+        return ToolResult(text, f"viewed {path} (lines {first}-{last})")
 
     def _view_directory(self, path: str) -> ToolResult:
         names = self._workspace.listing(path, depth=2)
@@ -122,8 +150,13 @@ class StrReplaceEditor:
         # The call's XML form cannot show a final newline apart from its own; a text file has one.
         if text and not text.endswith("\n"):
             text += "\n"
+        if not self._form.is_plain:
+            _refuse(slips.escaped_new(path, text, "", 0, text))
         file = TextFile(text)
-        self._write(path, file)
+        data = file.encode()
+        self._workspace.write_atomic(path, data)
+        self._history.add(path, Edit(None, data))
+        self._shown.note(path, file)
         num_lines = len(file.lines)
         return ToolResult(
             f"Created {path} ({num_lines} lines).",
@@ -132,57 +165,143 @@ class StrReplaceEditor:
         )
 
     def _str_replace(self, path: str, old: str, new: str) -> ToolResult:
-        old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
-        if old == "":
-            raise ToolFailed("old_str is empty; give the text to replace, or use insert.")
-        if old == new:
-            raise ToolFailed("old_str and new_str are the same text.")
         file = self._read(path)
-        text = file.text
-        changed = self._has_changed(path, file)
+        changed = self._shown.has_changed(path, file)
+        old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
+        ask = Ask(path, file.text, old, new, changed, self._form.is_plain)
+        try:
+            place = find_place(ask, self._rescue)
+        except NoPlace as error:
+            raise self._told(path, file, error) from error
         notes = [_CHANGED_NOTE] if changed else []
-        offsets = find_all(text, old)
-        if len(offsets) > 1:
-            raise ToolFailed(_stale(path) if changed else _ambiguous(path, text, offsets))
-        if offsets:
-            return self._edit(path, file, offsets[0], offsets[0] + len(old), new, notes)
-        respaced = find_respaced(text, old, new)
-        if respaced and text[respaced.start : respaced.end] != respaced.new:
+        if place.is_respaced:
             notes.append(_RESPACED_NOTE)
-            return self._edit(path, file, respaced.start, respaced.end, respaced.new, notes)
-        applied = respaced.start if respaced else find_words(text, new)
-        if not changed:
-            self._remember(path, file)
-        raise ToolFailed(_missed(path, text, old, applied, changed))
+        return self._edit(path, file, place.start, place.end, place.new, notes)
+
+    def _replace_lines(self, path: str, view_range: Sequence[int], new: str) -> ToolResult:
+        """Replace whole lines by their numbers, which the model must have seen as they are now."""
+        file = self._read(path)
+        if self._shown.has_changed(path, file):
+            raise ToolFailed(words.stale(path))
+        lines, text = file.lines, file.text
+        first, last = _checked_range(path, view_range, len(lines))
+        if view_range[1] > len(lines):
+            raise ToolFailed(words.out_of_range(path, len(lines)))
+        if not self._shown.covers(path, file, first, last):
+            raise ToolFailed(words.unseen(path, first, last))
+        start = sum(len(line) + 1 for line in lines[: first - 1])
+        end = start + len("\n".join(lines[first - 1 : last]))
+        if new == "":
+            return self._edit(path, file, start, min(end + 1, len(text)), "")
+        block = new.replace("\r\n", "\n").removesuffix("\n")
+        if block == text[start:end]:
+            raise ToolFailed(f"Already applied: new_str is what lines {first}-{last} hold.")
+        return self._edit(path, file, start, end, block)
 
     def _insert(self, path: str, number: int, new: str) -> ToolResult:
         file = self._read(path)
-        if self._has_changed(path, file):
-            raise ToolFailed(_stale(path))
+        if self._shown.has_changed(path, file):
+            raise ToolFailed(words.stale(path))
         text, lines = file.text, file.lines
         if not 0 <= number <= len(lines):
             num = len(lines)
             raise ToolFailed(f"insert_line must be 0 to {num}; {path} has {num} lines.")
         offset = min(sum(len(line) + 1 for line in lines[:number]), len(text))
         block = new.replace("\r\n", "\n").removesuffix("\n")
+        if not self._form.is_plain:
+            if 0 < number < len(lines) and self._shown.has_moved(path, number):
+                raise ToolFailed(words.unseen(path, number, number + 1))
+            is_telling = (
+                find_words(block, block) == 0
+            )  # not a lone brace, which may well be doubled
+            if is_telling and text.startswith(f"{block}\n", offset):
+                raise ToolFailed(words.applied(path, number + 1, is_old_there=True))
         if number == len(lines) and text and not text.endswith("\n"):
-            return self._edit(path, file, offset, offset, "\n" + block, [])
-        return self._edit(path, file, offset, offset, block + "\n", [])
+            return self._edit(path, file, offset, offset, "\n" + block)
+        return self._edit(path, file, offset, offset, block + "\n")
+
+    def _undo(self, path: str) -> ToolResult:
+        edit = self._history.last(path)
+        if edit is None:
+            raise ToolFailed(f"There is nothing to undo in {path}: it was not edited in this run.")
+        if not self._workspace.exists(path) or self._workspace.read(path) != edit.after:
+            raise ToolFailed(
+                f"{path} has changed since your last edit, so that edit cannot be taken back; "
+                "view the file and use str_replace."
+            )
+        now = TextFile.decode(edit.after)
+        if edit.before is None:
+            self._workspace.remove(path)
+            self._history.drop(path)
+            diff = unified_diff(path, now.text, None)
+            return ToolResult(
+                f"Removed {path}, which you had created.", f"removed {path}", diff=diff
+            )
+        before = TextFile.decode(edit.before)
+        self._workspace.write_atomic(path, edit.before)
+        self._history.drop(path)
+        start, end, part = difference(now.text, before.text)
+        snippet, diff = self._wrote(path, now, before, start, end, part)
+        return ToolResult(
+            f"Took back the last edit of {path}:\n{snippet}",
+            f"took back an edit of {path} ({count_changes(diff)})",
+            diff=diff,
+        )
 
     # ---- files
 
     def _edit(
-        self, path: str, file: TextFile, start: int, end: int, new: str, notes: list[str]
+        self, path: str, file: TextFile, start: int, end: int, new: str, notes: Sequence[str] = ()
     ) -> ToolResult:
         edited = file.replace(start, end, new)
-        self._write(path, edited)
-        diff = unified_diff(path, file.text, edited.text)
-        snippet = _snippet(edited, start, start + len(new))
+        if not self._form.is_plain:
+            region = file.text[start:end]
+            _refuse(slips.numbered_new(file.text, region, new))
+            _refuse(slips.escaped_new(path, edited.text, region, start, new))
+        before, after = file.encode(), edited.encode()
+        self._workspace.write_atomic(path, after)
+        self._history.add(path, Edit(before, after))
+        snippet, diff = self._wrote(path, file, edited, start, end, new)
         return ToolResult(
             "\n".join([f"Edited {path}:", snippet, *notes]),
-            f"edited {path} ({_count_changes(diff)})",
+            f"edited {path} ({count_changes(diff)})",
             diff=diff,
         )
+
+    def _wrote(
+        self, path: str, before: TextFile, after: TextFile, start: int, end: int, new: str
+    ) -> tuple[str, str]:
+        """Return the lines around `new`, which stands for `start` to `end` now, and the diff."""
+        first = line_at(after.text, start)
+        last = line_at(after.text, max(start, start + len(new) - 1))
+        num_more = len(after.lines) - len(before.lines)
+        self._shown.wrote(path, before, after, first, last, num_more)
+        diff = unified_diff(path, before.text, after.text)
+        if not after.lines:
+            return "[empty file]", diff
+        first = max(1, first - _NUM_CONTEXT_LINES)
+        last = min(len(after.lines), last + _NUM_CONTEXT_LINES)
+        return self._numbered(path, after, first, last), diff
+
+    def _numbered(self, path: str, file: TextFile, first: int, last: int) -> str:
+        """Write lines with their numbers, and remember which of them were shown."""
+        rows = number_lines(file.lines[first - 1 : last], first)
+        *_, end = rows.rpartition("\n")
+        num_shown = rows.count("\n") + (not end.startswith("[lines "))
+        self._shown.note(path, file, first, first + num_shown - 1)
+        return rows
+
+    def _told(self, path: str, file: TextFile, error: NoPlace) -> ToolFailed:
+        """Remember what a failure shows of the file; the second in a row offers another way."""
+        if not self._shown.has_changed(path, file):
+            self._shown.note(path, file)
+            for region in error.regions:
+                last = min(region.last, region.first + words.NUM_REGION_LINES - 1)
+                self._shown.note(path, file, region.first, last)
+        num_misses = self._shown.miss(path) if error.is_miss else 0
+        if num_misses == _NUM_MISSES and not self._form.is_plain:
+            return ToolFailed(words.by_number(str(error)))
+        return error
 
     def _read(self, path: str) -> TextFile:
         if not self._workspace.exists(path):
@@ -194,20 +313,6 @@ class StrReplaceEditor:
         except NotText as error:
             raise ToolFailed(f"{path} is not UTF-8 text; this tool cannot open it.") from error
 
-    def _write(self, path: str, file: TextFile) -> None:
-        self._workspace.write_atomic(path, file.encode())
-        self._remember(path, file)
-
-    def _remember(self, path: str, file: TextFile) -> None:
-        self._seen[path] = _digest(file)
-
-    def _has_changed(self, path: str, file: TextFile) -> bool:
-        return self._seen.get(path, _digest(file)) != _digest(file)
-
-
-def _digest(file: TextFile) -> str:
-    return hashlib.sha256(file.encode()).hexdigest()
-
 
 def _needed(arguments: Arguments, *names: str) -> list[Any]:
     missing = [name for name in names if name not in arguments]
@@ -216,72 +321,16 @@ def _needed(arguments: Arguments, *names: str) -> list[Any]:
     return [arguments[name] for name in names]
 
 
+def _refuse(slip: str | None) -> None:
+    if slip is not None:
+        raise ToolFailed(slip)
+
+
 def _checked_range(path: str, view_range: Sequence[int] | None, num_lines: int) -> tuple[int, int]:
     if view_range is None:
         return 1, num_lines
     first, last = view_range if len(view_range) == 2 else (0, 0)
     last = num_lines if last == -1 else min(last, num_lines)
     if not 1 <= first <= last:
-        raise ToolFailed(
-            f"view_range must be [first, last], within 1 to {num_lines}; "
-            f"{path} has {num_lines} lines."
-        )
+        raise ToolFailed(words.out_of_range(path, num_lines))
     return first, last
-
-
-def _snippet(file: TextFile, start: int, end: int) -> str:
-    """Number the lines of `text[start:end]` and a few on either side."""
-    lines, text = file.lines, file.text
-    if not lines:
-        return "[empty file]"
-    first_edited = line_at(text, start)
-    last_edited = line_at(text, max(start, end - 1))
-    first = max(1, first_edited - _NUM_CONTEXT_LINES)
-    return number_lines(lines[first - 1 : last_edited + _NUM_CONTEXT_LINES], first)
-
-
-def _count_changes(diff: str) -> str:
-    rows = split_lines(diff)[2:]
-    num_added = sum(row.startswith("+") for row in rows)
-    num_removed = sum(row.startswith("-") for row in rows)
-    return f"+{num_added} -{num_removed}"
-
-
-# ---- words for the model
-
-
-def _stale(path: str) -> str:
-    return f"{path} changed since you read it; view it again."
-
-
-def _ambiguous(path: str, text: str, offsets: Sequence[int]) -> str:
-    numbers = [str(line_at(text, offset)) for offset in offsets[:_NUM_LISTED]]
-    if len(offsets) > _NUM_LISTED:
-        numbers.append("...")
-    return (
-        f"old_str occurs {len(offsets)} times in {path} (lines {', '.join(numbers)}); "
-        "give more lines so that it occurs once."
-    )
-
-
-def _missed(path: str, text: str, old: str, applied: int | None, changed: bool) -> str:
-    """Say why `old` is not there, by the best reason; `applied` is where the new text stands."""
-    if has_line_numbers(old):
-        return f"old_str not found in {path}; leave out the line numbers that view shows."
-    if applied is not None:
-        line = line_at(text, applied)
-        return f"Already applied: new_str is in {path} at line {line} and old_str is not."
-    return _stale(path) if changed else _not_found(path, text, old)
-
-
-def _not_found(path: str, text: str, old: str) -> str:
-    regions = closest(text, old)
-    if not regions:
-        return f"old_str not found in {path}, nor anything like it; view the file."
-    lines = split_lines(text)
-    shown = [f"old_str not found in {path}. Closest:"]
-    for region in regions:
-        shown.append(f"lines {region.first}-{region.last} ({region.percent} % alike):")
-        rows = lines[region.first - 1 : region.last]
-        shown.append(number_lines(rows, region.first, max_lines=_NUM_REGION_LINES))
-    return "\n".join(shown)

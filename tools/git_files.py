@@ -6,7 +6,7 @@ monitor or pager of it is started, nothing is fetched or written. No file is ope
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def list_files(
     Raises:
         ProjectError: git cannot read the repository.
     """
-    reader = _Reader(sandbox, view, git, cancel)
+    reader = GitReader(sandbox, view, git, cancel)
     entries = [_entry(row) for row in reader.rows("ls-files", "--stage", "-z")]
     modules = {path for mode, _, path in entries if mode == SUBMODULE_MODE}
     tracked = {path for mode, _, path in entries if mode in PLAIN_MODES}
@@ -92,14 +92,15 @@ def list_files(
     return tuple(GitFile(path, blobs.get(path, ""), times.get(path, 0)) for path in names)
 
 
-class _Reader:
-    """Asks one repository."""
+class GitReader:
+    """Asks one repository; `command` is what its questions begin with."""
 
     def __init__(self, sandbox: Sandbox, view: View, git: Path, cancel: Cancel) -> None:
         self._sandbox = sandbox
         environment = {**view.environment, **ENVIRONMENT}
         self._view = replace(view, writable=False, environment=environment)
-        self._command = (*QUIETLY, "git", "--no-pager", f"--git-dir={git}", "--work-tree=.")
+        where = ("--no-pager", f"--git-dir={git}", "--work-tree=.")
+        self.command = ("git", *where, *SETTINGS)
         self._cancel = cancel
 
     def rows(self, *words: str) -> list[str]:
@@ -135,25 +136,35 @@ class _Reader:
         self._run((*log, *order, *limits), take, lambda: not missing)
         return times
 
+    def pour(
+        self, argv: Sequence[str], feed: Callable[[bytes], None], is_enough: Cancel = never
+    ) -> int | None:
+        """Run a command and hand on what it prints; return its exit code, None if stopped."""
+        num_bytes = 0
+
+        def count(data: bytes) -> None:
+            nonlocal num_bytes
+            num_bytes += len(data)
+            feed(data)
+
+        def stop() -> bool:
+            return self._cancel() or is_enough() or num_bytes > MAX_OUTPUT_BYTES
+
+        return self._sandbox.run((*QUIETLY, *argv), self._view, LIMITS, stop, count).exit_code
+
     def _run(
         self, words: tuple[str, ...], take: Callable[[bytes], None], is_enough: Cancel
     ) -> int | None:
         """Run git and hand on each row; return its exit code, None if it was stopped."""
         rest = bytearray()
-        num_bytes = 0
 
         def feed(data: bytes) -> None:
-            nonlocal rest, num_bytes
-            num_bytes += len(data)
+            nonlocal rest
             *rows, rest = (rest + data).split(b"\0")
             for row in rows:
                 take(bytes(row))
 
-        def stop() -> bool:
-            return self._cancel() or is_enough() or num_bytes > MAX_OUTPUT_BYTES
-
-        command = (*self._command, *SETTINGS, *words)
-        return self._sandbox.run(command, self._view, LIMITS, stop, feed).exit_code
+        return self.pour((*self.command, *words), feed, is_enough)
 
 
 def _name(row: bytes) -> str:

@@ -1,7 +1,10 @@
-"""The languages that can be outlined, and which nodes of their grammars matter: data, no code."""
+"""The languages that can be outlined, and which nodes a file is cut to: data, no code.
+
+What defines and refers to a name is in `queries.py`.
+"""
 
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,36 @@ RUBY = Language(
     through=kinds("program body_statement"),
     comment="#",
 )
+C_SHARP = Language(
+    "tree_sitter_c_sharp",
+    whole=kinds(
+        "using_directive delegate_declaration field_declaration property_declaration"
+        " event_field_declaration file_scoped_namespace_declaration"
+    ),
+    cut=kinds("method_declaration constructor_declaration operator_declaration"),
+    open=kinds(
+        "namespace_declaration class_declaration struct_declaration record_declaration"
+        " interface_declaration enum_declaration"
+    ),
+    through=kinds("compilation_unit declaration_list"),
+)
+PHP = Language(
+    "tree_sitter_php",
+    function="language_php",
+    whole=kinds(
+        "namespace_definition namespace_use_declaration const_declaration property_declaration"
+        " use_declaration"
+    ),
+    cut=kinds("function_definition method_declaration"),
+    open=kinds("class_declaration interface_declaration trait_declaration enum_declaration"),
+    through=kinds("program declaration_list"),
+)
+BASH = Language(
+    "tree_sitter_bash",
+    cut=kinds("function_definition"),
+    through=kinds("program if_statement else_clause"),
+    comment="#",
+)
 LANGUAGES = {
     **dict.fromkeys((".py", ".pyi"), PYTHON),
     **dict.fromkeys((".js", ".jsx", ".mjs", ".cjs"), JAVASCRIPT),
@@ -116,10 +149,22 @@ LANGUAGES = {
     ".go": GO,
     ".rs": RUST,
     ".java": JAVA,
+    ".cs": C_SHARP,
+    ".php": PHP,
+    **dict.fromkeys((".sh", ".bash"), BASH),
 }
 """By the ending of the name. C++ reads C headers too."""
+
+FAMILIES = {"tree_sitter_typescript": "tree_sitter_javascript", "tree_sitter_c": "tree_sitter_cpp"}
+"""Whose code uses the other's."""
 
 
 def language_of(path: str) -> Language | None:
     """Return the language of a file, by its name."""
-    return LANGUAGES.get(PurePosixPath(path).suffix.lower())
+    return LANGUAGES.get(splitext(path)[1].lower())
+
+
+def family_of(path: str) -> str:
+    """Return the name of the languages whose files can refer to those of this one."""
+    language = language_of(path)
+    return FAMILIES.get(language.module, language.module) if language else ""

@@ -1,14 +1,14 @@
 """Where a text occurs in a file, or nearly does; pure functions on text with \\n endings.
 
-Exact occurrences, one rescue (the same lines in other white space, in one place only) and the
-regions that look most alike, to be shown. Nothing here decides by likeness what is edited.
+Exact occurrences, and the regions that look most alike, to be shown. Nothing here decides by
+likeness what is edited; the same text in other white space is found in `respace.py`.
 """
 
 import difflib
 import heapq
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.textfile import split_lines
@@ -20,18 +20,6 @@ _NUM_PEAKS = 8
 _NUM_COMPARED_LINES = 800
 """Lines compared character by character in one search, so that a long text stays quick."""
 _LINE_CHARACTERS = 200
-
-Reindent = Callable[[str], str | None]
-"""From the indentation a model wrote to the file's own; None where it cannot tell."""
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """`text[start:end]` becomes `new`."""
-
-    start: int
-    end: int
-    new: str
 
 
 @dataclass(frozen=True)
@@ -87,113 +75,6 @@ def has_line_numbers(part: str) -> bool:
 
 def _in_word(character: str) -> bool:
     return character.isalnum() or character == "_"
-
-
-# ---- the same lines in other white space
-
-
-def find_respaced(text: str, old: str, new: str) -> Replacement | None:
-    """Find the one place whose lines differ from `old` in trailing blanks or indentation alone.
-
-    The indentation must differ in one way throughout: a constant prefix more or less, or tabs for
-    a constant number of spaces. `new` is brought to it; lines kept from `old` stay the file's.
-    """
-    old_lines, new_lines = _as_lines(old, new)
-    if not any(line.strip() for line in old_lines):
-        return None
-    lines = split_lines(text)
-    found = [
-        (first, reindent)
-        for first in _same_but_blanks(lines, old_lines)
-        if (reindent := _reindent(old_lines, lines[first : first + len(old_lines)]))
-    ]
-    if len(found) != 1:
-        return None
-    first, reindent = found[0]
-    file_lines = lines[first : first + len(old_lines)]
-    replaced = _rewrite(file_lines, old_lines, new_lines, reindent)
-    if replaced is None:
-        return None
-    start = sum(len(line) + 1 for line in lines[:first])
-    end = start + sum(len(line) + 1 for line in file_lines)
-    if new_lines:
-        end -= 1
-    return Replacement(start, min(end, len(text)), "\n".join(replaced))
-
-
-def _as_lines(old: str, new: str) -> tuple[list[str], list[str]]:
-    """Split both into lines; a newline that ends both texts belongs to neither."""
-    if not old.endswith("\n"):
-        return old.split("\n"), new.split("\n")
-    if new == "":
-        return split_lines(old), []
-    if new.endswith("\n"):
-        return split_lines(old), split_lines(new)
-    return [], []  # a line would be joined with the next: no matter of white space
-
-
-def _same_but_blanks(lines: Sequence[str], old_lines: Sequence[str]) -> list[int]:
-    stripped = [line.strip(" \t") for line in lines]
-    wanted = [line.strip(" \t") for line in old_lines]
-    return [
-        first
-        for first in range(len(lines) - len(wanted) + 1)
-        if stripped[first] == wanted[0] and stripped[first : first + len(wanted)] == wanted
-    ]
-
-
-def _reindent(old_lines: Sequence[str], file_lines: Sequence[str]) -> Reindent | None:
-    """Return the one rule that turns the indentation of `old_lines` into the file's."""
-    pairs = [
-        (_indent(old), _indent(own))
-        for old, own in zip(old_lines, file_lines, strict=True)
-        if old.strip(" \t")
-    ]
-    old, own = max(pairs, key=lambda pair: len(pair[1]) + len(pair[0]))
-    rules: list[Reindent] = []
-    if own.endswith(old):
-        more = own[: len(own) - len(old)]
-        rules.append(lambda indent: more + indent)
-    if old.endswith(own):
-        less = old[: len(old) - len(own)]
-        rules.append(lambda indent: indent[len(less) :] if indent.startswith(less) else None)
-    if set(old) == {" "} and set(own) == {"\t"} and len(old) % len(own) == 0:
-        rules.append(lambda indent: _convert(indent, " " * (len(old) // len(own)), "\t"))
-    if set(old) == {"\t"} and set(own) == {" "} and len(own) % len(old) == 0:
-        rules.append(lambda indent: _convert(indent, "\t", " " * (len(own) // len(old))))
-    for rule in rules:
-        if all(rule(theirs) == ours for theirs, ours in pairs):
-            return rule
-    return None
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _convert(indent: str, unit: str, own_unit: str) -> str | None:
-    depth = len(indent) // len(unit)
-    return own_unit * depth if indent == unit * depth else None
-
-
-def _rewrite(
-    file_lines: Sequence[str],
-    old_lines: Sequence[str],
-    new_lines: Sequence[str],
-    reindent: Reindent,
-) -> list[str] | None:
-    replaced: list[str] = []
-    matcher = difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False)
-    for kind, old_first, old_end, new_first, new_end in matcher.get_opcodes():
-        if kind == "equal":
-            replaced += file_lines[old_first:old_end]
-            continue
-        for line in new_lines[new_first:new_end]:
-            indent = reindent(_indent(line)) if line.strip(" \t") else ""
-            if indent is None:
-                return None
-            replaced.append(indent + line.lstrip(" \t"))
-    return replaced
 
 
 # ---- what looks most alike

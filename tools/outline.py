@@ -1,202 +1,193 @@
-"""The outline of a source file: imports, signatures, the first lines of what documents them.
+"""`outline`: the symbols of a file, where a name is defined and used, a map of the repository.
 
-It parses with tree-sitter and cuts bodies out; what is left is the file's own text. A language it
-does not know has no outline. No file is opened here.
+It reads syntax trees, so that a word in a comment is no use of a name. It runs no command.
 """
 
-import functools
-import importlib
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, ClassVar, NamedTuple
 
-from tools.languages import PYTHON, Language, kinds, language_of
+from sandbox.base import Cancel, never
+from sandbox.workspace import Workspace
+from tools.base import Arguments, ToolResult
+from tools.errors import ToolFailed
+from tools.grammars import NotParsed
+from tools.repository_map import CountTokens, RepositoryMap, estimate_tokens, symbol_row
+from tools.symbols import Definition, Symbols
 
-if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
-
-MAX_BYTES = 512 * 1024
-"""A longer file has no outline: nobody wrote it by hand."""
-MAX_DEPTH = 24
-"""Of definitions inside definitions."""
-MAX_WHOLE_LINES = 12
-"""Of a declaration that is kept with its body; the rest of it is cut."""
-MAX_DOC_CHARACTERS = 120
-CUT = " ..."
-
-VALUES = kinds("variable_declarator arrow_function function_expression class")
-"""What stands between a name and the body of the function it is given."""
-DECLARED = kinds(
-    "function_declarator struct_specifier class_specifier enum_specifier union_specifier"
-)
-MARKS = re.compile(r"""^[rRuUbBfF]{0,2}(?="|')""")
-RUBY_CALLS = kinds("require require_relative include extend prepend attr_reader attr_accessor")
-FIELDS = kinds("field_definition public_field_definition")
+MAX_SYMBOLS = 200
+"""Of one file."""
+MAX_DEFINITIONS = 20
+MAX_REFERENCES = 40
+MAX_SUGGESTIONS = 5
+_LAST_NAME = re.compile(r"([^\s.:#()]+)\W*$")
+"""`total` of `Cart.total()`, `Cart::total` and `Cart#total`."""
 
 
-def outline(path: str, text: str) -> str | None:
-    """Return the outline of a file; None if there is none that is shorter than the file."""
-    language = language_of(path)
-    if language is None:
-        return None
-    source = text.encode("utf-8", "replace")
-    if len(source) > MAX_BYTES:
-        return None
-    short = "".join(f"{line}\n" for line in _Outliner(source, language).lines())
-    return short if 0 < len(short) < len(text) else None
+class Outline:
+    """Shows the structure of code."""
+
+    name = "outline"
+    description = (
+        "See the structure of code. With path: the symbols of a file or folder and their lines. "
+        "With name: where a symbol is defined and used. With neither: a map of the repository."
+    )
+    parameters: ClassVar[Mapping[str, Any]] = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "File or folder."},
+            "name": {"type": "string", "description": "Function, class or constant."},
+            "focus": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Files you work on; the map shows what they use.",
+            },
+        },
+        "required": [],
+    }
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        max_tokens: int = 1000,
+        count_tokens: CountTokens = estimate_tokens,
+    ) -> None:
+        self._workspace = workspace
+        self._map = RepositoryMap(workspace, max_tokens, count_tokens)
+
+    def run(self, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
+        """Look and tell.
+
+        Raises:
+            ToolFailed: the path or the name is not there, or a file cannot be parsed.
+            PathRefused: a path leaves the workspace.
+        """
+        path, is_folder = self._find(arguments.get("path") or ".")
+        if name := (arguments.get("name") or "").strip():
+            return self._name(name, f"{path}/" if is_folder and path else path, cancel)
+        if not is_folder:
+            return self._file(path)
+        focus = [self._find(one) for one in arguments.get("focus") or ()]
+        return self._folder(path, focus, cancel)
+
+    def _find(self, text: str) -> tuple[str, bool]:
+        """Return a path relative to the workspace, empty for itself, and whether it is a folder."""
+        path = str(self._workspace.resolve(text))
+        if not self._workspace.exists(path):
+            raise ToolFailed(f"{path} does not exist.")
+        return "" if path == "." else path, self._workspace.is_folder(path)
+
+    def _file(self, path: str) -> ToolResult:
+        try:
+            definitions = self._map.index.read(path).definitions
+        except NotParsed as error:
+            raise ToolFailed(f"{path} {error}; use view or search.") from error
+        rows = [symbol_row(one) for one in definitions[:MAX_SYMBOLS]]
+        if num_more := len(definitions) - len(rows):
+            rows.append(f"[{num_more} more, from line {definitions[MAX_SYMBOLS].first} on]")
+        text = "\n".join([path, *rows]) if rows else f"{path} defines nothing."
+        return ToolResult(text, f"outlined {path} ({_count(len(definitions), 'symbol')})")
+
+    def _folder(self, path: str, focus: Iterable[tuple[str, bool]], cancel: Cancel) -> ToolResult:
+        self._update(cancel)
+        files = self._map.index.files
+        near = frozenset(
+            file
+            for file in files
+            for one, is_folder in focus
+            if file == one or (is_folder and file.startswith(f"{one}/" if one else ""))
+        )
+        where = path or "the repository"
+        text = self._map.draw(f"{path}/" if path else "", near)
+        return ToolResult(text or f"No source file in {where}.", f"mapped {where}")
+
+    def _name(self, text: str, below: str, cancel: Cancel) -> ToolResult:
+        """Tell where a name is defined and used, in files whose paths begin with `below`."""
+        self._update(cancel)
+        last = _LAST_NAME.search(text)
+        name = last[1] if last else text
+        found = [*self._holders(name, below)]
+        definitions = [
+            f"{path}:{one.line}: {one.signature}  [{one.first}-{one.last}]"
+            for path, symbols in found
+            for one in symbols.definitions
+            if one.name == name
+        ]
+        uses = [use for path, symbols in found for use in _uses(name, path, symbols)]
+        if not definitions and not uses:
+            raise ToolFailed(self._not_found(name))
+        rows = [_title("defined", len(definitions)), *_cut(definitions, MAX_DEFINITIONS)]
+        rows += [_title("used", len(uses)), *_grouped(uses[:MAX_REFERENCES])]
+        if (num_more := len(uses) - MAX_REFERENCES) > 0:
+            rows.append(f"[{num_more} more uses; name a path to narrow]")
+        summary = f"{_count(len(definitions), 'definition')}, {_count(len(uses), 'reference')}"
+        return ToolResult("\n".join(rows), f"looked up {name} ({summary})")
+
+    def _update(self, cancel: Cancel) -> None:
+        self._map.update(cancel)
+        if cancel():
+            raise ToolFailed("The outline was cancelled.")
+
+    def _holders(self, name: str, below: str) -> Iterator[tuple[str, Symbols]]:
+        """Read the files that define or mention a name, tests last."""
+        files = self._map.index.files
+        for path in sorted(files, key=lambda path: (-files[path].weight, path)):
+            file = files[path]
+            is_here = path.startswith(below) if below.endswith("/") else below in ("", path)
+            if is_here and (
+                name in file.mentions
+                or name in file.members
+                or any(one.name == name for one in file.definitions)
+            ):
+                try:
+                    yield path, self._map.index.read(path)
+                except (NotParsed, OSError):  # changed since a moment ago
+                    continue
+
+    def _not_found(self, name: str) -> str:
+        known = {one.name for file in self._map.index.files.values() for one in file.definitions}
+        similar = sorted(
+            (one for one in known if name.lower() in one.lower()), key=lambda one: (len(one), one)
+        )
+        hint = f"; similar: {', '.join(similar[:MAX_SUGGESTIONS])}" if similar else ""
+        return f"No code here defines or uses {name}{hint}. Use search for other text."
 
 
-@functools.cache
-def _parser(language: Language) -> "Parser":
-    from tree_sitter import Language as Grammar  # only who outlines loads it
-    from tree_sitter import Parser
+class _Use(NamedTuple):
+    """A line that uses a name."""
 
-    module = importlib.import_module(language.module)
-    return Parser(Grammar(getattr(module, language.function)()))
-
-
-class _Outliner:
-    """Writes the outline of one source."""
-
-    def __init__(self, source: bytes, language: Language) -> None:
-        self.source = source
-        self.language = language
-
-    def lines(self) -> Iterator[str]:
-        """Write the lines of the whole file."""
-        root = _parser(self.language).parse(self.source).root_node
-        yield from self._docstring(root)
-        yield from self._inside(root, 0)
-
-    def _inside(self, node: "Node", depth: int) -> Iterator[str]:
-        """Write what is inside a node, in its order."""
-        if depth > MAX_DEPTH:
-            return
-        before: list[Node] = []  # comments and attributes that stand right above what comes next
-        for child in node.named_children:
-            if "comment" in child.type or child.type == "attribute_item":
-                before = [*before, child] if _touch(before, child) else [child]
-            else:
-                above = before if _touch(before, child) else []
-                before = []
-                yield from self._one(child, above, depth)
-
-    def _one(self, node: "Node", above: list["Node"], depth: int) -> Iterator[str]:
-        """Write one node, if it is of a kind that is kept."""
-        language, inner = self.language, _unwrapped(node, self.language)
-        body = _body(inner) if inner.type in language.cut | language.open else None
-        if inner.type in language.through:
-            yield from self._inside(inner, depth + 1)
-        elif body is not None:
-            yield from self._doc_above(above, node)
-            yield from self._signature(node, body)
-            yield from self._docstring(body)
-            if inner.type in language.open:
-                yield from self._inside(body, depth + 1)
-        elif _is_kept_whole(inner, language):
-            yield from self._doc_above(above, node)
-            yield from self._whole(node)
-
-    def _whole(self, node: "Node") -> list[str]:
-        text = self._text(node.start_byte, node.end_byte)
-        lines = (self._indentation(node) + text).rstrip().split("\n")
-        if len(lines) > MAX_WHOLE_LINES:
-            return [*lines[: MAX_WHOLE_LINES - 1], self._indentation(node) + CUT.strip()]
-        return lines
-
-    def _signature(self, node: "Node", body: "Node") -> list[str]:
-        """Return what stands before the body, less the comments that end it."""
-        text = self._indentation(node) + self._text(node.start_byte, body.start_byte)
-        lines = text.rstrip().split("\n")
-        while len(lines) > 1 and (not (last := lines[-1].strip()) or last.startswith(("#", "//"))):
-            lines.pop()
-        return [*lines[:-1], lines[-1] + CUT]
-
-    def _doc_above(self, above: list["Node"], node: "Node") -> list[str]:
-        """Return the first line of the comment that stands right above a definition."""
-        texts = [self._text(c.start_byte, c.end_byte) for c in above if "comment" in c.type]
-        words = next(filter(None, map(_words, texts)), "")
-        return [f"{self._indentation(node)}{self.language.comment} {words}"] if words else []
-
-    def _docstring(self, body: "Node") -> list[str]:
-        """Return the first line of a docstring, as Python has them."""
-        if self.language is not PYTHON:
-            return []
-        first = next((child for child in body.named_children if child.type != "comment"), None)
-        if first is None or first.type != "expression_statement" or not first.named_children:
-            return []
-        string = first.named_children[0]
-        words = _words(self._text(string.start_byte, string.end_byte))
-        if string.type != "string" or not words:
-            return []
-        return [f'{self._indentation(first)}"""{words}"""']
-
-    def _indentation(self, node: "Node") -> str:
-        """Return the white space that the line of a node begins with."""
-        start = self.source.rfind(b"\n", 0, node.start_byte) + 1
-        line = self.source[start : node.start_byte]
-        return line[: len(line) - len(line.lstrip(b" \t"))].decode()
-
-    def _text(self, start: int, end: int) -> str:
-        return self.source[start:end].decode("utf-8", "replace")
+    path: str
+    around: tuple[Definition, ...]
+    line: int
+    text: str
 
 
-def _touch(above: list["Node"], node: "Node") -> bool:
-    """Say whether a node begins on the line after the last of those above it, or before."""
-    return bool(above) and above[-1].end_point.row + 1 >= node.start_point.row
+def _uses(name: str, path: str, symbols: Symbols) -> Iterator[_Use]:
+    lines = {symbols.line_of(one) for one in symbols.references if one.name == name}
+    for line in sorted(lines):
+        yield _Use(path, symbols.around(line), line, symbols.text_of(line))
 
 
-def _unwrapped(node: "Node", language: Language) -> "Node":
-    """Return the definition inside decorators, `export` or `template`."""
-    kept = language.cut | language.open | language.whole | language.wraps
-    for _ in range(MAX_DEPTH):
-        inside = [child for child in node.named_children if child.type in kept]
-        if node.type not in language.wraps or not inside:
-            break
-        node = inside[-1]
-    return node
+def _grouped(uses: Iterable[_Use]) -> Iterator[str]:
+    """Write uses below the file and the definition they are in."""
+    for (path, around), group in groupby(uses, key=lambda use: (use.path, use.around)):
+        inside = ".".join(one.name for one in around)
+        yield f"{path} in {inside}  [{around[-1].first}-{around[-1].last}]" if around else path
+        yield from (f"{use.line:>6}: {use.text}" for use in group)
 
 
-def _body(node: "Node") -> "Node | None":
-    """Return the body of a definition, also that of a function that is given a name."""
-    for _ in range(MAX_DEPTH):
-        if (body := node.child_by_field_name("body")) is not None:
-            return body
-        inner = next((child for child in node.named_children if child.type in VALUES), None)
-        if inner is None:
-            break
-        node = inner
-    return None
+def _cut(rows: list[str], limit: int) -> list[str]:
+    if len(rows) <= limit:
+        return rows
+    return [*rows[:limit], f"[{len(rows) - limit} more]"]
 
 
-def _is_kept_whole(node: "Node", language: Language) -> bool:
-    """Say whether a node without a body is worth keeping: what is declared, not data."""
-    if node.type in ("declaration", "field_declaration"):
-        return _declares(node)
-    if node.type in ("lexical_declaration", "variable_declaration"):
-        return b"require(" in (node.text or b"")
-    if node.type == "call":
-        method = node.child_by_field_name("method")
-        return method is not None and (method.text or b"").decode() in RUBY_CALLS
-    return node.type in (language.whole | language.cut | language.open) - FIELDS
+def _title(what: str, number: int) -> str:
+    if number == 0:
+        return f"Nowhere {what}."
+    return f"{what.capitalize()} in {_count(number, 'place')}:"
 
 
-def _declares(node: "Node") -> bool:
-    """Say whether a declaration of C names a function or a type."""
-    for _ in range(MAX_DEPTH):
-        kinds = {child.type for child in node.named_children}
-        if kinds & DECLARED:
-            return True
-        inner = node.child_by_field_name("declarator")
-        if inner is None:
-            break
-        node = inner
-    return False
-
-
-def _words(comment: str) -> str:
-    """Return the first line of a comment or docstring that says something."""
-    for line in MARKS.sub("", comment).split("\n"):
-        if words := line.strip().lstrip("/*#!<").strip("\"'*/ \t"):
-            return words[:MAX_DOC_CHARACTERS]
-    return ""
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

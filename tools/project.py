@@ -9,9 +9,10 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sandbox.limits import Limits
 from tools.command_words import parts_of
 from tools.errors import ProjectError
 from tools.interpreters import (
@@ -47,6 +48,12 @@ class Environment:
     """PATH, in order."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the tests."""
+    address_space_bytes: int = 0
+    """What one process reserves, most of it never used; 0 for no more than any program."""
+
+    def widened(self, limits: Limits) -> Limits:
+        """Return limits under which the tools of the project can start."""
+        return replace(limits, memory_bytes=max(limits.memory_bytes, self.address_space_bytes))
 
 
 # --- the test command -----------------------------------------------------------------------
@@ -115,7 +122,7 @@ def _top_of(folder: Path, root: Path) -> Path:
 
 
 def _npm(root: Path) -> Command | None:
-    script = _npm_test_script(root)
+    script = npm_test_script(root)
     if not script or "no test specified" in script:
         return None
     locks = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn", "bun.lock": "bun", "bun.lockb": "bun"}
@@ -123,7 +130,8 @@ def _npm(root: Path) -> Command | None:
     return ("bun", "run", "test") if manager == "bun" else (manager, "test")
 
 
-def _npm_test_script(root: Path) -> str:
+def npm_test_script(root: Path) -> str:
+    """Return the script that `npm test` runs; nothing if there is none."""
     try:
         data = json.loads(read_small(root / "package.json") or "{}")
     except ValueError:
@@ -239,14 +247,22 @@ def detect_environment(
         folders += prefixes_of(interpreter, home)
         path.append(interpreter.parent)
         settings |= _python_variables(interpreter, home, folders)
+    address_space_bytes = 0
     for toolchain in find_toolchains(root, known):
         folders += toolchain.read_only
         path += toolchain.path
         settings |= toolchain.variables
+        address_space_bytes = max(address_space_bytes, toolchain.address_space_bytes)
     if _pytest(root) is not None:
         settings.pop("CI", None)  # pytest does not shorten its messages there
     places = dict.fromkeys((*path, *SYSTEM_PATH))
-    return Environment(interpreter, tuple(dict.fromkeys(folders)), tuple(places), settings)
+    return Environment(
+        interpreter,
+        tuple(dict.fromkeys(folders)),
+        tuple(places),
+        settings,
+        address_space_bytes,
+    )
 
 
 def _python_variables(interpreter: Path, home: Path, folders: list[Path]) -> dict[str, str]:

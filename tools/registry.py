@@ -14,7 +14,7 @@ from sandbox.errors import PathRefused
 from tools.base import Arguments, Tool, ToolResult
 from tools.errors import ToolFailed
 
-_KINDS = {"string": "a string", "integer": "an integer"}
+_KINDS = {"string": "a string", "integer": "an integer", "boolean": "true or false"}
 _LISTS = {"integer": "a list like [1, 20]", "string": 'a list like ["a", "b"]'}
 
 
@@ -92,6 +92,10 @@ def _converted(value: Any, schema: Mapping[str, Any]) -> Any:
         number = _parsed(value) if isinstance(value, str) else value
         if isinstance(number, int) and not isinstance(number, bool):
             return number
+    if kind == "boolean":
+        truth = _parsed(value.lower()) if isinstance(value, str) else value
+        if isinstance(truth, bool):
+            return truth
     raise ValueError(_KINDS[kind])
 
 

@@ -18,7 +18,7 @@ from tools.test_report import Outcome, TestCase
 MAX_RESULT_BYTES = 64 * MIB
 
 
-def _read_regular(path: Path) -> str | None:
+def read_regular(path: Path) -> str | None:
     """Read a file that a sandboxed program made: no link, no pipe, no end of size."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -38,7 +38,7 @@ def _read_regular(path: Path) -> str | None:
 
 def read_junit(path: Path, source: Path, token: str = "") -> tuple[TestCase, ...] | None:
     """Read pytest's JUnit XML; None unless it is whole, ends as `token` says, has no entities."""
-    text = _read_regular(path)
+    text = read_regular(path)
     if text is None or "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
     if token and not text.endswith(f"<!--{token}-->"):
@@ -94,7 +94,7 @@ def _module_file(parts: list[str], source: Path) -> tuple[str, int]:
 
 def read_unittest(path: Path, token: str) -> tuple[TestCase, ...] | None:
     """Read what the driver wrote; None unless it is whole, of the right shape and holds `token`."""
-    text = _read_regular(path)
+    text = read_regular(path)
     if text is None:
         return None
     try:

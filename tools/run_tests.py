@@ -18,6 +18,9 @@ MAX_TRACEBACK_LINES = 25
 MAX_LINE_CHARS = 300
 MAX_OUTPUT_CHARS = 6_000
 MAX_TAIL_LINES = 30
+RERUN_S = 10.0
+"""Tests that took longer than this are not run again to see whether they are flaky."""
+MAX_RERUN = 20
 
 
 class RunTests:
@@ -44,12 +47,17 @@ class RunTests:
         view: View,
         sandbox: Sandbox,
         limits: Limits,
+        reruns: bool = False,
     ) -> None:
+        """Take what a run needs; `reruns`: what turned red is run again, and told if flaky."""
         self._command = tuple(command)
         self._environment = environment
         self._view = view
         self._sandbox = sandbox
         self._limits = limits
+        self._reruns = reruns
+        self._red: frozenset[str] = frozenset()
+        """What was red in the last run and no accident."""
 
     def run(self, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
         """Run them once; red tests are a normal result.
@@ -58,11 +66,28 @@ class RunTests:
             ToolFailed: `tests` is no list of ids.
         """
         only = _ids(arguments.get("tests"))
-        report = run_tests_once(
+        report = self._run(only, cancel)
+        flaky = self._flaky(report, cancel) if self._reruns else ()
+        ran = bool(report.cases) and not report.timed_out
+        text = "\n\n".join([describe(report), *map(_describe_flaky, flaky)])
+        whole = None if only else report
+        return ToolResult(text, summarise(report), ok=ran, report=whole)
+
+    def _run(self, only: Sequence[str], cancel: Cancel) -> TestReport:
+        return run_tests_once(
             self._command, self._environment, self._view, self._sandbox, self._limits, cancel, only
         )
-        ran = bool(report.cases) and not report.timed_out
-        return ToolResult(text=describe(report), summary=summarise(report), ok=ran)
+
+    def _flaky(self, report: TestReport, cancel: Cancel) -> tuple[str, ...]:
+        """Run again, alone, what turned red in this run; return what then passes."""
+        news = sorted(report.red - self._red)
+        self._red = report.red
+        is_cheap = len(news) <= MAX_RERUN and report.duration_s <= RERUN_S
+        if not news or not is_cheap or report.by_exit_code or report.timed_out:
+            return ()
+        flaky = self._run(news, cancel).green.intersection(news)
+        self._red -= flaky
+        return tuple(sorted(flaky))
 
 
 def _ids(value: object) -> tuple[str, ...]:
@@ -94,12 +119,16 @@ def describe(report: TestReport) -> str:
     if not report.cases:
         return _with_tail("No tests ran.", report)
     if report.red:
-        return _describe_red(report)
+        return _describe_red(report.cases)
     if report.exit_code != 0:
         words = f"{len(report.green)} passed, but the run failed (exit code {report.exit_code})."
         return _with_tail(words, report)
     skipped = f" {len(report.skipped)} skipped." if report.skipped else ""
     return f"{len(report.green)} passed.{skipped}"
+
+
+def _describe_flaky(name: str) -> str:
+    return f"FLAKY {name}: failed, then passed when run alone with nothing changed."
 
 
 def summarise(report: TestReport) -> str:
@@ -128,17 +157,21 @@ def why_no_tests(report: TestReport) -> str:
 
 def _describe_exit_code(report: TestReport) -> str:
     if report.exit_code == 0:
-        return "Tests passed."
+        num_passed = sum(case.outcome == "passed" for case in report.told)
+        return f"Tests passed ({num_passed})." if num_passed else "Tests passed."
+    if any(case.outcome in RED for case in report.told):
+        return f"{_describe_red(report.told)}\n\n[exit code {report.exit_code}]"
     words = f"Tests failed (exit code {report.exit_code})."
     output = cut_middle(report.output.strip("\n"), MAX_OUTPUT_CHARS)
     return f"{words}\n{output}" if output else words
 
 
-def _describe_red(report: TestReport) -> str:
-    red = [case for case in report.cases if case.outcome in RED]
+def _describe_red(cases: Sequence[TestCase]) -> str:
+    red = [case for case in cases if case.outcome in RED]
+    num_passed = sum(case.outcome == "passed" for case in cases)
     # What could not be imported comes first: it is often why the rest is red.
     red.sort(key=lambda case: ("::" in case.id, case.id))
-    blocks = [f"{len(red)} failed, {len(report.green)} passed."]
+    blocks = [f"{len(red)} failed, {num_passed} passed."]
     blocks += [_describe_case(case) for case in red[:MAX_RED_SHOWN]]
     if len(red) > MAX_RED_SHOWN:
         blocks.append(f"[{len(red) - MAX_RED_SHOWN} more failed]")

@@ -11,7 +11,8 @@ MAX_LINE_BYTES = 10_000
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 CARGO = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed;")
-GO = re.compile(r"(?:ok|FAIL|---\s(?:PASS|FAIL):)[ \t]+\S+.*(?<!\[no tests to run\])")
+GO = re.compile(r"(?:ok|FAIL|=== RUN)[ \t]+\S+.*(?<!\[no tests to run\])")
+"""A package, and with -v each test as it begins: without -v only a red one would be named later."""
 NODE = re.compile(r"(?:#|\u2139) (?:pass|fail) (\d+)")
 JEST = re.compile(r"Tests:? +((?:\d+ \w+[,| ]*)+)(?:\(\d+\))?")
 MOCHA = re.compile(r"\s+(\d+) (?:passing|failing)\b.*")

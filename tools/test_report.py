@@ -45,6 +45,8 @@ class TestReport:
     """Whether the result of every test was read from a complete result file."""
     num_ran: int | None = None
     """How many tests the output of a command speaks of whose exit code is all that is known."""
+    told: tuple[TestCase, ...] = ()
+    """What such a command printed of single tests: to know where to look, never for a verdict."""
 
     @property
     def red(self) -> frozenset[str]:

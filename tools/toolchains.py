@@ -14,6 +14,9 @@ from pathlib import Path
 
 from tools.interpreters import SYSTEM, is_under, read_small
 
+WASM_BYTES = 64 * 1024**3
+"""V8 reserves 10 GiB of addresses for each instance of WebAssembly, and vitest has several."""
+
 
 @dataclass(frozen=True)
 class Toolchain:
@@ -22,6 +25,8 @@ class Toolchain:
     read_only: tuple[Path, ...] = ()
     path: tuple[Path, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    address_space_bytes: int = 0
+    """What one process reserves, most of it never used; 0 for no more than any program."""
 
 
 def find_toolchains(root: Path, variables: Mapping[str, str]) -> tuple[Toolchain, ...]:
@@ -125,7 +130,8 @@ def _node(root: Path, variables: Mapping[str, str]) -> Toolchain:
                 folders.append(_installation(place, _home(variables)))
         path.append(program.parent)
     # Without this jest and vitest may watch files for ever.
-    return Toolchain(tuple(dict.fromkeys(folders)), tuple(dict.fromkeys(path)), {"CI": "true"})
+    found = tuple(dict.fromkeys(folders)), tuple(dict.fromkeys(path))
+    return Toolchain(*found, {"CI": "true"}, WASM_BYTES)
 
 
 def _installation(program: Path, home: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import RunCancelled, UsageError
+from agent.frontends.output import is_github
 from agent.models import resolve
 from agent.request import FixRequest
 from agent.settings import Config
@@ -29,6 +30,7 @@ KEPT_ON_RESUME = {
     "seed": "--seed",
     "python": "--python",
     "sandbox": "--sandbox",
+    "base": "--base",
 }
 """What a session was begun with and its conversation rests on; the rest may change."""
 
@@ -39,7 +41,7 @@ def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> 
     Raises:
         UsageError: a value that cannot be meant.
     """
-    path = _absolute(arguments.path or Path())
+    path = absolute(arguments.path or Path())
     config = _configured(config, arguments)
     request = FixRequest(path, model=config.model.name, config=config)
     return replace(request, **_given(arguments, cancel))
@@ -71,6 +73,18 @@ def is_standard_output(patch: str | None) -> bool:
     return patch in STANDARD_OUTPUT
 
 
+def absolute(path: Path) -> Path:
+    """Return a path that was typed as one from the root.
+
+    Raises:
+        UsageError: it is relative to a folder that is gone.
+    """
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise UsageError("the folder you are in was deleted; change to another one") from error
+
+
 def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     """Return the fields of a request that were typed, by name."""
     if arguments.attempts is not None and arguments.attempts < 1:
@@ -81,10 +95,13 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
         "model": arguments.model,
         "attempts": arguments.attempts,
         "seed": arguments.seed,
-        "python": arguments.python and _absolute(arguments.python),
+        "python": arguments.python and absolute(arguments.python),
         "dry_run": arguments.dry_run,
         "reuse": False if arguments.no_reuse else None,
         "sandbox": arguments.sandbox,
+        "base": arguments.base,
+        "commit": arguments.commit,
+        "branch": arguments.branch,
     }
     given = {name: value for name, value in values.items() if value is not None}
     if arguments.patch is not None:
@@ -100,6 +117,7 @@ def _configured(config: Config, arguments: Namespace) -> Config:
         "max_steps": ("--max-turns", arguments.max_turns),
         "max_time_s": ("--max-time", arguments.max_time),
         "max_tokens": ("--max-tokens", arguments.max_tokens),
+        "max_calls": ("--max-calls", arguments.max_calls),
     }
     for flag, value in limits.values():
         if value is not None and not value > 0:
@@ -117,17 +135,12 @@ def _configured(config: Config, arguments: Namespace) -> Config:
 def _patch(arguments: Namespace) -> Path | None:
     """Return the file to write; None for standard output, which the front end writes itself."""
     if not is_standard_output(arguments.patch):
-        return _absolute(Path(arguments.patch))
+        return absolute(Path(arguments.patch))
     if arguments.json or arguments.stream_json:
         raise UsageError("--patch - has no room: JSON goes to standard output; name a file")
+    if is_github():
+        raise UsageError("--patch -: GitHub Actions obeys lines of a patch; name a file")
     return None
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.absolute()
-    except FileNotFoundError as error:
-        raise UsageError("the folder you are in was deleted; change to another one") from error
 
 
 def _is_model(name: str, old: str) -> bool:

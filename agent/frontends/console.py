@@ -233,6 +233,8 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
     if outcome.patch_file:
         kept = "applied; also kept in" if outcome.applied else "not applied; kept in"
         yield "dim", f"  the patch was {kept} {outcome.patch_file}"
+    if outcome.commit:
+        yield "dim", f"  committed as {outcome.commit}"
 
 
 def visible(text: str) -> str:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from agent.compose import ChatFactory
 from agent.config import config_file, load_config
@@ -21,19 +22,26 @@ from agent.events import Event, ReplyEnded
 from agent.fix import resume_fix, run_fix
 from agent.frontends.asked import is_standard_output, request_of, resumed
 from agent.frontends.console import HEADLINES, Console, SilentConsole, open_console
-from agent.frontends.output import OutputLost, complain, drop, hand_out
+from agent.frontends.github import GithubConsole
+from agent.frontends.output import OutputLost, complain, drop, hand_out, is_github
+from agent.frontends.report_files import ReportFiles, report_files
 from agent.frontends.usage import reuse_sentence
 from agent.outcome import CANCELLED, FixOutcome, strongest
 from inference.messages import Usage
 from sandbox.base import Cancel, never
 
 Run = Generator[Event, None, FixOutcome]
+NO_FILES = ReportFiles()
 
 
 def run(arguments: Namespace, chat_factory: ChatFactory | None = None) -> int:
     """Carry out `qwen-agent fix`, with a model that is there already or the one it names."""
     with interrupts() as cancel:
-        return _shown(_started(arguments, cancel, chat_factory), arguments, cancel)
+        try:
+            files = report_files(arguments)
+        except UsageError as error:
+            return _shown(_refused(arguments, error), arguments, cancel)
+        return _shown(_started(arguments, cancel, chat_factory), arguments, cancel, files)
 
 
 def refuse(error: UsageError, words: Sequence[str]) -> int:
@@ -75,7 +83,12 @@ def event_line(event: Event, before: Usage | None = None) -> str:
     line = {"type": type(event).__name__, **asdict(event)}
     if isinstance(event, ReplyEnded):
         line["reuse"] = reuse_sentence(event.usage, before)
-    return json.dumps(line)
+    return as_json(line)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Write JSON in which GitHub Actions, which looks for `##[` anywhere, finds no command."""
+    return json.dumps(value, indent=indent).replace("##[", r"\u0023#[")
 
 
 def _started(arguments: Namespace, cancel: Cancel, chat_factory: ChatFactory | None) -> Run:
@@ -101,7 +114,7 @@ def _refused(arguments: Namespace, error: AgentError) -> Run:
     return FixOutcome(error.exit_code, str(error), str(path), model, arguments.seed or 0)
 
 
-def _shown(run: Run, arguments: Namespace, cancel: Cancel) -> int:
+def _shown(run: Run, arguments: Namespace, cancel: Cancel, files: ReportFiles = NO_FILES) -> int:
     """Show every event, then the result in the form that was asked for; return the exit code."""
     is_json = arguments.json or arguments.stream_json
     is_patch = is_standard_output(arguments.patch) and not is_json
@@ -114,6 +127,7 @@ def _shown(run: Run, arguments: Namespace, cancel: Cancel) -> int:
             return CANCELLED
         complain(f"{lost}; nothing was changed")
         return lost.exit_code
+    outcome = files.write(outcome)
     try:
         screen.finish(outcome)
         if is_json:
@@ -123,8 +137,7 @@ def _shown(run: Run, arguments: Namespace, cancel: Cancel) -> int:
     except OutputLost as lost:
         if lost.nobody_reads and screen.is_result:
             return outcome.exit_code  # `| head` has seen what it wanted to see
-        what = "the repair was applied" if outcome.applied else "nothing was changed"
-        complain(f"{lost}; {what}")
+        complain(f"{lost}; {outcome.effect}")
         return strongest({outcome.exit_code, lost.exit_code})
     if outcome.exit_code not in HEADLINES:
         complain(outcome.sentence)
@@ -150,8 +163,8 @@ def _document(outcome: FixOutcome, is_stream: bool) -> str:
 
     report = report_of(outcome).model_dump(mode="json")
     if is_stream:
-        return f"{json.dumps({'type': 'FixReport', **report})}\n"
-    return f"{json.dumps(report, indent=2)}\n"
+        return f"{as_json({'type': 'FixReport', **report})}\n"
+    return f"{as_json(report, indent=2)}\n"
 
 
 class _Screen:
@@ -163,7 +176,8 @@ class _Screen:
         self._stream = sys.stdout if is_result else sys.stderr
         self._console: Console = SilentConsole()
         with self._watched():
-            self._console = open_console(self._stream)
+            is_step = is_github() and self._stream is not None
+            self._console = GithubConsole(self._stream) if is_step else open_console(self._stream)
 
     def show(self, event: Event) -> None:
         """Show one event.

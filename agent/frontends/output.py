@@ -1,11 +1,16 @@
 """Standard output and standard error as they may be: closed, full, or with nobody reading."""
 
 import os
+import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
 from agent.errors import AgentError
+
+COMMAND = re.compile(r"(^|[\n\r])\s*::")
+"""At the beginning of a line, as any program's runner would read lines."""
 
 
 class OutputLost(AgentError):
@@ -14,6 +19,16 @@ class OutputLost(AgentError):
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output cannot be written: {error.strerror}")
         self.nobody_reads = isinstance(error, BrokenPipeError)
+
+
+def is_github(environment: Mapping[str, str] = os.environ) -> bool:
+    """Say whether this process is a step of GitHub Actions, which obeys what some lines say."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def harmless(text: str) -> str:
+    """Return text in which the runner of GitHub Actions finds no `::command::` or `##[command]`."""
+    return COMMAND.sub(r"\1| ::", text).replace("##[", "# #[")
 
 
 def hand_out(content: bytes) -> None:
@@ -38,7 +53,7 @@ def complain(sentence: str) -> None:
     if sys.stderr is None:
         return
     try:
-        print(f"qwen-agent: {sentence}", file=sys.stderr, flush=True)
+        print(harmless(f"qwen-agent: {sentence}"), file=sys.stderr, flush=True)
     except OSError:
         drop(sys.stderr)  # nowhere is left to say so; the exit code does
 

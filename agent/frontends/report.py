@@ -1,9 +1,10 @@
 """The one document that `fix --json` prints: its schema, in pydantic; it decides nothing.
 
-`FixReport.model_json_schema()` is the schema. Fields are added, never renamed or removed, while
-`schema_version` stays the same.
+`python -m agent.frontends.report > docs/fix.schema.json` publishes it. Fields are added, never
+renamed or removed, while `schema_version` stays the same.
 """
 
+import json
 from dataclasses import asdict
 from typing import Literal
 
@@ -84,7 +85,16 @@ class FixReport(BaseModel):
     changed_files: tuple[str, ...]
     patch: str = Field(description="The unified diff; empty if nothing changed.")
     patch_file: str | None = Field(description="Where the patch is kept.")
-    applied: bool = Field(description="Whether the repository now has the patch.")
+    applied: bool = Field(description="Whether the files of the repository now have the patch.")
+    commit: str = Field(
+        default="", description="The id of the commit with the repair; empty if there is none."
+    )
+
+
+def schema_text() -> str:
+    """Return the schema as it is published."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps({**schema, **FixReport.model_json_schema(mode="serialization")}, indent=2)
 
 
 def report_of(outcome: FixOutcome) -> FixReport:
@@ -116,6 +126,7 @@ def report_of(outcome: FixOutcome) -> FixReport:
         patch=outcome.patch,
         patch_file=outcome.patch_file,
         applied=outcome.applied,
+        commit=outcome.commit,
     )
 
 
@@ -141,3 +152,7 @@ def _sum(replies: tuple[ReplyReport, ...]) -> UsageReport:
         decode_s=sum(usage.decode_s for usage in replies),
         num_repeated=sum(usage.num_repeated for usage in replies),
     )
+
+
+if __name__ == "__main__":
+    print(schema_text())

@@ -40,6 +40,7 @@ from sandbox.base import Sandbox, View
 from sandbox.limits import Limits
 from sandbox.workspace import Workspace
 from tools.editor import StrReplaceEditor
+from tools.editor_forms import FOR_NANO
 from tools.finish import Finish
 from tools.project import detect_environment, detect_test_command
 from tools.registry import Registry
@@ -86,7 +87,7 @@ def open_desk(repository: Repository, folder: Path, sandbox: Sandbox) -> Desk:
     report = run_tests_once(command, environment, view, sandbox, limits)
     registry = Registry(
         [
-            StrReplaceEditor(workspace),
+            StrReplaceEditor(workspace, FOR_NANO),
             Search(workspace, sandbox, view, find_ripgrep(view)),
             RunTests(command, environment, view, sandbox, limits),
             Finish(),
@@ -143,7 +144,7 @@ def exercise(repository: Repository, folder: Path, sandbox: Sandbox) -> list[Mes
     write(repository, folder)
     view, workspace = View(source=folder, workspace=folder), Workspace(folder, folder)
     search = Search(workspace, sandbox, view, find_ripgrep(view))
-    registry = Registry([StrReplaceEditor(workspace), search])
+    registry = Registry([StrReplaceEditor(workspace, FOR_NANO), search])
     report = f"FAILED test_{repository.function}"
     messages = [Message("system", prompt("nano_system"))]
     messages.append(Message("user", prompt("fix", report=report)))

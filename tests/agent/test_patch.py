@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SessionError, UsageError
-from agent.patch import check_target, write_patch
+from agent.patch import check_target, write_whole
 from tests.agent.fakes import make_repository, picture
 
 
@@ -25,13 +25,13 @@ def refusal(path: Path, repository: Path) -> str:
 
 
 def test_a_patch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_patch(tmp_path / "a.diff", b"one")
-    write_patch(tmp_path / "a.diff", b"two", mode=0o600)
+    write_whole(tmp_path / "a.diff", b"one")
+    write_whole(tmp_path / "a.diff", b"two", mode=0o600)
     assert (tmp_path / "a.diff").read_bytes() == b"two"
     assert (tmp_path / "a.diff").stat().st_mode & 0o777 == 0o600
     (tmp_path / "folder").mkdir()
     with pytest.raises(SessionError, match="cannot be written"):
-        write_patch(tmp_path / "folder", b"three")
+        write_whole(tmp_path / "folder", b"three")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.diff", "folder"]
 
 
@@ -42,7 +42,7 @@ def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path, repositor
     missing.symlink_to("new")
     for link in (there, missing):
         check_target(link, repository)
-        write_patch(link, b"patch")
+        write_whole(link, b"patch")
         assert link.is_symlink()
         assert link.read_bytes() == b"patch"
 
@@ -51,14 +51,14 @@ def test_a_device_is_written_to_and_stays_one(tmp_path: Path, repository: Path) 
     leader, follower = os.openpty()
     device = Path(os.ttyname(follower))
     check_target(device, repository)
-    write_patch(device, b"patch\n")
+    write_whole(device, b"patch\n")
     assert os.read(leader, 100) == b"patch\r\n"
     assert device.is_char_device()
     check_target(Path("/dev/null"), repository)
-    write_patch(Path("/dev/null"), b"patch\n")
+    write_whole(Path("/dev/null"), b"patch\n")
     assert Path("/dev/null").is_char_device()
     with pytest.raises(SessionError, match="/dev/full cannot be written: No space left"):
-        write_patch(Path("/dev/full"), b"patch\n")
+        write_whole(Path("/dev/full"), b"patch\n")
     os.close(leader)
     os.close(follower)
 
@@ -70,7 +70,7 @@ def test_a_fifo_is_written_to_and_one_without_a_reader_holds_nobody(
     os.mkfifo(fifo)
     check_target(fifo, repository)
     with pytest.raises(SessionError, match="cannot be written"):
-        write_patch(fifo, b"patch")
+        write_whole(fifo, b"patch")
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reading, True)
     content: list[bytes] = []
@@ -82,7 +82,7 @@ def test_a_fifo_is_written_to_and_one_without_a_reader_holds_nobody(
     holding = os.open(fifo, os.O_WRONLY)  # or a reader that comes first would see the end
     reader = threading.Thread(target=read)
     reader.start()
-    write_patch(fifo, b"patch" * 100_000)  # more than a pipe holds
+    write_whole(fifo, b"patch" * 100_000)  # more than a pipe holds
     os.close(holding)
     reader.join(30)
     assert content == [b"patch" * 100_000]
@@ -93,7 +93,7 @@ def test_a_pipe_that_the_shell_made_is_written_to(tmp_path: Path, repository: Pa
     reading, writing = os.pipe()
     path = Path(f"/dev/fd/{writing}")
     check_target(path, repository)
-    write_patch(path, b"patch")
+    write_whole(path, b"patch")
     assert os.read(reading, 100) == b"patch"
     os.close(reading)
     os.close(writing)
@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_refused_before(tmp_path: Path, repository: Pa
     assert "cannot be written" in refusal(Path("/proc/out.diff"), repository)
     assert "cannot be written" in refusal(tmp_path / ("x" * 300), repository)
     check_target(tmp_path / ("x" * 250), repository)
-    write_patch(tmp_path / ("x" * 250), b"patch")
+    write_whole(tmp_path / ("x" * 250), b"patch")
 
 
 def test_the_repository_is_never_written_over(tmp_path: Path, repository: Path) -> None:

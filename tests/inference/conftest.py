@@ -85,6 +85,12 @@ def old_tokenizer() -> Tokenizer:
     return Tokenizer(family_definition(("<tool_call>", "</tool_call>")))
 
 
+@pytest.fixture(scope="session")
+def plain_tokenizer() -> Tokenizer:
+    """A vocabulary with none of the family's tags but those of turns."""
+    return Tokenizer(family_definition(()))
+
+
 # Random four-layer models, small enough to run whole conversations in milliseconds. The matrices
 # are larger than an initialisation would make them: tokens then differ clearly, and no two tie.
 

@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from inference import wire
-from inference.door import EngineSettings, GenerationEnd, LoadProgress, OnProgress, Token
+from inference.door import (
+    EngineSettings,
+    GenerationEnd,
+    LoadProgress,
+    OnProgress,
+    ThinkingLimit,
+    Token,
+)
 from inference.engine import Engine
 from inference.errors import Cancelled, EngineGone, InferenceError, ModelUnavailable
 from inference.host import Host
@@ -135,6 +142,20 @@ def test_tokens_and_usage_are_those_of_the_engine_in_this_process(
         assert len(branches[0]) == len(branches[1])
         tokens = (*tokens, *ends[0].token_ids, 50 + turn, 51)
     assert there.model.context_tokens == here.model.context_tokens
+
+
+def test_a_budget_of_thinking_holds_in_the_host(served: Served, tiny_hybrid: Model) -> None:
+    limit = ThinkingLimit(4, 1, 95, 3, before=(90,), after=(91, 92), is_open=True)
+    here = Engine(tiny_hybrid, cache_bytes=10_000_000, prefill_chunk=8)
+    ends = []
+    for engine in (here, served.client()):
+        branch = engine.find(PROMPT)
+        *_, end = engine.generate(
+            branch, PROMPT, GREEDY, max_new_tokens=12, cancel=never, thinking=limit
+        )
+        ends.append(end)
+    assert ends[0].token_ids == ends[1].token_ids
+    assert ends[1].token_ids[5:9] == (90, 3, 91, 92)
 
 
 def test_a_generation_streams_its_chunks_and_tokens(served: Served) -> None:
@@ -496,6 +517,16 @@ def test_a_token_beyond_the_vocabulary_is_refused_in_words(served: Served) -> No
     engine = served.client()
     with pytest.raises(InferenceError, match="Token 97 is not in the model's vocabulary of 97"):
         engine.find((1, 97))
+    branch = engine.find(PROMPT)
+    with pytest.raises(InferenceError, match="Token 97 is not in the model's vocabulary of 97"):
+        list(
+            engine.generate(
+                *(branch, PROMPT, GREEDY),
+                max_new_tokens=2,
+                cancel=never,
+                thinking=ThinkingLimit(1, 0, 97, 3),
+            )
+        )
     assert ask(engine, PROMPT, 2)[1].usage.num_generated == 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.model import Model
-from inference.profiles import NANO, QWEN2_5, QWEN3_5, QWEN3_8, TAGS, Profile
+from inference.profiles import NANO, QWEN2_5, QWEN3, QWEN3_5, QWEN3_8, TAGS, Profile
 from inference.state import HybridState
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript, written
@@ -111,7 +112,7 @@ class Talk:
         transcript = Transcript(self.tokenizer, self.chat.profile, tools, self.history)
         self.model.num_prompt = len(transcript.render(messages, options.thinking).tokens)
         self.model.script = self.ids(reply)
-        greedy = ReplyOptions(SamplingOptions(), options.max_new_tokens, options.thinking)
+        greedy = replace(options, sampling=SamplingOptions())
         return list(self.chat.reply(messages, tools, greedy, cancel))
 
     def ids(self, reply: str) -> tuple[int, ...]:
@@ -344,6 +345,75 @@ def test_dropping_thinking_gives_the_tokens_of_a_cold_run(tokenizer: Tokenizer) 
     assert num_warm < num_cold / 2
 
 
+# --- a budget of thinking -----------------------------------------------------------------------
+
+MUSING = "So it goes and goes " * 3
+HELD = ReplyOptions(thinking_budget=8)
+
+
+@pytest.mark.parametrize("profile", [QWEN3_8, QWEN3], ids=lambda p: p.name)
+def test_a_thought_over_its_budget_is_closed_and_the_reply_goes_on(
+    profile: Profile, tokenizer: Tokenizer
+) -> None:
+    talk = Talk(tokenizer, profile, window=2048)
+    messages, num_read = list(START), 0
+    musing = MUSING if profile.opener_thinking else f"<think>\n{MUSING}"
+    for turn in range(2):
+        end = end_of(talk.say(messages, f"{musing}Now I act.<|im_end|>", HELD))
+        ids = end.message.token_ids
+        assert ids.count(tokenizer.control("</think>")) == 1
+        closing = (
+            *tokenizer.encode("\n"),
+            tokenizer.control("</think>"),
+            *tokenizer.encode("\n\n"),
+        )
+        assert tokenizer.decode(closing) in tokenizer.decode(ids)
+        assert MUSING.startswith(end.message.thinking)
+        assert end.message.content.endswith("Now I act.")
+        assert 8 + 2 <= end.usage.num_thinking <= 8 + 2 + 1
+        assert not end.is_thought_open
+        assert end.usage.num_reused == num_read
+        num_read = end.usage.num_prompt + end.usage.num_generated - 1
+        messages += [end.message, Message("tool", f"file_{turn}.py")]
+
+
+def test_a_budget_of_nothing_lets_no_thought_begin(talk: Talk) -> None:
+    end = end_of(talk.say(START, f"{MUSING}Done.<|im_end|>", replace(HELD, thinking_budget=0)))
+    assert end.message.thinking == ""
+    assert end.message.content.endswith("Done.")
+
+
+@pytest.mark.parametrize("profile", [NANO, QWEN2_5], ids=lambda p: p.name)
+def test_a_model_that_cannot_think_has_no_budget(profile: Profile, tokenizer: Tokenizer) -> None:
+    talk = Talk(tokenizer, profile)
+    free, held = (talk.say(START, CALL, options) for options in (PLAIN, HELD))
+    assert end_of(free).message == end_of(held).message
+    assert end_of(held).usage.num_thinking == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "thinking", "is_empty", "is_open"),
+    [
+        ("Hm, a list.\n</think>\n\n<|im_end|>", "Hm, a list.", True, False),
+        ("<|im_end|>", "", True, True),
+        (MUSING, MUSING, True, True),
+        ("Hm.\n</think>\n\nYes.<|im_end|>", "Hm.", False, False),
+        (f"Hm.\n</think>\n\n{CALL.removeprefix('Running.')}", "Hm.", False, False),
+        ("Hm.\n</think>\n\n<tool_call>\nls\n</tool_call><|im_end|>", "Hm.", False, False),
+    ],
+)
+def test_a_reply_that_only_thinks_is_seen_to_be_empty(
+    written: str, thinking: str, is_empty: bool, is_open: bool, talk: Talk
+) -> None:
+    num_tokens = len(talk.ids(written))
+    end = end_of(talk.say(START, written, ReplyOptions(max_new_tokens=num_tokens)))
+    assert end.message.thinking == thinking.rstrip()
+    assert (end.is_empty, end.is_thought_open) == (is_empty, is_open)
+    assert end.stop_reason == ("end_turn" if "<|im_end|>" in written else "max_tokens")
+    if thinking:
+        assert end.usage.num_thinking == len(talk.ids(written.partition("</think>")[0]))
+
+
 # --- opening ------------------------------------------------------------------------------------
 
 
@@ -365,8 +435,10 @@ def test_a_checkpoint_folder_opens_as_a_chat(folder: Path) -> None:
 
 def test_a_folder_without_a_tokenizer_is_refused_in_words(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(ModelUnavailable, match=r"tokenizer\.json cannot be read"):
-        open_chat(folder)
+    (folder / "model.safetensors").unlink()  # it is not even looked for, and no host is started
+    for host in (False, True):
+        with pytest.raises(ModelUnavailable, match=r"tokenizer\.json cannot be read \(No such"):
+            open_chat(folder, host=host)
 
 
 def test_a_vocabulary_without_the_familys_tags_still_chats(old_tokenizer: Tokenizer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import ModelUnavailable
-from inference.tokenizer import Detokenizer, Tokenizer
+from inference.tokenizer import Tokenizer
 
 ODD = (
     "naïve",
@@ -68,29 +68,6 @@ def test_ids_past_the_vocabulary_are_no_text(tokenizer: Tokenizer) -> None:
 
 def test_a_name_that_is_not_unicode_can_be_encoded(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("caf\udce9.py")) == "caf?.py"
-
-
-def test_a_stream_gives_whole_characters_and_the_same_text(tokenizer: Tokenizer) -> None:
-    draw = random.Random(3)
-    for _ in range(100):
-        text = "".join(draw.choices(ODD, k=10)).replace("e\u0301", "é")
-        stream = Detokenizer(tokenizer)
-        parts = [stream.feed(token) for token in tokenizer.encode(text)]
-        assert "".join(parts) == text
-        assert "\ufffd" not in "".join(parts)
-        assert stream.flush() == ""
-
-
-def test_a_stream_that_ends_inside_a_character_says_so(tokenizer: Tokenizer) -> None:
-    stream = Detokenizer(tokenizer)
-    assert [stream.feed(token) for token in tokenizer.encode("🙂")[:-1]] == [""] * 3
-    assert stream.flush() == "\ufffd"
-
-
-def test_broken_bytes_do_not_swallow_what_follows(tokenizer: Tokenizer) -> None:
-    stream = Detokenizer(tokenizer)
-    tokens = [*tokenizer.encode("🙂")[:2], *tokenizer.encode("ok")]
-    assert "".join(map(stream.feed, tokens)) == "\ufffdok"
 
 
 def test_a_folder_gives_its_tokenizer(tmp_path: Path, definition: str) -> None:

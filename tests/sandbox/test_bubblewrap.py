@@ -5,6 +5,8 @@ import platform
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -333,3 +335,23 @@ def test_old_kernels_get_no_process_limit_that_counts_the_whole_user(
     for release, by_namespace in (("5.13.9", False), ("5.14.0-x", True), ("6.1-rc2", True)):
         monkeypatch.setattr(platform, "release", lambda release=release: release)
         assert counts_processes_by_namespace() is by_namespace
+
+
+def test_git_stays_read_only_when_a_command_that_ran_beside_it_ends(
+    bubblewrap: Bubblewrap, tmp_path: Path
+) -> None:
+    tree, git = tmp_path / "tree", tmp_path / "git"
+    tree.mkdir()
+    git.mkdir()
+    view = View(tree, tree, protected=((git, tree / ".git"),))
+    script = "touch second; while [ ! -e first-is-gone ]; do sleep 0.01; done; touch .git/hook"
+    first = "while [ ! -e second ]; do sleep 0.01; done"
+    with ThreadPoolExecutor() as pool:
+        earlier = pool.submit(bubblewrap.run, ["sh", "-c", f"touch up; {first}"], view, Limits())
+        while not (tree / "up").exists():
+            time.sleep(0.01)
+        later = pool.submit(bubblewrap.run, ["sh", "-c", script], view, Limits())
+        assert earlier.result().exit_code == 0
+        (tree / "first-is-gone").touch()
+        assert "Read-only file system" in later.result().output
+    assert not (tree / ".git").exists()

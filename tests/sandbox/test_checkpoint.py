@@ -322,3 +322,16 @@ def test_without_git_there_is_a_sentence(tmp_path: Path, worktree: Path) -> None
         check=False,
     )
     assert "SandboxError: git is not installed; run `apt-get install git`." in done.stderr
+
+
+def test_files_that_come_and_go_meanwhile_do_not_spoil_a_checkpoint(
+    checkpoint: Checkpoint, worktree: Path
+) -> None:
+    script = "while :; do echo x > tmp1; mv tmp1 tmp2; rm tmp2; mkdir d; rmdir d; done"
+    busy = subprocess.Popen(["sh", "-c", script], cwd=worktree)
+    try:
+        commits = [checkpoint.save("meanwhile") for _ in range(5)]
+    finally:
+        busy.kill()
+        busy.wait()
+    assert all("pkg/a.py" in checkpoint.files(commit) for commit in commits)

@@ -224,3 +224,18 @@ def test_a_failure_after_some_files_were_placed_takes_them_back(edit: Edit) -> N
     with pytest.raises(SandboxError, match="nothing was changed"):
         edit.bring_back()
     assert tree_of(edit.repository) == before
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
+def test_a_full_disk_is_named_by_the_folder_that_is_full(tmp_path: Path) -> None:
+    small, source = tmp_path / "small", tmp_path / "source"
+    small.mkdir()
+    source.mkdir()
+    (source / "big").write_bytes(b"x" * 100_000)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small], check=True)
+    try:
+        with pytest.raises(SandboxError, match=r"small/tree cannot hold a copy: No space left"):
+            copy_tree(source, small / "tree")
+    finally:
+        subprocess.run(["umount", small], check=True)

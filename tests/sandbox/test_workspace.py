@@ -143,6 +143,23 @@ def test_a_link_that_stays_inside_is_followed_and_stays_a_link(root: Path) -> No
     assert (root / "pkg/b/c.py").read_bytes() == b"2"
 
 
+def test_a_link_that_stays_inside_is_removed_by_its_target(root: Path) -> None:
+    (root / "link").symlink_to("pkg/a.py")
+    Workspace(root, SEEN_AS).remove("link")
+    assert list((root / "pkg").iterdir()) == []
+    assert (root / "link").is_symlink()
+
+
+def test_only_an_ordinary_file_is_removed(workspace: Workspace, root: Path) -> None:
+    workspace.remove("pkg/a.py")
+    assert list((root / "pkg").iterdir()) == []
+    for path, said in (("pkg", "is a folder"), (".git/config", "belongs to git")):
+        with pytest.raises(PathRefused, match=said):
+            workspace.remove(path)
+    with pytest.raises(FileNotFoundError):
+        workspace.remove("pkg/a.py")
+
+
 @pytest.mark.parametrize("name", [".git", ".GIT", ".gIt", ".git\u200c", ".git.", ".git ", "GIT~1"])
 def test_git_in_any_spelling_is_read_only(workspace: Workspace, root: Path, name: str) -> None:
     assert is_git_name(name)
@@ -182,6 +199,8 @@ def test_a_link_that_leads_out_is_refused(  # A31
             workspace.read(path)
         with pytest.raises(PathRefused):
             workspace.write_atomic(path, b"changed")
+        with pytest.raises(PathRefused):
+            workspace.remove(path)
         with pytest.raises(PathRefused):
             workspace.exists(path)
     assert (outside / "secret").read_text() == "secret"

@@ -2,59 +2,16 @@ import os
 import resource
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
-from tools.base import ToolResult
+from tests.tools.desk import Desk
 from tools.editor import StrReplaceEditor
 from tools.errors import ToolFailed
 
 CORE = "def add(a, b):\n    return a - b\n\n\ndef double(a):\n    return a * 2\n"
-
-
-class Desk:
-    """An editor over a folder, called as the registry calls it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.editor = StrReplaceEditor(Workspace(root, Path("/workspace")))
-
-    def write(self, path: str, content: str | bytes) -> Path:
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-        return file
-
-    def run(self, command: str, path: str, **arguments: Any) -> ToolResult:
-        return self.editor.run({"command": command, "path": path, **arguments})
-
-    def replace(self, path: str, old: str, new: str) -> ToolResult:
-        return self.run("str_replace", path, old_str=old, new_str=new)
-
-    def failure(self, command: str, path: str, **arguments: Any) -> str:
-        before = snapshot(self.root)
-        with pytest.raises(ToolFailed) as failed:
-            self.run(command, path, **arguments)
-        assert snapshot(self.root) == before, "a failed call changes nothing"
-        return str(failed.value)
-
-    def replace_failure(self, path: str, old: str, new: str) -> str:
-        return self.failure("str_replace", path, old_str=old, new_str=new)
-
-
-def snapshot(root: Path) -> dict[str, bytes]:
-    files = (file for file in root.rglob("*") if file.is_file())
-    return {str(file.relative_to(root)): file.read_bytes() for file in files}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    root = tmp_path / "repository"
-    root.mkdir()
-    return Desk(root)
 
 
 # ---- the words, exactly
@@ -164,20 +121,22 @@ def test_failures_say_what_to_try(desk: Desk) -> None:
     assert desk.replace_failure("a.py", "", "y") == (
         "old_str is empty; give the text to replace, or use insert."
     )
-    assert desk.replace_failure("a.py", "   2\ty = 2", "y") == (
-        "old_str not found in a.py; leave out the line numbers that view shows."
+    desk.write("b.py", "y = 2\n")
+    assert desk.replace_failure("b.py", "   2\ty = 2", "y") == (
+        "old_str not found in b.py; leave out the line numbers that view shows."
     )
-    assert desk.replace_failure("a.py", "{{{", "y") == (
-        "old_str not found in a.py, nor anything like it; view the file."
+    desk.write("c.py", "y = 2\n")
+    assert desk.replace_failure("c.py", "{{{", "y") == (
+        "old_str not found in c.py, nor anything like it; view the file."
     )
     assert desk.failure("create", "a.py", file_text="x") == "a.py exists; use str_replace."
-    assert desk.failure("view", "b.py") == "b.py does not exist."
+    assert desk.failure("view", "d.py") == "d.py does not exist."
     assert desk.failure("str_replace", "a.py", old_str="x") == "str_replace needs new_str."
     assert desk.failure("str_replace", "a.py") == "str_replace needs old_str and new_str."
-    assert desk.failure("create", "c.py") == "create needs file_text."
+    assert desk.failure("create", "d.py") == "create needs file_text."
     assert desk.failure("insert", "a.py", new_str="x") == "insert needs insert_line."
     assert desk.failure("undo", "a.py") == (
-        "command must be view, create, str_replace or insert, not undo."
+        "command must be view, create, str_replace, insert or undo_edit, not undo."
     )
     assert desk.failure("insert", "a.py", insert_line=6, new_str="x") == (
         "insert_line must be 0 to 5; a.py has 5 lines."
@@ -341,12 +300,33 @@ def test_the_mode_of_a_file_stays(desk: Desk) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
 
 
-@pytest.mark.parametrize("content", [b"caf\xe9\n", b"a\0b\n"])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a", b"a\0b\n", b"\xff\xfea"])
 def test_a_file_that_is_no_text_is_refused(desk: Desk, content: bytes) -> None:
     desk.write("blob", content)
     said = "blob is not UTF-8 text; this tool cannot open it."
     assert desk.failure("view", "blob") == said
     assert desk.replace_failure("blob", "a", "b") == said
+
+
+def test_a_file_in_another_encoding_is_shown_and_edited_around_what_is_not_known(
+    desk: Desk,
+) -> None:
+    file = desk.write("a.py", b"# -*- coding: latin-1 -*-\nname = 'Ren\xe9'\nage = 1\n")
+    assert desk.run("view", "a.py").text == (
+        "   1\t# -*- coding: latin-1 -*-\n   2\tname = 'Ren\ufffd'\n   3\tage = 1\n"
+        "[not UTF-8: other bytes are shown as \ufffd]"
+    )
+    said = desk.replace_failure("a.py", "Ren\ufffd", "Rene")
+    assert said == (
+        "a.py is not UTF-8: this edit would change what is not ASCII near line 2, or the "
+        "character after it; leave both as they are."
+    )
+    said = desk.replace_failure("a.py", "age = 1", "age = '\u00e9'")
+    assert said == "a.py is not UTF-8, so only ASCII text can be put into it."
+    desk.replace("a.py", "name = 'Ren\ufffd'\nage = 1", "name = 'Ren\ufffd'\nage = 2")
+    assert file.read_bytes() == b"# -*- coding: latin-1 -*-\nname = 'Ren\xe9'\nage = 2\n"
+    desk.run("undo_edit", "a.py")
+    assert b"age = 1" in file.read_bytes()
 
 
 # ---- paths

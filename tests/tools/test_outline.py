@@ -1,297 +1,230 @@
-"""What an outline keeps, language by language, and that nothing can make it fail."""
+"""The tool as a model meets it: maps, symbols, uses, and what it says when there is nothing."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tools.languages import LANGUAGES
-from tools.outline import MAX_WHOLE_LINES, outline
+from sandbox.workspace import Workspace
+from tools.base import ToolResult
+from tools.indexing import NUM_FOR_PROCESSES
+from tools.outline import MAX_REFERENCES, Outline
+from tools.registry import Registry
 
-WORDS = [
-    *("def", "class", "import", "from", "fn", "impl", "func", "package", "struct", "template"),
-    *("module", "end", "if", "=", "()", "{}", ":", "\n"),
-]
-PAD = {"py": "#", "rb": "#"}
-
-SOURCES = {
-    "cart.py": (
-        '''"""A shop.
-
-More words.
-"""
-from __future__ import annotations
-import os
-RATE = 3
-if True:
-    import sys
-
-@dataclass(frozen=True)
-class Cart(Base):
-    """Holds things."""
-    items: int = 3
-
-    @property
-    def total(self, a: int,
-              b: int) -> str:
-        r"""Sum up."""
-        return SECRET_OF_BODY
-
-    async def add(self): return 2
-
-def outer():
-    def inner(): pass
-    return inner
-''',
-        '''"""A shop."""
-from __future__ import annotations
-import os
-    import sys
-@dataclass(frozen=True)
-class Cart(Base): ...
-    """Holds things."""
-    @property
-    def total(self, a: int,
-              b: int) -> str: ...
-        """Sum up."""
-    async def add(self): ...
-def outer(): ...
-''',
+FILES = {
+    "shop/cart.py": (
+        "from shop.rates import tax\n\n\nclass Cart:\n    def total(self, rate):\n"
+        "        return tax(self.rows, rate)\n\n    def _hidden(self):\n        pass\n"
     ),
-    "cart.ts": (
-        """import {x} from "./x";
-/** Adds.
- * @param a
- */
-export function add(a: number): number { return a; }
-export const twice = (a: number) => { return a; };
-const data = {a: 1};
-export default class Cart<T> extends Base {
-  private x = 1;
-  // Says it.
-  say(a: string): void { console.log(a) }
-}
-export interface Item { a: string; b(): void }
-type Name = string | number;
-""",
-        """import {x} from "./x";
-// Adds.
-export function add(a: number): number ...
-export const twice = (a: number) => ...
-export default class Cart<T> extends Base ...
-  // Says it.
-  say(a: string): void ...
-export interface Item { a: string; b(): void }
-type Name = string | number;
-""",
+    "shop/rates.py": "RATE = 3\n\n\ndef tax(rows, rate):\n    return sum(rows) * rate\n",
+    "shop/app.py": (
+        "from shop.cart import Cart\nfrom shop.rates import tax\n\n\n"
+        "def main():\n    cart = Cart()\n    # tax is due\n    print(cart.total(2), tax([], 1))\n"
     ),
-    "view.tsx": (
-        "export function View(p: Props) { return <b>{p.x}</b>; }\n",
-        "export function View(p: Props) ...\n",
+    "tests/test_cart.py": (
+        "from shop.cart import Cart\n\n\ndef test_total():\n    assert Cart().total(1) == 'tax'\n"
     ),
-    "cart.js": (
-        """const fs = require("fs");
-const data = { a: 1 };
-async function go(a) { await a; }
-class Cart {
-  constructor(x) { this.x = x; }
-  static all() { return 1; }
-}
-module.exports = { go };
-""",
-        """const fs = require("fs");
-async function go(a) ...
-class Cart ...
-  constructor(x) ...
-  static all() ...
-""",
-    ),
-    "cart.go": (
-        """package main
-import "fmt"
-// Cart holds things.
-type Cart struct { items []int }
-// Total sums.
-func (c *Cart) Total(x int) (int, error) { return 1, nil }
-func main() { fmt.Println("x") }
-""",
-        """package main
-import "fmt"
-// Cart holds things.
-type Cart struct { items []int }
-// Total sums.
-func (c *Cart) Total(x int) (int, error) ...
-func main() ...
-""",
-    ),
-    "cart.rs": (
-        """use std::io;
-/// A cart.
-/// More.
-#[derive(Debug)]
-pub struct Cart { a: u8 }
-impl Cart {
-    /// A new one.
-    pub fn new(a: u8) -> Self { Cart { a } }
-}
-pub trait Sum { fn x(&self); }
-fn main() { println!("x"); }
-""",
-        """use std::io;
-// A cart.
-pub struct Cart { a: u8 }
-impl Cart ...
-    // A new one.
-    pub fn new(a: u8) -> Self ...
-pub trait Sum ...
-fn x(&self);
-fn main() ...
-""",
-    ),
-    "Cart.java": (
-        """package a.b;
-import java.util.*;
-/** A cart. */
-public class Cart extends Base {
-  private int x = 1;
-  @Override
-  public int total(int a) throws E { return a; }
-  enum Kind { A, B }
-}
-interface Sum {
-  void add(int a);
-}
-""",
-        """package a.b;
-import java.util.*;
-// A cart.
-public class Cart extends Base ...
-  @Override
-  public int total(int a) throws E ...
-  enum Kind ...
-interface Sum ...
-  void add(int a);
-""",
-    ),
-    "cart.c": (
-        """#include <stdio.h>
-struct cart { int a; };
-static int rate = 3;
-int add(int a, int b);
-/* Sums. */
-int add(int a, int b) { return a + b; }
-""",
-        """#include <stdio.h>
-struct cart { int a; }
-int add(int a, int b);
-// Sums.
-int add(int a, int b) ...
-""",
-    ),
-    "cart.hpp": (
-        """#pragma once
-#include <vector>
-namespace shop {
-template <typename T>
-class Cart : public Base {
- public:
-  Cart(int a) : x(a) { y(); }
-  virtual int total() const = 0;
-  T* first();
-  int data;
-};
-}
-""",
-        """#include <vector>
-namespace shop ...
-template <typename T>
-class Cart : public Base ...
-  Cart(int a) : x(a) ...
-  virtual int total() const = 0;
-  T* first();
-""",
-    ),
-    "cart.rb": (
-        """require "json"
-module Shop
-  class Cart < Base
-    include Enumerable
-    # Makes one.
-    def initialize(x)
-      @x = x
-    end
-  end
-end
-puts 1
-""",
-        """require "json"
-module Shop ...
-  class Cart < Base ...
-    include Enumerable
-    # Makes one.
-    def initialize(x) ...
-""",
-    ),
+    "web/page.ts": "export function tax(rows: number[]): number { return rows[0]; }\n",
+    "web/made_pb2.py": "from shop.rates import tax\n\n\ndef made():\n    return tax\n",
+    "notes.md": "# tax\n",
 }
 
 
-def padded(name: str, text: str) -> str:
-    """Make a file long enough that its outline is shorter in any case."""
-    return text + f"\n{PAD.get(name.rpartition('.')[2], '//')} pad" * 40
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    for path, text in FILES.items():
+        write(root, path, text)
+    return root
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_imports_signatures_and_first_words_are_kept_and_bodies_are_not(name: str) -> None:
-    source, expected = SOURCES[name]
-    assert outline(name, padded(name, source)) == expected
+@pytest.fixture
+def outline(root: Path) -> Outline:
+    return Outline(Workspace(root, Path("/repository")))
 
 
-def test_a_long_declaration_is_cut() -> None:
-    fields = "".join(f"\tField{n} int\n" for n in range(40))
-    short = outline("a.go", f"package a\ntype T struct {{\n{fields}}}\n")
-    assert short is not None
-    assert short.count("\n") == 1 + MAX_WHOLE_LINES
-    assert short.endswith("...\n")
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
 
 
-@pytest.mark.parametrize("name", ["notes.md", "data.json", "Makefile", "x.unknown", "py"])
-def test_a_file_of_another_kind_has_no_outline(name: str) -> None:
-    assert outline(name, "def f():\n    return 1\n" * 50) is None
+def call(outline: Outline, arguments: Mapping[str, Any]) -> ToolResult:
+    """Call it as the loop does."""
+    return Registry([outline]).call("outline", arguments)
 
 
-def test_an_outline_that_would_not_be_shorter_is_none() -> None:
-    assert outline("a.py", "import os\n") is None
-    assert outline("a.py", "") is None
-
-
-def test_text_beyond_ascii_keeps_its_letters() -> None:
-    short = outline(
-        "a.py", 'def größe(ß: "é") -> None:\n    """Ünïcödé \U0001f600."""\n    x = 1\n'
+def test_a_file_is_listed_with_the_lines_to_view(outline: Outline) -> None:
+    result = call(outline, {"path": "shop/cart.py"})
+    assert result.text == (
+        "shop/cart.py\n"
+        "      4-9  class Cart:\n"
+        "      5-6    def total(self, rate):\n"
+        "      8-9    def _hidden(self):"
     )
-    assert short == 'def größe(ß: "é") -> None: ...\n    """Ünïcödé \U0001f600."""\n'
+    assert result.summary == "outlined shop/cart.py (3 symbols)"
 
 
-@pytest.mark.parametrize("name", ["a.py", "a.js", "a.cpp", "a.rs"])
-def test_deep_nesting_ends(name: str) -> None:
-    for text in (
-        "(" * 20_000,
-        "class A { " * 2000,
-        "".join(f"{'  ' * n}class A:\n" for n in range(300)),
-    ):
-        outline(name, text)  # returns
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(
-    name=st.sampled_from(sorted(LANGUAGES)),
-    text=st.text(
-        st.one_of(st.sampled_from("(){}[]<>:;=,.\"'\\\n\t #/*@abcdef"), st.characters()),
-        max_size=200,
-    ),
-    words=st.lists(st.sampled_from(WORDS), max_size=30),
-)
-def test_no_text_makes_it_fail_and_every_outline_is_shorter(
-    name: str, text: str, words: list[str]
+def test_a_name_is_found_where_it_is_defined_and_used_and_tests_come_last(
+    outline: Outline,
 ) -> None:
-    source = text + " ".join(words)
-    short = outline(f"a{name}", source)
-    assert short is None or 0 < len(short) < len(source)
+    assert call(outline, {"name": "Cart"}).text == (
+        "Defined in 1 place:\n"
+        "shop/cart.py:4: class Cart:  [4-9]\n"
+        "Used in 4 places:\n"
+        "shop/app.py\n"
+        "     1: from shop.cart import Cart\n"
+        "shop/app.py in main  [5-8]\n"
+        "     6: cart = Cart()\n"
+        "tests/test_cart.py\n"
+        "     1: from shop.cart import Cart\n"
+        "tests/test_cart.py in test_total  [4-5]\n"
+        "     5: assert Cart().total(1) == 'tax'"
+    )
+
+
+@pytest.mark.parametrize("name", ["total", "Cart.total", "Cart::total", "cart.total()"])
+def test_a_name_may_be_written_with_what_it_belongs_to(outline: Outline, name: str) -> None:
+    text = call(outline, {"name": name}).text
+    assert "shop/cart.py:5: def total(self, rate):  [5-6]" in text
+    assert "     8: print(cart.total(2), tax([], 1))" in text
+
+
+def test_words_in_comments_and_strings_are_no_uses(outline: Outline) -> None:
+    text = call(outline, {"name": "tax", "path": "shop"}).text
+    assert "tax is due" not in text
+    assert "Used in 4 places" in text
+    assert "web/" not in text
+
+
+def test_many_uses_are_cut_and_counted(root: Path, outline: Outline) -> None:
+    write(root, "many.py", "from shop.rates import RATE\n" + "print(RATE)\n" * 60)
+    text = call(outline, {"name": "RATE"}).text
+    assert text.endswith(f"[{61 - MAX_REFERENCES} more uses; name a path to narrow]")
+    assert text.count("print(RATE)") == MAX_REFERENCES - 1
+
+
+def test_the_map_names_the_most_used_first_and_generated_code_not_before_others(
+    outline: Outline,
+) -> None:
+    lines = call(outline, {}).text.split("\n")
+    files = [line for line in lines if not line.startswith(" ")]
+    assert files[:2] == ["shop/rates.py", "shop/cart.py"]
+    assert files[-1] == "web/made_pb2.py"
+    assert "      4-5  def tax(rows, rate):" in lines
+    assert not any("_hidden" in line for line in lines)
+
+
+def test_the_map_keeps_to_its_budget_of_tokens(root: Path) -> None:
+    counted = Outline(Workspace(root, Path("/repository")), 12, lambda text: len(text.split()))
+    text = call(counted, {}).text
+    assert text.startswith("shop/rates.py\n")
+    assert len(text.partition("[")[0].split()) <= 12
+    assert text.endswith("more files; name one, or a folder, as path]")
+
+
+def test_focus_moves_the_map_to_what_those_files_use(root: Path) -> None:
+    for number in range(4):
+        write(root, f"other/user{number}.py", "from other.base import popular\npopular()\n")
+    write(root, "other/base.py", "def popular():\n    pass\n")
+    write(root, "mine/code.py", "from mine.helper import rare\nrare()\n")
+    write(root, "mine/helper.py", "def rare():\n    pass\n")
+    outline = Outline(Workspace(root, Path("/repository")))
+    plain = call(outline, {}).text
+    near = call(outline, {"focus": ["mine/code.py"]}).text
+    assert plain.index("popular") < plain.index("rare")
+    assert near.index("rare") < near.index("popular")
+    assert call(outline, {}).text == plain
+
+
+def test_a_folder_is_mapped_alone(outline: Outline) -> None:
+    text = call(outline, {"path": "shop"}).text
+    assert "shop/rates.py" in text
+    assert "web/" not in text
+
+
+def test_what_changed_on_disk_is_seen_at_the_next_call(root: Path, outline: Outline) -> None:
+    assert "page.ts" in call(outline, {"name": "tax"}).text
+    (root / "web/page.ts").unlink()
+    write(root, "shop/rates.py", "def levy(rows, rate):\n    return 0\n")
+    text = call(outline, {"name": "tax"}).text
+    assert text.startswith("Nowhere defined.")
+    assert "shop/rates.py:1: def levy(rows, rate):" in call(outline, {"name": "levy"}).text
+    assert "page.ts" not in call(outline, {}).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"path": "gone.py"}, "gone.py does not exist."),
+        (
+            {"path": "notes.md"},
+            "notes.md is of no language that outline knows; use view or search.",
+        ),
+        (
+            {"name": "car"},
+            "No code here defines or uses car; similar: Cart. Use search for other text.",
+        ),
+        ({"name": "zebra"}, "No code here defines or uses zebra. Use search for other text."),
+        (
+            {"path": "../x"},
+            "../x is outside the workspace /repository.",
+        ),
+    ],
+)
+def test_a_call_that_finds_nothing_says_what_to_do(
+    outline: Outline, arguments: Mapping[str, Any], text: str
+) -> None:
+    result = call(outline, arguments)
+    assert not result.ok
+    assert result.text == text
+
+
+def test_ignored_files_links_and_environments_are_left_out(root: Path, outline: Outline) -> None:
+    write(root, ".gitignore", "/build/\n*.gen.py\n[z\n")
+    write(root, "shop/.gitignore", "!kept.gen.py\n")
+    for path in ("build/a.py", "b.gen.py", "node_modules/c.js", ".venv/lib/d.py", "shop/.git/e.py"):
+        write(root, path, "def unseen(): pass\n")
+    write(root, ".venv/pyvenv.cfg", "")
+    write(root, "shop/kept.gen.py", "def kept(): pass\n")
+    write(root.parent, "outside.py", "def outside(): pass\n")
+    (root / "link.py").symlink_to(root.parent / "outside.py")
+    (root / "linked").symlink_to(root.parent)
+    os.mkfifo(root / "pipe.py")
+    text = call(outline, {}).text
+    assert "kept.gen.py" in text
+    assert not any(word in text for word in ("unseen", "outside", "link", "pipe"))
+
+
+def test_ignore_rules_hold_as_they_are_now(root: Path, outline: Outline) -> None:
+    assert "page.ts" in call(outline, {}).text
+    write(root, ".gitignore", "web\n")
+    assert "page.ts" not in call(outline, {}).text
+    (root / ".gitignore").unlink()
+    assert "page.ts" in call(outline, {}).text
+
+
+def test_what_cannot_be_parsed_is_noted(root: Path, outline: Outline) -> None:
+    (root / "bad.py").write_bytes(b"def f():\0")
+    (root / "worse.cpp").write_bytes(b"int " + b"*" * 100_000)
+    assert call(outline, {}).text.endswith("[left out: bad.py is no text; 1 more like it]")
+
+
+def test_an_empty_repository_has_an_empty_map(tmp_path: Path) -> None:
+    result = call(Outline(Workspace(tmp_path, Path("/repository"))), {})
+    assert (result.ok, result.text) == (True, "No source file in the repository.")
+
+
+def test_a_cancelled_call_ends(outline: Outline) -> None:
+    result = Registry([outline]).call("outline", {}, lambda: True)
+    assert (result.ok, result.text) == (False, "The outline was cancelled.")
+
+
+def test_many_files_in_several_processes_are_indexed_like_few(tmp_path: Path) -> None:
+    for number in range(NUM_FOR_PROCESSES):
+        write(tmp_path, f"m{number}.py", f"from m import base\ndef f{number}(): base()\n")
+    write(tmp_path, "m.py", "def base(): pass\n")
+    outline = Outline(Workspace(tmp_path, Path("/repository")))
+    assert call(outline, {}).text.startswith("m.py\n      1-1  def base(): pass\n")
+    assert "m1.py:2: def f1(): base()  [2-2]" in call(outline, {"name": "f1"}).text

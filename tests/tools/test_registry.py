@@ -9,6 +9,7 @@ from sandbox.errors import PathRefused
 from tools.base import Arguments, ToolResult
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
+from tools.editor_forms import FULL
 from tools.errors import ToolFailed
 from tools.finish import Finish
 from tools.registry import Registry
@@ -130,11 +131,12 @@ def test_the_order_of_the_tools_is_the_order_given() -> None:
 
 
 def test_what_the_model_is_told_of_the_tools_stays_short() -> None:
-    tools = (Bash, StrReplaceEditor, Search, Finish)
+    words = [(StrReplaceEditor.name, FULL.description, FULL.parameters)]
+    words += [(tool.name, tool.description, tool.parameters) for tool in (Bash, Search, Finish)]
     told = [
-        {"type": "function", "function": {"name": t.name, "description": t.description}}
-        | {"parameters": t.parameters}
-        for t in tools
+        {"type": "function", "function": {"name": name, "description": description}}
+        | {"parameters": parameters}
+        for name, description, parameters in words
     ]
     # 3.5 characters a token is a low guess for JSON of English words: at most 900 tokens.
     assert len("\n".join(map(json.dumps, told))) < 3.5 * 900

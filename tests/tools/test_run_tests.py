@@ -125,3 +125,28 @@ def test_red_is_a_normal_result_and_ids_choose_what_runs(tool: RunTests) -> None
 def test_what_is_no_id_is_refused(tool: RunTests, value: object) -> None:
     with pytest.raises(ToolFailed, match="test id"):
         tool.run({"tests": value})
+
+
+FLIPS = """
+import os, pathlib
+def test_flips():
+    mark = pathlib.Path("mark")
+    seen = mark.exists()
+    mark.touch()
+    assert seen
+def test_red(): assert False
+"""
+
+
+def test_what_passes_when_run_again_is_told_as_flaky_and_once(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(FLIPS)
+    environment = detect_environment(tmp_path, plain_python())
+    view, limits = View(tmp_path, tmp_path), Limits(wall_s=120)
+    tool = RunTests(PYTEST, environment, view, Bubblewrap(), limits, reruns=True)
+    text = tool.run({}).text
+    assert text.startswith("2 failed, 0 passed.")
+    assert text.endswith(
+        "FLAKY test_a.py::test_flips: failed, then passed when run alone with nothing changed."
+    )
+    assert tool.run({}).text.startswith("1 failed, 1 passed.")
+    assert "FLAKY" not in tool.run({}).text

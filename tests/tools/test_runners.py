@@ -443,6 +443,9 @@ def test_a_command_starts_in_the_folder_of_the_view(tmp_path: Path, sandbox: Bub
         ("=== 1 failed, 2 passed, 1 skipped in 0.12s ===\n", 3),
         ("Ran 7 tests in 0.001s\n", 7),
         ("ok  \tshop\t0.01s\n?   \tshop/x\t[no test files]\nFAIL\tshop/b\t0.2s\nFAIL\n", 2),
+        ("--- FAIL: TestA (0.00s)\n    a_test.go:7: no\nFAIL\nFAIL\tshop\t0.2s\nFAIL\n", 1),
+        ("=== RUN   TestA\n--- PASS: TestA (0.00s)\nPASS\nok  \tshop\t0.01s\n", 2),
+        ("=== RUN   TestA\n--- FAIL: TestA (0.00s)\nFAIL\nFAIL\tshop\t0.01s\n", 2),
         ("ok  \tshop\t0.01s [no tests to run]\n", None),
         ("5 passed\nall good\n", None),
         ("", None),
@@ -598,7 +601,7 @@ def test_a_class_name_alone_finds_its_file(tmp_path: Path) -> None:
     ],
 )
 def test_the_runner_is_chosen_by_what_the_command_starts(command: str, runner: str) -> None:
-    assert type(runner_for(tuple(command.split()))).__name__ == runner
+    assert type(runner_for(tuple(command.split()), Path("/nonexistent"))).__name__ == runner
 
 
 class Recorder:

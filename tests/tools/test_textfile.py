@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tools.textfile import NotText, TextFile, split_lines, unified_diff
+from tools.textfile import NotText, NotWritable, TextFile, split_lines, unified_diff
 
 
 def replaced(data: bytes, old: str, new: str) -> bytes:
@@ -24,6 +24,19 @@ def replaced(data: bytes, old: str, new: str) -> bytes:
         (b"one", "one", "two\nthree", b"two\nthree"),
         (b"lone\rreturn\n", "lone", "x", b"x\rreturn\n"),
         (b"odd\r\r\nend\n", "end", "x", b"odd\r\r\nx\n"),
+        # lines that stay the same keep their own endings, inside of an edit too
+        (b"a\r\nb\nc\r\n", "a\nb\nc", "x\nb\nz", b"x\r\nb\nz\r\n"),
+        (b"a\r\nb\nc\r\n", "a\nb", "x\ny", b"x\r\ny\nc\r\n"),
+        (b"a\r\nb\nc\r\n", "a\nb", "a", b"a\r\nc\r\n"),
+        (
+            "caf\u00e9\r\nb\r\n".encode("utf-16"),
+            "b",
+            "\u6f22\n",
+            "caf\u00e9\r\n\u6f22\r\n\r\n".encode("utf-16"),
+        ),
+        (b"\xfe\xff\0a\0\n", "a", "b", b"\xfe\xff\0b\0\n"),
+        (b"# caf\xe9\nx = 1\n", "x = 1", "x = 2", b"# caf\xe9\nx = 2\n"),
+        (b"x = '\xe9' + 1\n", "'\ufffd' + 1", "'\ufffd' + 2", b"x = '\xe9' + 2\n"),
     ],
 )
 def test_an_edit_keeps_endings_mark_and_missing_newline(
@@ -49,10 +62,31 @@ def test_random_edits_leave_every_byte_outside_them_alone() -> None:
         assert raw.endswith(tail)
 
 
-@pytest.mark.parametrize("data", [b"caf\xe9", b"a\0b", b"\xff\xfea\0"])
-def test_bytes_that_are_no_utf8_text_are_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"a\0b", b"\xff\xfea", b"\xff\xfe\0\0a\0\0\0", b"\x01\xe9"])
+def test_bytes_that_are_no_text_are_refused(data: bytes) -> None:
     with pytest.raises(NotText):
         TextFile.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "old", "new"),
+    [
+        (b"caf\xe9\n", "\ufffd", "e"),  # which letter it was is not known
+        (b"\x95\x5c = 1\n", "\\ = 1", "= 1"),  # the second half of a letter of Shift-JIS
+        (b"\xe9\nx\n", "x", "\u00e9"),  # how the file writes it is not known
+        (b"\xc3\xa9\xe9\n", "\u00e9", "e"),  # perhaps two letters
+    ],
+)
+def test_what_a_file_of_unknown_encoding_would_lose_is_not_written(
+    data: bytes, old: str, new: str
+) -> None:
+    with pytest.raises(NotWritable, match="is not UTF-8"):
+        replaced(data, old, new)
+
+
+def test_an_edit_that_would_make_a_lone_return_a_lines_end_is_not_written() -> None:
+    with pytest.raises(NotWritable, match="lone carriage return"):
+        replaced(b"a\rx\nb\n", "x", "")
 
 
 def test_a_final_newline_begins_no_line_and_only_newlines_end_one() -> None:

@@ -1,0 +1,113 @@
+"""Reads a shell script as the commands it is made of, to label it; it never bounds what one does.
+
+What a command can do is bounded by the sandbox. This only says which rule speaks of a script, and
+where it cannot tell (a program named by a variable, a syntax error) it says so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import tree_sitter_bash
+from tree_sitter import Language, Node, Parser
+
+Words = tuple[str, ...]
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+READERS = _listed(
+    "[ basename cat cmp cut date diff dirname du echo egrep false fgrep file grep head ls nl printf"
+    " pwd readlink realpath rg stat tail test tr tree true type uniq wc which"
+)
+"""Programs that only read, whatever their options."""
+GIT_READERS = _listed("blame diff grep log ls-files ls-tree rev-parse shortlog show status")
+FIND_DOES = _listed("-delete -exec -execdir -fls -fprint -fprint0 -fprintf -ok -okdir")
+PLAIN = frozenset({"word", "number"})
+DYNAMIC = _listed("command_substitution process_substitution expansion simple_expansion")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a shell script runs."""
+
+    commands: tuple[Words, ...]
+    """Every simple command, those inside of substitutions and groups too."""
+    is_clear: bool
+    """False where some command cannot be told from the text."""
+    writes: bool
+    """Whether output is sent to a file."""
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether nothing in it is known to change anything."""
+        return self.is_clear and not self.writes and all(map(_reads, self.commands))
+
+
+def read_script(text: str) -> Script:
+    """Read a script."""
+    root = _parser().parse(text.encode("utf-8", "replace")).root_node
+    commands: list[Words] = []
+    is_clear, writes = not root.has_error, False
+    for node in _nodes(root):
+        if node.type == "command":
+            words = _words(node)
+            is_clear &= bool(words)
+            commands += [words] if words else []
+        elif node.type == "file_redirect":
+            writes |= _writes(node)
+        elif node.type == "function_definition":
+            is_clear = False  # a word may then mean something else
+    return Script(tuple(commands), is_clear, writes)
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+def _nodes(root: Node) -> Iterator[Node]:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(node.named_children)
+
+
+def _words(command: Node) -> Words:
+    """The words of a simple command without its assignments; none if the program is not plain."""
+    words: list[str] = []
+    for child in command.named_children:
+        if child.type == "command_name":
+            words.append(_text(child.named_children[0]) if child.named_children else "")
+            if any(node.type in DYNAMIC for node in _nodes(child)):
+                return ()
+        elif words and child.type not in ("file_redirect", "herestring_redirect"):
+            words.append(_text(child))
+    return tuple(words) if words and words[0] else ()
+
+
+def _text(node: Node) -> str:
+    """A word without its quotes, as far as they can be taken off without running anything."""
+    text = (node.text or b"").decode("utf-8", "replace")
+    if node.type in ("string", "raw_string") and len(text) >= 2:
+        return text[1:-1]
+    return text.replace("\\", "") if node.type in PLAIN else text
+
+
+def _writes(redirect: Node) -> bool:
+    signs = {child.type for child in redirect.children if not child.is_named}
+    target = redirect.child_by_field_name("destination")
+    goes_nowhere = target is not None and (target.text in (b"/dev/null", b"1", b"2"))
+    return bool(signs & {">", ">>", "&>", "&>>", ">|", ">&"}) and not goes_nowhere
+
+
+def _reads(words: Words) -> bool:
+    program = words[0].rpartition("/")[2]
+    if program == "git":
+        return len(words) > 1 and words[1] in GIT_READERS and "--output" not in " ".join(words)
+    if program == "find":
+        return not FIND_DOES.intersection(words)
+    return program in READERS

@@ -1,0 +1,196 @@
+"""A repair as a commit of the user's repository, made only when it was asked for.
+
+The tree is that of HEAD with the files of the repair in it and nothing else: what the user has
+changed or staged besides is not committed, and stays as it is. A file of the repair that the user
+had changed too is refused, since its commit would hold work that nobody asked to be committed.
+"""
+
+import os
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from agent.errors import GitFailed, NotApplied, UsageError
+from agent.request import FixRequest
+from agent.session import Session
+from agent.user_git import run_git
+from inference.messages import ToolCall
+from sandbox.checkpoint import Checkpoint
+from tools.finish import Finish
+from tools.truncate import clean
+
+MAX_SUBJECT = 72
+BODY_WIDTH = 72
+NO_BLOB = "0" * 40
+"""Of an index entry that goes."""
+UPDATE_INDEX = ("update-index", "-z", "--index-info")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a commit or an index."""
+
+    mode: str
+    blob: str
+
+
+def check_commit(request: FixRequest, repository: Path) -> None:
+    """Make sure that a commit could be made, if one is asked for, before anything slow is done.
+
+    Raises:
+        UsageError: it could not.
+    """
+    if not (request.commit or request.branch):
+        return
+    flag = "--branch" if request.branch else "--commit"
+    if request.dry_run:
+        raise UsageError(f"{flag} changes the repository and --dry-run does not; leave one out")
+    try:
+        run_git(repository, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    except GitFailed as error:
+        raise UsageError(f"{flag}: {repository} has no commit to build on") from error
+    if request.branch:
+        _check_branch(repository, request.branch)
+
+
+def _check_branch(repository: Path, name: str) -> None:
+    try:
+        run_git(repository, "check-ref-format", f"refs/heads/{name}")
+    except GitFailed as error:
+        raise UsageError(f"--branch {name}: no branch can be called that") from error
+    if name.startswith("-"):
+        raise UsageError(f"--branch {name}: no branch can be called that")
+    ref = f"refs/heads/{name}"
+    if run_git(repository, "for-each-ref", "--format=%(refname)", ref, f"{ref}/**").strip():
+        raise UsageError(f"--branch {name}: there is such a branch already; name another")
+
+
+@dataclass(frozen=True)
+class UserCommit:
+    """A commit that is in the repository, but on no branch yet."""
+
+    repository: Path
+    id: str
+    parent: str
+    index_info: bytes
+    """The files of the repair as `git update-index --index-info` reads them."""
+
+    def put_on(self, branch: str) -> None:
+        """Let a new branch begin with it, or the current one go on with it if none is named.
+
+        In the second case the index gets the files of the repair, and no others.
+
+        Raises:
+            NotApplied: the branch is not what it was when the commit was made.
+        """
+        ref, old = (f"refs/heads/{branch}", "") if branch else ("HEAD", self.parent)
+        try:
+            run_git(self.repository, "update-ref", "-m", "qwen-agent fix", ref, self.id, old)
+            if not branch:
+                run_git(self.repository, *UPDATE_INDEX, stdin=self.index_info)
+        except GitFailed as error:
+            problem = f"commit {self.id} was made, but not put in its place: {error}"
+            raise NotApplied(problem) from error
+
+
+def make_commit(
+    repository: Path, checkpoint: Checkpoint, base: str, final: str, request: FixRequest, words: str
+) -> UserCommit:
+    """Store what changed from `base` to `final` on top of HEAD; no branch or file changes.
+
+    Raises:
+        NotApplied: the user has changed one of the files, or the repository takes no commit.
+    """
+    try:
+        parent = run_git(repository, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
+        committed = _entries(run_git(repository, "ls-tree", "-r", "-z", parent))
+        staged = _entries(run_git(repository, "ls-files", "--stage", "-z"))
+        lines = []
+        for path in checkpoint.changed(base, final):
+            old = committed.get(path)
+            if request.commit and staged.get(path) != old:
+                raise NotApplied(f"{path} has changes of yours that are staged; commit them first")
+            entry = _stored(repository, checkpoint, base, final, path, old)
+            lines.append(f"{entry.mode} {entry.blob}\t".encode() + os.fsencode(path) + b"\0")
+        info = b"".join(lines)
+        commit = _commit(repository, parent, info, words)
+    except GitFailed as error:
+        raise NotApplied(f"the repair could not be committed: {error}") from error
+    return UserCommit(repository, commit, parent, info)
+
+
+def _stored(
+    repository: Path, checkpoint: Checkpoint, base: str, final: str, path: str, old: Entry | None
+) -> Entry:
+    """Store one file as the repair has it; the line ends of the last commit are kept."""
+    before, after = checkpoint.file(base, path), checkpoint.file(final, path)
+    to_unix = False
+    if before is None or old is None:
+        is_same = before is None and old is None
+    else:
+        blobs = [_blob(repository, data) for data in (before, _unix(before))]
+        is_same, to_unix = old.blob in blobs, old.blob != blobs[0]
+    if not is_same:
+        raise NotApplied(f"{path} has changes of yours that are not committed; commit them first")
+    if after is None:
+        return Entry("0", NO_BLOB)
+    was, now = checkpoint.entry(base, path), checkpoint.entry(final, path)
+    assert now is not None, "a file with content has an entry"
+    mode = old.mode if old and was and was.mode == now.mode else now.mode
+    return Entry(mode, _blob(repository, _unix(after) if to_unix else after, write=True))
+
+
+def _commit(repository: Path, parent: str, info: bytes, words: str) -> str:
+    with TemporaryDirectory(prefix="qwen-agent-") as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        run_git(repository, "read-tree", parent, more=index)
+        run_git(repository, *UPDATE_INDEX, stdin=info, more=index)
+        tree = run_git(repository, "write-tree", more=index).decode().strip()
+    message = words.encode("utf-8", "replace")
+    answer = run_git(repository, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message)
+    return answer.decode().strip()
+
+
+def _blob(repository: Path, data: bytes, write: bool = False) -> str:
+    words = ("hash-object", *(("-w",) if write else ()), "--no-filters", "--stdin")
+    return run_git(repository, *words, stdin=data).decode().strip()
+
+
+def _entries(listing: bytes) -> dict[str, Entry]:
+    """Read the rows of `ls-tree` and `ls-files --stage`; of a conflict none of its stages."""
+    entries: dict[str, Entry] = {}
+    for row in listing.split(b"\0")[:-1]:
+        about, _, name = row.partition(b"\t")
+        mode, second, third = about.decode().split(" ")
+        blob = third if second in ("blob", "commit", "tree") else second
+        entries[os.fsdecode(name)] = Entry(mode, blob)
+    return entries
+
+
+def summary_of(session: Session) -> str:
+    """Return what the model said of its work when it finished; nothing if it did not."""
+    calls = (call for message in reversed(session.messages) for call in message.tool_calls)
+    done = (call for call in calls if isinstance(call, ToolCall) and call.name == Finish.name)
+    return next((str(call.arguments.get("summary", "")) for call in done), "")
+
+
+def message_of(summary: str, sentence: str, model: str, test_command: str) -> str:
+    """Word a commit: what the model says it did, then what was found out about it by us."""
+    lines = [line.rstrip() for line in clean(summary).strip().split("\n")]
+    subject, *more = textwrap.wrap(lines[0], MAX_SUBJECT) or ["Repair what the tests complain of"]
+    body = [*more, *lines[1:]]
+    wrapped = "\n".join(textwrap.fill(line, BODY_WIDTH) if line else "" for line in body).strip()
+    trailers = (
+        f"Generated-by: qwen-agent ({_one_line(model)})\nVerified-with: {_one_line(test_command)}"
+    )
+    paragraphs = (subject, wrapped, textwrap.fill(_one_line(sentence), BODY_WIDTH), trailers)
+    return "\n\n".join(part for part in paragraphs if part) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _unix(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n")

@@ -1,0 +1,97 @@
+"""The user's own repository, through git's plumbing: nothing that it configures is ever run.
+
+No hook, filter, monitor, editor, pager or signing program is started and nothing is fetched: each
+setting that could name one is overruled here, and only commands are used that need none of them.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent.errors import GitFailed
+
+GIT = (
+    *("git", "--no-pager", "-c", "safe.directory=*"),
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
+    *("-c", "core.untrackedCache=false", "-c", "core.splitIndex=false"),
+    *("-c", "core.attributesFile=/dev/null", "-c", "i18n.commitEncoding=UTF-8"),
+)
+NAME, EMAIL = "qwen-agent", "qwen-agent@localhost"
+ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": NAME,
+    "GIT_AUTHOR_EMAIL": EMAIL,
+    "GIT_COMMITTER_NAME": NAME,
+    "GIT_COMMITTER_EMAIL": EMAIL,
+    "LC_ALL": "C",
+}
+TIMEOUT_S = 30.0
+
+
+OFF = {
+    "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
+    "hook": {"enabled": "false"},
+}
+"""What a section of settings that names programs says when it names none."""
+
+
+def run_git(
+    repository: Path, *words: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
+) -> bytes:
+    """Run one command of git in the user's repository; return what it prints.
+
+    Raises:
+        GitFailed: it did not do what it was asked.
+    """
+    variables = {**_no_programs(repository), **(more or {})}
+    return _run(repository, words, stdin, variables)
+
+
+def _no_programs(repository: Path) -> dict[str, str]:
+    """Return variables that take the programs from the settings that have names of their own.
+
+    Even what only writes an index may pass files through their filters: those that were changed
+    in the moment in which it was written last.
+    """
+    listing = _run(repository, ("config", "--null", "--name-only", "--list"), b"", {})
+    names = [name.decode("utf-8", "surrogateescape") for name in listing.split(b"\0")]
+    sections = sorted({name.rpartition(".")[0] for name in names if name.split(".")[0] in OFF})
+    settings = [
+        (f"{section}.{key}", value)
+        for section in sections
+        for key, value in OFF[section.split(".")[0]].items()
+    ]
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
+def _run(
+    repository: Path, words: Sequence[str], stdin: bytes, variables: Mapping[str, str]
+) -> bytes:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
+    try:
+        done = subprocess.run(
+            [*GIT, *words],
+            cwd=repository,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GitFailed(f"git {words[0]} could not be run: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
+    return done.stdout

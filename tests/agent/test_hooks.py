@@ -1,0 +1,80 @@
+"""Hooks of the user's settings, run by a real shell; skills, read on demand."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.hooks import Hooks, HooksConfig
+from inference.messages import ToolCall
+from sandbox.base import View, never
+from sandbox.direct import Direct
+from sandbox.limits import Limits
+from tools.base import ToolResult
+from tools.errors import ToolFailed
+from tools.skill import Skill, find_skills
+
+EDIT = ToolCall("str_replace_editor", {"command": "create", "path": "a.py"})
+FINISH = ToolCall("finish", {"summary": "done"})
+EDITED = ToolResult("Created a.py.", "created", diff="+1")
+
+
+def hooks(tmp_path: Path, **commands: str) -> Hooks:
+    config = HooksConfig(**{name: (command,) for name, command in commands.items()})
+    return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=20))
+
+
+def test_a_failing_hook_refuses_the_call_and_says_why(tmp_path: Path) -> None:
+    made = hooks(tmp_path, before_tool='test "$QWEN_AGENT_PATH" != a.py || { echo no a; exit 3; }')
+    reason = made.before(EDIT)
+    assert reason is not None
+    assert reason.endswith("failed (exit code 3).\nno a")
+    assert made.before(FINISH) is None
+
+
+def test_a_hook_after_an_edit_adds_what_it_says_when_it_fails(tmp_path: Path) -> None:
+    made = hooks(tmp_path, after_edit='echo "$QWEN_AGENT_ARGUMENTS"; exit 1')
+    result = made.after(EDIT, EDITED, never)
+    assert result.text.startswith("Created a.py.\n\nThe user's hook")
+    assert '{"command": "create", "path": "a.py"}' in result.text
+    assert made.after(FINISH, ToolResult("Finished.", "x"), never).text == "Finished."
+
+
+def test_a_hook_that_passes_is_silent(tmp_path: Path) -> None:
+    made = hooks(tmp_path, after_edit="echo fine", before_finish="true")
+    assert made.after(EDIT, EDITED, never) is EDITED
+    assert made.before(FINISH) is None
+
+
+def test_finish_can_be_refused(tmp_path: Path) -> None:
+    made = hooks(tmp_path, before_finish="echo lint; false")
+    assert made.before(EDIT) is None
+    assert "lint" in str(made.before(FINISH))
+
+
+@pytest.fixture
+def skill(tmp_path: Path) -> Skill:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (folder / "SKILL.md").write_text('---\ndescription: "How we release."\n---\nTag it.\n')
+    (folder / "check.sh").write_text("true\n")
+    (folder / "out").symlink_to("/etc/passwd")
+    (tmp_path / "notes").mkdir()
+    return Skill(find_skills(tmp_path))
+
+
+def test_skills_are_listed_and_read_when_asked_for(skill: Skill) -> None:
+    assert skill.description.endswith("release: How we release.")
+    text = skill.run({"name": "release"}).text
+    assert "Tag it." in text
+    assert text.endswith("[Other files: check.sh]")
+    assert skill.run({"name": "release", "file": "check.sh"}).text == "true\n"
+
+
+@pytest.mark.parametrize("file", ["../notes", "out", "/etc/passwd", "none"])
+def test_no_other_file_can_be_read(skill: Skill, file: str) -> None:
+    with pytest.raises(ToolFailed, match="has no file"):
+        skill.run({"name": "release", "file": file})
+
+
+def test_no_folder_of_skills_is_no_skill(tmp_path: Path) -> None:
+    assert find_skills(tmp_path / "none") == ()
