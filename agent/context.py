@@ -28,6 +28,8 @@ NUM_QUESTION_TOKENS = 200
 """Of the request for notes, about."""
 PROMPTS_SHARE = 0.25
 """Prompts of the person stay up to this share of the window; the first and the last always do."""
+LEAST_CHARACTERS = 200
+"""Of a result that is cut."""
 LEAST_GAIN = 0.1
 """The least share of a conversation that a short form must save."""
 
@@ -162,11 +164,15 @@ def _cut_results(messages: Sequence[Message], room: int, count: Count) -> list[M
     if size <= room:
         return list(messages)
     return [
-        replace(message, content=cut_middle(message.content, len(message.content) * room // size))
+        replace(message, content=_cut(message.content, room / size))
         if message.role == "tool"
         else message
         for message in messages
     ]
+
+
+def _cut(text: str, share: float) -> str:
+    return cut_middle(text, max(LEAST_CHARACTERS, int(share * len(text))))
 
 
 def _num_after(old: Sequence[Message], new: Sequence[Message], room: Room, count: Count) -> int:

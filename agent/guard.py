@@ -88,7 +88,10 @@ class Guard:
             )
         rounds = _num_rounds(self._history)
         if rounds >= self._config.note_at + SLACK_ROUNDS:
-            return _noted(f"This is round {rounds} of the same calls with the same results. Stop.")
+            return _noted(
+                f"This is round {rounds} of the same calls with the same results. "
+                "Do something else."
+            )
         return _noted(note) if note else ""
 
     def take_warm(self) -> bool:
@@ -118,7 +121,7 @@ def _num_rounds(history: list[str]) -> int:
 
 def _settled(text: str) -> str:
     """Return a result without what differs each time: durations and times of the day."""
-    return re.sub(r"\d+\.\d+ ?(?:ms|s\b|sec)|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "", text)
+    return re.sub(r"(?<!\d)\d{1,9}\.\d{1,9} ?(?:ms|s\b|sec)|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "", text)
 
 
 def _noted(sentence: str) -> str:

@@ -37,7 +37,7 @@ def noted(old: Sequence[Message], words: str, open_items: str) -> Message:
     edited = ", ".join(paths_edited(old))
     parts = [
         words,
-        f"Edited until then: {edited}." if edited else "",
+        f"Files edited, or tried to: {edited}." if edited else "",
         *(heard(message.content) for message in old if message.role == "tool"),
         f"Still to do:\n{open_items}" if open_items else "",
     ]

@@ -19,7 +19,7 @@ MAX_WORDS = 120
 MAX_PLACES = 6
 MARK = "[left out: "
 _EDITS = ("create", "str_replace", "insert", "undo_edit")
-_PLACE = re.compile(r"[\w./-]*\w\.\w+(?::\d+|::[\w.\[\]:-]+)")
+_PLACE = re.compile(r"(?<![\w./-])[\w./-]{0,200}\w\.\w{1,10}(?::\d{1,9}|::[\w.\[\]:-]{1,200})")
 
 
 @dataclass(frozen=True)

@@ -64,17 +64,18 @@ class Bash:
             raise ToolFailed("timeout_s must be 1 or more.")
         limits = dataclasses.replace(self._limits, wall_s=min(timeout_s, MAX_TIMEOUT_S))
         result = self._sandbox.run(words, self._view, limits, cancel)
+        output = clean(result.output).strip("\n")
         return ToolResult(
-            _text(result, limits),
+            _text(output, result, limits),
             f"ran {first_line(command)} ({_outcome(result)})",
             ok=not result.timed_out and not result.cancelled,
-            full=_full(result),
+            full=output if len(output) > MAX_CHARACTERS else "",
         )
 
 
-def _text(result: CommandResult, limits: Limits) -> str:
+def _text(output: str, result: CommandResult, limits: Limits) -> str:
     num_total = result.num_output_bytes if result.truncated else None
-    rows = [cut_middle(clean(result.output).strip("\n"), MAX_CHARACTERS, num_total)]
+    rows = [cut_middle(output, MAX_CHARACTERS, num_total)]
     if result.timed_out:
         rows.append(f"[timed out after {limits.wall_s:g} s]")
     elif result.cancelled:
@@ -82,12 +83,6 @@ def _text(result: CommandResult, limits: Limits) -> str:
     elif result.exit_code != 0:
         rows.append(f"[exit code {result.exit_code}]")
     return "\n".join(filter(None, rows)) or "[no output]"
-
-
-def _full(result: CommandResult) -> str:
-    """Return the whole output if the model is shown a part of it."""
-    output = clean(result.output).strip("\n")
-    return output if len(output) > MAX_CHARACTERS else ""
 
 
 def _outcome(result: CommandResult) -> str:

@@ -13,12 +13,14 @@ from agent.events import (
     AttemptStarted,
     CallEnded,
     CallStarted,
+    Compacted,
     Event,
     ModelLoading,
     Notice,
     PrefillProgress,
     ReplyEnded,
     RunStarted,
+    Steered,
     StepStarted,
     TestsRan,
     TextDelta,
@@ -173,6 +175,11 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
             if is_news(event.usage, before):
                 style = "yellow" if is_loss(event.usage) else "dim"
                 yield style, f"  {reuse_sentence(event.usage, before)}"
+        case Steered():
+            yield "cyan", f"  You: {visible(event.text)}"
+        case Compacted():
+            counts = f"{event.num_before:,} -> {event.num_after:,} tokens"
+            yield "dim", f"The conversation was put in short form: {counts} ({event.how})."
         case Notice():
             yield "yellow", visible(event.text)
         case TurnEnded() if event.sentence:

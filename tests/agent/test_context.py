@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.budget import tokens_spent
-from agent.events import Compacted, StopReason
+from agent.events import Compacted, Steered, StopReason
+from agent.frontends.console import lines_of
 from agent.journal import read
 from agent.session import JOURNAL, Session
 from agent.settings import Budget, Config, ContextConfig
@@ -230,7 +231,7 @@ def test_files_edited_and_open_items_are_kept_whatever_the_model_notes(tmp_path:
     items = "- [ ] mend the other sum"
     stage, _ = play(tmp_path, REPAIR, *talk(6), DONE, open_items=lambda: items)
     (note,) = [m.content for m in stage.session.messages if NOTES.text in m.content]
-    assert note.endswith(f"Edited until then: a.py.\n\nStill to do:\n{items}")
+    assert note.endswith(f"Files edited, or tried to: a.py.\n\nStill to do:\n{items}")
     assert stage.files["a.py"] == b"one = 2\ntwo = 2\n"
 
 
@@ -412,3 +413,11 @@ def test_a_shell_command_that_ran_again_is_told(tmp_path: Path) -> None:
     stage, _ = play(tmp_path, listing, *long_texts(3), REPAIR, listing, *long_texts(5)[3:], DONE)
     told = next(m.content for m in stage.session.messages if m.role == "tool")
     assert told == f"{MARK}bash seq 1 400; ran again since] 1"
+
+
+def test_a_person_is_told_of_it() -> None:
+    lines = list(lines_of(Compacted(120_000, 40_000, "dropped")))
+    assert lines == [
+        ("dim", "The conversation was put in short form: 120,000 -> 40,000 tokens (dropped).")
+    ]
+    assert list(lines_of(Steered("\x1b[31mLeave it."))) == [("cyan", "  You: Leave it.")]

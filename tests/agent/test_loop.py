@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.carry_out import pending_calls
 from agent.events import CallEnded, Event, StopReason, TurnEnded
-from agent.loop import Parts, continue_turn, pending_calls, run_turn
+from agent.loop import continue_turn, run_turn
+from agent.parts import Parts
 from agent.session import Session
 from agent.settings import ApprovalConfig, Budget, Config
 from inference.errors import Cancelled, ContextOverflow
