@@ -101,6 +101,7 @@ def test_a_repair_lands_in_the_users_files_and_nothing_else_changes(repository: 
         "search",
         "run_tests",
         "finish",
+        "explore",
     ]
 
 
