@@ -45,6 +45,7 @@ class Undone:
     trees: tuple[str, ...]
     left: str
     """The checkpoint of the files as they were when it was taken away."""
+    is_finished: bool
 
 
 class Session:
@@ -211,17 +212,16 @@ class Session:
                 self.measured = (len(self.messages), record["num_tokens"])
                 self.phase_start = 1
             case "rewind":
-                keeps = record["keeps"]
-                self.undone.append(
-                    Undone(tuple(self.messages[keeps:]), tuple(self.trees[keeps:]), record["left"])
-                )
+                keeps, left = record["keeps"], record["left"]
+                messages, trees = tuple(self.messages[keeps:]), tuple(self.trees[keeps:])
+                self.undone.append(Undone(messages, trees, left, self.is_finished))
                 del self.messages[keeps:], self.trees[keeps:]
                 self.checkpoint, self.is_finished = record["tree"], False
             case "redo":
                 undone = self.undone.pop()
                 self.messages.extend(undone.messages)
                 self.trees.extend(undone.trees)
-                self.checkpoint = undone.left
+                self.checkpoint, self.is_finished = undone.left, undone.is_finished
             case "spent":
                 self.usages.append(Usage(**record["usage"]))
             case kind:

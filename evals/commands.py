@@ -9,6 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+MAX_TEMPERATURE = 2.0
+"""Beyond that every token is as good as any other."""
+
 
 class DemoCommand:
     """`qwen-agent demo`: a repository nobody has seen, repaired by the bundled nano model."""
@@ -63,7 +66,7 @@ class EvalCommand:
         nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
         nano.add_argument("--bugs", type=_count, default=1, help="of every repository (default 1)")
         nano.add_argument(
-            "--temperature", type=float, metavar="T",
+            "--temperature", type=_temperature, metavar="T",
             help="of every attempt; without it the first is greedy and later ones are sampled",
         )  # fmt: skip
         nano.add_argument(
@@ -105,6 +108,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = -1.0
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_TEMPERATURE:g}")
+    return temperature
 
 
 def _seeds(text: str) -> range:

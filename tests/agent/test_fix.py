@@ -104,6 +104,7 @@ def test_a_repair_lands_in_the_users_files_and_nothing_else_changes(repository: 
         "explore",
         "todo",
         "finish",
+        "explore",
     ]
 
 

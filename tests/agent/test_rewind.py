@@ -111,6 +111,16 @@ def test_who_goes_on_after_a_rewind_cannot_redo_it(talk: Talk) -> None:
         redo(talk.session, talk.checkpoint)
 
 
+def test_a_finished_turn_is_not_finished_after_a_rewind_and_is_again_after_a_redo(
+    talk: Talk,
+) -> None:
+    talk.session.add(Message("tool", "Finished."), finishes=True)
+    rewind(talk.session, talk.checkpoint, list_points(talk.session)[2])
+    assert not talk.session.is_finished
+    redo(talk.session, talk.checkpoint)
+    assert talk.session.is_finished
+
+
 def test_rewinds_are_in_the_journal(talk: Talk) -> None:
     points = list_points(talk.session)
     rewind(talk.session, talk.checkpoint, points[2])
