@@ -60,15 +60,14 @@ class Shown:
         self, path: str, before: TextFile, after: TextFile, first: int, last: int, num_more: int
     ) -> None:
         """Record an edit that left lines `first` to `last` new, `num_more` than there were."""
-        is_stale = self.has_changed(path, before)
         sight = self._sight(path, before)
         sight.digest = digest(after)
         sight.views.clear()
         sight.lines = {
             line for line in sight.lines if line < first or (line > last and num_more == 0)
         }
-        if num_more or is_stale:
-            sight.moved_from = min(sight.moved_from, 1 if is_stale else last + 1)
+        if num_more:
+            sight.moved_from = min(sight.moved_from, last + 1)
         self._misses.pop(path, None)
 
     def covers(self, path: str, file: TextFile, first: int, last: int) -> bool:
@@ -88,9 +87,10 @@ class Shown:
         return self._misses[path]
 
     def _sight(self, path: str, file: TextFile) -> _Sight:
-        now = digest(file)
-        if path not in self._sights or self._sights[path].digest != now:
-            self._sights[path] = _Sight(now)
+        if path not in self._sights:
+            self._sights[path] = _Sight(digest(file))
+        elif self.has_changed(path, file):
+            self._sights[path] = _Sight(digest(file), moved_from=1)
         return self._sights[path]
 
 

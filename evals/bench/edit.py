@@ -1,10 +1,10 @@
 """Does an edit land where it was meant, whatever slips into the call, or say why it did not?
 
 Method: generated files in eight languages (`edit_tasks.py`), each to be changed in one line of one
-function. A scripted model (`edit_model.py`) views the file and edits it with a realistic mistake;
-after a failure it may use nothing but what the tool said. After every call the file must be as it
-was or as it should be: anything else is a wrong write. A task ends well with the golden file,
-or, where there is nothing to write, with a refusal that names the cause.
+function. A scripted model (`edit_model.py`) views the file and edits it with a mistake of those in
+`edit_mistakes.py`; after a failure it may use nothing but what the tool said. After every call the
+file must be as it was or as it should be: anything else is a wrong write. A task ends well with the
+golden file, or, where there is nothing to write, with a refusal that names the cause.
 Goals: all end well, no wrong write, median 1 call, 95 % within 2 calls after a first failure.
 Last line: JSON.
 """
@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from evals.bench.edit_mistakes import NO_MISTAKE, make_tasks
 from evals.bench.edit_model import ScriptedModel
-from evals.bench.edit_tasks import NO_MISTAKE, Task, make_tasks
+from evals.bench.edit_tasks import Task
 from sandbox.workspace import Workspace
 from tools.editor import StrReplaceEditor
 from tools.placing import Rescue

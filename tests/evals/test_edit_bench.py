@@ -8,7 +8,8 @@ import pytest
 
 from evals.bench.edit import Outcome, is_good, run_all, summarise, to_record
 from evals.bench.edit_languages import LANGUAGES
-from evals.bench.edit_tasks import MISTAKES, NO_MISTAKE, Task, make_tasks
+from evals.bench.edit_mistakes import MISTAKES, NO_MISTAKE, make_tasks
+from evals.bench.edit_tasks import Task
 from tools.match import closest
 from tools.respace import Replacement
 

@@ -211,6 +211,18 @@ def test_nothing_is_inserted_at_a_number_from_before_an_edit(desk: Desk) -> None
     assert file.read_text().split("\n")[19:21] == ["line 18", "x = 1"]
 
 
+def test_nothing_is_inserted_at_a_number_from_before_another_hand_changed_the_file(
+    desk: Desk,
+) -> None:
+    file = desk.write("a.py", LINES)
+    desk.run("view", "a.py")
+    file.write_text(f"new\n{LINES}")
+    desk.run("view", "a.py", view_range=[1, 3])
+    assert "were not shown" in desk.failure("insert", "a.py", insert_line=20, new_str="x = 1")
+    desk.run("insert", "a.py", insert_line=2, new_str="x = 1")
+    assert file.read_text().startswith("new\nline 1\nx = 1\n")
+
+
 # ---- slips
 
 
