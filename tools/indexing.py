@@ -9,9 +9,9 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
@@ -26,6 +26,9 @@ from tools.grammars import NotParsed
 from tools.languages import family_of
 from tools.source_files import Stamp
 from tools.symbols import MAX_BYTES, Definition, Symbols, read_symbols
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 NUM_FOR_PROCESSES = 800
 """Files from which on processes are quicker in spite of their start."""
@@ -62,7 +65,7 @@ def index_files(workspace: Workspace, files: Sequence[File]) -> Generator[tuple[
     num_processes = min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
     if len(files) >= NUM_FOR_PROCESSES and num_processes > 1:
         try:
-            pool = ProcessPoolExecutor(num_processes, get_context("spawn"), _leave_interrupts)
+            pool = _open_pool(num_processes)
         except (ImportError, NotImplementedError, OSError):  # no semaphores in this container
             pass
         else:
@@ -84,8 +87,15 @@ def read_file(workspace: Workspace, path: str) -> Symbols:
         raise NotParsed("may not be read") from error
 
 
+def _open_pool(num_processes: int) -> "ProcessPoolExecutor":
+    from concurrent.futures import ProcessPoolExecutor  # 50 ms, for large repositories alone
+    from multiprocessing import get_context
+
+    return ProcessPoolExecutor(num_processes, get_context("spawn"), _leave_interrupts)
+
+
 def _in_processes(
-    pool: ProcessPoolExecutor, workspace: Workspace, files: Sequence[File]
+    pool: "ProcessPoolExecutor", workspace: Workspace, files: Sequence[File]
 ) -> Generator[tuple[str, IndexedFile]]:
     try:
         batches = [files[n : n + BATCH_SIZE] for n in range(0, len(files), BATCH_SIZE)]

@@ -5,10 +5,12 @@ It reads syntax trees, so that a word in a comment is no use of a name. It runs 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
 from sandbox.base import Cancel, never
+from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
 from tools.base import Arguments, ToolResult
 from tools.errors import ToolFailed
@@ -18,6 +20,8 @@ from tools.symbols import Definition, Symbols
 
 MAX_SYMBOLS = 200
 """Of one file."""
+MAX_FILES = 100
+"""Read for one name."""
 MAX_DEFINITIONS = 20
 MAX_REFERENCES = 40
 MAX_SUGGESTIONS = 5
@@ -83,6 +87,8 @@ class Outline:
             definitions = self._map.index.read(path).definitions
         except NotParsed as error:
             raise ToolFailed(f"{path} {error}; use view or search.") from error
+        except OSError as error:
+            raise ToolFailed(f"{path} could not be read: {error.strerror}.") from error
         rows = [symbol_row(one) for one in definitions[:MAX_SYMBOLS]]
         if num_more := len(definitions) - len(rows):
             rows.append(f"[{num_more} more, from line {definitions[MAX_SYMBOLS].first} on]")
@@ -107,7 +113,8 @@ class Outline:
         self._update(cancel)
         last = _LAST_NAME.search(text)
         name = last[1] if last else text
-        found = [*self._holders(name, below)]
+        paths = self._holders(name, below)
+        found = [*self._read(paths[:MAX_FILES])]
         definitions = [
             f"{path}:{one.line}: {one.signature}  [{one.first}-{one.last}]"
             for path, symbols in found
@@ -120,7 +127,8 @@ class Outline:
         rows = [_title("defined", len(definitions)), *_cut(definitions, MAX_DEFINITIONS)]
         rows += [_title("used", len(uses)), *_grouped(uses[:MAX_REFERENCES])]
         if (num_more := len(uses) - MAX_REFERENCES) > 0:
-            rows.append(f"[{num_more} more uses; name a path to narrow]")
+            others = f" in {MAX_FILES} of {len(paths)} files" if len(paths) > MAX_FILES else ""
+            rows.append(f"[{num_more} more uses{others}; name a path to narrow]")
         summary = f"{_count(len(definitions), 'definition')}, {_count(len(uses), 'reference')}"
         return ToolResult("\n".join(rows), f"looked up {name} ({summary})")
 
@@ -129,21 +137,21 @@ class Outline:
         if cancel():
             raise ToolFailed("The outline was cancelled.")
 
-    def _holders(self, name: str, below: str) -> Iterator[tuple[str, Symbols]]:
-        """Read the files that define or mention a name, tests last."""
-        files = self._map.index.files
-        for path in sorted(files, key=lambda path: (-files[path].weight, path)):
-            file = files[path]
+    def _holders(self, name: str, below: str) -> list[str]:
+        """Return the files that define or mention a name: definers first, tests last."""
+        found: list[tuple[bool, float, str]] = []
+        for path, file in self._map.index.files.items():
             is_here = path.startswith(below) if below.endswith("/") else below in ("", path)
-            if is_here and (
-                name in file.mentions
-                or name in file.members
-                or any(one.name == name for one in file.definitions)
-            ):
-                try:
-                    yield path, self._map.index.read(path)
-                except (NotParsed, OSError):  # changed since a moment ago
-                    continue
+            defines = is_here and any(one.name == name for one in file.definitions)
+            if defines or (is_here and (name in file.mentions or name in file.members)):
+                found.append((not defines, -file.weight, path))
+        return [path for _, _, path in sorted(found)]
+
+    def _read(self, paths: Iterable[str]) -> Iterator[tuple[str, Symbols]]:
+        for path in paths:
+            # One that is not there any more, or is something else, has no symbols.
+            with suppress(NotParsed, PathRefused, OSError):
+                yield path, self._map.index.read(path)
 
     def _not_found(self, name: str) -> str:
         known = {one.name for file in self._map.index.files.values() for one in file.definitions}

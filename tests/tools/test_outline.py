@@ -10,7 +10,7 @@ import pytest
 from sandbox.workspace import Workspace
 from tools.base import ToolResult
 from tools.indexing import NUM_FOR_PROCESSES
-from tools.outline import MAX_REFERENCES, Outline
+from tools.outline import MAX_FILES, MAX_REFERENCES, Outline
 from tools.registry import Registry
 
 FILES = {
@@ -103,6 +103,14 @@ def test_many_uses_are_cut_and_counted(root: Path, outline: Outline) -> None:
     text = call(outline, {"name": "RATE"}).text
     assert text.endswith(f"[{61 - MAX_REFERENCES} more uses; name a path to narrow]")
     assert text.count("print(RATE)") == MAX_REFERENCES - 1
+
+
+def test_a_name_of_very_many_files_is_read_in_some(root: Path, outline: Outline) -> None:
+    for number in range(MAX_FILES + 5):
+        write(root, f"many/m{number}.py", "from shop.rates import RATE\n")
+    text = call(outline, {"name": "RATE"}).text
+    assert text.startswith("Defined in 1 place:\nshop/rates.py:1: RATE = 3  [1-1]\n")
+    assert f"more uses in {MAX_FILES} of {MAX_FILES + 6} files; name a path to narrow]" in text
 
 
 def test_the_map_names_the_most_used_first_and_generated_code_not_before_others(
