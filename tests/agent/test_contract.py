@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -257,8 +258,11 @@ def git(repository: Path, *words: str) -> str:
 
 
 def is_running(words: str) -> bool:
-    lines = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    return any(words.encode() in line.replace(b"\0", b" ") for line in lines)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            if words.encode() in path.read_bytes().replace(b"\0", b" "):
+                return True
+    return False
 
 
 @pytest.mark.slow
