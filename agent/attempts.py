@@ -96,7 +96,7 @@ class Attempt:
             reply_options(chat, number, request),
             request.config,
             task.deadline_s,
-            session.num_steps,
+            lambda: session.num_steps,
         )
 
     def run(self) -> Generator[Event, None, AttemptResult]:

@@ -111,10 +111,6 @@ class Session:
             raise SessionError(f"session {folder.name} cannot be read: {error}") from error
         return session
 
-    def num_steps(self) -> int:
-        """Count the replies in the conversation of the current attempt."""
-        return sum(message.role == "assistant" for message in self.messages)
-
     def begin(self, attempt: int, phase: str, checkpoint: str, system: str) -> None:
         """Start an attempt with a new conversation; a recorded `context` is part of it."""
         start = {"number": attempt, "phase": phase, "tree": checkpoint, "system": system}

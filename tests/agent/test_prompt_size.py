@@ -41,7 +41,7 @@ def fixed_part(folder: Path) -> str:
         checkpoint=checkpoint,
         base=checkpoint.save("base"),
     )
-    parts = make_parts(place, Sequel([]), ReplyOptions(), Config(), float("inf"))
+    parts = make_parts(place, Sequel([]), ReplyOptions(), Config(), float("inf"), lambda: 1)
     tokenizer = Tokenizer.from_folder(NANO_FOLDER)
     transcript = Transcript(tokenizer, QWEN3_5, parts.specs)
     rendered = transcript.render([Message("system", prompt("system"))], thinking=True)
