@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from agent.compose import Workplace, find_repository
 from agent.errors import RunCancelled, UsageError
 from agent.models import NANO
 from agent.repository_context import (
@@ -14,6 +13,7 @@ from agent.repository_context import (
 )
 from agent.request import FixRequest
 from agent.session import Session
+from agent.workplace import Workplace, find_repository
 from inference.chat import ChatModel
 from sandbox.base import Cancel
 from tools.git_files import list_files

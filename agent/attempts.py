@@ -1,8 +1,8 @@
-"""One attempt at a repair: the model's turn on a clean copy, then the verdict on what it left.
+"""One attempt at a repair: the model's turn on a copy of its own, then the verdict on what it left.
 
-Attempts share the files and the conversation they start from, so the engine prefills that once.
-With a report and green tests an attempt has two phases: first a test that shows the bug, in new
-files only, then the repair that makes it pass.
+Attempts share the conversation they start from, so the engine prefills that once. Which of them
+are made, and which is kept, is `best_of.py`. With a report and green tests an attempt has two
+phases: first a test that shows the bug, in new files only, then the repair that makes it pass.
 """
 
 import time
@@ -10,17 +10,17 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from agent.clean_copy import restore_deciding_files
-from agent.compose import Workplace, make_parts, reply_options
+from agent.compose import make_bench, reply_options
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
 from agent.loop import continue_turn, run_turn
 from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
-from agent.parts import Parts
 from agent.request import FixRequest
 from agent.session import Session
 from agent.verdict import Verdict, judge
 from agent.wording import prompt
+from agent.workplace import Workplace, own_workplace
 from inference.chat import ChatModel
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel
@@ -60,6 +60,15 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where an attempt begins: with the files of the user, or the best that is there so far."""
+
+    commit: str
+    report: TestReport
+    """What the tests say of these files, for the model."""
+
+
+@dataclass(frozen=True)
 class AttemptResult:
     """What one attempt came to."""
 
@@ -71,33 +80,35 @@ class AttemptResult:
     targets: frozenset[str]
     verdict: Verdict | None = None
     """None if there was nothing to judge."""
+    judged: str = ""
+    """The checkpoint of the files as they were judged, with the original tests."""
 
 
 class Attempt:
     """Attempt `number` of a task; `run` makes it, or goes on where the session was cut short."""
 
     def __init__(
-        self, number: int, task: Task, session: Session, chat: ChatModel, cancel: Cancel
+        self,
+        number: int,
+        task: Task,
+        start: Start,
+        session: Session,
+        chat: ChatModel,
+        cancel: Cancel,
     ) -> None:
         self.number = number
         self.task = task
+        self.start = start
         self.session = session
         self.cancel = cancel
         self.failures: set[int] = set()
         """Exit codes of what could not be had any more: the engine, the sandbox."""
-        self.checkpoint = task.place.checkpoint
         request = task.request
-        if task.place.view.folder.parts:
-            # What an earlier attempt did to that folder must not decide where this one works.
-            self.checkpoint.restore(task.place.base)
-        self.parts: Parts = make_parts(
-            task.place,
-            chat,
-            reply_options(chat, number, request),
-            request.config,
-            task.deadline_s,
-            lambda: session.num_steps,
-        )
+        self.place = own_workplace(task.place, number, session, start.commit)
+        self.checkpoint = self.place.checkpoint
+        options = reply_options(chat, number, request)
+        self.bench = make_bench(self.place, session, chat, options, request.config, task.deadline_s)
+        self.parts = self.bench.parts
 
     def run(self) -> Generator[Event, None, AttemptResult]:
         """Make the attempt.
@@ -105,11 +116,13 @@ class Attempt:
         Raises:
             RunCancelled: the person stopped it; the session can be resumed.
         """
-        yield AttemptStarted(self.number, self.task.request.attempts, sampled=self.number > 1)
+        sampled = self.parts.options.sampling is not None
+        yield AttemptStarted(self.number, self.task.request.attempts, sampled)
         if self.session.attempt != self.number:
             phase = REPAIR if self.task.ground.targets else ADD_TEST
             system = prompt("nano_system" if self.parts.chat.name == NANO else "system")
-            self.session.begin(self.number, phase, self.task.place.base, system)
+            self.session.begin(self.number, phase, self.start.commit, system)
+        self.bench.go_on(self.session)
         ground: Ground | None = self.task.ground
         if self.session.phase == ADD_TEST:
             self.checkpoint.restore(self.session.checkpoint)
@@ -124,8 +137,15 @@ class Attempt:
             ground = yield from self._added_test()
         assert ground is not None, "an added test that was red before is red again"
         self.checkpoint.restore(self.session.checkpoint)
-        ended = yield from self._turn(_words_for_repair(self.task, ground))
+        report = self.start.report if self.task.ground.targets else ground.before
+        self.bench.expect(report, ground.targets)
+        ended = yield from self._turn(_words_for_repair(self.task, ground, report))
         return (yield from self._judged(ground, ended))
+
+    def judge_again(self, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
+        """Judge the files that the attempt starts with, as an earlier process has."""
+        self.checkpoint.restore(self.start.commit)
+        return (yield from self._judged(self.task.ground, ended))
 
     def _turn(self, words: str) -> Generator[Event, None, TurnEnded]:
         """Run the turn of this phase, or go on with it; one that has ended is not run again."""
@@ -148,6 +168,8 @@ class Attempt:
             ended = TurnEnded(StopReason.REFUSAL, str(error).rstrip("."))
             yield ended
             return ended
+        finally:
+            self.bench.close()
         raise AssertionError("a turn ends with TurnEnded")
 
     def _ended(self, ended: TurnEnded) -> Generator[Event, None, TurnEnded]:
@@ -160,6 +182,8 @@ class Attempt:
                 reason=ended.reason,
                 sentence=ended.sentence,
             )
+        for line in self.bench.close():
+            yield Notice(f"Ended what still ran in the background: {line}")
         yield ended
         if ended.reason is StopReason.CANCELLED:
             raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
@@ -167,7 +191,7 @@ class Attempt:
 
     def _added_test(self) -> Generator[Event, None, Ground | None]:
         """Look at what the first phase left: a red test in new files, and nothing else changed."""
-        base = self.task.place.base
+        base = self.place.base
         commit = self.checkpoint.save("with a new test")
         paths = self.checkpoint.changed(base, commit)
         old = [path for path in paths if self.checkpoint.entry(base, path) is not None]
@@ -175,7 +199,7 @@ class Attempt:
             if old:
                 yield Notice(f"The model was to add a test only, but changed {old[0]}.")
             return None
-        report = self.task.place.run_tests(self.cancel, self.task.end_s)
+        report = self.place.run_tests(self.cancel, self.task.end_s)
         self._check_cancel()
         self.checkpoint.restore(commit)
         yield TestsRan(
@@ -191,7 +215,7 @@ class Attempt:
 
     def _judged(self, ground: Ground, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
         """Judge what the model left, and keep of it what was judged."""
-        place = self.task.place
+        place = self.place
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
             sentence = "nothing was changed"
@@ -225,16 +249,16 @@ class Attempt:
             verdict.report.duration_s,
         )
         yield Judged(self.number, verdict.fixed, verdict.reason)
-        if not verdict.fixed:
-            code, sentence = RED, _with_cause(verdict.reason, ended)
-            return self._result(code, sentence, ended, ground.targets, verdict, left)
         # Only what was judged is applied: tests and their configuration stay as they were.
         assert verdict.deciding is not None, "judge says what it put back"
         restore_deciding_files(
             place.view.source, self.checkpoint, ground.commit, verdict.deciding, ()
         )
-        final = self.checkpoint.save("repair")
-        return self._result(FIXED, verdict.reason, ended, ground.targets, verdict, final)
+        judged = self.checkpoint.save("as it was judged")
+        code, sentence, final = FIXED, verdict.reason, judged
+        if not verdict.fixed:
+            code, sentence, final = RED, _with_cause(verdict.reason, ended), left
+        return self._result(code, sentence, ended, ground.targets, verdict, final, judged)
 
     def _result(
         self,
@@ -244,6 +268,7 @@ class Attempt:
         targets: frozenset[str],
         verdict: Verdict | None = None,
         final: str | None = None,
+        judged: str = "",
     ) -> AttemptResult:
         """Weigh the verdict against how the turn ended."""
         codes = {code}
@@ -256,7 +281,7 @@ class Attempt:
                 sentence = f"{sentence.rstrip('.')}; the settings deny {tool}"
         codes |= self.failures
         kept = final or self.checkpoint.save("as the model left it")
-        return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict)
+        return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict, judged)
 
     def _check_cancel(self) -> None:
         if self.cancel():
@@ -267,8 +292,8 @@ def _words_for_test(task: Task) -> str:
     return prompt("add_test", issue=task.request.issue, report=describe(task.ground.before))
 
 
-def _words_for_repair(task: Task, ground: Ground) -> str:
-    report = describe(ground.before)
+def _words_for_repair(task: Task, ground: Ground, red: TestReport) -> str:
+    report = describe(red)
     if ground.note:
         report = f"{report}\n\n{ground.note}"
     if not task.request.issue:

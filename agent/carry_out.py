@@ -8,7 +8,7 @@ it again, on the files as they were.
 import time
 from collections.abc import Generator, Sequence
 
-from agent.approval import Denied, decide
+from agent.approval import Denied
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
 from agent.steering import steered
@@ -68,8 +68,10 @@ def num_bad_in_a_row(messages: Sequence[Message]) -> int:
 
 def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
     """Return the result of a call, and what the tool or whoever refused it said of it alone."""
-    if refused := _refusal(call, turn):
-        return refused, refused.text
+    approved = _approved(call, turn)
+    if isinstance(approved, ToolResult):
+        return approved, approved.text
+    call = approved
     result = turn.parts.tools.call(call.name, call.arguments, turn.stops)
     told = result.text
     for add in turn.parts.after_call:
@@ -77,16 +79,16 @@ def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
     return result, told
 
 
-def _refusal(call: ToolCall, turn: Turn) -> ToolResult | None:
-    """Say no, if the settings or somebody who was asked does."""
-    decision = decide(call, turn.parts.config.approval)
-    if isinstance(decision, Denied):
+def _approved(call: ToolCall, turn: Turn) -> ToolCall | ToolResult:
+    """Return the call to run, or no, if the settings or somebody who was asked says so."""
+    approved = turn.parts.approve(call)
+    if isinstance(approved, Denied):
         turn.session.record("denied", tool=call.name)
-        return ToolResult(decision.reason, f"denied: {call.name}", ok=False)
+        return ToolResult(approved.reason, f"denied: {call.name}", ok=False)
     for ask in turn.parts.before_call:
-        if (reason := ask(call)) is not None:
+        if (reason := ask(approved)) is not None:
             return ToolResult(reason, f"not run: {call.name}", ok=False)
-    return None
+    return approved
 
 
 def _record(call: Call, result: ToolResult, told: str | None, turn: Turn) -> tuple[str, str | None]:

@@ -6,8 +6,9 @@
 import math
 from collections.abc import Callable, Sequence
 
-from agent.edit_tests import EditTests, RunSome, VerifyConfig
+from agent.edit_tests import EditTests, RunSome
 from agent.finish_gate import FinishGate
+from agent.settings import VerifyConfig
 from agent.verify import Verify
 from inference.messages import ToolCall
 from sandbox.base import Cancel

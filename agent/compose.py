@@ -1,47 +1,48 @@
-"""Puts the parts of a run together: alone, besides `cli.py`, in choosing concrete classes.
+"""Puts together what an attempt of the model works with: its tools, and what joins their calls.
 
-A `Workplace` is where the model works: a copy of the user's repository that sandboxed commands see
-at the repository's own path. The user's files are read to make the copy, and not touched again
-until a repair is applied.
+Alone, besides `cli.py`, in choosing concrete classes. nano knows no tools and no words but those it
+was trained on; every other model gets all there is.
 """
 
 import hashlib
-import math
-import os
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
 
-from agent.config import snapshots_folder
-from agent.deciding_files import TEST_FOLDERS
-from agent.errors import UsageError
+from agent.approver import Approver
+from agent.checks import Checks
+from agent.config import skills_folder, snapshots_folder
+from agent.explore import Explore, Fork
+from agent.hooks import Hooks
 from agent.memory import Memory
 from agent.models import NANO, resolve
 from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
 from agent.request import FixRequest
-from agent.session import Session, remove
+from agent.session import Session
 from agent.settings import Config
+from agent.workplace import Workplace
 from inference.chat import ChatModel
-from inference.messages import ReplyOptions, SamplingOptions
-from sandbox.base import Cancel, Sandbox, View
+from inference.messages import ReplyOptions, SamplingOptions, ToolCall
+from sandbox.base import Cancel, View
 from sandbox.checkpoint import Checkpoint
-from sandbox.choose import choose
-from sandbox.limits import MIB, Limits
-from sandbox.tree import copy_tree
+from sandbox.limits import MIB
 from sandbox.workspace import Workspace
+from tools.background import BackgroundBash
+from tools.base import Tool
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
 from tools.editor_forms import FOR_NANO, FULL
-from tools.errors import ProjectError
 from tools.finish import Finish
-from tools.project import Environment, check_environment, detect_environment, detect_test_command
+from tools.jobs import Jobs
+from tools.outline import Outline
 from tools.registry import Registry
 from tools.run_tests import RunTests
 from tools.runners import run_tests_once
 from tools.search import Search, find_ripgrep
+from tools.skill import Skill, find_skills
 from tools.test_report import TestReport
+from tools.todo import Todo
 
 ChatFactory = Callable[[FixRequest], ChatModel]
 
@@ -52,180 +53,180 @@ OUTPUT_BYTES = 4 * MIB
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """The copy the model works on, and what tests and commands need around it."""
+class Bench:
+    """The parts of an attempt, and what of them the attempt itself must be able to reach."""
 
-    command: tuple[str, ...]
-    """How the tests are run."""
-    environment: Environment
-    view: View
-    sandbox: Sandbox
-    test_limits: Limits
-    command_limits: Limits
-    checkpoint: Checkpoint
-    base: str
-    """The checkpoint of the files as the user has them."""
+    parts: Parts
+    checks: Checks | None = None
+    """Told when tests begin to decide about `finish`; nano has no checks."""
+    jobs: Jobs | None = None
+    """Closed before the files are judged or restored."""
+    todo: Todo | None = None
 
-    def run_tests(self, cancel: Cancel, end_s: float = math.inf) -> TestReport:
-        """Run all tests on the copy as it is, to `end_s` on the monotonic clock at the latest."""
-        limits = self.test_limits.until(end_s)
-        return run_tests_once(
-            self.command, self.environment, self.view, self.sandbox, limits, cancel
-        )
+    def go_on(self, session: Session) -> None:
+        """Take the todo list up again where an attempt goes on that was cut short."""
+        calls = [call for message in session.messages for call in message.tool_calls]
+        lists = [call for call in calls if isinstance(call, ToolCall) and call.name == Todo.name]
+        if lists and self.todo is not None:
+            Registry([self.todo]).call(Todo.name, lists[-1].arguments)
 
+    def expect(self, before: TestReport, targets: frozenset[str]) -> None:
+        """From here on the tests decide when the work is done."""
+        if self.checks is not None:
+            self.checks.expect(before, targets)
 
-def find_repository(path: Path) -> Path:
-    """Return the root of the git repository that holds `path`; git itself is not run.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        start = path.expanduser().resolve(strict=True)
-    except OSError as error:
-        raise UsageError(f"{path} does not exist") from error
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            return folder
-    raise UsageError(f"{start} is not in a git repository; run `git init` there first")
+    def close(self) -> tuple[str, ...]:
+        """End what still runs in the background; return what that was."""
+        return tuple(job.line for job in self.jobs.close()) if self.jobs is not None else ()
 
 
-def check_writable(repository: Path) -> None:
-    """Make sure that a repair could be applied.
-
-    Raises:
-        UsageError: it could not.
-    """
-    if not os.access(repository, os.W_OK | os.X_OK):
-        raise UsageError(f"{repository} is read-only; use --dry-run to get the repair as a patch")
-
-
-def open_workplace(request: FixRequest, repository: Path, session: Session) -> Workplace:
-    """Copy the repository into the session, or find the copy that an earlier process made.
-
-    Raises:
-        SandboxUnavailable: commands could not be contained.
-        ProjectError: nothing says how the tests are run.
-    """
-    sandbox = choose(request.sandbox)
-    tree, shadow = session.folder / "tree", session.folder / "checkpoints"
-    if "prepared" in session.facts:
-        skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
-        checkpoint = Checkpoint.open(shadow, tree)
-    else:
-        remove(tree)
-        remove(shadow)
-        skipped = copy_tree(repository, tree)
-        checkpoint = Checkpoint.create(shadow, tree)
-        names = [str(path) for path in skipped]
-        session.record("prepared", base=checkpoint.save("base"), skipped=names)
-    project, command = find_project(request, repository)
-    environment = detect_environment(project, request.python or _outer_python(project, repository))
-    check_environment(command, environment)
-    view = _view(repository, tree, session.folder, skipped, sandbox)
-    return Workplace(
-        command=command,
-        environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
-        sandbox=sandbox,
-        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
-        checkpoint=checkpoint,
-        base=session.facts["prepared"]["base"],
-    )
-
-
-def find_project(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
-    """Return the folder of the project to mend, and how its tests are run there.
-
-    A command that was given runs in the folder that was named. One that is found out runs in the
-    nearest folder around it that says how; a package and a folder of tests are parts of a project.
-
-    Raises:
-        ProjectError: no folder says how.
-    """
-    named = request.path.expanduser().resolve()
-    named = named if named.is_dir() else named.parent
-    if request.test_command:
-        return named, request.test_command
-    around = [folder for folder in (named, *named.parents) if folder.is_relative_to(repository)]
-    for folder in around[:-1]:
-        if folder.name not in TEST_FOLDERS and not (folder / "__init__.py").is_file():
-            with suppress(ProjectError):
-                return folder, detect_test_command(folder)
-    return repository, detect_test_command(repository)
-
-
-def _outer_python(project: Path, repository: Path) -> Path | None:
-    """The environment at the top of the repository, if the project in it has none of its own."""
-    names = (".venv", "venv")
-    for folder in (project, *project.parents):
-        found = [folder / name for name in names if (folder / name / "bin" / "python").exists()]
-        if folder == repository or found:
-            return found[0] if found and folder != project else None
-    return None
-
-
-def make_parts(
+def make_bench(
     place: Workplace,
+    session: Session,
     chat: ChatModel,
     options: ReplyOptions,
     config: Config,
     deadline_s: float,
-    step: Callable[[], int],
-) -> Parts:
-    """Put together what one attempt of the model works with; `step` numbers its replies."""
-    environment, sandbox = place.environment, place.sandbox
-    assert place.view.scratch is not None, "a workplace has one"
-    outputs = KeptOutputs(place.view.scratch.with_name(OUTPUTS))
-    view = replace(
-        place.view,
-        read_only=(*place.view.read_only, *environment.read_only, outputs.folder),
-        path=environment.path,
-        environment={**place.view.environment, **environment.variables},
-        scratch=None,
-    )
+) -> Bench:
+    """Put together what one attempt of the model works with."""
+    make = _nano_bench if chat.name == NANO else _full_bench
+    return make(place, session, chat, options, config, deadline_s)
+
+
+def _nano_bench(
+    place: Workplace,
+    session: Session,
+    chat: ChatModel,
+    options: ReplyOptions,
+    config: Config,
+    deadline_s: float,
+) -> Bench:
+    view = _tool_view(place)
     workspace = Workspace(view.source, view.workspace, view.folder)
-    # The order is part of what the model was trained on: it never changes.
     tools = Registry(
         [
-            Bash(sandbox, view, replace(place.command_limits, output_bytes=OUTPUT_BYTES)),
-            StrReplaceEditor(workspace, FOR_NANO if chat.name == NANO else FULL, step),
-            Search(workspace, sandbox, view, find_ripgrep(view)),
-            RunTests(place.command, environment, place.view, sandbox, place.test_limits),
+            Bash(place.sandbox, view, place.command_limits),
+            StrReplaceEditor(workspace, FOR_NANO),
+            Search(workspace, place.sandbox, view, find_ripgrep(view)),
+            RunTests(
+                place.command, place.environment, place.view, place.sandbox, place.test_limits
+            ),
             Finish(),
         ]
     )
-    recorder = _Recorder(place.checkpoint, place.base)
-    if chat.name == NANO:  # it knows no words but those it was trained on
-        plain = replace(config, context=replace(config.context, compact_at=1.0))
-        return Parts(chat, tools, options, plain, recorder, deadline_s)
+    plain = replace(config, context=replace(config.context, compact_at=1.0))
+    recorder = Recorder(place.checkpoint, place.base)
+    approve = Approver(config.approval)
+    return Bench(Parts(chat, tools, options, plain, recorder, deadline_s, approve=approve))
+
+
+def _full_bench(
+    place: Workplace,
+    session: Session,
+    chat: ChatModel,
+    options: ReplyOptions,
+    config: Config,
+    deadline_s: float,
+) -> Bench:
+    # 1. What commands and tools see.
+    assert place.view.scratch is not None, "a workplace has one"
+    outputs = KeptOutputs(place.view.scratch.with_name(OUTPUTS))
+    sandbox, view = place.sandbox, _tool_view(place)
+    view = replace(view, read_only=(*view.read_only, outputs.folder))
+    workspace = Workspace(view.source, view.workspace, view.folder)
+    limits = replace(place.command_limits, output_bytes=OUTPUT_BYTES)
+    # 2. The tools, in the order the model sees them.
+    search = Search(workspace, sandbox, view, find_ripgrep(view))
+    outline = Outline(workspace, count_tokens=chat.count_tokens)
+    editor = StrReplaceEditor(workspace, FULL, lambda: session.num_steps)
+    jobs, todo = Jobs(sandbox, view, limits), Todo()
+    reading = Registry([StrReplaceEditor(workspace, FULL), search, outline])
+    fork = Fork(session, chat, options, config, lambda: parts.specs, reading, workspace)
+    skills = find_skills(skills_folder())
+    offered: list[Tool] = [
+        BackgroundBash(Bash(sandbox, view, limits), jobs),
+        editor,
+        search,
+        outline,
+        RunTests(
+            place.command, place.environment, place.view, sandbox, place.test_limits, reruns=True
+        ),
+        Explore(fork),
+        todo,
+        *([Skill(skills)] if skills else []),
+        Finish(),
+    ]
+    # 3. What joins their calls.
+    recorder = Recorder(place.checkpoint, place.base)
+    checks = Checks(
+        place.command,
+        workspace,
+        _some_tests(place, deadline_s),
+        lambda: recorder(session.checkpoint),
+        todo.open_items,
+        config.verify,
+    )
     memory = Memory(Workspace(view.source, view.workspace), view.folder)
-    return Parts(
+    hooks = Hooks(config.hooks, sandbox, view, place.command_limits)
+    parts = Parts(
         chat,
-        tools,
+        Registry(offered),
         options,
         config,
         recorder,
         deadline_s,
-        after_call=(outputs, memory),
-        on_compacted=(memory.forget,),
+        approve=Approver(config.approval),
+        before_call=(hooks.before,),
+        after_call=(outputs, checks, hooks.after, memory),
+        on_compacted=(memory.forget, editor.forget),
         opening=memory.opening,
+        open_items=lambda: "\n".join(todo.open_items()),
+    )
+    return Bench(parts, checks, jobs, todo)
+
+
+def _tool_view(place: Workplace) -> View:
+    """What the tools of the model see: the project's environment, and no scratch folder."""
+    environment = place.environment
+    return replace(
+        place.view,
+        read_only=(*place.view.read_only, *environment.read_only),
+        path=environment.path,
+        environment={**place.view.environment, **environment.variables},
+        scratch=None,
     )
 
 
+def _some_tests(
+    place: Workplace, deadline_s: float
+) -> Callable[[Sequence[str], float, Cancel], TestReport]:
+    def run(ids: Sequence[str], limit_s: float, cancel: Cancel) -> TestReport:
+        limits = place.test_limits.until(min(deadline_s, time.monotonic() + limit_s))
+        return run_tests_once(
+            place.command, place.environment, place.view, place.sandbox, limits, cancel, ids
+        )
+
+    return run
+
+
 def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOptions:
-    """Choose how attempt `number` samples: the first as the model's preset says, then warmer."""
+    """Choose how attempt `number` samples: the first as the model's preset says, then warmer.
+
+    At a temperature that was asked for all are alike, and differ by their seeds.
+    """
     seed = request.seed + number - 1
+    sampling = replace(SAMPLED, seed=seed) if number > 1 else None
+    if request.temperature is not None:
+        sampling = replace(SAMPLED, temperature=request.temperature, seed=seed)
     return ReplyOptions(
-        sampling=replace(SAMPLED, seed=seed) if number > 1 else None,
+        sampling=sampling,
         seed=seed,
         max_new_tokens=request.config.model.max_new_tokens,
         thinking=chat.name != NANO,
     )
 
 
-class _Recorder:
+class Recorder:
     """Saves the workspace when it changed; the same files have the same name however reached."""
 
     def __init__(self, checkpoint: Checkpoint, base: str) -> None:
@@ -243,34 +244,6 @@ class _Recorder:
     def _digest(self, commit: str) -> str:
         patch = self._checkpoint.diff(self._base, commit)
         return hashlib.sha256(patch.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _view(
-    repository: Path, tree: Path, folder: Path, skipped: tuple[Path, ...], sandbox: Sandbox
-) -> View:
-    """Show the copy where the repository is, with what was not copied beside it."""
-    scratch = folder / "scratch"
-    scratch.mkdir(mode=0o700, exist_ok=True)
-    git = repository / ".git"
-    return View(
-        source=tree,
-        # Without mounts a command sees the copy only where it is.
-        workspace=tree if sandbox.level == "direct" else repository,
-        read_only=(*skipped, *_git_elsewhere(git)),
-        protected=((git, git),),
-        scratch=scratch,
-    )
-
-
-def _git_elsewhere(git: Path) -> tuple[Path, ...]:
-    """Return the real git folder of a worktree or submodule, whose `.git` is a file."""
-    if git.is_dir():
-        return ()
-    words = git.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
-    folder = (git.parent / words).resolve()
-    # Of a worktree, the objects are two levels up: `main/.git/worktrees/name`.
-    shared = folder.parent.parent if folder.parent.name == "worktrees" else folder
-    return (shared,) if (shared / "objects").is_dir() else ()
 
 
 def load_chat(request: FixRequest) -> ChatModel:

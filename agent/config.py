@@ -29,6 +29,11 @@ def snapshots_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return _xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "snapshots"
 
 
+def skills_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the user's skills are."""
+    return config_file(environment).with_name("skills")
+
+
 def config_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the user's settings are."""
     return _xdg(environment, "XDG_CONFIG_HOME", ".config") / "qwen-agent" / "config.toml"

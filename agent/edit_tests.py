@@ -5,8 +5,9 @@ was, and what is done with the words, is not decided here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.settings import VerifyConfig
 from sandbox.base import Cancel
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
@@ -27,30 +28,6 @@ WHOLE: tuple[str, ...] = ()
 
 RunSome = Callable[[Sequence[str], float, Cancel], TestReport]
 """Runs the tests with these ids, all if there are none, for so many seconds at most."""
-
-
-@dataclass(frozen=True)
-class VerifyConfig:
-    """What is checked after an edit and before the end."""
-
-    syntax: bool = True
-    """After an edit, say what it broke in the syntax of the file."""
-    tests: bool = True
-    """After an edit, run the tests nearest to it."""
-    tests_s: float = 20.0
-    """Seconds for those tests; what once took longer is not run after edits."""
-    max_files: int = 5
-    """Test files run after one edit."""
-    finish_tests: bool = True
-    """Refuse `finish` while tests are red that were to be mended or were green before."""
-    finish_todo: bool = True
-    """Refuse `finish` while items of the todo list are open."""
-    max_refusals: int = 2
-    """So often `finish` is refused with nothing changed in between; the next one is accepted."""
-
-    def __post_init__(self) -> None:
-        if not (self.tests_s > 0 and self.max_files > 0 and self.max_refusals > 0):
-            raise ValueError("tests_s, max_files and max_refusals must be more than 0")
 
 
 class EditTests:

@@ -7,7 +7,8 @@ a run has to end, and whether the repair is good is judged afterwards on a clean
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.edit_tests import VerifyConfig, in_short
+from agent.edit_tests import in_short
+from agent.settings import VerifyConfig
 from agent.verdict import compare
 from inference.messages import ToolCall
 from sandbox.base import Cancel

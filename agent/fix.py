@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from agent.add_context import add_context, check_takes_context
-from agent.attempts import Attempt, AttemptResult, Ground, Task
-from agent.budget import tokens_spent
-from agent.compose import (
-    ChatFactory,
-    Workplace,
-    check_writable,
-    find_repository,
-    load_chat,
-    open_workplace,
-)
+from agent.attempts import AttemptResult, Ground, Task
+from agent.best_of import make_attempts
+from agent.compose import ChatFactory, load_chat
 from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
-from agent.events import CallEnded, Event, ModelLoading, Notice, RunStarted, TestsRan
+from agent.events import (
+    AttemptStarted,
+    CallEnded,
+    Event,
+    ModelLoading,
+    Notice,
+    RunStarted,
+    TestsRan,
+)
 from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
@@ -37,6 +38,7 @@ from agent.regressions import look_back
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
+from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
@@ -234,28 +236,18 @@ class FixRun:
         self._learn(model=chat.name)
         if context := add_context(request, session, task.place, chat, self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
-        number = max(1, session.attempt)
-        while True:
-            self._learn(num_attempts=number)
-            attempt = Attempt(number, task, session, chat, self.cancel)
-            result = yield from self._counted(attempt.run())
-            is_last = (
-                number >= self.request.attempts
-                or time.monotonic() >= task.deadline_s
-                or tokens_spent(session) >= self.request.config.budget.max_tokens
-            )
-            if result.exit_code == FIXED or is_last:
-                return result
-            yield Notice(f"Attempt {number} did not mend it: {result.sentence}. Trying again.")
-            number += 1
+        attempts = make_attempts(task, session, chat, self.cancel)
+        return (yield from self._counted(attempts))
 
     def _counted(
         self, events: Generator[Event, None, AttemptResult]
     ) -> Generator[Event, None, AttemptResult]:
-        """Pass events on and count the calls."""
+        """Pass events on and count attempts and calls."""
         try:
             while True:
                 event = next(events)
+                if isinstance(event, AttemptStarted):
+                    self._learn(num_attempts=event.number)
                 if isinstance(event, CallEnded):
                     self._learn(num_calls=self.outcome.num_calls + 1)
                 yield event
@@ -335,7 +327,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch", OUTPUTS):
+            for name in ("tree", "checkpoints", "scratch", OUTPUTS, ATTEMPTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:

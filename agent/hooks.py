@@ -11,8 +11,9 @@ repository's own settings can name none.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.settings import HooksConfig
 from inference.messages import ToolCall
 from sandbox.base import Cancel, Sandbox, View, never
 from sandbox.limits import Limits
@@ -22,18 +23,6 @@ from tools.truncate import clean, cut_middle
 MAX_CHARACTERS = 2_000
 MAX_ARGUMENT_BYTES = 32 * 1024
 """Of all arguments of a call in one variable; a longer one is left out."""
-
-
-@dataclass(frozen=True)
-class HooksConfig:
-    """Shell commands, run in order; the first that fails ends the row."""
-
-    before_tool: tuple[str, ...] = ()
-    """Before every call. A failure refuses it."""
-    after_edit: tuple[str, ...] = ()
-    """After every edit that was made. A failure is told to the model."""
-    before_finish: tuple[str, ...] = ()
-    """Before the work counts as done. A failure refuses that."""
 
 
 class Hooks:

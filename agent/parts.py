@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.approval import Denied
 from agent.settings import Config
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall, ToolSpec
@@ -30,6 +31,11 @@ class AfterCall(Protocol):
     def __call__(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
         """Return the result to go on with, which may be the one given."""
         ...
+
+
+def allow(call: ToolCall) -> ToolCall:
+    """Approve of every call."""
+    return call
 
 
 def nothing() -> str:
@@ -55,6 +61,8 @@ class Parts:
     the same name for the same files."""
     deadline_s: float = float("inf")
     """The `time.monotonic()` at which the budget of seconds is spent."""
+    approve: Callable[[ToolCall], ToolCall | Denied] = allow
+    """Returns the call to run, which a person may have changed, or why not."""
     before_call: tuple[BeforeCall, ...] = ()
     """Asked in order before a call runs; the first reason keeps it from running."""
     after_call: tuple[AfterCall, ...] = ()

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agent.compose import Workplace
 from agent.errors import RunCancelled
 from agent.events import Event, TestsRan
 from agent.session import Session
+from agent.workplace import Workplace
 from sandbox.base import Cancel
 from tools.errors import ProjectError
 from tools.git_files import blob_id

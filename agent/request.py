@@ -25,6 +25,8 @@ class FixRequest:
     """`auto`, `nano`, a folder or a hub id."""
     attempts: int = 1
     """The most attempts; later ones are sampled, and the first green one ends the run."""
+    temperature: float | None = None
+    """What every attempt is sampled at; None for the model's preset, and warmer after the first."""
     seed: int = 0
     """Of the sampled attempts: attempt i draws with seed + i."""
     python: Path | None = None

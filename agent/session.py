@@ -37,6 +37,17 @@ class SessionInfo:
     in_use: bool = False
 
 
+@dataclass(frozen=True)
+class Undone:
+    """What one rewind took away."""
+
+    messages: tuple[Message, ...]
+    trees: tuple[str, ...]
+    left: str
+    """The checkpoint of the files as they were when it was taken away."""
+    is_finished: bool
+
+
 class Session:
     """The conversation of one run; everything added is on disk when the call returns."""
 
@@ -61,6 +72,10 @@ class Session:
         """Whether the last message is the result of an accepted `finish`."""
         self.checkpoint = ""
         """The state of the workspace after the last recorded call of this attempt."""
+        self.trees: list[str] = []
+        """That state after each of the messages."""
+        self.undone: list[Undone] = []
+        """What rewinds took away and nothing has replaced yet, the last one last."""
         self.facts: dict[str, Record] = {}
         """The last record of each kind that only the run understands."""
         self._journal = journal
@@ -170,23 +185,43 @@ class Session:
                 context = self.facts["context"] if record.get("has_context") else {}
                 sections = tuple(context.get("sections", ()))
                 self.messages[:] = [Message("system", record["system"], sections=sections)]
+                self.trees[:] = [self.checkpoint]
+                self.undone.clear()
                 self.phase_start = 1
                 self.num_steps = self.num_calls = 0
                 self.measured = (0, 0)
             case "phase":
                 self.phase, self.checkpoint = record["phase"], record["tree"]
+                self.trees[-1] = self.checkpoint
                 self.phase_start = len(self.messages)
                 self.facts["phase"] = record
             case "message":
                 self._replay_message(record)
             case "compacted":
                 # A number stands for the message that had it.
+                entries = record["messages"]
+                self.trees[:] = [
+                    self.trees[entry] if isinstance(entry, int) else self.checkpoint
+                    for entry in entries
+                ]
                 self.messages[:] = [
                     self.messages[entry] if isinstance(entry, int) else _message(entry)
-                    for entry in record["messages"]
+                    for entry in entries
                 ]
+                self.undone.clear()
                 self.measured = (len(self.messages), record["num_tokens"])
                 self.phase_start = 1
+            case "rewind":
+                keeps, left = record["keeps"], record["left"]
+                messages, trees = tuple(self.messages[keeps:]), tuple(self.trees[keeps:])
+                self.undone.append(Undone(messages, trees, left, self.is_finished))
+                del self.messages[keeps:], self.trees[keeps:]
+                self.checkpoint, self.is_finished = record["tree"], False
+            case "redo":
+                undone = self.undone.pop()
+                self.messages.extend(undone.messages)
+                self.trees.extend(undone.trees)
+                self.checkpoint, self.is_finished = undone.left, undone.is_finished
             case "spent":
                 self.usages.append(Usage(**record["usage"]))
             case kind:
@@ -196,6 +231,8 @@ class Session:
         message = _message(record["message"])
         self.messages.append(message)
         self.checkpoint = record.get("tree", self.checkpoint)
+        self.trees.append(self.checkpoint)
+        self.undone.clear()
         self.is_finished = record.get("finishes", False)
         self.num_steps += message.role == "assistant"
         self.num_calls += message.role == "tool"

@@ -9,7 +9,7 @@ from inference.messages import ThinkingHistory
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
-TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish")
+TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish", "explore")
 MAX_DISK_GIB = 1_000_000
 """A pebibyte; more is not meant."""
 
@@ -124,6 +124,42 @@ class ApprovalConfig:
 
 
 @dataclass(frozen=True)
+class VerifyConfig:
+    """What is checked after an edit and before the end."""
+
+    syntax: bool = True
+    """After an edit, say what it broke in the syntax of the file."""
+    tests: bool = True
+    """After an edit, run the tests nearest to it."""
+    tests_s: float = 20.0
+    """Seconds for those tests; what once took longer is not run after edits."""
+    max_files: int = 5
+    """Test files run after one edit."""
+    finish_tests: bool = True
+    """Refuse `finish` while tests are red that were to be mended or were green before."""
+    finish_todo: bool = True
+    """Refuse `finish` while items of the todo list are open."""
+    max_refusals: int = 2
+    """So often `finish` is refused with nothing changed in between; the next one is accepted."""
+
+    def __post_init__(self) -> None:
+        if not (self.tests_s > 0 and self.max_files > 0 and self.max_refusals > 0):
+            raise ValueError("tests_s, max_files and max_refusals must be more than 0")
+
+
+@dataclass(frozen=True)
+class HooksConfig:
+    """Shell commands, run in order; the first that fails ends the row."""
+
+    before_tool: tuple[str, ...] = ()
+    """Before every call. A failure refuses it."""
+    after_edit: tuple[str, ...] = ()
+    """After every edit that was made. A failure is told to the model."""
+    before_finish: tuple[str, ...] = ()
+    """Before the work counts as done. A failure refuses that."""
+
+
+@dataclass(frozen=True)
 class CacheConfig:
     """What is kept of earlier conversations, so that a restart reads no token again."""
 
@@ -179,6 +215,8 @@ class Config:
     guard: GuardConfig = field(default_factory=GuardConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     approval: ApprovalConfig = field(default_factory=ApprovalConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    hooks: HooksConfig = field(default_factory=HooksConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
 

@@ -7,7 +7,8 @@ It refuses nothing and takes nothing back.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agent.edit_tests import EditTests, VerifyConfig
+from agent.edit_tests import EditTests
+from agent.settings import VerifyConfig
 from inference.messages import ToolCall
 from sandbox.base import Cancel
 from sandbox.errors import PathRefused

@@ -9,6 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+MAX_TEMPERATURE = 2.0
+"""Beyond that every token is as good as any other."""
+
 
 class DemoCommand:
     """`qwen-agent demo`: a repository nobody has seen, repaired by the bundled nano model."""
@@ -52,7 +55,7 @@ class EvalCommand:
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         suites = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
-        nano = suites.add_parser("nano", help="generated one-bug repositories, one a seed")
+        nano = suites.add_parser("nano", help="generated repositories, one a seed")
         nano.add_argument(
             "--seeds", type=_seeds, default=range(900_000, 900_100), metavar="A:B",
             help="first and one past the last; from 900000 on they are held out of training",
@@ -61,6 +64,16 @@ class EvalCommand:
         nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
         nano.add_argument("--attempts", type=_count, default=1, help="attempts a repository")
         nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
+        nano.add_argument("--bugs", type=_count, default=1, help="of every repository (default 1)")
+        nano.add_argument(
+            "--temperature", type=_temperature, metavar="T",
+            help="of every attempt; without it the first is greedy and later ones are sampled",
+        )  # fmt: skip
+        nano.add_argument(
+            "--compare", action="store_true",
+            help="run one greedy attempt too, on the same seeds, and say what the others gain; "
+            "seeds that are in the file of --json already are not run again",
+        )  # fmt: skip
         nano.add_argument(
             "--no-reuse", action="store_true", help="prefill the whole conversation every time"
         )
@@ -95,6 +108,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = -1.0
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_TEMPERATURE:g}")
+    return temperature
 
 
 def _seeds(text: str) -> range:

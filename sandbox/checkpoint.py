@@ -118,14 +118,24 @@ class Checkpoint:
         Commands must have ended: it relies on no one making links while it writes.
 
         Raises:
-            SandboxError: something cannot be written; saving first makes that harmless.
+            SandboxError: something cannot be written, where saving first makes that harmless; or
+                a file would have to take the place of a repository, and nothing was changed.
         """
         wanted, now = self._at(commit), self._current()
         try:
+            self._spare_repositories(wanted, now)
             self._clear(wanted, now)
             self._fill(wanted, now)
         except OSError as error:
             raise SandboxError(f"{error.filename} cannot be restored: {error.strerror}.") from error
+
+    def _spare_repositories(self, wanted: Snapshot, now: Snapshot) -> None:
+        """Refuse to remove a `.git`, which no snapshot holds."""
+        for path in now.folders:
+            if path in wanted.files:
+                for folder, folders, names in os.walk(self.worktree / path):
+                    if ".git" in map(str.lower, (*folders, *names)):
+                        raise SandboxError(f"{folder} is a repository; move it away first.")
 
     def _clear(self, wanted: Snapshot, now: Snapshot) -> None:
         """Remove files that were not there, then folders that are empty now and were not there."""

@@ -77,13 +77,17 @@ def find_place(ask: Ask, rescue: Rescue = find_respaced) -> Place:
 
 
 def _check_meant(ask: Ask, start: int) -> None:
-    """Refuse an exact match inside of a word, or inside of the new text.
+    """Refuse an exact match inside of a word or of a new text, or one without its indentation.
 
     Raises:
         NoPlace: it is one of them.
     """
-    if cut := slips.cut_word(ask.text, start, start + len(ask.old)):
-        raise NoPlace(cut)
+    for slip in (
+        slips.cut_word(ask.text, start, start + len(ask.old)),
+        slips.half_indented(ask.text, start, ask.old, ask.new),
+    ):
+        if slip is not None:
+            raise NoPlace(slip)
     doubled = slips.doubled(ask.text, start, ask.old, ask.new)
     if doubled is not None:
         sentence = words.applied(ask.path, line_at(ask.text, doubled), is_old_there=True)

@@ -28,6 +28,7 @@ _QUOTING = re.compile(
     "string|comment|char|rune|regex|heredoc|nowdoc|preproc|text|symbol|shell|^word$"
 )
 """What grammars call the places where an escape may stand."""
+_WORD = re.compile(r"\w+", re.ASCII)
 _PADDED = re.compile(r"(?: {3}\d| {2}\d\d| \d{3})\t")
 """A line number as view shows it, and hardly any table."""
 
@@ -55,17 +56,44 @@ def numbered_new(text: str, old: str, new: str) -> str | None:
 def cut_word(text: str, start: int, end: int) -> str | None:
     """Say that what was found begins or ends inside of a word."""
     for edge in (start, end):
-        is_escaped = text[edge - 2 : edge - 1] == "\\"
-        if edge and not is_escaped and re.fullmatch(r"\w\w", text[edge - 1 : edge + 1], re.ASCII):
-            first = re.search(r"\w*$", text[:edge])
-            last = re.match(r"\w*", text[edge:])
-            assert first is not None, "nothing is a match too"
-            assert last is not None, "nothing is a match too"
+        if word := _word_around(text, edge):
             return (
-                f"old_str occurs only inside of a longer word, {first.group()}{last.group()} in "
+                f"old_str occurs only inside of a longer word, {word} in "
                 f"line {line_at(text, edge)}; give whole words."
             )
     return None
+
+
+def _word_around(text: str, edge: int) -> str | None:
+    """Return the word that a place is inside of; the n of `\\n` before it is no part of it."""
+    for match in _WORD.finditer(text, text.rfind("\n", 0, edge) + 1):
+        first, last = match.span()
+        if first >= edge:
+            break
+        is_escape = text[first - 1 : first] == "\\" and edge == first + 1
+        if edge < last and not is_escape:
+            return match.group()
+    return None
+
+
+def half_indented(text: str, start: int, old: str, new: str) -> str | None:
+    """Say that the old text leaves out the indentation before it and the new one reckons otherwise.
+
+    Its lines would land too far left, or its first line twice as deep.
+    """
+    indent = text[text.rfind("\n", 0, start) + 1 : start]
+    if indent == "" or indent.strip(" \t") or old[0].isspace():
+        return None
+    old_rest, new_rest = (
+        [line.startswith(indent) for line in part.split("\n")[1:] if line.strip()]
+        for part in (old, new)
+    )
+    if not new.startswith((" ", "\t")) and (all(new_rest) or not all(old_rest)):
+        return None
+    return (
+        f"old_str begins after the indentation of line {line_at(text, start)}, and the lines of "
+        "new_str do not go with that; give both with the indentation of every line."
+    )
 
 
 def doubled(text: str, start: int, old: str, new: str) -> int | None:
@@ -81,7 +109,8 @@ def escaped_old(path: str, text: str, old: str) -> str | None:
     """Say that the text would have been found without its escapes."""
     plain = old.replace(r"\n", "\n").replace(r"\t", "\t").replace(r"\"", '"')
     for candidate in (plain, html.unescape(old), html.unescape(plain)):
-        offset = text.find(candidate.strip("\n")) if candidate != old else -1
+        wanted = candidate.strip("\n")
+        offset = text.find(wanted) if wanted.strip() and candidate != old else -1
         if offset >= 0:
             names = ", ".join(name for name in _used(old) if name not in _used(candidate))
             return (
@@ -92,10 +121,10 @@ def escaped_old(path: str, text: str, old: str) -> str | None:
     return None
 
 
-def escaped_new(path: str, before: str, region: str, start: int, new: str) -> str | None:
+def escaped_new(path: str, after: str, region: str, start: int, new: str) -> str | None:
     """Say that the new text has escapes where the language has no use for them.
 
-    `before` is the whole file with `new` at `start`, in place of `region`.
+    `after` is the whole file with `new` at `start`, in place of `region`.
     """
     language = language_of(path)
     fresh = [name for name in _used(new) if name not in _used(region)]
@@ -103,7 +132,7 @@ def escaped_new(path: str, before: str, region: str, start: int, new: str) -> st
         return None
     for name in fresh:
         offsets = [start + match.start() for match in _ESCAPES[name].finditer(new)]
-        if not _is_named(name, before) and _any_bare(before, offsets, language):
+        if not _is_named(name, after) and _any_bare(after, offsets, language):
             return (
                 f"new_str has {name} outside of any string or comment, and the text it replaces "
                 "had not; write the character itself."

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.compose import find_repository
 from agent.errors import AgentError, UsageError
 from agent.frontends.asked import absolute, is_standard_output
 from agent.frontends.github import add_outputs, add_summary
@@ -19,6 +18,7 @@ from agent.frontends.output import is_github
 from agent.frontends.sarif import sarif_of
 from agent.outcome import ERROR, FixOutcome, strongest
 from agent.patch import check_target, write_whole
+from agent.workplace import find_repository
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,13 @@ def _indent(language: Language, variant: int, rng: random.Random) -> Task:
     return case.task([line[num:] for line in old], [line[num:] for line in new])
 
 
+def _half_indent(language: Language, variant: int, rng: random.Random) -> Task:
+    """The old line without its indentation, the new ones at the margin or with all of it."""
+    case = draw_case(language, rng, shape=0, kinds="swap add" if variant else "add")
+    new = case.new[len(case.old) - 1 :]
+    return case.task([case.old[-1].strip()], new if variant else [line.strip() for line in new])
+
+
 def _tabs(language: Language, variant: int, rng: random.Random) -> Task:
     """Spaces for the file's tabs, in steps of four or two; tabs for its spaces."""
     case = draw_case(language, rng)
@@ -355,6 +362,7 @@ MISTAKES: dict[str, Callable[[Language, int, random.Random], Task]] = {
     NO_MISTAKE: _none,
     "stale text": _stale,
     "wrong indent": _indent,
+    "half indent": _half_indent,
     "tabs, spaces": _tabs,
     "CRLF": _crlf,
     "duplicate": _duplicate,

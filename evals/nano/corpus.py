@@ -1,11 +1,11 @@
-"""Small Python repositories with a pytest suite and one bug, each made from a seed.
+"""Small Python repositories with a pytest suite and a bug or two, each made from a seed.
 
 The same seed gives the same repository in every process and Python version. Sessions and training
 are not here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -52,11 +52,9 @@ class Repair:
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A broken repository and what is known about its bug."""
+class Defect:
+    """What is known about one bug of a repository."""
 
-    seed: int
-    files: Mapping[str, str]
     repair: Repair
     bug_kind: str
     function: str
@@ -65,11 +63,21 @@ class Repository:
     """The ideal search: patterns for ripgrep and the path where each is found."""
 
 
-def generate(seed: int) -> Repository:
-    """Return the repository of a seed."""
+@dataclass(frozen=True)
+class Repository:
+    """A broken repository and what is known about its bugs."""
+
+    seed: int
+    files: Mapping[str, str]
+    defects: tuple[Defect, ...]
+    """Each in a function of its own, and mended without the others."""
+
+
+def generate(seed: int, num_bugs: int = 1) -> Repository:
+    """Return the repository of a seed; with more than one bug it is another repository."""
     random = Random(seed)
     while True:
-        repository = _attempt(seed, random)
+        repository = _attempt(seed, random, num_bugs)
         if repository is not None:
             return repository
 
@@ -92,14 +100,22 @@ class _Plan:
     untested: frozenset[str]
 
 
-def _attempt(seed: int, random: Random) -> Repository | None:
+@dataclass(frozen=True)
+class _Slip:
+    """A bug in one of the pieces, and the function whose tests show it."""
+
+    piece: Piece
+    bug: Bug
+    function: str
+
+
+def _attempt(seed: int, random: Random, num_bugs: int) -> Repository | None:
     plan = _choose_plan(random)
     if plan is None:
         return None
-    found = _choose_bug(plan, random)
-    if found is None:
+    slips = _choose_slips(plan, random, num_bugs)
+    if slips is None:
         return None
-    bug, function = found
     layout = choose_layout(random)
     names = module_names(random, len(plan.groups))
     modules = [
@@ -107,26 +123,47 @@ def _attempt(seed: int, random: Random) -> Repository | None:
         for name, group in zip(names, plan.groups, strict=True)
     ]
     right = {module.path: _module_text(module, modules, plan, random) for module in modules}
-    place = next(module for module in modules if plan.target in module.pieces)
-    text = _with_bug(right[place.path], plan.target, bug)
-    repair = _repair(place.path, right[place.path], text)
-    if repair is None:
+    broken = dict(right)
+    for slip in slips:
+        path = _home(slip.piece, modules).path
+        broken[path] = _with_bug(broken[path], slip.piece, slip.bug)
+    found = [_defect(slip, plan, modules, right, broken) for slip in slips]
+    defects = tuple(defect for defect in found if defect is not None)
+    if len(defects) < num_bugs:
         return None
-    files = {**right, place.path: text, **dict(layout.extra), **_exports(layout, modules)}
     tests = write_tests(modules, layout, plan.untested, random)
-    files |= tests
+    files = {**broken, **dict(layout.extra), **_exports(layout, modules), **tests}
     if any(files[path].count("\n") > MAX_SOURCE_LINES for path in right):
         return None
     if any(text.count("\n") > MAX_TEST_LINES for text in tests.values()):
         return None
     if any(len(line) > MAX_LINE for text in files.values() for line in text.split("\n")):
         return None
-    lookups = [(f"def {function}", place.path)]
-    if plan.caller is not None and function == plan.caller.name:
-        home = next(module for module in modules if plan.caller in module.pieces)
-        lookups = [(f"def {function}", home.path), (f"def {plan.target.name}", place.path)]
     in_order = {path: files[path] for path in sorted(files)}
-    return Repository(seed, in_order, repair, bug.kind, function, tuple(lookups))
+    return Repository(seed, in_order, defects)
+
+
+def _home(piece: Piece, modules: Sequence[Module]) -> Module:
+    return next(module for module in modules if piece in module.pieces)
+
+
+def _defect(
+    slip: _Slip,
+    plan: _Plan,
+    modules: Sequence[Module],
+    right: Mapping[str, str],
+    broken: Mapping[str, str],
+) -> Defect | None:
+    """Say what mends a slip and where to look for it; None if its function is not found once."""
+    path = _home(slip.piece, modules).path
+    repair = _repair(path, right[path], _with_bug(right[path], slip.piece, slip.bug))
+    if broken[path].count(repair.old_str) != 1:
+        return None
+    lookups = [(f"def {slip.function}", path)]
+    if plan.caller is not None and slip.function == plan.caller.name:
+        home = _home(plan.caller, modules).path
+        lookups = [(f"def {slip.function}", home), (f"def {slip.piece.name}", path)]
+    return Defect(repair, slip.bug.kind, slip.function, tuple(lookups))
 
 
 def _choose_plan(random: Random) -> _Plan | None:
@@ -170,6 +207,23 @@ def _names_clash(pieces: Sequence[Piece]) -> bool:
     if len(set(heads)) < len(heads):
         return True
     return any(second.startswith(first) for first, second in pairwise(names))
+
+
+def _choose_slips(plan: _Plan, random: Random, num_bugs: int) -> list[_Slip] | None:
+    """Choose a bug for the target and for as many other pieces as are to have one."""
+    others = [piece for group in plan.groups for piece in group if piece is not plan.target]
+    alone = [piece for piece in others if piece is not plan.caller]
+    if len(alone) < num_bugs - 1:
+        return None
+    slips = []
+    for target in (plan.target, *alone[: num_bugs - 1]):
+        # What calls the first target is no test of the others.
+        caller = plan.caller if target is plan.target else None
+        found = _choose_bug(replace(plan, target=target, caller=caller), random)
+        if found is None:
+            return None
+        slips.append(_Slip(target, *found))
+    return slips
 
 
 def _choose_bug(plan: _Plan, random: Random) -> tuple[Bug, str] | None:
@@ -272,17 +326,14 @@ def _with_bug(text: str, piece: Piece, bug: Bug) -> str:
     return text.replace("\n".join(piece.lines) + "\n", "\n".join(lines) + "\n", 1)
 
 
-def _repair(path: str, right: str, wrong: str) -> Repair | None:
+def _repair(path: str, right: str, wrong: str) -> Repair:
     """Return the edit back: the whole function, written anew."""
     right_lines, wrong_lines = right.split("\n"), wrong.split("\n")
     index = next(
         i for i, pair in enumerate(zip(right_lines, wrong_lines, strict=True)) if pair[0] != pair[1]
     )
     start, end = _function_around(right_lines, index)
-    old = "\n".join(wrong_lines[start:end])
-    if wrong.count(old) != 1:
-        return None
-    return Repair(path, old, "\n".join(right_lines[start:end]))
+    return Repair(path, "\n".join(wrong_lines[start:end]), "\n".join(right_lines[start:end]))
 
 
 def _function_around(lines: Sequence[str], index: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from git import Actor, Repo
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.compose import ChatFactory
+from agent.events import AttemptStarted, Event, ReplyEnded
 from agent.fix import run_fix
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
@@ -25,7 +26,7 @@ from agent.settings import Config, ModelConfig
 from evals.nano.corpus import Repository, generate, write
 from evals.nano.plain_python import make_plain_python
 from inference.chat import Cancel, ChatModel
-from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec
+from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec, Usage
 
 MAX_NEW_TOKENS = 256
 """Of one reply: stops one that runs away, which an edit of two lines never needs."""
@@ -51,6 +52,9 @@ class TaskReport(BaseModel):
     num_generated: int
     transcript_tokens: int
     seconds: float
+    starts: tuple[tuple[int, int], ...] = Field(
+        description="For the first reply of every attempt: tokens prefilled, tokens reused."
+    )
     replies_sha256: str = Field(description="Of the token ids of all replies.")
 
 
@@ -65,7 +69,9 @@ class NanoReport(BaseModel):
     first_seed: int
     last_seed: int
     reuse: bool
+    num_bugs: int
     attempts: int
+    temperature: float | None
     num_turns: int
     num_calls: int
     num_prompt: int
@@ -85,6 +91,10 @@ class Settings:
     reuse: bool = True
     seed: int = 0
     """Of the sampled attempts."""
+    num_bugs: int = 1
+    """Of every repository."""
+    temperature: float | None = None
+    """Of every attempt; None for a greedy one first."""
 
 
 def lay_out(repository: Repository, folder: Path) -> None:
@@ -105,6 +115,7 @@ def request_for(folder: Path, settings: Settings, python: Path) -> FixRequest:
         seed=settings.seed,
         python=python,
         reuse=settings.reuse,
+        temperature=settings.temperature,
         config=Config(model=ModelConfig(name=settings.model, max_new_tokens=MAX_NEW_TOKENS)),
     )
 
@@ -117,7 +128,7 @@ def evaluate(
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="plain-python-") as place:
         python = make_plain_python(Path(place))
-        for task in _run_all(seeds, settings, chat_factory, python):
+        for task in run_all(seeds, settings, chat_factory, python):
             tasks.append(task)
             on_task(task)
 
@@ -131,7 +142,9 @@ def evaluate(
         first_seed=seeds.start,
         last_seed=seeds.stop - 1,
         reuse=settings.reuse,
+        num_bugs=settings.num_bugs,
         attempts=settings.attempts,
+        temperature=settings.temperature,
         num_turns=total("num_turns"),
         num_calls=total("num_calls"),
         num_prompt=total("num_prompt"),
@@ -167,11 +180,12 @@ class _Recorder:
             yield piece
 
 
-def _run_all(
+def run_all(
     seeds: range, settings: Settings, chat_factory: ChatFactory, python: Path
 ) -> Iterator[TaskReport]:
+    """Run `fix` on every seed, the tests by `python`."""
     for seed in seeds:
-        repository = generate(seed)
+        repository = generate(seed, settings.num_bugs)
         with tempfile.TemporaryDirectory(prefix="nano-") as base:
             # One name for all: the path is no part of what the model reads, but it may show.
             folder = Path(base) / "project"
@@ -188,29 +202,39 @@ def _run_all(
                 chat_factory=recorded,
                 state=Path(base) / "state",
             )
-            outcome = _outcome(events)
+            starts, outcome = _to_the_end(events)
             replies = [ids for recorder in recorders for ids in recorder.replies]
-            yield _report(repository, outcome, replies)
+            yield _report(repository, outcome, starts, replies)
 
 
-def _outcome(events: Iterator[object]) -> FixOutcome:
+def _to_the_end(events: Iterator[Event]) -> tuple[list[Usage], FixOutcome]:
+    """Return what the first reply of every attempt cost, and the outcome."""
+    starts: list[Usage] = []
+    num_started = 0
     while True:
         try:
-            next(events)
+            event = next(events)
         except StopIteration as stop:
             outcome: FixOutcome = stop.value
-            return outcome
+            return starts, outcome
+        if isinstance(event, AttemptStarted):
+            num_started += 1
+        if isinstance(event, ReplyEnded) and len(starts) < num_started:
+            starts.append(event.usage)
 
 
 def _report(
-    repository: Repository, outcome: FixOutcome, replies: list[tuple[int, ...]]
+    repository: Repository,
+    outcome: FixOutcome,
+    starts: list[Usage],
+    replies: list[tuple[int, ...]],
 ) -> TaskReport:
     usages = outcome.usages
     digest = hashlib.sha256(repr(replies).encode())
     return TaskReport(
         seed=repository.seed,
-        bug_kind=repository.bug_kind,
-        function=repository.function,
+        bug_kind="+".join(defect.bug_kind for defect in repository.defects),
+        function="+".join(defect.function for defect in repository.defects),
         exit_code=outcome.exit_code,
         sentence=outcome.sentence,
         num_attempts=outcome.num_attempts,
@@ -222,5 +246,6 @@ def _report(
         num_generated=sum(usage.num_generated for usage in usages),
         transcript_tokens=outcome.transcript_tokens,
         seconds=round(outcome.duration_s, 2),
+        starts=tuple((usage.num_prefilled, usage.num_reused) for usage in starts),
         replies_sha256=digest.hexdigest(),
     )

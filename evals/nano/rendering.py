@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.wording import prompt
-from evals.nano.corpus import Repair, Repository
+from evals.nano.corpus import Defect, Repair, Repository
 from evals.nano.sessions import open_desk, session_text, tokenize
 from inference.messages import Message, ToolCall
 from inference.transcript import Transcript
@@ -35,16 +35,21 @@ SAMPLE = Repository(
         ),
         "pytest.ini": "[pytest]\npythonpath = .\n",
     },
-    repair=Repair("shop/prices.py", "    total = price - tax", "    total = price + tax"),
-    bug_kind="arithmetic",
-    function="add_tax",
-    lookups=(("def add_tax", "shop/prices.py"),),
+    defects=(
+        Defect(
+            Repair("shop/prices.py", "    total = price - tax", "    total = price + tax"),
+            bug_kind="arithmetic",
+            function="add_tax",
+            lookups=(("def add_tax", "shop/prices.py"),),
+        ),
+    ),
 )
+REPAIR = SAMPLE.defects[0].repair
 
 
 def sample_calls() -> Iterator[ToolCall]:
     """Make every kind of call that nano makes, some of them in vain."""
-    path = SAMPLE.repair.path
+    path = REPAIR.path
     yield ToolCall("run_tests", {})
     yield ToolCall("search", {"pattern": "def add_tax"})
     yield ToolCall("search", {"pattern": "def no_such"})
@@ -52,7 +57,7 @@ def sample_calls() -> Iterator[ToolCall]:
     for old, new in (
         ("    total = price * tax", "    total = price + tax"),
         ("    return", "    return 1"),
-        (SAMPLE.repair.old_str, SAMPLE.repair.new_str),
+        (REPAIR.old_str, REPAIR.new_str),
     ):
         arguments = {"command": "str_replace", "path": path, "old_str": old, "new_str": new}
         yield ToolCall(EDITOR, arguments)

@@ -98,8 +98,9 @@ def open_desk(repository: Repository, folder: Path, sandbox: Sandbox) -> Desk:
 
 def ideal_calls(repository: Repository) -> Iterator[ToolCall]:
     """Look the tested function up, read it (and the helper it calls), repair, test, finish."""
-    editor, repair = "str_replace_editor", repository.repair
-    for pattern, path in repository.lookups:
+    (defect,) = repository.defects
+    editor, repair = "str_replace_editor", defect.repair
+    for pattern, path in defect.lookups:
         yield ToolCall("search", {"pattern": pattern})
         yield ToolCall(editor, {"command": "view", "path": path})
     yield ToolCall(
@@ -145,7 +146,7 @@ def exercise(repository: Repository, folder: Path, sandbox: Sandbox) -> list[Mes
     view, workspace = View(source=folder, workspace=folder), Workspace(folder, folder)
     search = Search(workspace, sandbox, view, find_ripgrep(view))
     registry = Registry([StrReplaceEditor(workspace, FOR_NANO), search])
-    report = f"FAILED test_{repository.function}"
+    report = f"FAILED test_{repository.defects[0].function}"
     messages = [Message("system", prompt("nano_system"))]
     messages.append(Message("user", prompt("fix", report=report)))
     for call in ideal_calls(repository):

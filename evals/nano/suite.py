@@ -1,4 +1,4 @@
-"""`qwen-agent eval nano` for a person: a line a repository, a last line, and the JSON report."""
+"""`qwen-agent eval nano` for a person: a line a repository, last lines, and the JSON report."""
 
 import argparse
 import os
@@ -6,8 +6,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from agent.compose import load_chat
+from pydantic import BaseModel
+
+from agent.compose import ChatFactory, load_chat
 from agent.request import FixRequest
+from evals.nano.compare import Comparison, compare, read_pairs
 from evals.nano.evaluate import NanoReport, Settings, TaskReport, evaluate
 from inference.chat import ChatModel
 from inference.errors import InferenceError
@@ -20,6 +23,8 @@ def run_suite(arguments: argparse.Namespace) -> int:
         attempts=arguments.attempts,
         reuse=not arguments.no_reuse,
         seed=arguments.seed,
+        num_bugs=arguments.bugs,
+        temperature=arguments.temperature,
     )
     if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
         print(f"qwen-agent: {arguments.json}: there is no such folder.", file=sys.stderr)
@@ -33,13 +38,37 @@ def run_suite(arguments: argparse.Namespace) -> int:
     def loaded(_request: FixRequest) -> ChatModel:
         return model
 
+    if arguments.compare:
+        return _compare(arguments.seeds, settings, loaded, arguments.json)
     report = evaluate(arguments.seeds, settings, loaded, _show)
     _show_total(report)
     if arguments.json is not None:
-        partial = arguments.json.with_name(f".{arguments.json.name}.{os.getpid()}")
-        partial.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(arguments.json)
+        _write(report, arguments.json)
     return 0
+
+
+def _compare(seeds: range, settings: Settings, loaded: ChatFactory, file: Path | None) -> int:
+    """Compare with one greedy attempt; what `file` holds already is not run again."""
+    try:
+        pairs = read_pairs(file, settings) if file is not None and file.exists() else []
+    except ValueError as error:
+        print(f"qwen-agent: {error}", file=sys.stderr)
+        return 2
+    for pair in compare(seeds, settings, loaded, done={pair.one.seed for pair in pairs}):
+        pairs.append(pair)
+        _show(pair.one)
+        _show(pair.several)
+        if file is not None:
+            _write(Comparison.of(pairs, settings), file)
+    print(Comparison.of(pairs, settings).words())
+    return 0
+
+
+def _write(report: BaseModel, file: Path) -> None:
+    """Write a report, whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(file)
 
 
 def _show(task: TaskReport) -> None:

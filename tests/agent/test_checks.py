@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.checks import Checks
-from agent.edit_tests import VerifyConfig
+from agent.settings import VerifyConfig
 from inference.messages import ToolCall
 from sandbox.base import Cancel, View, never
 from sandbox.bubblewrap import Bubblewrap

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.edit_tests import VerifyConfig
 from agent.finish_gate import FinishGate
+from agent.settings import VerifyConfig
 from inference.messages import ToolCall
 from sandbox.base import Cancel, never
 from tools.base import ToolResult

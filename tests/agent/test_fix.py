@@ -99,8 +99,12 @@ def test_a_repair_lands_in_the_users_files_and_nothing_else_changes(repository: 
         "bash",
         "str_replace_editor",
         "search",
+        "outline",
         "run_tests",
+        "explore",
+        "todo",
         "finish",
+        "explore",
     ]
 
 

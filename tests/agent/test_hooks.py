@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.hooks import Hooks, HooksConfig
+from agent.hooks import Hooks
+from agent.settings import HooksConfig
 from inference.messages import ToolCall
 from sandbox.base import View, never
 from sandbox.direct import Direct

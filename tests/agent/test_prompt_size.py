@@ -6,9 +6,11 @@ token of this text has 3.9 characters. The bound here needs no vocabulary and is
 
 from pathlib import Path
 
-from agent.compose import Workplace, make_parts
+from agent.compose import make_bench
+from agent.session import Session
 from agent.settings import Config
 from agent.wording import prompt
+from agent.workplace import Workplace
 from inference.local import NANO_FOLDER
 from inference.messages import Message, ReplyOptions
 from inference.profiles import QWEN3_5
@@ -41,9 +43,12 @@ def fixed_part(folder: Path) -> str:
         checkpoint=checkpoint,
         base=checkpoint.save("base"),
     )
-    parts = make_parts(place, Sequel([]), ReplyOptions(), Config(), float("inf"), lambda: 1)
+    session = Session.create(folder / "state", {})
+    chat = Sequel([])
+    bench = make_bench(place, session, chat, ReplyOptions(), Config(), float("inf"))
+    session.close()
     tokenizer = Tokenizer.from_folder(NANO_FOLDER)
-    transcript = Transcript(tokenizer, QWEN3_5, parts.specs)
+    transcript = Transcript(tokenizer, QWEN3_5, bench.parts.specs)
     rendered = transcript.render([Message("system", prompt("system"))], thinking=True)
     ids = rendered.tokens[: rendered.boundaries[0]]
     return b"".join(map(tokenizer.token_bytes, ids)).decode()

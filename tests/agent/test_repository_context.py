@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.add_context import add_context
-from agent.compose import open_workplace
 from agent.context_prefill import BackgroundPrefill, prefill_context
 from agent.errors import UsageError
 from agent.fix import resume_fix, run_fix
@@ -29,6 +28,7 @@ from agent.request import FixRequest
 from agent.session import Session
 from agent.settings import Config, ContextConfig
 from agent.stability import Block, Candidate, Entry, Form, choose
+from agent.workplace import open_workplace
 from inference.errors import ContextOverflow, InferenceError
 from inference.local import NANO_FOLDER, LocalChat, open_chat
 from inference.messages import Message, Prefill

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.edit_tests import EditTests, RunSome, VerifyConfig
+from agent.edit_tests import EditTests, RunSome
+from agent.settings import VerifyConfig
 from agent.verify import MAX_CHARACTERS, Verify
 from inference.messages import ToolCall
 from sandbox.base import Cancel, View, never

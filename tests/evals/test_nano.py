@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from evals.nano.corpus import generate
 from evals.nano.evaluate import NanoReport, Settings, evaluate
-from evals.nano.rendering import SAMPLE, rendering_hash, sample_session
+from evals.nano.rendering import REPAIR, rendering_hash, sample_session
 from evals.nano.sessions import HELD_OUT, ideal_session
 from evals.nano.warm import WarmPytest
 from inference.local import NANO_FOLDER, LocalChat, open_chat
@@ -59,7 +59,7 @@ def test_the_sample_session_meets_good_and_failed_calls(tmp_path: Path) -> None:
     assert any("not found" in text for text in texts)
     assert any("occurs 2 times" in text for text in texts)
     assert texts[-1] == "2 passed."
-    assert SAMPLE.repair.new_str in "".join(texts)
+    assert REPAIR.new_str in "".join(texts)
 
 
 def test_a_training_session_ends_green(tmp_path: Path) -> None:

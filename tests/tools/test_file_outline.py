@@ -11,7 +11,7 @@ WORDS = [
     *("def", "class", "import", "from", "fn", "impl", "func", "package", "struct", "template"),
     *("module", "end", "if", "=", "()", "{}", ":", "\n"),
 ]
-PAD = {"py": "#", "rb": "#"}
+PAD = {"py": "#", "rb": "#", "sh": "#"}
 
 SOURCES = {
     "cart.py": (
@@ -229,6 +229,62 @@ module Shop ...
     include Enumerable
     # Makes one.
     def initialize(x) ...
+""",
+    ),
+    "cart.cs": (
+        """using Shop.Rates;
+namespace Shop
+{
+    // Holds things.
+    public class Cart : Base
+    {
+        public List<Row> Rows { get; set; }
+        public int Total(int rate)
+        {
+            return Tax.Of(Rows, rate);
+        }
+    }
+}
+""",
+        """using Shop.Rates;
+namespace Shop ...
+    // Holds things.
+    public class Cart : Base ...
+        public List<Row> Rows { get; set; }
+        public int Total(int rate) ...
+""",
+    ),
+    "cart.php": (
+        """<?php
+namespace Shop;
+use Rates;
+class Cart extends Base {
+    private array $rows = [];
+    // Opens it.
+    public function open(Row $at): bool {
+        return secret($at);
+    }
+}
+function main() { return new Cart(); }
+""",
+        """namespace Shop;
+use Rates;
+class Cart extends Base ...
+    private array $rows = [];
+    // Opens it.
+    public function open(Row $at): bool ...
+function main() ...
+""",
+    ),
+    "cart.sh": (
+        """LIMIT=3
+# Sums up.
+total() {
+  echo "$LIMIT"
+}
+""",
+        """# Sums up.
+total() ...
 """,
     ),
 }

@@ -20,8 +20,7 @@ from tools import slips
     ],
 )
 def test_an_escape_where_the_language_has_none_is_a_slip(path: str, region: str, new: str) -> None:
-    before = f"{new}\n"
-    said = slips.escaped_new(path, before, region, 0, new)
+    said = slips.escaped_new(path, f"{new}\n", region, 0, new)
     assert said is not None
     assert said.endswith("write the character itself.")
 
@@ -70,6 +69,7 @@ def test_the_place_of_an_escape_is_counted_in_bytes() -> None:
         (r"if a &lt; b:\n    go()", r"\n, &lt;"),
         (r"say(\"x\")", r"\""),
         ("if a > b:", ""),
+        (r"\n", ""),
     ],
 )
 def test_a_text_that_is_there_without_its_escapes_is_told_by_them(old: str, names: str) -> None:
@@ -93,6 +93,26 @@ def test_a_match_inside_of_a_word_is_told_by_the_word() -> None:
     assert slips.cut_word(text, 0, len("first = 0\n")) is None
     assert slips.cut_word(r'say("a\nTotal")', 8, 13) is None, "the n is no part of the word"
     assert slips.cut_word("汉字", 1, 2) is None, "not every script has spaces between words"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_slip"),
+    [
+        ("x()", "x()\ny()", True),  # y would stand at the margin
+        ("x()", "    x()", True),  # twice as deep
+        ("x()", "x()\n    y()", False),
+        ("x()", "x(1)", False),
+        ("x()", "", False),
+        ("    x()", "    x()\ny()", False),  # said with all there is
+        ("x()\n\ndef g():", "x()\n\ndef h():", False),  # the old text ends at the margin too
+        ("a():", "b():\n    pass\ndef c():", False),  # no indentation is before it
+    ],
+)
+def test_indentation_that_is_left_out_on_one_side_is_a_slip(
+    old: str, new: str, is_slip: bool
+) -> None:
+    text = "def a():\n    x()\n\ndef g():\n    z()\n"
+    assert (slips.half_indented(text, text.index(old), old, new) is not None) == is_slip
 
 
 def test_a_new_text_that_is_there_already_around_the_old_one_is_doubled() -> None:

@@ -1,0 +1,52 @@
+"""Decides on the calls of one session: by the settings, by what is remembered, or by asking."""
+
+from collections.abc import Callable
+
+from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide
+from agent.remembered import Remembered
+from agent.settings import ApprovalConfig
+from inference.messages import ToolCall
+
+AskPerson = Callable[[Ask], Answer]
+
+
+def nobody_there(ask: Ask) -> Answer:
+    """Be the person of a run that nobody watches."""
+    return Answer(False, reason="nobody is there to allow it; find another way.")
+
+
+class Approver:
+    """Turns a call into the call to run, or into a refusal."""
+
+    def __init__(
+        self,
+        config: ApprovalConfig,
+        ask: AskPerson = nobody_there,
+        effects: Effects = PLAIN,
+        remembered: Remembered | None = None,
+    ) -> None:
+        """Take what decides; without `remembered`, for always means for this session."""
+        self._config = config
+        self._ask = ask
+        self._effects = effects
+        self._remembered = remembered
+        self._kept: set[str] = set()
+
+    def __call__(self, call: ToolCall) -> ToolCall | Denied:
+        """Decide, asking where the settings leave it open.
+
+        Raises:
+            OSError: an answer for always cannot be written down.
+        """
+        known = self._kept.union(self._remembered or ())
+        decision = decide(call, self._config, self._effects, known)
+        if isinstance(decision, Denied):
+            return decision
+        if not isinstance(decision, Ask):
+            return call
+        answer = self._ask(decision)
+        if answer.allowed and answer.always:
+            self._kept.add(decision.key)
+            if self._remembered is not None:
+                self._remembered.add(decision.key)
+        return answered(decision, answer)

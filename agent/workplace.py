@@ -1,0 +1,186 @@
+"""Where the model works: a copy of the repository, which its commands see at the repository's path.
+
+The user's files are read to make the copy, and not touched again until a repair is applied.
+"""
+
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from agent.deciding_files import TEST_FOLDERS
+from agent.errors import UsageError
+from agent.request import FixRequest
+from agent.session import Session, remove
+from sandbox.base import Cancel, Sandbox, View
+from sandbox.checkpoint import Checkpoint
+from sandbox.choose import choose
+from sandbox.limits import Limits
+from sandbox.tree import copy_tree
+from tools.errors import ProjectError
+from tools.project import Environment, check_environment, detect_environment, detect_test_command
+from tools.runners import run_tests_once
+from tools.test_report import TestReport
+
+ATTEMPTS = "attempts"
+"""The folder of a session that holds the copies of later attempts while they work."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The copy the model works on, and what tests and commands need around it."""
+
+    command: tuple[str, ...]
+    """How the tests are run."""
+    environment: Environment
+    view: View
+    sandbox: Sandbox
+    test_limits: Limits
+    command_limits: Limits
+    checkpoint: Checkpoint
+    base: str
+    """The checkpoint of the files as the user has them."""
+
+    def run_tests(self, cancel: Cancel, end_s: float = math.inf) -> TestReport:
+        """Run all tests on the copy as it is, to `end_s` on the monotonic clock at the latest."""
+        limits = self.test_limits.until(end_s)
+        return run_tests_once(
+            self.command, self.environment, self.view, self.sandbox, limits, cancel
+        )
+
+
+def find_repository(path: Path) -> Path:
+    """Return the root of the git repository that holds `path`; git itself is not run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        start = path.expanduser().resolve(strict=True)
+    except OSError as error:
+        raise UsageError(f"{path} does not exist") from error
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            return folder
+    raise UsageError(f"{start} is not in a git repository; run `git init` there first")
+
+
+def check_writable(repository: Path) -> None:
+    """Make sure that a repair could be applied.
+
+    Raises:
+        UsageError: it could not.
+    """
+    if not os.access(repository, os.W_OK | os.X_OK):
+        raise UsageError(f"{repository} is read-only; use --dry-run to get the repair as a patch")
+
+
+def open_workplace(request: FixRequest, repository: Path, session: Session) -> Workplace:
+    """Copy the repository into the session, or find the copy that an earlier process made.
+
+    Raises:
+        SandboxUnavailable: commands could not be contained.
+        ProjectError: nothing says how the tests are run.
+    """
+    sandbox = choose(request.sandbox)
+    tree, shadow = session.folder / "tree", session.folder / "checkpoints"
+    if "prepared" in session.facts:
+        skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
+        checkpoint = Checkpoint.open(shadow, tree)
+    else:
+        remove(tree)
+        remove(shadow)
+        skipped = copy_tree(repository, tree)
+        checkpoint = Checkpoint.create(shadow, tree)
+        names = [str(path) for path in skipped]
+        session.record("prepared", base=checkpoint.save("base"), skipped=names)
+    project, command = find_project(request, repository)
+    environment = detect_environment(project, request.python or _outer_python(project, repository))
+    check_environment(command, environment)
+    view = _view(repository, tree, session.folder, skipped, sandbox)
+    return Workplace(
+        command=command,
+        environment=environment,
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        sandbox=sandbox,
+        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
+        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
+        checkpoint=checkpoint,
+        base=session.facts["prepared"]["base"],
+    )
+
+
+def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:
+    """Give attempt `number` a copy of its own, with the files of `commit`; the first has one."""
+    if number > 1:
+        tree = session.folder / ATTEMPTS / str(number)
+        if not tree.exists():
+            copy_tree(place.view.source, tree)
+        seen_at = tree if place.sandbox.level == "direct" else place.view.workspace
+        place = replace(
+            place,
+            view=replace(place.view, source=tree, workspace=seen_at),
+            checkpoint=Checkpoint.open(place.checkpoint.git_dir, tree),
+        )
+    place.checkpoint.restore(commit)
+    return place
+
+
+def find_project(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder of the project to mend, and how its tests are run there.
+
+    A command that was given runs in the folder that was named. One that is found out runs in the
+    nearest folder around it that says how; a package and a folder of tests are parts of a project.
+
+    Raises:
+        ProjectError: no folder says how.
+    """
+    named = request.path.expanduser().resolve()
+    named = named if named.is_dir() else named.parent
+    if request.test_command:
+        return named, request.test_command
+    around = [folder for folder in (named, *named.parents) if folder.is_relative_to(repository)]
+    for folder in around[:-1]:
+        if folder.name not in TEST_FOLDERS and not (folder / "__init__.py").is_file():
+            with suppress(ProjectError):
+                return folder, detect_test_command(folder)
+    return repository, detect_test_command(repository)
+
+
+def _outer_python(project: Path, repository: Path) -> Path | None:
+    """The environment at the top of the repository, if the project in it has none of its own."""
+    names = (".venv", "venv")
+    for folder in (project, *project.parents):
+        found = [folder / name for name in names if (folder / name / "bin" / "python").exists()]
+        if folder == repository or found:
+            return found[0] if found and folder != project else None
+    return None
+
+
+def _view(
+    repository: Path, tree: Path, folder: Path, skipped: tuple[Path, ...], sandbox: Sandbox
+) -> View:
+    """Show the copy where the repository is, with what was not copied beside it."""
+    scratch = folder / "scratch"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    git = repository / ".git"
+    return View(
+        source=tree,
+        # Without mounts a command sees the copy only where it is.
+        workspace=tree if sandbox.level == "direct" else repository,
+        read_only=(*skipped, *_git_elsewhere(git)),
+        protected=((git, git),),
+        scratch=scratch,
+    )
+
+
+def _git_elsewhere(git: Path) -> tuple[Path, ...]:
+    """Return the real git folder of a worktree or submodule, whose `.git` is a file."""
+    if git.is_dir():
+        return ()
+    words = git.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
+    folder = (git.parent / words).resolve()
+    # Of a worktree, the objects are two levels up: `main/.git/worktrees/name`.
+    shared = folder.parent.parent if folder.parent.name == "worktrees" else folder
+    return (shared,) if (shared / "objects").is_dir() else ()
