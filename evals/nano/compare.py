@@ -154,4 +154,4 @@ def mcnemar(gained: int, lost: int) -> float:
     """Return the chance of a split at least so uneven if both ways were equally good."""
     num_apart = gained + lost
     tail = sum(math.comb(num_apart, k) for k in range(min(gained, lost) + 1))
-    return float(min(1.0, 2 * tail / 2**num_apart))
+    return min(1.0, math.ldexp(2 * tail, -num_apart))
