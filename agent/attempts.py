@@ -137,8 +137,10 @@ class Attempt:
             ground = yield from self._added_test()
         assert ground is not None, "an added test that was red before is red again"
         self.checkpoint.restore(self.session.checkpoint)
-        report = self.start.report if self.task.ground.targets else ground.before
-        self.bench.expect(report, ground.targets)
+        is_red_already = bool(self.task.ground.targets)
+        report = self.start.report if is_red_already else ground.before
+        files = self.start.commit if is_red_already else ground.commit
+        self.bench.expect(report, ground.targets, files)
         ended = yield from self._turn(_words_for_repair(self.task, ground, report))
         return (yield from self._judged(ground, ended))
 

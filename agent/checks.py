@@ -45,9 +45,11 @@ class Checks:
             lambda cancel: run((), math.inf, cancel), fingerprint, open_items, config
         )
 
-    def expect(self, before: TestReport | None, targets: frozenset[str] = frozenset()) -> None:
+    def expect(
+        self, before: TestReport | None, targets: frozenset[str] = frozenset(), files: str = ""
+    ) -> None:
         """From here on the tests decide about `finish`: see `FinishGate.expect`."""
-        self._gate.expect(before, targets)
+        self._gate.expect(before, targets, files)
         if before is not None:
             self._tests.expect(before, targets)
 

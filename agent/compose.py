@@ -70,10 +70,10 @@ class Bench:
         if lists and self.todo is not None:
             Registry([self.todo]).call(Todo.name, lists[-1].arguments)
 
-    def expect(self, before: TestReport, targets: frozenset[str]) -> None:
-        """From here on the tests decide when the work is done."""
+    def expect(self, before: TestReport, targets: frozenset[str], files: str) -> None:
+        """From here on the tests decide when the work is done; `before` ran on `files`."""
         if self.checks is not None:
-            self.checks.expect(before, targets)
+            self.checks.expect(before, targets, files)
 
     def close(self) -> tuple[str, ...]:
         """End what still runs in the background; return what that was."""

@@ -67,20 +67,21 @@ class FinishGate:
         self._num_refusals = 0
         """How often it was refused with just these."""
 
-    def expect(self, before: TestReport | None, targets: frozenset[str] = frozenset()) -> None:
+    def expect(
+        self, before: TestReport | None, targets: frozenset[str] = frozenset(), files: str = ""
+    ) -> None:
         """From here on tests decide.
 
         Args:
-            before: the run on the files as they are now; None if there was none. Then what is red
+            before: the run on the files before the work; None if there was none. Then what is red
                 at the end counts, but for a turn that changes nothing.
             targets: the red tests to mend; empty for all that are red.
+            files: the name of those files; empty where they are as they were.
         """
         self._before, self._targets = before or UNKNOWN, targets
-        self._untouched = self._fingerprint()
+        self._untouched = files or self._fingerprint()
         self._num_refusals = 0
-        self._last = None
-        if before is not None:
-            self.saw(before)
+        self._last = None if before is None else _Run(self._untouched, before)
 
     def saw(self, report: TestReport) -> None:
         """Learn from a run of all tests on the files as they are: it need not be made again."""

@@ -84,7 +84,8 @@ def may_be_opened(path: str) -> bool:
 def text_of(data: bytes) -> str | None:
     """Return the text of a file, with `\\n` alone; None for one that is not to be shown."""
     try:
-        text = TextFile.decode(data).text
+        file = TextFile.decode(data)
+        text = file.text if file.is_known else ""
     except NotText:
         return None
     if not text.strip() or any(pattern.search(text) for pattern in _SECRET_TEXTS):

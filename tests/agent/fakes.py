@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.settings import Config, VerifyConfig
 from inference.messages import (
     BadToolCall,
     Message,
@@ -116,6 +117,8 @@ def create(path: str, text: str) -> Say:
 
 
 RUN_TESTS = Say((call("run_tests"),))
+UNGATED = Config(verify=VerifyConfig(finish_tests=False))
+"""For scripts that finish with red tests, at once."""
 FINISH = Say((call("finish", summary="Mended the sum."),), text="Done.")
 REPAIR = edit("shop/cart.py", "price - tax", "price + tax")
 

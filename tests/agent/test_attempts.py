@@ -13,6 +13,7 @@ from tests.agent.fakes import (
     CART,
     FINISH,
     REPAIR,
+    UNGATED,
     Say,
     ScriptedModel,
     edit,
@@ -41,7 +42,7 @@ def drained(run: Any, events: list[Event] | None = None) -> FixOutcome:
 
 def fix(repository: Path, *scripts: list[Say], **more: Any) -> tuple[FixOutcome, ScriptedModel]:
     model = ScriptedModel(scripts)
-    request = FixRequest(repository, attempts=len(scripts), dry_run=True, **more)
+    request = FixRequest(repository, attempts=len(scripts), dry_run=True, config=UNGATED, **more)
     state = repository.parent / "state"
     return drained(run_fix(request, chat_factory=lambda _: model, state=state)), model
 
@@ -94,7 +95,7 @@ def test_each_later_attempt_has_a_copy_of_its_own(repository: Path) -> None:
 
     model = ScriptedModel([change("price * tax"), change("price / tax"), [FINISH]])
     model.on_reply = look
-    request = FixRequest(repository, attempts=3, dry_run=True)
+    request = FixRequest(repository, attempts=3, dry_run=True, config=UNGATED)
     state = repository.parent / "state"
     drained(run_fix(request, chat_factory=lambda _: model, state=state))
     assert copies[0] == copies[1] == {}
@@ -107,7 +108,7 @@ def test_each_later_attempt_has_a_copy_of_its_own(repository: Path) -> None:
 def test_a_later_attempt_that_was_cut_short_goes_on_from_the_best_so_far(repository: Path) -> None:
     state = repository.parent / "state"
     model = ScriptedModel([[REPAIR, FINISH], [SECOND_REPAIR, FINISH]])
-    request = FixRequest(repository, attempts=2)
+    request = FixRequest(repository, attempts=2, config=UNGATED)
     cut = run_fix(request, lambda: len(model.seen) == 3, lambda _: model, state)
     assert drained(cut).exit_code == 130
     words = model.seen[2]

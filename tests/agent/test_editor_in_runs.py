@@ -30,5 +30,5 @@ def test_a_second_look_and_the_schema_are_those_of_the_model(
         pass
     (spec,) = [spec for spec in model.specs if spec.name == "str_replace_editor"]
     assert (spec.description, spec.parameters) == (form.description, form.parameters)
-    _, first, again = [message.content for message in model.seen[-1] if message.role == "tool"]
+    _, first, again, *_ = [message.content for message in model.seen[-1] if message.role == "tool"]
     assert again == (first if second is None else second)

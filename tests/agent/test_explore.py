@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.budget import tokens_spent
 from agent.compose import load_chat
 from agent.explore import MAX_STEPS, Explore, Fork
 from agent.fix import run_fix
-from agent.loop import tokens_spent, tool_specs
 from agent.request import FixRequest
 from agent.session import Session
 from agent.settings import ApprovalConfig, Budget, Config
@@ -74,7 +74,8 @@ def fork(session: Session, *aside: Say, config: Config | None = None) -> tuple[F
     workspace, view, sandbox = Workspace(folder, folder), View(folder, folder), choose("direct")
     editor = StrReplaceEditor(workspace)
     reading = Registry([editor, Search(workspace, sandbox, view, find_ripgrep(view))])
-    specs = tool_specs(Registry([editor, Finish()]))
+    tools = Registry([editor, Finish()])
+    specs = tuple(ToolSpec(s.name, s.description, s.parameters) for s in tools.specs())
     model = Forked([[FINISH]], aside=aside)
     options = ReplyOptions()
     found = config or Config()
@@ -128,7 +129,7 @@ def test_the_fork_can_read_and_nothing_else(session: Session, say: Say, words: s
 
 
 def test_what_the_settings_deny_is_denied_here_too(session: Session) -> None:
-    config = Config(approval=ApprovalConfig(("search",)))
+    config = Config(approval=ApprovalConfig(denied_tools=("search",)))
     parts, model = fork(session, look("search", pattern="b"), Say(text="notes.md:1"), config=config)
     Explore(parts).run(QUESTION)
     assert "search is not allowed" in model.seen_aside[1][-1].content

@@ -23,6 +23,7 @@ from tests.agent.fakes import (
     RED_TEST,
     REPAIR,
     RUN_TESTS,
+    UNGATED,
     Say,
     ScriptedModel,
     bash,
@@ -104,7 +105,6 @@ def test_a_repair_lands_in_the_users_files_and_nothing_else_changes(repository: 
         "explore",
         "todo",
         "finish",
-        "explore",
     ]
 
 
@@ -171,7 +171,13 @@ def test_only_what_was_judged_is_applied(repository: Path) -> None:
 def test_a_later_attempt_starts_from_the_same_files_and_words(repository: Path) -> None:
     wrong = edit("shop/cart.py", "price - tax", "price * tax")
     outcome, events, model = fix(
-        repository, [wrong, FINISH], [REPAIR, FINISH], [FINISH], attempts=5, seed=7
+        repository,
+        [wrong, FINISH],
+        [REPAIR, FINISH],
+        [FINISH],
+        attempts=5,
+        seed=7,
+        config=UNGATED,
     )
     assert (outcome.exit_code, outcome.num_attempts) == (0, 2)
     assert outcome.changed_files == ("shop/cart.py",)

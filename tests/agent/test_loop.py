@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.approver import Approver
 from agent.carry_out import pending_calls
 from agent.events import CallEnded, Event, StopReason, TurnEnded
 from agent.loop import continue_turn, run_turn
@@ -60,7 +61,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         session.begin(1, "repair", base, "You repair.")
         model = ScriptedModel([script])
         tools = Registry([StrReplaceEditor(Workspace(tree, tree)), Finish()])
-        parts = Parts(model, tools, ReplyOptions(), config or Config(), record)
+        chosen = config or Config()
+        approve = Approver(chosen.approval)
+        parts = Parts(model, tools, ReplyOptions(), chosen, record, approve=approve)
         return session, parts, model
 
     yield make

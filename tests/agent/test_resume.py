@@ -139,8 +139,8 @@ def test_a_model_may_be_named_as_it_was_typed_or_as_it_was_found(
 ) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").touch()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (folder / name).write_text("{}")
     old = replace(OLD, model=resolve(str(folder)))
     monkeypatch.chdir(tmp_path)
     for name in ("model", "./model/", str(folder)):

@@ -140,6 +140,9 @@ def test_a_name_that_stands_for_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="no config"):
         resolve(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelUnavailable, match="no tokenizer"):
+        resolve(str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelUnavailable, match="safetensors"):
         resolve(str(tmp_path))
     (tmp_path / "model.safetensors").touch()
