@@ -22,7 +22,6 @@ from agent.config import narrow, state_folder
 from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
 from agent.events import (
     AttemptStarted,
-    CallEnded,
     Event,
     ModelLoading,
     Notice,
@@ -242,14 +241,12 @@ class FixRun:
     def _counted(
         self, events: Generator[Event, None, AttemptResult]
     ) -> Generator[Event, None, AttemptResult]:
-        """Pass events on and count attempts and calls."""
+        """Pass events on and count attempts."""
         try:
             while True:
                 event = next(events)
                 if isinstance(event, AttemptStarted):
                     self._learn(num_attempts=event.number)
-                if isinstance(event, CallEnded):
-                    self._learn(num_calls=self.outcome.num_calls + 1)
                 yield event
         except StopIteration as stop:
             result: AttemptResult = stop.value
@@ -319,6 +316,7 @@ class FixRun:
         self._learn(
             usages=tuple(session.usages),
             num_steps=len(session.usages),
+            num_calls=session.num_results,
             transcript_tokens=last.num_prompt + last.num_generated if last else 0,
             duration_s=time.monotonic() - self.start_s,
         )

@@ -62,6 +62,8 @@ class Session:
         """Replies of this attempt, those included that were put in short form."""
         self.num_calls = 0
         """Results of this attempt, those included that were put in short form."""
+        self.num_results = 0
+        """Results of every attempt."""
         self.measured = (0, 0)
         """How many messages were counted last, and how many tokens that was; 0 is not yet."""
         self.attempt = 0
@@ -236,6 +238,7 @@ class Session:
         self.is_finished = record.get("finishes", False)
         self.num_steps += message.role == "assistant"
         self.num_calls += message.role == "tool"
+        self.num_results += message.role == "tool"
         if "usage" in record:
             usage = Usage(**record["usage"])
             self.usages.append(usage)

@@ -30,6 +30,7 @@ class UsageReport(BaseModel):
         default=0,
         description="Of num_prefilled, those read before where no snapshot was near enough.",
     )
+    num_thinking: int = Field(default=0, description="Of num_generated, tokens of thinking.")
 
 
 class ReplyReport(UsageReport):
@@ -151,6 +152,7 @@ def _sum(replies: tuple[ReplyReport, ...]) -> UsageReport:
         prefill_s=sum(usage.prefill_s for usage in replies),
         decode_s=sum(usage.decode_s for usage in replies),
         num_repeated=sum(usage.num_repeated for usage in replies),
+        num_thinking=sum(usage.num_thinking for usage in replies),
     )
 
 

@@ -33,7 +33,7 @@ NAMES = (
 FOLDERS = ("", "pkg/", "pkg/sub/", "deep/", "vendor/")
 MODES = (0o644, 0o755, 0o600, 0o640)
 NESTED = {"vendor/.git/HEAD": b"ref: refs/heads/main\n", "pkg/__pycache__/a.pyc": b"\x00cache"}
-NUM_STEPS = 8
+NUM_STEPS = 5
 
 
 def seen(worktree: Path) -> Tree:
