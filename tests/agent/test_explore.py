@@ -164,6 +164,7 @@ def test_a_model_other_than_nano_can_explore_in_a_run(tmp_path: Path) -> None:
     assert not any(SIDE in message.content for message in model.seen[-1])
 
 
+@pytest.mark.slow
 def test_neither_branch_reads_again_what_the_other_has(session: Session) -> None:
     nano = load_chat(FixRequest(Path(), model="nano"))
     session.begin(2, "repair", "base", "You repair.")

@@ -502,6 +502,7 @@ def test_the_time_of_the_run_bounds_the_tests_before_it(tmp_path: Path) -> None:
     refused(repository, 5, "2 seconds are spent and the tests have not ended", config=config)
 
 
+@pytest.mark.slow
 def test_the_time_of_the_run_bounds_the_verdict(repository: Path) -> None:
     before = picture(repository)
     hang = edit("shop/cart.py", "return price - tax", "import time; time.sleep(600)")

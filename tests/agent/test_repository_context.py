@@ -322,7 +322,7 @@ def test_files_are_packed_fast(tmp_path: Path) -> None:
     context = pack(folder, 300_000)
     end = os.times()
     assert context.num_whole + context.num_outlines > 400
-    assert sum(end[:4]) - sum(start[:4]) < 3.0  # seconds of one core, git's included
+    assert sum(end[:4]) - sum(start[:4]) < 15.0  # seconds of one core: 2 or 3 where it is quiet
 
 
 # ---- remembered

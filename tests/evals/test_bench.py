@@ -143,6 +143,7 @@ def test_an_engine_in_a_child_forgets_by_a_restart_and_its_end_is_one_sentence(
     assert "TypeError" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_engine_that_keeps_all_reads_the_tokens_of_the_published_trace() -> None:
     material = draw_trace(Sizes(), 248_320)
     assert published.is_comparable(material)
@@ -207,6 +208,7 @@ def test_what_falls_short_is_said() -> None:
     assert ours.times_published == pytest.approx(19.2)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_one_line_of_json(checkpoint: Path) -> None:
     words = ["--model", str(checkpoint), "--base", "64", "--dtype", "float32", "--threads", "1"]
     words += ["--engines", "ours", "--cases", "edit", "--json"]

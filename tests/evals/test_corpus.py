@@ -130,6 +130,7 @@ def test_there_are_many_templates() -> None:
     assert len(TEMPLATES) + len(CLASSES) >= 95
 
 
+@pytest.mark.slow
 def test_pytest_is_red_before_the_repair_and_green_after(tmp_path: Path) -> None:
     for seed in (900_000, 900_001, 900_002):
         repository = generate(seed)
@@ -157,6 +158,7 @@ def test_two_bugs_lie_in_two_functions_that_two_tests_name(twice_broken: list[Re
             assert any(wanted in text for text in repository.files.values()), repository.seed
 
 
+@pytest.mark.slow
 def test_with_two_bugs_each_repair_alone_leaves_the_other_red(tmp_path: Path) -> None:
     repository = generate(900_001, num_bugs=2)
     first, second = repository.defects

@@ -108,6 +108,7 @@ def reply(chat: LocalChat, messages: Sequence[Message]) -> ReplyEnd:
     return end
 
 
+@pytest.mark.slow
 def test_front_ends_that_start_at_once_share_one_detached_host_and_load_no_torch(
     checkpoint: Path, environment: dict[str, str]
 ) -> None:

@@ -16,6 +16,9 @@ ROOMY = 1 << 30
 NEW = 5
 
 
+LATER = [pytest.param(n, marks=pytest.mark.slow) for n in (16_383, 14_710, 14_337, 2_049, 1)]
+
+
 @pytest.fixture(scope="module")
 def model() -> Model:
     return narrow_model()
@@ -36,13 +39,20 @@ def after(num_calls: int) -> Callable[[], bool]:
     return lambda: next(calls) >= num_calls
 
 
-@pytest.mark.parametrize("num_before_end", [16_384, 16_383, 14_710, 14_337, 2_049, 1])
+@pytest.mark.parametrize(
+    "num_before_end",
+    [
+        16_384,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (16_383, 14_710, 14_337, 2_049, 1)),
+    ],
+)
 def test_the_end_of_a_prompt_can_be_left_anywhere(model: Model, num_before_end: int) -> None:
     engine = Engine(model, cache_bytes=ROOMY)
     ask(engine, LINE, 1)
     assert num_again(engine, LINE, len(LINE) - num_before_end) < FINE_LADDER_TOKENS
 
 
+@pytest.mark.slow
 def test_a_line_that_grew_while_it_was_written_can_be_left_anywhere_near_its_end(
     model: Model,
 ) -> None:
@@ -63,6 +73,7 @@ def test_a_prompt_that_was_cancelled_can_be_left_anywhere_near_where_it_stopped(
         assert num_again(engine, LINE, cut) < FINE_LADDER_TOKENS
 
 
+@pytest.mark.slow
 def test_a_line_that_was_gone_back_to_can_be_left_near_its_new_end(model: Model) -> None:
     engine = Engine(model, cache_bytes=ROOMY)
     ask(engine, LINE[:60_000], 1, marks=(24_000,))
@@ -71,6 +82,7 @@ def test_a_line_that_was_gone_back_to_can_be_left_near_its_new_end(model: Model)
     assert num_again(engine, line, 22_500) < FINE_LADDER_TOKENS
 
 
+@pytest.mark.slow
 def test_a_fork_can_be_left_near_its_end_after_its_parent_went_far_on(model: Model) -> None:
     engine = Engine(model, cache_bytes=ROOMY)
     parent = engine.branch(LINE[:24_000], never)
@@ -80,6 +92,7 @@ def test_a_fork_can_be_left_near_its_end_after_its_parent_went_far_on(model: Mod
     assert end.usage.num_prefilled - NEW < FINE_LADDER_TOKENS
 
 
+@pytest.mark.slow
 def test_after_a_restart_the_end_of_a_line_can_be_left_anywhere(
     model: Model, tmp_path: Path
 ) -> None:
@@ -123,6 +136,7 @@ def test_where_memory_is_short_what_is_far_from_all_ends_goes_first(model: Model
     assert {n for n in range(8192, near, 8192)} <= set(lengths)
 
 
+@pytest.mark.slow
 def test_what_a_line_held_is_let_go_with_it_when_the_next_prompt_comes(model: Model) -> None:
     engine = Engine(model, cache_bytes=2_000_000)
     branch = engine.branch(LINE[:60_000], never, marks=range(1_000, 60_000, 1_000))
