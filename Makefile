@@ -24,7 +24,7 @@ demo: $(FOR_RUN)  ## repair a freshly generated repository with the model that i
 	$(BIN)/qwen-agent demo
 
 test: $(FOR_DEV)  ## the default tests; fail below 85 % of lines
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-fail-under=85
 
 test-slow: $(FOR_DEV)  ## the tests marked slow, attack or fault
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not (attack or fault)"

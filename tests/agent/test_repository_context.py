@@ -314,6 +314,7 @@ def test_a_commit_of_what_is_shown_moves_nothing(repository: Path) -> None:
     assert pack(repository).sections != before.sections
 
 
+@pytest.mark.slow
 def test_files_are_packed_fast(tmp_path: Path) -> None:
     folder = new_repository(tmp_path / "repo")
     text = "".join(f"def f{n}(a, b):\n    return a + b + {n}\n\n" for n in range(12))

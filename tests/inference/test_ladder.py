@@ -108,6 +108,7 @@ def test_after_a_restart_the_end_of_a_line_can_be_left_anywhere(
     engine.close()
 
 
+@pytest.mark.slow
 def test_after_a_cancel_and_a_restart_nothing_is_read_again(model: Model, tmp_path: Path) -> None:
     engine = engine_on(model, tmp_path, [])
     num_read = ask(engine, LINE[:60_000], cancel=after(79)).usage.num_prefilled
