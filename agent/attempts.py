@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from agent.clean_copy import restore_deciding_files
+from agent.clean_copy import put_back, restore_deciding_files
 from agent.compose import make_bench, reply_options
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
@@ -18,9 +18,10 @@ from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
 from agent.request import FixRequest
 from agent.session import Session
+from agent.user_git import ignored
 from agent.verdict import Verdict, judge
 from agent.wording import prompt
-from agent.workplace import Workplace, own_workplace
+from agent.workplace import Workplace, find_repository, own_workplace
 from inference.chat import ChatModel
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel
@@ -218,6 +219,7 @@ class Attempt:
     def _judged(self, ground: Ground, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
         """Judge what the model left, and keep of it what was judged."""
         place = self.place
+        self._put_back_ignored(ground)
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
             sentence = "nothing was changed"
@@ -261,6 +263,12 @@ class Attempt:
         if not verdict.fixed:
             code, sentence, final = RED, _with_cause(verdict.reason, ended), left
         return self._result(code, sentence, ended, ground.targets, verdict, final, judged)
+
+    def _put_back_ignored(self, ground: Ground) -> None:
+        """Leave files that the user's git ignores as they are: they could not be had back."""
+        repository = find_repository(self.task.request.path)
+        names = ignored(repository, self.checkpoint.changed(ground.commit))
+        put_back(self.checkpoint.worktree, self.checkpoint, ground.commit, names)
 
     def _result(
         self,

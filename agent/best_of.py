@@ -40,7 +40,9 @@ def make_attempts(task: Task, session: Session, chat: ChatModel, cancel: Cancel)
             session.record("best", attempt=number, tree=last.judged)
         if last.exit_code == FIXED or _is_spent(number, task, session):
             return _kept(best, last, session.facts["best"]["attempt"])
-        yield Notice(f"Attempt {number} did not mend it: {last.sentence}. Trying again.")
+        yield Notice(
+            f"Attempt {number} did not mend it: {last.sentence.rstrip('.')}. Trying again."
+        )
         number += 1
 
 

@@ -86,7 +86,7 @@ def _approved(call: ToolCall, turn: Turn) -> ToolCall | ToolResult:
         turn.session.record("denied", tool=call.name)
         return ToolResult(approved.reason, f"denied: {call.name}", ok=False)
     for ask in turn.parts.before_call:
-        if (reason := ask(approved)) is not None:
+        if (reason := ask(approved, turn.stops)) is not None:
             return ToolResult(reason, f"not run: {call.name}", ok=False)
     return approved
 

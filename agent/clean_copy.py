@@ -52,6 +52,16 @@ def restore_deciding_files(
     return tuple(left_out)
 
 
+def put_back(copy: Path, checkpoint: Checkpoint, base: str, paths: Collection[str]) -> None:
+    """Make files of `copy` what they were at `base`."""
+    for path in paths:
+        original, data = checkpoint.entry(base, path), checkpoint.file(base, path)
+        if original is None or data is None:
+            _remove(copy, path)
+        else:
+            _write(copy, path, original, data)
+
+
 def _stands_for(path: str, modules: Collection[str]) -> bool:
     """Whether a new file would be imported in place of one of `modules`."""
     place = PurePosixPath(path)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from agent.approval import Effects
 from agent.approver import Approver
 from agent.checks import Checks
 from agent.config import skills_folder, snapshots_folder
@@ -21,11 +22,13 @@ from agent.parts import Parts
 from agent.request import FixRequest
 from agent.session import Session
 from agent.settings import Config
+from agent.spotless import Spotless
 from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, SamplingOptions, ToolCall
-from sandbox.base import Cancel, View
+from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
+from sandbox.errors import PathRefused
 from sandbox.limits import MIB
 from sandbox.workspace import Workspace
 from tools.background import BackgroundBash
@@ -140,6 +143,8 @@ def _full_bench(
     outline = Outline(workspace, count_tokens=chat.count_tokens)
     editor = StrReplaceEditor(workspace, FULL, lambda: session.num_steps)
     jobs, todo = Jobs(sandbox, view, limits), Todo()
+    spotless = Spotless(sandbox, place.checkpoint, lambda: bool(jobs.running()))
+    test_limits = replace(place.test_limits, output_bytes=OUTPUT_BYTES)
     reading = Registry([StrReplaceEditor(workspace, FULL), search, outline])
     fork = Fork(session, chat, options, config, lambda: parts.specs, reading, workspace)
     skills = find_skills(skills_folder())
@@ -148,9 +153,7 @@ def _full_bench(
         editor,
         search,
         outline,
-        RunTests(
-            place.command, place.environment, place.view, sandbox, place.test_limits, reruns=True
-        ),
+        RunTests(place.command, place.environment, place.view, spotless, test_limits, is_full=True),
         Explore(fork),
         todo,
         *([Skill(skills)] if skills else []),
@@ -161,7 +164,7 @@ def _full_bench(
     checks = Checks(
         place.command,
         workspace,
-        _some_tests(place, deadline_s),
+        _some_tests(place, spotless, deadline_s),
         lambda: recorder(session.checkpoint),
         todo.open_items,
         config.verify,
@@ -175,9 +178,9 @@ def _full_bench(
         config,
         recorder,
         deadline_s,
-        approve=Approver(config.approval),
+        approve=Approver(config.approval, effects=_effects(workspace, view)),
         before_call=(hooks.before,),
-        after_call=(outputs, checks, hooks.after, memory),
+        after_call=(outputs, hooks.after, checks, memory),
         on_compacted=(memory.forget, editor.forget),
         opening=memory.opening,
         open_items=lambda: "\n".join(todo.open_items()),
@@ -197,13 +200,25 @@ def _tool_view(place: Workplace) -> View:
     )
 
 
+def _effects(workspace: Workspace, view: View) -> Effects:
+    """Let rules speak of one path, from the workspace, however a call writes it."""
+
+    def path(text: str) -> str:
+        try:
+            return str(view.folder / workspace.resolve(text))
+        except PathRefused:
+            return text  # the tool refuses it too
+
+    return Effects(path=path)
+
+
 def _some_tests(
-    place: Workplace, deadline_s: float
+    place: Workplace, sandbox: Sandbox, deadline_s: float
 ) -> Callable[[Sequence[str], float, Cancel], TestReport]:
     def run(ids: Sequence[str], limit_s: float, cancel: Cancel) -> TestReport:
         limits = place.test_limits.until(min(deadline_s, time.monotonic() + limit_s))
         return run_tests_once(
-            place.command, place.environment, place.view, place.sandbox, limits, cancel, ids
+            place.command, place.environment, place.view, sandbox, limits, cancel, ids
         )
 
     return run

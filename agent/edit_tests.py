@@ -52,7 +52,10 @@ class EditTests:
         """Learn from a run of all tests how long they take."""
         if report.exit_code is not None or report.timed_out:
             is_slow = report.timed_out or report.duration_s > self._config.tests_s
-            (self._too_slow.add if is_slow else self._too_slow.discard)(WHOLE)
+            if is_slow:
+                self._too_slow.add(WHOLE)
+            else:
+                self._too_slow.clear()  # where all are quick, a part of them was slow by an edit
 
     def run(self, paths: Iterable[str], cancel: Cancel) -> str:
         """Run what is near to these files; return what to say of it, nothing if there is nothing.
@@ -92,7 +95,7 @@ class EditTests:
             self._too_slow.add(ids)
             return (
                 f"{what}: not done after {self._config.tests_s:g} s, so not run after edits "
-                "any more; use run_tests."
+                "any more; use run_tests. Perhaps the edit never ends."
             )
         return "" if report.exit_code is None else f"{what}: {self._told(report)}"
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from agent.settings import HooksConfig
 from inference.messages import ToolCall
-from sandbox.base import Cancel, Sandbox, View, never
+from sandbox.base import Cancel, Sandbox, View
 from sandbox.limits import Limits
 from tools.base import ToolResult
 from tools.truncate import clean, cut_middle
@@ -34,12 +34,12 @@ class Hooks:
         self._view = view
         self._limits = limits
 
-    def before(self, call: ToolCall) -> str | None:
+    def before(self, call: ToolCall, cancel: Cancel) -> str | None:
         """Return why a call may not run."""
         commands = list(self._config.before_tool)
         if call.name == "finish":
             commands += self._config.before_finish
-        return self._first_failure(commands, call, never)
+        return self._first_failure(commands, call, cancel)
 
     def after(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
         """Add what a hook says of an edit."""

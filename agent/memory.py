@@ -97,5 +97,5 @@ class Memory:
             text = clean(self._repository.read(path).decode("utf-8", "replace"))
         except (PathRefused, OSError):
             return ""
-        text = harmless(text.replace("</advice", "<advice")).strip()
+        text = harmless(re.sub("(?i)</advice", "<advice", text)).strip()
         return prompt("memory", path=path, text=cut_middle(text, MAX_CHARACTERS)) if text else ""

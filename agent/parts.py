@@ -20,7 +20,7 @@ from tools.registry import Registry
 class BeforeCall(Protocol):
     """May keep a call from running."""
 
-    def __call__(self, call: ToolCall) -> str | None:
+    def __call__(self, call: ToolCall, cancel: Cancel) -> str | None:
         """Return why it is not run, in words for the model, or None."""
         ...
 

@@ -9,7 +9,10 @@ from inference.messages import ThinkingHistory
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
-TOOL_NAMES = ("bash", "str_replace_editor", "search", "run_tests", "finish", "explore")
+TOOL_NAMES = (
+    *("bash", "str_replace_editor", "search", "outline", "run_tests"),
+    *("explore", "todo", "skill", "finish"),
+)
 MAX_DISK_GIB = 1_000_000
 """A pebibyte; more is not meant."""
 

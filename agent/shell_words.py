@@ -19,11 +19,13 @@ def _listed(text: str) -> frozenset[str]:
 
 
 READERS = _listed(
-    "[ basename cat cmp cut date diff dirname du echo egrep false fgrep file grep head ls nl printf"
-    " pwd readlink realpath rg stat tail test tr tree true type uniq wc which"
+    "[ basename cat cmp cut diff dirname du echo egrep false fgrep grep head ls nl printf"
+    " pwd readlink realpath stat tail test tr true type wc which"
 )
 """Programs that only read, whatever their options."""
 GIT_READERS = _listed("blame diff grep log ls-files ls-tree rev-parse shortlog show status")
+GIT_DOES = ("-O", "--open-files-in-pager", "--ext-diff", "--textconv", "--output")
+"""Options of these that start a program or write a file."""
 FIND_DOES = _listed("-delete -exec -execdir -fls -fprint -fprint0 -fprintf -ok -okdir")
 PLAIN = frozenset({"word", "number"})
 DYNAMIC = _listed("command_substitution process_substitution expansion simple_expansion")
@@ -39,18 +41,21 @@ class Script:
     """False where some command cannot be told from the text."""
     writes: bool
     """Whether output is sent to a file."""
+    assigns: bool
+    """Whether a variable is set, which may name a program to be run."""
 
     @property
     def only_reads(self) -> bool:
         """Whether nothing in it is known to change anything."""
-        return self.is_clear and not self.writes and all(map(_reads, self.commands))
+        is_plain = self.is_clear and not self.writes and not self.assigns
+        return is_plain and all(map(_reads, self.commands))
 
 
 def read_script(text: str) -> Script:
     """Read a script."""
     root = _parser().parse(text.encode("utf-8", "replace")).root_node
     commands: list[Words] = []
-    is_clear, writes = not root.has_error, False
+    is_clear, writes, assigns = not root.has_error, False, False
     for node in _nodes(root):
         if node.type == "command":
             words = _words(node)
@@ -58,9 +63,11 @@ def read_script(text: str) -> Script:
             commands += [words] if words else []
         elif node.type == "file_redirect":
             writes |= _writes(node)
+        elif node.type == "variable_assignment":
+            assigns = True
         elif node.type == "function_definition":
             is_clear = False  # a word may then mean something else
-    return Script(tuple(commands), is_clear, writes)
+    return Script(tuple(commands), is_clear, writes, assigns)
 
 
 @cache
@@ -107,7 +114,8 @@ def _writes(redirect: Node) -> bool:
 def _reads(words: Words) -> bool:
     program = words[0].rpartition("/")[2]
     if program == "git":
-        return len(words) > 1 and words[1] in GIT_READERS and "--output" not in " ".join(words)
+        is_reader = len(words) > 1 and words[1] in GIT_READERS
+        return is_reader and not any(word.startswith(GIT_DOES) for word in words)
     if program == "find":
         return not FIND_DOES.intersection(words)
     return program in READERS

@@ -21,6 +21,9 @@ MARK = "[left out: "
 _EDITS = ("create", "str_replace", "insert", "undo_edit")
 _PLACE = re.compile(r"(?<![\w./-])[\w./-]{0,200}\w\.\w{1,10}(?::\d{1,9}|::[\w.\[\]:-]{1,200})")
 
+_KEPT = re.compile(r"\[All of it is in ([^\s;]{1,400});")
+"""How a result names the file that holds its whole output (`outputs.py`)."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -60,7 +63,7 @@ def dropped(messages: Sequence[Message], end: int) -> list[Message]:
 def one_line(call: ToolCall, text: str, why: str = "") -> str:
     """Say what a call was and the little of its result that may be needed."""
     first = next((row.strip() for row in text.split("\n") if row.strip()), "")
-    places = list(dict.fromkeys(_PLACE.findall(text)))[:MAX_PLACES]
+    places = list(dict.fromkeys(_KEPT.findall(text) + _PLACE.findall(text)))[:MAX_PLACES]
     rest = f" See {', '.join(places)}." if places else ""
     words = "" if _path_viewed(call) else f" {_cut(first)}"
     return f"{MARK}{_named(call)}{why}]{words}{rest}"

@@ -56,6 +56,18 @@ def run_git(
     return _run(repository, words, stdin, variables)
 
 
+def ignored(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the paths that git keeps out of the repository, by its own rules."""
+    # Begun with a dot, no name is taken for a pattern; this command knows no literal ones.
+    names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
+    patterns = {"GIT_LITERAL_PATHSPECS": "0"}
+    try:
+        found = run_git(repository, "check-ignore", "-z", "--stdin", stdin=names, more=patterns)
+    except GitFailed:  # its code for "none" is one of a failure
+        return ()
+    return tuple(os.fsdecode(name).removeprefix("./") for name in found.split(b"\0") if name)
+
+
 def _no_programs(repository: Path) -> dict[str, str]:
     """Return variables that take the programs from the settings that have names of their own.
 

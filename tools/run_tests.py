@@ -47,15 +47,19 @@ class RunTests:
         view: View,
         sandbox: Sandbox,
         limits: Limits,
-        reruns: bool = False,
+        is_full: bool = False,
     ) -> None:
-        """Take what a run needs; `reruns`: what turned red is run again, and told if flaky."""
+        """Take what a run needs.
+
+        `is_full`: what turned red is run again and told if flaky, and the output of a red run is
+        kept. nano knows neither.
+        """
         self._command = tuple(command)
         self._environment = environment
         self._view = view
         self._sandbox = sandbox
         self._limits = limits
-        self._reruns = reruns
+        self._is_full = is_full
         self._red: frozenset[str] = frozenset()
         """What was red in the last run and no accident."""
 
@@ -67,11 +71,13 @@ class RunTests:
         """
         only = _ids(arguments.get("tests"))
         report = self._run(only, cancel)
-        flaky = self._flaky(report, cancel) if self._reruns else ()
+        flaky = self._flaky(report, cancel) if self._is_full else ()
         ran = bool(report.cases) and not report.timed_out
         text = "\n\n".join([describe(report), *map(_describe_flaky, flaky)])
         whole = None if only else report
-        return ToolResult(text, summarise(report), ok=ran, report=whole)
+        is_cut = self._is_full and len(report.output) > len(text)
+        full = report.output if is_cut and not report.ok else ""
+        return ToolResult(text, summarise(report), ok=ran, report=whole, full=full)
 
     def _run(self, only: Sequence[str], cancel: Cancel) -> TestReport:
         return run_tests_once(

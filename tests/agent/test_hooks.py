@@ -26,10 +26,10 @@ def hooks(tmp_path: Path, **commands: str) -> Hooks:
 
 def test_a_failing_hook_refuses_the_call_and_says_why(tmp_path: Path) -> None:
     made = hooks(tmp_path, before_tool='test "$QWEN_AGENT_PATH" != a.py || { echo no a; exit 3; }')
-    reason = made.before(EDIT)
+    reason = made.before(EDIT, never)
     assert reason is not None
     assert reason.endswith("failed (exit code 3).\nno a")
-    assert made.before(FINISH) is None
+    assert made.before(FINISH, never) is None
 
 
 def test_a_hook_after_an_edit_adds_what_it_says_when_it_fails(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_a_hook_after_an_edit_adds_what_it_says_when_it_fails(tmp_path: Path) ->
 def test_a_hook_that_passes_is_silent(tmp_path: Path) -> None:
     made = hooks(tmp_path, after_edit="echo fine", before_finish="true")
     assert made.after(EDIT, EDITED, never) is EDITED
-    assert made.before(FINISH) is None
+    assert made.before(FINISH, never) is None
 
 
 def test_finish_can_be_refused(tmp_path: Path) -> None:
     made = hooks(tmp_path, before_finish="echo lint; false")
-    assert made.before(EDIT) is None
-    assert "lint" in str(made.before(FINISH))
+    assert made.before(EDIT, never) is None
+    assert "lint" in str(made.before(FINISH, never))
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ REPAIR = edit("a.py", "one = 1", "one = 2")
 def test_a_call_that_somebody_objects_to_is_not_run(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def second(call: ToolCall) -> str | None:
+    def second(call: ToolCall, cancel: Cancel) -> str | None:
         asked.append(call.name)
         return None
 
-    objects = (lambda call: "Not today." if "edit" in call.name else None, second)
+    objects = (lambda call, cancel: "Not today." if "edit" in call.name else None, second)
     stage = set_stage(tmp_path, [REPAIR, show("a"), DONE], before_call=objects)
     assert stage.play().reason is StopReason.END_TURN
     assert stage.texts == ["Not today.", "a", "Finished."]

@@ -142,7 +142,7 @@ def test_what_passes_when_run_again_is_told_as_flaky_and_once(tmp_path: Path) ->
     (tmp_path / "test_a.py").write_text(FLIPS)
     environment = detect_environment(tmp_path, plain_python())
     view, limits = View(tmp_path, tmp_path), Limits(wall_s=120)
-    tool = RunTests(PYTEST, environment, view, Bubblewrap(), limits, reruns=True)
+    tool = RunTests(PYTEST, environment, view, Bubblewrap(), limits, is_full=True)
     text = tool.run({}).text
     assert text.startswith("2 failed, 0 passed.")
     assert text.endswith(
