@@ -324,6 +324,7 @@ def test_a_step_of_github_actions_gets_annotations_summary_and_outputs(tmp_path:
     assert "### qwen-agent fix: red" in (tmp_path / "summary").read_text()
 
 
+@pytest.mark.slow
 def test_only_what_turned_red_since_a_commit_is_mended(tmp_path: Path) -> None:
     old = TESTS + "\n    def test_old(self) -> None:\n        self.assertEqual(double(1), 9)\n"
     files = {"tests/test_cart.py": old, "shop/cart.py": CART.replace("- tax", "+ tax")}
@@ -348,6 +349,7 @@ def test_only_what_turned_red_since_a_commit_is_mended(tmp_path: Path) -> None:
     assert "no test that is red now is green at HEAD" in again.words
 
 
+@pytest.mark.slow
 def test_a_repair_on_a_branch_leaves_the_files_as_they_are(tmp_path: Path) -> None:
     case = Case("unittest", 0, GOOD, ("--branch", "fix/total"))
     repository, variables = make_case(case, UNITTEST, tmp_path)

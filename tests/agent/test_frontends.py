@@ -153,6 +153,7 @@ def test_a_signal_in_a_reply_ends_the_run_cleanly(
     assert picture(repository) == before
 
 
+@pytest.mark.slow
 def test_flags_given_with_resume_are_in_force(
     start: Started, repository: Path, tmp_path: Path
 ) -> None:

@@ -224,6 +224,7 @@ def changed(files: Files, change: tuple[str, int | None]) -> Files:
 
 @settings(max_examples=400, deadline=None, database=None)
 @given(files=FILES, room=st.integers(0, 400), changes=st.lists(CHANGES, min_size=1, max_size=6))
+@pytest.mark.slow
 def test_a_change_of_one_file_leaves_all_before_it_as_they_were(
     files: Files, room: int, changes: list[tuple[str, int | None]]
 ) -> None:
@@ -241,6 +242,7 @@ def test_a_change_of_one_file_leaves_all_before_it_as_they_were(
 
 @settings(max_examples=300, deadline=None, database=None)
 @given(files=FILES, room=st.integers(0, 400))
+@pytest.mark.slow
 def test_choosing_again_changes_nothing(files: Files, room: int) -> None:
     first = chosen(files, room)
     assert chosen(files, room, first) == first

@@ -66,6 +66,7 @@ def own_rows(model: Model, material: Trace, tmp_path_factory: pytest.TempPathFac
     return rows_of(OwnEngine(model, tmp_path_factory.mktemp("store"), material.opener), material)
 
 
+@pytest.mark.slow
 def test_every_case_is_asked(own_rows: list[Row]) -> None:
     assert {row.case for row in own_rows} >= set(published.LLAMA_CPP) | {
         trace.FORKED, trace.TOOL_LOOP, trace.SUB_AGENT, trace.PARENT, trace.BEST, trace.BEST_ON,
@@ -75,6 +76,7 @@ def test_every_case_is_asked(own_rows: list[Row]) -> None:
     assert all(row.num_generated in (4, 8) and row.ttft_s > 0 for row in own_rows)
 
 
+@pytest.mark.slow
 def test_our_engine_reads_exactly_the_new_tokens_where_nothing_diverged(
     own_rows: list[Row],
 ) -> None:
@@ -83,6 +85,7 @@ def test_our_engine_reads_exactly_the_new_tokens_where_nothing_diverged(
     assert [row for row in kept if row.num_prefilled > max(row.num_new, 1)] == []
 
 
+@pytest.mark.slow
 def test_our_engine_goes_back_no_further_than_the_message_where_history_diverged(
     own_rows: list[Row],
 ) -> None:
@@ -97,6 +100,7 @@ def test_without_reuse_everything_is_read_every_time(model: Model, material: Tra
     assert all(row.num_reused == 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_transformers_reads_what_an_engine_reads_that_keeps_its_last_line(
     checkpoint: Path, material: Trace
 ) -> None:
@@ -107,6 +111,7 @@ def test_transformers_reads_what_an_engine_reads_that_keeps_its_last_line(
     assert any(row.num_reused for row in rows)
 
 
+@pytest.mark.slow
 def test_our_engine_and_transformers_write_the_same_tokens(
     checkpoint: Path, model: Model, material: Trace, tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_front_ends_that_start_at_once_share_one_detached_host_and_load_no_torch
     assert after.rss_bytes - before.rss_bytes < WEIGHT_BYTES / 8
 
 
+@pytest.mark.slow
 def test_a_chat_over_the_host_says_what_a_chat_in_this_process_says(checkpoint: Path) -> None:
     hosted, local = open_chat(checkpoint, host=True), open_chat(checkpoint)
     messages = list(START)

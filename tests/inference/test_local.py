@@ -294,6 +294,7 @@ def num_after_first_dropped(talk: Talk, messages: Sequence[Message]) -> int:
     return len(prompt.tokens) - prompt.boundaries[asked[-2]]
 
 
+@pytest.mark.slow
 def test_dropped_thinking_costs_what_comes_after_it_and_no_more(tokenizer: Tokenizer) -> None:
     talk = Talk(tokenizer, QWEN3_5, window=2048, history="strip")
     messages = list(START)
@@ -328,6 +329,7 @@ def test_dropped_thinking_costs_no_more_after_a_restart_in_the_middle_of_a_turn(
     assert usage.num_reused == talk.render(messages).boundaries[1]
 
 
+@pytest.mark.slow
 def test_dropping_thinking_gives_the_tokens_of_a_cold_run(tokenizer: Tokenizer) -> None:
     def replies(reuse: bool) -> tuple[list[tuple[int, ...]], int]:
         talk = Talk(tokenizer, QWEN3_5, history="strip", reuse=reuse)

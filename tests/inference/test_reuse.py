@@ -179,6 +179,7 @@ def test_a_cancelled_reply_costs_the_token_that_was_drawn_last(model: Model, num
     assert (usage.num_prefilled, usage.num_repeated) == (3, 0)
 
 
+@pytest.mark.slow
 def test_after_a_restart_a_conversation_goes_on_for_its_new_tokens(
     model: Model, tmp_path: Path
 ) -> None:
