@@ -119,7 +119,7 @@ def _nano_bench(
     )
     plain = replace(config, context=replace(config.context, compact_at=1.0))
     recorder = Recorder(place.checkpoint, place.base)
-    approve = Approver(config.approval)
+    approve = Approver(config.approval, effects=_effects(workspace, view))
     return Bench(Parts(chat, tools, options, plain, recorder, deadline_s, approve=approve))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from agent.approval import Denied, decide
+from agent.budget import tokens_spent
 from agent.session import Session
 from agent.settings import Config
 from agent.wording import prompt
@@ -103,8 +104,7 @@ class Explore:
     def _reply(self, messages: Sequence[Message], cancel: Cancel) -> Message:
         """Ask the model, and count what it cost."""
         fork = self._fork
-        spent = sum(usage.num_prefilled + usage.num_generated for usage in fork.session.usages)
-        left = fork.config.budget.max_tokens - spent
+        left = fork.config.budget.max_tokens - tokens_spent(fork.session)
         if left <= 0:
             raise ToolFailed("The tokens of this run are spent.")
         options = replace(fork.options, max_new_tokens=min(fork.options.max_new_tokens, left))

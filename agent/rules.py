@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from inference.messages import ToolCall
+from tools.command_words import Argv
 
-Words = tuple[str, ...]
 EDITOR = "str_replace_editor"
 EDIT = "edit"
 """What a rule calls the editor where it changes a file."""
@@ -23,7 +23,7 @@ class Rule:
 
     tool: str
     pattern: str = ""
-    """Words for bash, a glob for edit; empty for every call of the tool."""
+    """Argv for bash, a glob for edit; empty for every call of the tool."""
 
     @classmethod
     def parse(cls, text: str) -> "Rule":
@@ -41,7 +41,7 @@ class Rule:
             raise ValueError(f"{text!r}: only bash and edit take a pattern")
         return cls(tool, pattern)
 
-    def covers_command(self, words: Words) -> bool:
+    def covers_command(self, words: Argv) -> bool:
         """Whether it speaks of a command."""
         wanted = tuple(self.pattern.split())
         return self.tool == "bash" and words[: len(wanted)] == wanted

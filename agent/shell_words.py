@@ -11,7 +11,7 @@ from functools import cache
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
-Words = tuple[str, ...]
+from tools.command_words import Argv
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -35,7 +35,7 @@ DYNAMIC = _listed("command_substitution process_substitution expansion simple_ex
 class Script:
     """What a shell script runs."""
 
-    commands: tuple[Words, ...]
+    commands: tuple[Argv, ...]
     """Every simple command, those inside of substitutions and groups too."""
     is_clear: bool
     """False where some command cannot be told from the text."""
@@ -54,7 +54,7 @@ class Script:
 def read_script(text: str) -> Script:
     """Read a script."""
     root = _parser().parse(text.encode("utf-8", "replace")).root_node
-    commands: list[Words] = []
+    commands: list[Argv] = []
     is_clear, writes, assigns = not root.has_error, False, False
     for node in _nodes(root):
         if node.type == "command":
@@ -83,7 +83,7 @@ def _nodes(root: Node) -> Iterator[Node]:
         waiting += reversed(node.named_children)
 
 
-def _words(command: Node) -> Words:
+def _words(command: Node) -> Argv:
     """The words of a simple command without its assignments; none if the program is not plain."""
     words: list[str] = []
     for child in command.named_children:
@@ -111,7 +111,7 @@ def _writes(redirect: Node) -> bool:
     return bool(signs & {">", ">>", "&>", "&>>", ">|", ">&"}) and not goes_nowhere
 
 
-def _reads(words: Words) -> bool:
+def _reads(words: Argv) -> bool:
     program = words[0].rpartition("/")[2]
     if program == "git":
         is_reader = len(words) > 1 and words[1] in GIT_READERS

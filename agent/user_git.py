@@ -57,14 +57,17 @@ def run_git(
 
 
 def ignored(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the paths that git keeps out of the repository, by its own rules."""
+    """Return those of the paths that git keeps out of the repository, by its own rules.
+
+    Raises:
+        GitFailed: it cannot tell.
+    """
     # Begun with a dot, no name is taken for a pattern; this command knows no literal ones.
     names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
     patterns = {"GIT_LITERAL_PATHSPECS": "0"}
-    try:
-        found = run_git(repository, "check-ignore", "-z", "--stdin", stdin=names, more=patterns)
-    except GitFailed:  # its code for "none" is one of a failure
-        return ()
+    words = ("check-ignore", "-z", "--stdin")
+    variables = {**_no_programs(repository), **patterns}
+    found = _run(repository, words, names, variables, codes=(0, 1))  # 1 is none
     return tuple(os.fsdecode(name).removeprefix("./") for name in found.split(b"\0") if name)
 
 
@@ -89,7 +92,11 @@ def _no_programs(repository: Path) -> dict[str, str]:
 
 
 def _run(
-    repository: Path, words: Sequence[str], stdin: bytes, variables: Mapping[str, str]
+    repository: Path,
+    words: Sequence[str],
+    stdin: bytes,
+    variables: Mapping[str, str],
+    codes: Sequence[int] = (0,),
 ) -> bytes:
     environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
     try:
@@ -103,7 +110,7 @@ def _run(
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise GitFailed(f"git {words[0]} could not be run: {error}") from error
-    if done.returncode != 0:
+    if done.returncode not in codes:
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
     return done.stdout

@@ -42,9 +42,15 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def fix(repository: Path, *script: Say, config: Config | None = None, **more: Any) -> FixOutcome:
+def fix(
+    repository: Path,
+    *script: Say,
+    config: Config | None = None,
+    name: str = "scripted",
+    **more: Any,
+) -> FixOutcome:
     request = FixRequest(repository, config=config or Config(), **more)
-    model = ScriptedModel([list(script)])
+    model = ScriptedModel([list(script)], name)
     run = run_fix(request, chat_factory=lambda _: model, state=repository.parent / "state")
     while True:
         try:
@@ -82,3 +88,9 @@ def test_rules_speak_of_a_path_however_it_is_written(repository: Path, path: str
     denies = Config(approval=ApprovalConfig(deny=("edit: shop/*",)))
     assert fix(repository, change, FINISH, config=denies).exit_code == DENIED
     assert (repository / "shop/cart.py").read_text() == CART
+
+
+def test_rules_speak_of_real_paths_to_nano_too(repository: Path) -> None:
+    change = edit("docs/../shop/cart.py", "price - tax", "price + tax")
+    denies = Config(approval=ApprovalConfig(deny=("edit: shop/*",)))
+    assert fix(repository, change, FINISH, config=denies, name="nano").exit_code == DENIED
