@@ -21,6 +21,7 @@ from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.fix import run_fix
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
+from agent.known_words import known_words
 from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
@@ -160,7 +161,7 @@ class Conversation:
             except RunCancelled:
                 yield TurnEnded(StopReason.CANCELLED, "cancelled")
                 return
-            self._say(text, bench)
+            yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
 
     def steer(self, text: str) -> None:
@@ -195,7 +196,7 @@ class Conversation:
         with self._alone():
             bench = yield from self._bench.ready(cancel)
             chat = bench.parts.chat
-            self._say(text, bench)
+            yield from self._say(text, bench, cancel)
             request = self._bench.request.as_fix(text, num_attempts)
             run = run_fix(request, cancel, lambda _request: chat, self._bench.around.state)
             outcome = yield from _without_turn_ends(run)
@@ -308,13 +309,15 @@ class Conversation:
 
     # ---- one turn
 
-    def _say(self, text: str, bench: Bench) -> None:
+    def _say(self, text: str, bench: Bench, cancel: Cancel) -> Iterator[Event]:
         """Add a prompt, and save the files as they are before it is answered."""
         self._settle(bench)
         session, parts = self.session, bench.parts
         is_first = all(message.role == "system" for message in session.messages)
         now = parts.checkpoint(session.checkpoint)
-        if parts.chat.name != NANO:  # which knows no other words than a prompt's
+        if parts.chat.name == NANO:
+            text = yield from known_words(text, self._bench.place(), cancel)
+        else:
             if now != session.checkpoint:
                 checkpoint = self._bench.place().checkpoint
                 self._told.edited(checkpoint.changed(session.checkpoint, now))

@@ -29,7 +29,9 @@ from inference.errors import ModelUnavailable
 from sandbox.base import never
 from tests.agent.fakes import (
     CART,
+    FINISH,
     REPAIR,
+    UNGATED,
     Say,
     ScriptedModel,
     bash,
@@ -397,3 +399,29 @@ def test_compaction_keeps_the_talk_going(tmp_path: Path) -> None:
     assert talk.conversation.status().num_context < before / 2
     assert talk.say("Three.").reason is StopReason.END_TURN
     assert "Git branch" in texts(talk, "user")[-1], "what may be gone is told again"
+
+
+def test_attempts_are_judged_on_copies_and_the_good_one_is_brought_in(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, config=UNGATED)
+    talk.model.scripts = [[FINISH], [REPAIR, FINISH], [DONE]]
+    events = list(talk.conversation.attempts("Mend it.", 2, never))
+    verdicts = [event.fixed for event in events if isinstance(event, Judged)]
+    assert verdicts == [False, True]
+    assert [event for event in events if isinstance(event, TurnEnded)] == events[-1:]
+    assert talk.read("shop/cart.py") == MENDED
+    said = texts(talk, "assistant")[0]
+    assert said.startswith("I had attempts made at this on copies of the repository")
+    assert said.endswith("the repair was applied.")
+    assert talk.conversation.undo().paths == ("shop/cart.py",)
+    assert talk.read("shop/cart.py") == CART
+
+
+def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, REPAIR, DONE)
+    talk.say("Mend it.")
+    other = ScriptedModel([[DONE]], name="another")
+    talk = talk.resumed(other)
+    talk.say("Go on.")
+    ids = [message.token_ids for message in other.seen[0] if message.role == "assistant"]
+    assert ids == [(), ()]
+    assert talk.conversation.undo().paths == ("shop/cart.py",), "the points are still there"
