@@ -15,6 +15,7 @@ from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
 from agent.past import Past
 from agent.recorder import Recorder
+from agent.settings import VerifyConfig
 from agent.spotless import Spotless
 from sandbox.base import Cancel, View
 from sandbox.limits import MIB, Limits
@@ -188,8 +189,16 @@ class FullBench:
             self._some_tests,
             lambda: self.recorder(self.given.session.checkpoint),
             self.todo.open_items,
-            self.given.config.verify,
+            self._verify,
         )
+
+    @property
+    def _verify(self) -> VerifyConfig:
+        """Without the gate of `finish` where a plan is all that can be had."""
+        config = self.given.config
+        if config.approval.mode != "plan":
+            return config.verify
+        return replace(config.verify, finish_tests=False, finish_todo=False)
 
     @cached_property
     def memory(self) -> Memory:
