@@ -75,10 +75,8 @@ class EditTests:
         return self._run(ids, ", ".join(files), cancel) if ids else ""
 
     def _near(self, paths: Iterable[str]) -> tuple[str, ...]:
-        is_test, near = (
-            (is_script_test, near_scripts) if self._is_jest else (is_test_file, near_tests)
-        )
-        tests = self._test_files(is_test)
+        near = near_scripts if self._is_jest else near_tests
+        tests = self._test_files(is_script_test if self._is_jest else is_test_file)
         found = dict.fromkeys(test for path in paths for test in near(path, tests))
         return tuple(found)[: self._config.max_files]
 

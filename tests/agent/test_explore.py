@@ -145,7 +145,7 @@ def test_a_fork_that_does_not_answer_is_asked_to_and_then_ended(session: Session
 
 def test_no_question_is_refused_before_the_model_is_asked(session: Session) -> None:
     parts, model = fork(session)
-    with pytest.raises(ToolFailed, match="^question is empty; say in a sentence what to find"):
+    with pytest.raises(ToolFailed, match="question is empty; say in a sentence what to find"):
         Explore(parts).run({"question": " "})
     assert not model.seen_aside
 
