@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 from agent.approver import Approver
 from agent.checks import Checks
+from agent.journal import read
 from agent.parts import Parts
+from agent.past import Past
 from agent.previews import effects_on
-from agent.session import Session
+from agent.session import JOURNAL, Session
 from agent.settings import Config
 from agent.workplace import Workplace
 from inference.chat import ChatModel
@@ -47,9 +49,12 @@ class Bench:
     jobs: Jobs | None = None
     """Closed before the files are judged or restored."""
     todo: Todo | None = None
+    past: Past | None = None
 
     def go_on(self, session: Session) -> None:
-        """Take the todo list up again where an attempt goes on that was cut short."""
+        """Take up again what an earlier process knew, where an attempt goes on."""
+        if self.past is not None and session.num_steps:
+            self.past.recall(read(session.folder / JOURNAL))
         calls = [call for message in session.messages for call in message.tool_calls]
         lists = [call for call in calls if isinstance(call, ToolCall) and call.name == Todo.name]
         if lists and self.todo is not None:

@@ -13,7 +13,9 @@ from agent.hooks import Hooks
 from agent.memory import Memory
 from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
+from agent.past import Past
 from agent.recorder import Recorder
+from agent.settings import VerifyConfig
 from agent.spotless import Spotless
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.limits import MIB, Limits
@@ -45,7 +47,7 @@ class FullBench:
 
     def bench(self) -> Bench:
         """Return the parts, and what of them is used from outside."""
-        return Bench(self.parts, self.checks, self.jobs, self.todo)
+        return Bench(self.parts, self.checks, self.jobs, self.todo, self.past)
 
     @cached_property
     def parts(self) -> Parts:
@@ -60,7 +62,7 @@ class FullBench:
             given.deadline_s,
             approve=approver(given.config, self.view),
             before_call=(hooks.before,),
-            after_call=(self.outputs, hooks.after, self.checks, memory),
+            after_call=(self.outputs, hooks.after, self.checks, memory, self.past),
             on_compacted=(memory.forget, self.editor.forget),
             opening=memory.opening,
             open_items=lambda: "\n".join(self.todo.open_items()),
@@ -108,7 +110,12 @@ class FullBench:
     @cached_property
     def editor(self) -> StrReplaceEditor:
         """The editor of the main line; an exploration has its own."""
-        return StrReplaceEditor(self.workspace, FULL, lambda: self.given.session.num_steps)
+        return StrReplaceEditor(
+            self.workspace,
+            FULL,
+            step=lambda: self.given.session.num_steps,
+            earlier=self.past.edits_of,
+        )
 
     @cached_property
     def search(self) -> Search:
@@ -178,15 +185,23 @@ class FullBench:
     @cached_property
     def checks(self) -> Checks:
         """Looks at edits, and at the end of the work."""
-        verify = self.given.config.verify
         return Checks(
             self.given.place.command,
             self.workspace,
             self._some_tests,
             lambda: self.recorder(self.given.session.checkpoint),
             self.todo.open_items,
-            verify if self.given.place.command else replace(verify, tests=False),
+            self._verify,
         )
+
+    @property
+    def _verify(self) -> VerifyConfig:
+        """Without what cannot be had: tests where none are known, a repair where all is planned."""
+        config = self.given.config
+        verify = config.verify if self.given.place.command else replace(config.verify, tests=False)
+        if config.approval.mode != "plan":
+            return verify
+        return replace(verify, finish_tests=False, finish_todo=False)
 
     @cached_property
     def memory(self) -> Memory:
@@ -194,10 +209,15 @@ class FullBench:
         return Memory(Workspace(self.view.source, self.view.workspace), self.view.folder)
 
     @cached_property
+    def past(self) -> Past:
+        """What an earlier process knew."""
+        return Past(self.given.place.checkpoint, self.workspace, self.jobs)
+
+    @cached_property
     def hooks(self) -> Hooks:
         """The user's own commands around calls."""
-        place = self.given.place
-        return Hooks(self.given.config.hooks, place.sandbox, self.view, place.command_limits)
+        place, config = self.given.place, self.given.config.hooks
+        return Hooks(config, place.sandbox, self.view, place.command_limits, self.editor)
 
     def _some_tests(self, ids: Sequence[str], limit_s: float, cancel: Cancel) -> TestReport:
         place = self.given.place

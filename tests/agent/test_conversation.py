@@ -16,6 +16,7 @@ from agent.events import (
     CallEnded,
     CallStarted,
     Compacted,
+    Judged,
     ModelLoading,
     StopReason,
     TextDelta,
