@@ -15,7 +15,7 @@ from typing import Protocol
 from agent.approval import Answer, Ask
 from agent.bench import Bench, tool_view
 from agent.carry_out import pending_calls
-from agent.context import num_tokens, shorten_now
+from agent.context import shorten_now
 from agent.errors import RunCancelled, UsageError
 from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.fix import run_fix
@@ -29,9 +29,10 @@ from agent.outcome import FixOutcome
 from agent.rewind import Point, list_points, redo, rewind
 from agent.session import Session, remove
 from agent.settings import ApprovalMode
+from agent.status import Gauge, Status
 from agent.talk_bench import Surroundings, TalkBench
 from agent.talk_request import TalkRequest
-from agent.told import Told, git_branch, typed_text
+from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.wording import prompt
 from inference.messages import Message
@@ -50,29 +51,6 @@ class Person(Protocol):
         command, or a unified diff of the edit.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a status line shows; a zero or an empty text is not known yet."""
-
-    model: str
-    """As it is called; as it was asked for until it is loaded."""
-    is_loaded: bool
-    mode: ApprovalMode
-    sandbox: str
-    branch: str
-    """Of the person's git; empty where no branch is checked out."""
-    num_context: int
-    """Tokens of the conversation."""
-    context_tokens: int
-    """The window."""
-    num_reused: int
-    """Tokens before the last reply that were not read again for it."""
-    num_prefilled: int
-    """Those that were."""
-    tokens_per_s: float
-    """How fast the last reply was written."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +88,7 @@ class Conversation:
         )
         self._busy = threading.Lock()
         self._is_interrupted = False
-        self._counted: tuple[tuple[int, ...], int] = ((), 0)
+        self._gauge = Gauge(session, self._bench)
 
     @property
     def id(self) -> str:
@@ -124,21 +102,7 @@ class Conversation:
 
     def status(self) -> Status:
         """Say where the talk stands; costs next to nothing, from any thread."""
-        loading, around = self._bench.loading, self._bench.around
-        chat = loading.chat
-        last = self.session.usages[-1] if self.session.usages else None
-        return Status(
-            model=chat.name if chat else loading.name,
-            is_loaded=chat is not None,
-            mode=self.mode,
-            sandbox=around.sandbox.level,
-            branch=git_branch(around.repository),
-            num_context=self._num_context(),
-            context_tokens=chat.context_tokens if chat else 0,
-            num_reused=last.num_reused if last else 0,
-            num_prefilled=last.num_prefilled if last else 0,
-            tokens_per_s=last.num_generated / last.decode_s if last and last.decode_s else 0.0,
-        )
+        return self._gauge.read()
 
     # ---- turns
 
@@ -237,9 +201,8 @@ class Conversation:
             if point not in self.points():
                 raise UsageError("that point is not part of the conversation any more")
             message = self.session.messages[point.num_kept]
-            self._bench.close()
+            self._bench.renew()
             paths = rewind(self.session, self._bench.place().checkpoint, point)
-            self._bench.forget()
             typed = typed_text(message.content) if point.kind == "prompt" else ""
             return Rewound(point, typed, tuple(sorted(paths)))
 
@@ -261,8 +224,8 @@ class Conversation:
             UsageError: there is none, or the talk went on since; else as `rewind` does.
         """
         with self._alone():
+            self._bench.renew()
             paths = redo(self.session, self._bench.place().checkpoint)
-            self._bench.forget()
             return Rewound(None, "", tuple(sorted(paths)))
 
     def fork(self) -> "Conversation":
@@ -360,14 +323,6 @@ class Conversation:
         """Stop for whoever runs the turn, and for a person who answers so."""
         self._is_interrupted = False
         return lambda: self._is_interrupted or cancel()
-
-    def _num_context(self) -> int:
-        """Count the tokens of the conversation, again when it has changed."""
-        chat, session = self._bench.loading.chat, self.session
-        state = (len(session.messages), *session.measured)
-        if chat is not None and self._counted[0] != state:
-            self._counted = (state, num_tokens(session, chat.count_tokens))
-        return self._counted[1]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -93,8 +93,7 @@ class TalkBench:
         """Begin to load another model, for the next turn."""
         self.request = replace(self.request, model=name)
         self.loading = self._load()
-        self.close()
-        self._bench = None
+        self.renew()
 
     def place(self) -> Workplace:
         """Return the files and what commands need around them; from any thread.
@@ -136,7 +135,12 @@ class TalkBench:
         if self._bench is not None:
             for tell in self._bench.parts.on_compacted:
                 tell()
-            self._bench.go_on(self._session)
+
+    def renew(self) -> None:
+        """Make the tools anew for the next turn, which find in the session what they must know."""
+        self.close()
+        self._bench = None
+        self._told.forget()
 
     def close(self) -> None:
         """End what still runs in the background."""
