@@ -108,8 +108,10 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
     yield from map(Notice, end.notices)
     yield ReplyEnded(end.usage, end.message.content)
     if end.stop_reason == "cancelled" and turn.stops():
-        # The half reply is dropped: whoever resumes asks again from the same prefix.
-        session.spend(end.usage)
+        if parts.talks and _is_readable(end):
+            session.add(end.message, end.usage)
+        else:  # dropped: whoever resumes asks again from the same prefix
+            session.spend(end.usage)
         return interrupted(turn)
     trouble = _trouble(end, options, loop)
     if trouble is None:
@@ -118,6 +120,11 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
     session.spend(end.usage)
     yield Notice(_WORDS[trouble])
     return trouble
+
+
+def _is_readable(end: ReplyEnd) -> bool:
+    """Say whether a reply that was cut short says something that a person has read."""
+    return not (end.is_empty or end.is_thought_open or end.message.tool_calls)
 
 
 def _trouble(end: ReplyEnd, options: ReplyOptions, loop: TextLoop) -> Trouble | None:

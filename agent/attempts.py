@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from agent.bench import Materials
 from agent.clean_copy import put_back, restore_deciding_files
 from agent.compose import make_bench, reply_options
 from agent.errors import RunCancelled
@@ -108,7 +109,9 @@ class Attempt:
         self.place = own_workplace(task.place, number, session, start.commit)
         self.checkpoint = self.place.checkpoint
         options = reply_options(chat, number, request)
-        self.bench = make_bench(self.place, session, chat, options, request.config, task.deadline_s)
+        self.bench = make_bench(
+            Materials(self.place, session, chat, options, request.config, task.deadline_s)
+        )
         self.parts = self.bench.parts
 
     def run(self) -> Generator[Event, None, AttemptResult]:

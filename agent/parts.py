@@ -75,6 +75,9 @@ class Parts:
     """Material that goes with the first prompt of a conversation."""
     open_items: Callable[[], str] = nothing
     """The items still to do, a line each; they outlive a compaction."""
+    talks: bool = False
+    """Whether somebody is talked with: then a reply without a call ends the turn, one that was cut
+    short is kept as far as it was read, and the budgets of replies and calls are those of a turn."""
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
