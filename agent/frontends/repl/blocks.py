@@ -111,7 +111,6 @@ class Blocks:
         self._gap = True
 
     def _words(self, line: str) -> Iterator[Block]:
-        is_item = bool(self._lines) and ITEM.match(self._lines[0])
         if self._is_loose:
             self._is_loose = False
             if line.startswith("  "):
@@ -119,9 +118,7 @@ class Blocks:
             else:
                 yield from self._finish()
                 self._gap = True
-        elif (is_item and ITEM.match(line)) or HEADING.match(line):
-            yield from self._finish()
-        elif self._lines and not is_item and ITEM.match(line):
+        elif ITEM.match(line) or HEADING.match(line):
             yield from self._finish()
         self._lines.append(line)
         if HEADING.match(line):

@@ -42,7 +42,9 @@ class PromptCompleter(Completer):
         symbols = self._names.symbols if len(typed) >= MIN_SYMBOL else {}
         for name in best(typed, [*self._names.files, *symbols], LIMIT):
             place = symbols.get(name, "")
-            yield Completion(f"@{place or name} ", -len(typed) - 1, display=name, display_meta=place)
+            yield Completion(
+                f"@{place or name} ", -len(typed) - 1, display=name, display_meta=place
+            )
 
 
 def without_marks(text: str, is_name: Callable[[str], bool]) -> str:

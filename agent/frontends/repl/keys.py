@@ -3,9 +3,10 @@
 What moves the cursor and edits the line is prompt_toolkit's, with the keys of emacs or of vi.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from prompt_toolkit.application.current import get_app
 from prompt_toolkit.filters import (
     Condition,
     buffer_has_focus,
@@ -17,8 +18,6 @@ from prompt_toolkit.filters import (
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-
-Handler = Callable[[KeyPressEvent], None]
 
 SHIFT_ENTER = Keys.F23
 """Stands for the sequences below, for which prompt_toolkit has no name."""
@@ -64,32 +63,44 @@ KEYS = (
 )
 
 
-def bind(actions: dict[str, Handler], paste: Handler, backspace: Handler) -> KeyBindings:
+class Actor(Protocol):
+    """Carries out what the keys ask for."""
+
+    def act(self, action: str, event: KeyPressEvent) -> None:
+        """Carry out one action of the table, or `paste` or `backspace`."""
+        ...
+
+
+def bind(actor: Actor) -> KeyBindings:
     """Bind every key of the table to its action."""
     for sequence in SHIFT_ENTER_SEQUENCES:
         ANSI_SEQUENCES[sequence] = SHIFT_ENTER
     keys = KeyBindings()
     typing = buffer_has_focus & ~is_searching
     only_when = {
-        "escape": typing & ~(vi_mode & vi_insert_mode),
+        "escape": typing & ~(vi_mode & vi_insert_mode) & ~has_completions,
         "leave": typing & Condition(_is_empty),
         "complete": typing,
         "send": typing,
-        "interrupt": ~is_searching,
+        "queue": typing,
+        "new_line": typing,
     }
+
+    def add(sequence: tuple[str, ...], action: str) -> None:
+        keys.add(*sequence, filter=only_when.get(action, ~is_searching))(
+            lambda event: actor.act(action, event)
+        )
+
     for key in KEYS:
         for sequence in key.bound:
-            filter = only_when.get(key.action, ~is_searching)
-            keys.add(*sequence, filter=filter)(actions[key.action])
-    keys.add(Keys.BracketedPaste, filter=typing)(paste)
-    keys.add("backspace", filter=typing)(backspace)
-    keys.add("escape", filter=has_completions & ~is_searching)(_close_menu)
+            add(sequence, key.action)
+    keys.add(Keys.BracketedPaste, filter=typing)(lambda event: actor.act("paste", event))
+    keys.add("backspace", filter=typing)(lambda event: actor.act("backspace", event))
+    keys.add("escape", filter=typing & has_completions)(_close_menu)
     return keys
 
 
 def _is_empty() -> bool:
-    from prompt_toolkit.application.current import get_app
-
     return not get_app().current_buffer.text
 
 

@@ -1,4 +1,4 @@
-"""The files and symbols of the repository that can be named in a prompt, found in the background."""
+"""The files and symbols of the repository that a prompt can name, found in the background."""
 
 import threading
 import time

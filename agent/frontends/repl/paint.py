@@ -127,5 +127,3 @@ class Painter:
         for line in lines:
             is_name = line.startswith(("+++", "---"))
             yield Text(line, theme.dim if is_name else styles.get(line[:1], theme.dim))
-
-

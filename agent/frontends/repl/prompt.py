@@ -12,6 +12,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, ThreadedCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.paste import Pastes
@@ -36,7 +37,7 @@ class Prompt:
         self.loan: Loan | None = None
         self.buffer = Buffer(
             completer=ThreadedCompleter(completer),
-            complete_while_typing=lambda: self.loan is None,
+            complete_while_typing=Condition(lambda: self.loan is None),
             history=FileHistory(history),
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=False,

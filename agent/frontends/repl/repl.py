@@ -4,36 +4,38 @@ What the model does is decided in `agent/conversation.py`. Commands are in `comm
 """
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyPressEvent
 
-from agent.conversation import Conversation, Person
+from agent.conversation import Conversation
 from agent.events import Event, Steered, TurnEnded
+from agent.frontends.repl.actions import Actions
 from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
 from agent.frontends.repl.commands import Commands
 from agent.frontends.repl.completion import PromptCompleter, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
-from agent.frontends.repl.keys import Handler, bind
+from agent.frontends.repl.keys import bind
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.screen import Parts, Screen
 from agent.frontends.repl.status import status_line
-from agent.frontends.repl.story import Story, said
+from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import Theme
 from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Question, Worker
 from sandbox.base import Cancel
 
+COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
+"""A path such as `/etc/hosts` is none."""
 FRAME_S = 0.04
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
@@ -53,8 +55,12 @@ class Launch:
     model: str
     theme: Theme
     is_vi: bool
+    state: Path
+    """Where sessions are kept."""
     begin: Callable[["Repl", Cancel], Iterator[Event | Printed]]
     """Opens the conversation, in the worker; it may ask for a model first."""
+    resume: Callable[["Repl", str], Conversation]
+    """Opens an earlier one, in the worker."""
 
 
 class Repl:
@@ -66,6 +72,9 @@ class Repl:
         self.feed = Feed()
         self.worker = Worker(self.feed)
         self.talk: Conversation | None = None
+        """The one that prompts go to; None until it is open."""
+        self.talks: list[Conversation] = []
+        """All that are open in this session."""
         self.commands = Commands(launch.commands)
         self.prompt = Prompt(
             PromptCompleter(self.commands.offers, Names(launch.root, self._wake)), launch.history
@@ -74,7 +83,8 @@ class Repl:
         self.waiting: list[str] = []
         """What was typed and has not reached the model yet."""
         self.last_words = ""
-        self._dialog: Dialog | None = None
+        self.dialog: Dialog | None = None
+        """What the keys go to instead of the input."""
         self._guard = Guard(0.0)
         self._approving = Approving(self)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -84,13 +94,13 @@ class Repl:
             writing=lambda rows: self.story.writing(rows),
             activity=lambda: self._activity(),
             waiting=lambda: self._waiting(),
-            dialog=lambda: self._dialog.draw(self.painter) if self._dialog else "",
+            dialog=lambda: self.dialog.draw(self.painter) if self.dialog else "",
             press=self._press,
             label=lambda: self.prompt.label,
             hint=self._hint,
             status=lambda: self._status(),
         )
-        keys = bind(self._actions(), self._paste, lambda _event: self.prompt.backspace())
+        keys = bind(Actions(self))
         buffer = self.prompt.buffer
         self.screen = Screen(parts, buffer, keys, source, output, self.theme.has_colour)
         self.screen.use_vi_keys(launch.is_vi)
@@ -105,8 +115,8 @@ class Repl:
             code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
         finally:
             self.worker.end(END_S)
-            if self.talk is not None:
-                self.talk.close()
+            for talk in self.talks:
+                talk.close()
         self.screen.leave_last_words(self.last_words)
         return code
 
@@ -181,7 +191,7 @@ class Repl:
         if isinstance(item, Ended):
             return self._job_ended(item)
         if isinstance(item, Steered):
-            self._has_heard(item.text)
+            self.has_heard(item.text)
         elif isinstance(item, TurnEnded):
             self._approving.leave()
         now_s = time.monotonic()
@@ -197,54 +207,72 @@ class Repl:
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
-        if self.talk is None and not self.worker.is_busy and self._dialog is None:
+        if self.talk is None and not self.worker.is_busy and self.dialog is None:
             self.last_words = drawn
             self.leave(ended.exit_code)
             return ""
         if not self.worker.is_busy and self.talk and (prompt := self.talk.next_prompt()):
-            self._has_heard(prompt)
-            self._turn(prompt)
+            self.has_heard(prompt)
+            self._begin_turn(prompt)
         return drawn
 
-    def _has_heard(self, text: str) -> None:
+    def has_heard(self, text: str) -> None:
+        """Take from what waits what has reached the model, or the person again."""
         self.waiting = [typed for typed in self.waiting if typed.strip() not in text]
 
     # ---- what is typed
 
     def submit(self, text: str) -> None:
         """Carry out what was typed and sent."""
-        if text.startswith("/") and self.commands.run(self, text):
-            return
-        if text.startswith("!"):
+        if COMMAND.match(text):
+            self.commands.run(self, text)
+        elif text.startswith("!"):
             self._shell(text[1:].strip())
-        elif self._is_in_turn and self.talk is not None:
-            text = self._named(text)
+        else:
+            self.prompt_model(self._named(text))
+
+    def prompt_model(self, text: str) -> None:
+        """Give a prompt to the model: a turn of its own, or part of the one that runs."""
+        if self.is_in_turn and self.talk is not None:
             self.talk.steer(text)
             self.waiting.append(text)
         else:
-            self._turn(self._named(text))
+            self._begin_turn(text)
+
+    def stop(self) -> bool:
+        """Stop what runs; say whether anything did."""
+        if self.worker.is_busy:
+            self.worker.stop()
+        return self.worker.is_busy
+
+    def enter(self, talk: Conversation) -> None:
+        """Be in this talk from now on; from any thread."""
+        if talk not in self.talks:
+            self.talks.append(talk)
+        self.talk = talk
 
     def open_dialog(self, dialog: Dialog) -> None:
         """Let keys go to a dialog until it is closed."""
-        self._dialog, self._guard = dialog, Guard(time.monotonic())
+        self.dialog, self._guard = dialog, Guard(time.monotonic())
         self.screen.show_dialog(True)
 
     def close_dialog(self) -> None:
         """Let keys go to the input again."""
-        self._dialog = None
+        self.dialog = None
         self.screen.show_dialog(False)
 
     @property
-    def _is_in_turn(self) -> bool:
+    def is_in_turn(self) -> bool:
+        """Whether the model works, so that it can be steered."""
         running = self.worker.running
         return running is not None and running.is_turn
 
     def _named(self, text: str) -> str:
         return without_marks(text, lambda name: (self.launch.root / name).exists())
 
-    def _turn(self, text: str) -> None:
+    def _begin_turn(self, text: str) -> None:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
-            yield Printed(lambda painter: said(painter, text))
+            yield Printed(lambda _painter: self.story.said(text))
             assert self.talk is not None, "it was opened by the job before"
             yield from self.talk.turn(text, cancel)
 
@@ -260,7 +288,7 @@ class Repl:
 
     def _activity(self) -> str:
         now_s = time.monotonic()
-        if self._dialog is not None:
+        if self.dialog is not None:
             return ""
         if self.worker.is_stopping() and self.worker.is_busy:
             return self.painter.line((self.theme.warn, "stopping"))
@@ -276,9 +304,11 @@ class Repl:
         return "".join(map(self.painter.line, lines))
 
     def _hint(self) -> str:
+        if self.dialog is not None:
+            return ""
         if self.prompt.loan:
             return "Enter sends, Esc leaves"
-        if self._is_in_turn:
+        if self.is_in_turn:
             return "Enter steers, Alt-Enter queues, Esc stops"
         return "Ask, or /help"
 
@@ -291,29 +321,12 @@ class Repl:
 
     def _press(self, key: str, has_more: bool) -> bool:
         """Give a key to the dialog; one that came too early to be an answer is typed."""
-        if self._dialog is None:
+        if self.dialog is None:
             return False
         is_meant = self._guard.lets_through(time.monotonic(), has_more)
-        if is_meant or self._dialog is not self._approving.dialog:
-            return self._dialog.press(key)
-        if len(key) == 1 and key.isprintable():
+        if is_meant or self.dialog is not self._approving.dialog:
+            return self.dialog.press(key)
+        is_typing = bool(self.prompt.buffer.text) or has_more
+        if is_typing and len(key) == 1 and key.isprintable():
             self.prompt.buffer.insert_text(key)
         return True
-
-    # ---- actions of keys
-
-    def _actions(self) -> dict[str, Handler]:
-        return {
-            "send": self._send,
-            "queue": self._queue,
-            "new_line": lambda event: event.current_buffer.insert_text("\n"),
-            "escape": lambda _event: self._escape(),
-            "interrupt": lambda _event: self._interrupt(),
-            "leave": lambda _event: self.leave(),
-            "suspend": lambda event: event.app.suspend_to_background(),
-            "complete": _complete,
-            "next_mode": lambda _event: self.commands.next_mode(self),
-            "thinking": lambda _event: self._fold_thinking(),
-            "editor": lambda _event: self._editor(),
-            "clear": lambda _event: self.screen.clear(),
-        }

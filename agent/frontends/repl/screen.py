@@ -141,6 +141,16 @@ class Screen:
                 self._output.write_raw(drawn.replace("\n", "\r\n"))
             self.app._redraw()
 
+    def come_back(self) -> None:
+        """Take the terminal again, from another program."""
+        self.is_away = False
+        self.print("")
+
+    def write_unseen(self, sequence: str) -> None:
+        """Send the terminal a sequence that draws nothing."""
+        self._output.write_raw(sequence)
+        self._output.flush()
+
     def redraw(self) -> None:
         """Draw what has changed, at the next moment."""
         if not self.is_away:

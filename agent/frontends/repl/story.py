@@ -1,4 +1,4 @@
-"""From events to what stands on the screen: lines that are printed once, and the part being written.
+"""From events to what stands on the screen: lines printed once, and the part being written.
 
 A reply is printed block by block as the blocks are finished; only the block that is being written
 is drawn anew. Of a call the line is printed when its result is there, with the result below it.
@@ -53,6 +53,8 @@ class Story:
         self._num_thinking = 0
         self._call: CallStarted | None = None
         self._before: Usage | None = None
+        self._kind = "said"
+        """What was printed last."""
 
     def show(self, event: Event, now_s: float) -> str:
         """Return what an event adds to the lines that stay."""
@@ -62,8 +64,27 @@ class Story:
         shown = self._end_thinking(now_s)
         if isinstance(event, TextDelta):
             blocks = [*self._blocks.feed(harmless(event.text))]
-            return shown + "".join(map(self.painter.block, blocks))
-        return shown + self._lines(event)
+            return shown + self.apart("text", "".join(map(self.painter.block, blocks)))
+        if isinstance(event, ReplyEnded | TurnEnded):
+            shown += self.close()
+        kind = "call" if isinstance(event, CallEnded) else "note"
+        return shown + self.apart(kind, self._lines(event))
+
+    def said(self, text: str) -> str:
+        """Return what the person said, apart from what the model says."""
+        theme, line = self.painter.theme, self.painter.line
+        first, *rest = harmless(text).strip().split("\n")
+        lines = [line((theme.accent, "> "), ("bold", first))]
+        lines += [line(("", "  "), ("bold", one)) for one in rest]
+        self._kind = ""
+        return self.apart("said", "".join(lines))
+
+    def apart(self, kind: str, drawn: str) -> str:
+        """Put an empty line between what is of two kinds."""
+        if not drawn or kind == self._kind:
+            return drawn
+        self._kind = kind
+        return f"\n{drawn}" if not drawn.startswith("\n") else drawn
 
     def writing(self, max_lines: int) -> str:
         """Draw the end of what is being written, in `max_lines` lines."""
@@ -81,7 +102,7 @@ class Story:
 
     def close(self) -> str:
         """Return what is left when nothing more will come of a reply."""
-        return "".join(map(self.painter.block, self._blocks.close()))
+        return self.apart("text", "".join(map(self.painter.block, self._blocks.close())))
 
     def _think(self, text: str, now_s: float) -> None:
         if self._thinking_since_s is None:
@@ -99,7 +120,8 @@ class Story:
         self.thoughts.append(text)
         dim = self.painter.theme.dim
         head = self.painter.line((dim, f"thought for {seconds}, {self._num_thinking} tokens"))
-        return head + (self.painter.quoted(text, dim) if self.is_thinking_shown else "")
+        body = self.painter.quoted(text, dim) if self.is_thinking_shown else ""
+        return self.apart("thought", head + body)
 
     def _lines(self, event: Event) -> str:
         theme, line = self.painter.theme, self.painter.line
@@ -121,7 +143,7 @@ class Story:
             case CallEnded():
                 return self._result(event)
             case Steered():
-                return said(self.painter, event.text)
+                return self.said(event.text)
             case Compacted():
                 counts = f"{event.num_before:,} to {event.num_after:,} tokens"
                 words = f"The conversation was put in short form: {counts} ({event.how})."
@@ -130,12 +152,11 @@ class Story:
                 return line((theme.warn, harmless(event.text)))
             case TurnEnded():
                 sentence = one_line(event.sentence, self.painter.width - 20)
-                shown = line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
-                return self.close() + shown
+                return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
         return ""
 
     def _reply(self, event: ReplyEnded) -> str:
-        shown = self.close()
+        shown = ""
         if event.text.strip():
             self.last_reply = harmless(event.text).strip()
         if is_news(event.usage, self._before):
@@ -170,11 +191,3 @@ class Story:
         if len(lines) > MAX_OUTPUT_LINES:
             shown.insert(0, f"({len(lines) - MAX_OUTPUT_LINES} lines before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
-
-
-def said(painter: Painter, text: str) -> str:
-    """Draw what the person said, apart from what the model says."""
-    first, *rest = harmless(text).strip().split("\n")
-    lines = [painter.line((painter.theme.accent, "> "), ("bold", first))]
-    lines += [painter.line(("", "  "), ("bold", line)) for line in rest]
-    return "\n" + "".join(lines)

@@ -1,0 +1,81 @@
+"""Opens the interactive session: what was typed, the settings, the terminal; then `Repl` runs it.
+
+Nothing here is heavy: the prompt is there before the repository is read and the model is loaded.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+from prompt_toolkit.input import create_input
+
+from agent.approval import Answer, Ask
+from agent.compose import ChatFactory
+from agent.config import config_file, state_folder
+from agent.conversation import Conversation
+from agent.events import Event
+from agent.frontends.repl.first_run import choose_model
+from agent.frontends.repl.output import FrameOutput
+from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.theme import theme_for
+from agent.frontends.repl.worker import Printed, Question
+from agent.open_talk import TalkRequest, open_conversation, resume_conversation
+from sandbox.base import Cancel
+
+
+def is_possible() -> bool:
+    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
+    is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    is_seen = sys.stdout is not None and sys.stdout.isatty()
+    return is_terminal and is_seen and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class AtScreen:
+    """The person at the screen, for the thread in which a turn runs."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide."""
+        question = Question(ask)
+        self._repl.feed.put(question)
+        return question.wait(self._repl.worker.is_stopping)
+
+
+def run(
+    request: TalkRequest, resumes: str | None = None, chat_factory: ChatFactory | None = None
+) -> int:
+    """Be the session; `resumes` is the name of an earlier one, empty for the last."""
+    root = request.path.absolute()
+    settings = request.config.repl
+
+    def resume(repl: Repl, name: str) -> Conversation:
+        return resume_conversation(name, request.path, AtScreen(repl), chat_factory)
+
+    def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
+        if resumes is not None:
+            repl.enter(resume(repl, resumes))
+            return
+        name = request.model
+        if chat_factory is None:
+            name = yield from choose_model(repl, name, cancel)
+        chosen = replace(request, model=name)
+        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory))
+
+    launch = Launch(
+        root=root,
+        history=state_folder() / "prompts.jsonl",
+        commands=config_file().with_name("commands"),
+        model=request.model,
+        theme=theme_for(settings.theme),
+        is_vi=settings.keys == "vi",
+        state=state_folder(),
+        begin=begin,
+        resume=resume,
+    )
+    output = FrameOutput.from_pty(sys.stdout, term=os.environ.get("TERM"))
+    assert isinstance(output, FrameOutput), "the class that was asked for"
+    output.enable_cpr = False  # its answer would come between the keys
+    return Repl(launch, create_input(), output).run()
