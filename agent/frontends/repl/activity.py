@@ -19,11 +19,14 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.repl.text import count_words, one_line, seconds_words
+from agent.rules import EDITOR
 from inference.messages import ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 8
+EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
+"""What a call of the editor is called; else it is an edit."""
 MIN_SPEED_S = 0.5
 """Of writing, before its speed is worth a figure."""
 
@@ -109,6 +112,9 @@ def call_words(event: CallStarted, width: int) -> str:
     if not isinstance(call, ToolCall):
         return one_line(f"a call that cannot be read: {call.reason}", width)
     arguments = dict(call.arguments)
+    if call.name == EDITOR:
+        verb = EDITING.get(str(arguments.get("command")), "edit")
+        return one_line(f"{verb} {arguments.get('path', '')}", width)
     first = [str(arguments.pop(name)) for name in ("command", "path") if name in arguments]
     rest = [str(value) for value in arguments.values()]
     return one_line(" ".join([call.name, *first, *rest]), width)

@@ -42,10 +42,8 @@ KEYS = (
         *("Alt-Enter", "queue a prompt for when the turn has ended"),
         *((("escape", "enter"),), "queue"),
     ),
-    Key(
-        *("Ctrl-J or `\\` Enter or Shift-Enter", "begin a new line"),
-        *((("c-j",), (SHIFT_ENTER.value,)), "new_line"),
-    ),
+    Key("Ctrl-J or Shift-Enter", "new line", (("c-j",), (SHIFT_ENTER.value,)), "new_line"),
+    Key("\\ Enter", "new line, in any terminal"),
     Key(
         *("Esc", "take back what waits to be sent; else stop the turn"),
         *((("escape",),), "escape"),

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sandbox.workspace import Workspace
-from tools.source_files import SourceFiles
-from tools.symbol_index import SymbolIndex
+if TYPE_CHECKING:
+    from tools.source_files import SourceFiles
+    from tools.symbol_index import SymbolIndex
 
 FRESH_S = 5.0
 """After that the files are listed again when they are asked for."""
@@ -20,9 +21,8 @@ class Names:
     """Lists what there is; asking costs nothing and starts the search when it is old."""
 
     def __init__(self, root: Path, on_change: Callable[[], None] = lambda: None) -> None:
-        workspace = Workspace(root, root)
-        self._files = SourceFiles(workspace, is_wanted=lambda _name: True)
-        self._index = SymbolIndex(workspace)
+        self._root = root
+        self._finders: tuple[SourceFiles, SymbolIndex] | None = None
         self._on_change = on_change
         self._searched_s = 0.0
         self._is_searching = False
@@ -46,13 +46,24 @@ class Names:
 
     def _search(self) -> None:
         with suppress(OSError):
-            self.files = tuple(self._files.find()[0])
+            files, index = self._finders = self._finders or _finders(self._root)
+            self.files = tuple(files.find()[0])
             self._on_change()
-            self._index.update()
+            index.update()
             self.symbols = {
                 definition.name: f"{path}:{definition.line}"
-                for path, file in self._index.files.items()
+                for path, file in index.files.items()
                 for definition in file.definitions
             }
             self._on_change()
         self._searched_s, self._is_searching = time.monotonic(), False
+
+
+def _finders(root: Path) -> "tuple[SourceFiles, SymbolIndex]":
+    """Import what finds names when it is needed, beside the prompt."""
+    from sandbox.workspace import Workspace
+    from tools.source_files import SourceFiles
+    from tools.symbol_index import SymbolIndex
+
+    workspace = Workspace(root, root)
+    return SourceFiles(workspace, is_wanted=lambda _name: True), SymbolIndex(workspace)

@@ -7,12 +7,9 @@ is given must be harmless already (`text.py`).
 import re
 from collections.abc import Iterator
 from io import StringIO
-from typing import ClassVar
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markdown import Heading, Markdown, MarkdownElement
+from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme as RichTheme
 
@@ -37,24 +34,6 @@ MARKDOWN = {
 MIN_WIDTH = 20
 TRAILING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.M)
 """Spaces up to the edge: a screen that is made narrower would fold them into empty lines."""
-
-
-class LeftHeading(Heading):
-    """A heading that begins where all text begins."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give the text alone."""
-        self.text.justify = "left"
-        yield self.text
-
-
-class CalmMarkdown(Markdown):
-    """Markdown without boxes around its headings."""
-
-    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
-        **Markdown.elements,
-        "heading_open": LeftHeading,
-    }
 
 
 class Painter:
@@ -94,20 +73,17 @@ class Painter:
         gap = "\n" if block.has_gap else ""
         if block.language is not None:
             return gap + self.code(block.text, block.language)
-        syntax = self.theme.syntax
-        markdown = CalmMarkdown(block.text, code_theme=syntax, hyperlinks=False)
-        return gap + self.draw(markdown).strip("\n") + "\n"
+        from agent.frontends.repl.markdown import markdown
+
+        drawn = self.draw(markdown(block.text, self.theme.syntax))
+        return gap + drawn.strip("\n") + "\n"
 
     def code(self, code: str, language: str) -> str:
         """Return a listing, indented."""
-        listing = Syntax(
-            code,
-            language or "text",
-            theme=self.theme.syntax,
-            background_color="default",
-            word_wrap=True,
-        )
-        return self.draw(Padding(listing, (0, 0, 0, 2), expand=False))
+        from agent.frontends.repl.markdown import listing
+
+        drawn = listing(code, language, self.theme.syntax)
+        return self.draw(Padding(drawn, (0, 0, 0, 2), expand=False))
 
     def quoted(self, text: str, style: str, indent: int = 2) -> str:
         """Return a text as it is, indented and in one style."""

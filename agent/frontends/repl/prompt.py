@@ -66,7 +66,7 @@ class Prompt:
     def paste(self, text: str) -> None:
         """Insert what was pasted, folded if it is long."""
         shown = text if self.loan else self.pastes.fold(text)
-        self.buffer.insert_text(shown)
+        self.buffer.insert_text(shown, fire_event=False)
 
     def backspace(self) -> None:
         """Delete a character, or a whole folded paste."""
@@ -79,7 +79,7 @@ class Prompt:
         if not document.text_before_cursor.endswith("\\") or document.text_after_cursor.strip():
             return False
         self.buffer.delete_before_cursor(1)
-        self.buffer.insert_text("\n")
+        self.buffer.insert_text("\n", fire_event=False)
         return True
 
     def borrow(self, label: str, text: str, done: Callable[[str | None], None]) -> None:

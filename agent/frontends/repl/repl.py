@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.input import Input
 
-from agent.conversation import Conversation
 from agent.events import Event, Steered, TurnEnded
 from agent.frontends.repl.actions import Actions
 from agent.frontends.repl.activity import Activity
@@ -33,6 +33,9 @@ from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import Theme
 from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Question, Worker
 from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.conversation import Conversation
 
 COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 """A path such as `/etc/hosts` is none."""
@@ -59,7 +62,7 @@ class Launch:
     """Where sessions are kept."""
     begin: Callable[["Repl", Cancel], Iterator[Event | Printed]]
     """Opens the conversation, in the worker; it may ask for a model first."""
-    resume: Callable[["Repl", str], Conversation]
+    resume: "Callable[[Repl, str], Conversation]"
     """Opens an earlier one, in the worker."""
 
 
@@ -245,7 +248,7 @@ class Repl:
             self.worker.stop()
         return self.worker.is_busy
 
-    def enter(self, talk: Conversation) -> None:
+    def enter(self, talk: "Conversation") -> None:
         """Be in this talk from now on; from any thread."""
         if talk not in self.talks:
             self.talks.append(talk)

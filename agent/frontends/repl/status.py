@@ -1,10 +1,14 @@
 """The line below the input: which model, how full its window is, what runs without asking."""
 
-from agent.conversation import Status
+from typing import TYPE_CHECKING
+
 from agent.frontends.repl.text import count_words, one_line
 
+if TYPE_CHECKING:
+    from agent.conversation import Status
 
-def status_line(status: Status, width: int) -> str:
+
+def status_line(status: "Status", width: int) -> str:
     """Say where the talk stands, as much of it as fits: what matters least is left out first."""
     left = [status.mode, one_line(status.model, 28)]
     if status.branch:
@@ -21,7 +25,7 @@ def status_line(status: Status, width: int) -> str:
     return one_line(_joined(left), width) if gap < 2 else _joined(left) + " " * gap + _joined(right)
 
 
-def _window(status: Status) -> str:
+def _window(status: "Status") -> str:
     share = status.num_context / status.context_tokens
     counts = f"{count_words(status.num_context)}/{count_words(status.context_tokens)}"
     return f"{counts} {share:.0%}"

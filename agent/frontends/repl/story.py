@@ -31,6 +31,7 @@ from inference.messages import Usage
 MAX_DIFF_LINES = 60
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
+MAX_SAID_LINES = 12
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
 """Tools whose result a person wants to see a part of."""
@@ -72,12 +73,13 @@ class Story:
 
     def said(self, text: str) -> str:
         """Return what the person said, apart from what the model says."""
-        theme, line = self.painter.theme, self.painter.line
-        first, *rest = harmless(text).strip().split("\n")
-        lines = [line((theme.accent, "> "), ("bold", first))]
-        lines += [line(("", "  "), ("bold", one)) for one in rest]
+        theme = self.painter.theme
+        lines = harmless(text).strip().split("\n")
+        spans = [(theme.accent, "> "), ("bold", "\n  ".join(lines[:MAX_SAID_LINES]))]
+        if len(lines) > MAX_SAID_LINES:
+            spans.append((theme.dim, f"\n  ({len(lines) - MAX_SAID_LINES:,} more lines)"))
         self._kind = ""
-        return self.apart("said", "".join(lines))
+        return self.apart("said", self.painter.line(*spans))
 
     def apart(self, kind: str, drawn: str) -> str:
         """Put an empty line between what is of two kinds."""

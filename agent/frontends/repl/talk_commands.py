@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
-from agent.conversation import Conversation, Rewound
 from agent.events import Event
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.text import one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
-from agent.session import list_sessions
 from agent.settings import ApprovalMode
 from agent.wording import prompt
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
+    from agent.conversation import Conversation, Rewound
     from agent.frontends.repl.repl import Repl
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
@@ -132,6 +131,7 @@ def branches(repl: "Repl", _words: str) -> None:
 
 def resume(repl: "Repl", words: str) -> None:
     """Go on with an earlier session."""
+    from agent.session import list_sessions
 
     def choose(name: str) -> None:
         repl.do(lambda _cancel: _resume(repl, name), "resuming")
@@ -165,7 +165,7 @@ def init(repl: "Repl", _words: str) -> None:
     repl.prompt_model(prompt("init"))
 
 
-def _moved(repl: "Repl", move: Callable[[Conversation], Rewound]) -> Iterator[Event | Printed]:
+def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
     moved = move(_talk(repl))
     where = f"to just before: {one_line(moved.point.words, 60)}" if moved.point else "forward again"
@@ -181,7 +181,7 @@ def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     yield _sentence(f"This is {talk.id} again.")
 
 
-def _last_words(talk: Conversation) -> str:
+def _last_words(talk: "Conversation") -> str:
     prompts = [point.words for point in talk.points() if point.kind == "prompt"]
     return prompts[-1] if prompts else ""
 
@@ -197,7 +197,7 @@ def _pick(
     repl.open_dialog(Picker(title, choices, chosen, at))
 
 
-def _talk(repl: "Repl") -> Conversation:
+def _talk(repl: "Repl") -> "Conversation":
     assert repl.talk is not None, "commands wait until the talk is open"
     return repl.talk
 

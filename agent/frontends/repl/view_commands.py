@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import count_words, harmless, one_line
 from agent.frontends.repl.theme import NAMES, theme_for
 from agent.frontends.repl.worker import Printed
-from agent.memory import NAMES as ADVICE
 from inference.messages import Message
 from sandbox.base import Cancel
 
@@ -132,6 +132,8 @@ def diff(repl: "Repl", _words: str) -> None:
 
 def memory(repl: "Repl", words: str) -> None:
     """Show the advice at the root, or add a line to it."""
+    from agent.memory import NAMES as ADVICE
+
     path = repl.launch.root / ADVICE[0]
     try:
         if words:
@@ -195,8 +197,11 @@ def _messages(repl: "Repl") -> tuple[Message, ...]:
 
 
 def _table(painter: Painter, rows: list[tuple[str, str]]) -> str:
-    room = min(28, max(len(name) for name, _ in rows) + 2)
-    return "".join(
-        painter.line((painter.theme.accent, f"  {name:<{room}}"), ("", words))
-        for name, words in rows
-    )
+    """Draw two columns; what is too long for the second goes on below itself."""
+    room = max(len(name) for name, _ in rows) + 4
+    lines: list[str] = []
+    for name, words in rows:
+        first, *rest = textwrap.wrap(words, max(20, painter.width - room)) or [""]
+        lines.append(painter.line((painter.theme.accent, f"  {name:<{room - 2}}"), ("", first)))
+        lines += [painter.line(("", " " * room + line)) for line in rest]
+    return "".join(lines)
