@@ -1,19 +1,39 @@
 """A person's talk with the model about one repository, on the person's own files; prints nothing.
 
-A front end opens one (`open_talk.py`), runs turns and shows their events. All of it is thread-safe
-in this sense: one thread runs a turn, while others steer, queue, take back, change the mode and
-read `status`. What a turn changes lands in the files at once and can be undone, since it is saved
-before the turn and after every call.
+A front end opens one (`open_talk.py`), runs turns and shows their events. One thread at a time runs
+a turn or goes back and forth; meanwhile others steer, queue, take back, change the mode, run a
+command and read `status`. What a turn changes is in the files at once, and can be undone: they are
+saved before the turn and after every call.
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from agent.approval import Answer, Ask
-from agent.events import Event
-from agent.rewind import Point
+from agent.bench import Bench, tool_view
+from agent.carry_out import pending_calls
+from agent.context import num_tokens, shorten
+from agent.errors import RunCancelled, UsageError
+from agent.events import Event, Notice, StopReason, TurnEnded
+from agent.fix import run_fix
+from agent.fork_session import fork_session
+from agent.inbox import Inbox
+from agent.loading import Loading
+from agent.loop import continue_turn
+from agent.models import NANO, resolve
+from agent.outcome import FixOutcome
+from agent.rewind import Point, list_points, redo, rewind
+from agent.session import Session, remove
 from agent.settings import ApprovalMode
+from agent.talk_bench import Surroundings, TalkBench
+from agent.talk_request import TalkRequest
+from agent.told import Told, git_branch, typed_text
+from agent.turn import Turn
+from agent.wording import prompt
+from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 
 
@@ -39,13 +59,13 @@ class Status:
     mode: ApprovalMode
     sandbox: str
     branch: str
-    """Of the person's git; empty where the head is detached."""
+    """Of the person's git; empty where no branch is checked out."""
     num_context: int
     """Tokens of the conversation."""
     context_tokens: int
     """The window."""
     num_reused: int
-    """Tokens of the last reply that were not read again."""
+    """Tokens before the last reply that were not read again for it."""
     num_prefilled: int
     """Those that were."""
     tokens_per_s: float
@@ -65,119 +85,304 @@ class Rewound:
 
 
 class Conversation:
-    """One talk: turns, undo, rewind, fork; made by `open_conversation` or `resume_conversation`."""
+    """One talk; made by `open_conversation` or `resume_conversation`."""
+
+    def __init__(
+        self,
+        request: TalkRequest,
+        around: Surroundings,
+        session: Session,
+        person: Person,
+        loading: Loading | None = None,
+        notices: Sequence[str] = (),
+    ) -> None:
+        """Go on with a session, which may be empty; `notices` are told with the first turn."""
+        self.session = session
+        self._person = person
+        self._inbox = Inbox()
+        self._told = Told(around.repository)
+        self._notices = list(notices)
+        self._bench = TalkBench(
+            request, around, session, self._ask, self._inbox, self._told, loading
+        )
+        self._busy = threading.Lock()
+        self._is_interrupted = False
+        self._counted: tuple[tuple[int, ...], int] = ((), 0)
 
     @property
     def id(self) -> str:
         """The session's name, which it is resumed by."""
-        raise NotImplementedError
+        return self.session.id
 
     @property
     def mode(self) -> ApprovalMode:
         """What runs without asking."""
-        raise NotImplementedError
+        return self._bench.mode
 
     def status(self) -> Status:
-        """Say where the talk stands; costs nothing, from any thread."""
-        raise NotImplementedError
+        """Say where the talk stands; costs next to nothing, from any thread."""
+        loading, around = self._bench.loading, self._bench.around
+        chat = loading.chat
+        last = self.session.usages[-1] if self.session.usages else None
+        return Status(
+            model=chat.name if chat else loading.name,
+            is_loaded=chat is not None,
+            mode=self.mode,
+            sandbox=around.sandbox.level,
+            branch=git_branch(around.repository),
+            num_context=self._num_context(),
+            context_tokens=chat.context_tokens if chat else 0,
+            num_reused=last.num_reused if last else 0,
+            num_prefilled=last.num_prefilled if last else 0,
+            tokens_per_s=last.num_generated / last.decode_s if last and last.decode_s else 0.0,
+        )
 
     # ---- turns
 
-    def turn(self, prompt: str, cancel: Cancel) -> Iterator[Event]:
-        """Answer a prompt; the last event is a `TurnEnded`. A model that is not there yet is waited for.
+    def turn(self, text: str, cancel: Cancel) -> Iterator[Event]:
+        """Answer a prompt; the last event is a `TurnEnded`. A model on its way is waited for.
 
-        When it is cancelled all stays good: the next turn goes on from the same state.
+        When it is cancelled all stays good: the next turn goes on from the same state. Cancelled
+        before the model was there, the prompt is not part of the conversation.
 
         Raises:
-            UsageError: a turn is running already.
-            ModelUnavailable, SandboxUnavailable: it cannot be had; the talk can go on later.
+            UsageError: something else is being done already.
+            InferenceError, SandboxError, ProjectError: it cannot be; the talk can go on later.
         """
-        raise NotImplementedError
+        with self._alone():
+            stops = self._stops(cancel)
+            while self._notices:
+                yield Notice(self._notices.pop(0))
+            try:
+                bench = yield from self._bench.ready(stops)
+            except RunCancelled:
+                yield TurnEnded(StopReason.CANCELLED, "cancelled")
+                return
+            self._say(text, bench)
+            yield from self._answered(bench, stops)
 
     def steer(self, text: str) -> None:
         """Tell the model something with its next result, while a turn runs."""
-        raise NotImplementedError
+        self._inbox.steer(text)
 
     def queue(self, text: str) -> None:
         """Keep a prompt for when the turn has ended."""
-        raise NotImplementedError
+        self._inbox.queue(text)
 
     def take_back(self) -> str | None:
         """Return what was typed last and has not reached the model, as if it had not been typed."""
-        raise NotImplementedError
+        return self._inbox.take_back()
 
     def next_prompt(self) -> str | None:
-        """Take what was typed and no turn has met: the prompt for the next turn, if any."""
-        raise NotImplementedError
+        """Take what no turn has met: the prompt to go on with when one has ended, if any."""
+        return self._inbox.take_prompt()
 
     def compact(self, cancel: Cancel) -> Iterator[Event]:
-        """Put the conversation in short form now."""
-        raise NotImplementedError
+        """Put the conversation in short form now; raises as `turn` does, and RunCancelled."""
+        with self._alone():
+            bench = yield from self._bench.ready(cancel)
+            if not (yield from shorten(Turn(self.session, bench.parts, cancel))):
+                yield Notice("The conversation is as short as it can be.")
 
-    def attempts(self, prompt: str, num_attempts: int, cancel: Cancel) -> Iterator[Event]:
-        """Have attempts made on copies, judged by the tests; the best good one is applied."""
-        raise NotImplementedError
+    def attempts(self, text: str, num_attempts: int, cancel: Cancel) -> Iterator[Event]:
+        """Have attempts made on copies, judged by the tests; a good one is brought into the files.
+
+        The last event is a `TurnEnded` with what it came to. Raises as `turn` does, and
+        RunCancelled.
+        """
+        with self._alone():
+            bench = yield from self._bench.ready(cancel)
+            chat = bench.parts.chat
+            self._say(text, bench)
+            request = self._bench.request.as_fix(text, num_attempts)
+            run = run_fix(request, cancel, lambda _request: chat, self._bench.around.state)
+            outcome = yield from _without_turn_ends(run)
+            words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
+            now = bench.parts.checkpoint(self.session.checkpoint)
+            self.session.add(Message("assistant", words), checkpoint=now)
+            reason = StopReason.CANCELLED if cancel() else StopReason.END_TURN
+            yield TurnEnded(reason, outcome.sentence)
 
     def run_shell(
         self, command: str, cancel: Cancel, on_output: Callable[[bytes], None] | None = None
     ) -> CommandResult:
-        """Run a command of the person in the sandbox; the model is told of it with the next prompt."""
-        raise NotImplementedError
+        """Run a command of the person in the sandbox; the next prompt tells the model of it.
+
+        Raises:
+            SandboxError, ProjectError: it cannot be run.
+        """
+        place = self._bench.place()
+        words, view = ("bash", "-c", command), tool_view(place)
+        result = place.sandbox.run(words, view, place.command_limits, cancel, on_output)
+        self._told.ran(command, result)
+        return result
 
     # ---- back and forth
 
     def points(self) -> tuple[Point, ...]:
         """Return the moments that can be gone back to, oldest first."""
-        raise NotImplementedError
+        return list_points(self.session)
 
     def rewind(self, point: Point) -> Rewound:
-        """Make conversation and files what they were at a point; the person's own edits stay."""
-        raise NotImplementedError
+        """Make the conversation what it was at a point, and the files that the model changed since.
+
+        Raises:
+            UsageError: a turn is running, or the point is not there any more.
+            SandboxError: a file cannot be written; the conversation is as it was.
+        """
+        with self._alone():
+            if point not in self.points():
+                raise UsageError("that point is not part of the conversation any more")
+            message = self.session.messages[point.num_kept]
+            self._bench.close()
+            paths = rewind(self.session, self._bench.place().checkpoint, point)
+            self._bench.forget()
+            typed = typed_text(message.content) if point.kind == "prompt" else ""
+            return Rewound(point, typed, tuple(sorted(paths)))
 
     def undo(self) -> Rewound:
         """Take back the last change of the model.
 
         Raises:
-            UsageError: it has changed nothing.
+            UsageError: it has changed nothing; else as `rewind` does.
         """
-        raise NotImplementedError
+        changes = [point for point in self.points() if point.kind == "change"]
+        if not changes:
+            raise UsageError("there is no change to undo")
+        return self.rewind(changes[-1])
 
     def redo(self) -> Rewound:
         """Take back the last rewind or undo.
 
         Raises:
-            UsageError: there is none, or the talk went on since.
+            UsageError: there is none, or the talk went on since; else as `rewind` does.
         """
-        raise NotImplementedError
+        with self._alone():
+            paths = redo(self.session, self._bench.place().checkpoint)
+            self._bench.forget()
+            return Rewound(None, "", tuple(sorted(paths)))
 
     def fork(self) -> "Conversation":
-        """Begin a second talk that has said the same until now, on the same files and model."""
-        raise NotImplementedError
+        """Begin a second talk that has said the same until now, on the same files and model.
+
+        Raises:
+            UsageError: a turn is running.
+            SessionError: it cannot be written.
+        """
+        with self._alone():
+            bench = self._bench
+            session = fork_session(self.session, bench.around.state)
+            return Conversation(bench.request, bench.around, session, self._person, bench.loading)
+
+    def diff(self) -> str:
+        """Return what has become of the files since the talk began, as a patch."""
+        place = self._bench.place()
+        return place.checkpoint.diff(place.base)
 
     # ---- settings
 
     def set_mode(self, mode: ApprovalMode) -> None:
         """Change what runs without asking, from the next call on."""
-        raise NotImplementedError
+        self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:
-        """Go on with another model from the next turn on; it is loaded behind the talk.
+        """Go on with another model from the next turn on; it is loaded beside.
 
         Raises:
             ModelUnavailable: the name stands for none.
         """
-        raise NotImplementedError
-
-    def diff(self) -> str:
-        """Return what the files have become since the talk began, as a patch."""
-        raise NotImplementedError
+        self._bench.set_model(resolve(name))
 
     def close(self) -> None:
-        """End what runs in the background, and let another process resume it."""
-        raise NotImplementedError
+        """End what runs in the background, and let another process resume the talk."""
+        self._bench.close()
+        prompts = [point.words for point in self.points() if point.kind == "prompt"]
+        if not self.session.messages:
+            self.session.close()
+            remove(self.session.folder)
+            return
+        self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
+        self.session.close()
+
+    # ---- one turn
+
+    def _say(self, text: str, bench: Bench) -> None:
+        """Add a prompt, and save the files as they are before it is answered."""
+        self._settle(bench)
+        session, parts = self.session, bench.parts
+        is_first = all(message.role == "system" for message in session.messages)
+        now = parts.checkpoint(session.checkpoint)
+        if parts.chat.name != NANO:  # which knows no other words than a prompt's
+            if now != session.checkpoint:
+                checkpoint = self._bench.place().checkpoint
+                self._told.edited(checkpoint.changed(session.checkpoint, now))
+            opening = parts.opening() if is_first else ""
+            text = self._told.beside(text, self.mode, opening)
+        session.add(Message("user", text), checkpoint=now)
+
+    def _answered(self, bench: Bench, stops: Cancel) -> Iterator[Event]:
+        """Run the turn; its end is told when everything is in order for the next one."""
+        ended: TurnEnded | None = None
+        try:
+            for event in continue_turn(self.session, bench.parts, stops):
+                if isinstance(event, TurnEnded):
+                    ended = event
+                else:
+                    yield event
+        finally:
+            self._settle(bench)
+        assert ended is not None, "a turn ends with TurnEnded"
+        yield ended
+
+    def _settle(self, bench: Bench) -> None:
+        """Answer the calls that a turn has left open, as the next prompt needs them to be."""
+        pending = pending_calls(self.session.messages)
+        if not pending:
+            return
+        now = bench.parts.checkpoint(self.session.checkpoint)
+        for _ in pending:
+            self.session.add(Message("tool", prompt("stopped")), checkpoint=now)
+        self._bench.forget()  # what a cut call has shown, the model has not seen
+
+    def _ask(self, ask: Ask) -> Answer:
+        answer = self._person.ask(ask)
+        if answer is None:
+            self._is_interrupted = True
+            return Answer(False)
+        return answer
+
+    def _stops(self, cancel: Cancel) -> Cancel:
+        """Stop for whoever runs the turn, and for a person who answers so."""
+        self._is_interrupted = False
+        return lambda: self._is_interrupted or cancel()
+
+    def _num_context(self) -> int:
+        """Count the tokens of the conversation, again when it has changed."""
+        chat, session = self._bench.loading.chat, self.session
+        state = (len(session.messages), *session.measured)
+        if chat is not None and self._counted[0] != state:
+            self._counted = (state, num_tokens(session, chat.count_tokens))
+        return self._counted[1]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise UsageError("a turn is running; stop it first")
+        try:
+            yield
+        finally:
+            self._busy.release()
 
 
-# agent/open_talk.py:
-#   TalkRequest(path, model="auto", mode="ask", test_command=(), python=None, sandbox="bubblewrap", config)
-#   open_conversation(request, person, chat_factory=None, state=None) -> Conversation
-#   resume_conversation(name or "", path, person, chat_factory=None, state=None) -> Conversation
+def _without_turn_ends(
+    run: Generator[Event, None, FixOutcome],
+) -> Generator[Event, None, FixOutcome]:
+    """Pass the events of a run on, but for the ends of turns that are not this talk's."""
+    while True:
+        try:
+            event = next(run)
+        except StopIteration as stop:
+            outcome: FixOutcome = stop.value
+            return outcome
+        if not isinstance(event, TurnEnded):
+            yield event

@@ -15,7 +15,7 @@ from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
 from agent.recorder import Recorder
 from agent.spotless import Spotless
-from sandbox.base import Cancel, View
+from sandbox.base import Cancel, Sandbox, View
 from sandbox.limits import MIB, Limits
 from sandbox.workspace import Workspace
 from tools.background import BackgroundBash
@@ -90,14 +90,14 @@ class FullBench:
     @cached_property
     def tools(self) -> Registry:
         """The tools in the order the model sees them."""
-        skills = find_skills(skills_folder())
+        given, skills = self.given, find_skills(skills_folder())
         return Registry(
             [
                 self._bash(),
                 self.editor,
                 self.search,
                 self.outline,
-                self._run_tests(),
+                *([self._run_tests()] if given.place.command else []),
                 self._explore(),
                 self.todo,
                 *([Skill(skills)] if skills else []),
@@ -163,9 +163,11 @@ class FullBench:
     # ---- what joins their calls
 
     @cached_property
-    def spotless(self) -> Spotless:
-        """Where tests run."""
+    def spotless(self) -> Sandbox:
+        """Where tests run: what they write stays only where somebody may need it."""
         place = self.given.place
+        if not place.is_copy:
+            return place.sandbox
         return Spotless(place.sandbox, place.checkpoint, lambda: bool(self.jobs.running()))
 
     @cached_property
@@ -176,13 +178,14 @@ class FullBench:
     @cached_property
     def checks(self) -> Checks:
         """Looks at edits, and at the end of the work."""
+        verify = self.given.config.verify
         return Checks(
             self.given.place.command,
             self.workspace,
             self._some_tests,
             lambda: self.recorder(self.given.session.checkpoint),
             self.todo.open_items,
-            self.given.config.verify,
+            verify if self.given.place.command else replace(verify, tests=False),
         )
 
     @cached_property

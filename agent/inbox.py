@@ -41,7 +41,7 @@ class Inbox:
         return "\n".join(texts) or None
 
     def take_prompt(self) -> str | None:
-        """Return the next prompt when no turn runs: what came too late to steer, or a queued one."""
+        """Return the next prompt when no turn runs: what came too late to steer first."""
         late = self.take_steering()
         if late is not None:
             return late

@@ -48,7 +48,7 @@ class LeftAlone:
         return self._is_ignored(path, stat.S_ISDIR(status.st_mode))
 
     def _is_ignored(self, path: str, is_folder: bool) -> bool:
-        """Ask the `.gitignore` files from the nearest one up; the first that speaks of it decides."""
+        """Ask the `.gitignore` files, the nearest first; the first that speaks of it decides."""
         parts = path.split("/")
         for depth in reversed(range(len(parts))):
             rules = self._rules_of("/".join(parts[:depth]))

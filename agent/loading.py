@@ -23,6 +23,8 @@ class Loading:
     def __init__(self, name: str, load: Callable[[], ChatModel]) -> None:
         """Begin to load what is called `name`."""
         self.name = name
+        self.lock = threading.Lock()
+        """Held by whoever asks the model, where several share it."""
         self._chat: Future[ChatModel] = Future()
         threading.Thread(target=self._run, args=(load,), name="load the model", daemon=True).start()
 

@@ -1,9 +1,10 @@
 """Goes back to an earlier point of a session, and forward again: files and conversation together.
 
-Of the files only those go back that the model has changed since; what the person changed between
-turns is theirs, in other files and from before the point. The state of the model needs nothing done to it. A shorter conversation is a prefix of the one that
-the engine has read, so the next reply begins with the snapshot that lies there. Where the points
-are is shown by a front end; what is saved of the files is `sandbox/checkpoint.py`.
+Of the files only those go back that the model has changed since: what a person changed between two
+prompts is theirs. The state of the model needs nothing done to it. A shorter conversation is a
+prefix of the one that the engine has read, so the next reply begins with the snapshot that lies
+there. Where the points are is shown by a front end; what is saved of the files is
+`sandbox/checkpoint.py`.
 """
 
 from collections.abc import Iterator, Sequence

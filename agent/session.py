@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class SessionInfo:
     sentence: str
     num_messages: int
     in_use: bool = False
+    kind: str = "fix"
+    """Or `talk`."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,10 @@ class Session:
         entries = [one if isinstance(one, int) else _message_record(one) for one in kept]
         self._append({"type": "compacted", "messages": entries, "num_tokens": num_tokens})
 
+    def use_model(self, name: str, system: str) -> None:
+        """Let this model answer from here on: it reads what there is anew, in its own tokens."""
+        self._append({"type": "model", "name": name, "system": system})
+
     def spend(self, usage: Usage) -> None:
         """Record what a reply cost that was dropped because it was cut short."""
         self._append({"type": "spent", "usage": asdict(usage)})
@@ -213,6 +219,13 @@ class Session:
                 self.undone.clear()
                 self.measured = (len(self.messages), record["num_tokens"])
                 self.phase_start = 1
+            case "model":
+                system = replace(self.messages[0], content=record["system"])
+                rest = [replace(message, token_ids=()) for message in self.messages[1:]]
+                self.messages[:] = [system, *rest]
+                self.undone.clear()
+                self.measured = (0, 0)
+                self.facts["model"] = record
             case "rewind":
                 keeps, left = record["keeps"], record["left"]
                 messages, trees = tuple(self.messages[keeps:]), tuple(self.trees[keeps:])
@@ -271,8 +284,10 @@ def list_sessions(state: Path) -> Iterator[SessionInfo]:
             yield _info(folder, records)
 
 
-def find_session(state: Path, name: str, repository: Path | None) -> Path:
-    """Return the folder of the session `name`, or of the last unfinished one of `repository`.
+def find_session(state: Path, name: str, repository: Path | None, kind: str = "fix") -> Path:
+    """Return the folder of the session `name`, or of the last one of `repository` to go on with.
+
+    A run of `fix` is gone on with until it has ended, a talk at any time.
 
     Raises:
         UsageError: there is none.
@@ -283,9 +298,11 @@ def find_session(state: Path, name: str, repository: Path | None) -> Path:
             raise UsageError(f"there is no session {name}; see `qwen-agent sessions list`")
         return folder
     for info in list_sessions(state):
-        if info.exit_code in (None, *RESUMABLE) and info.repository == str(repository):
+        is_open = kind == "talk" or info.exit_code in (None, *RESUMABLE)
+        if is_open and info.kind == kind and info.repository == str(repository):
             return info.folder
-    raise UsageError(f"there is no unfinished session of {repository}")
+    what = "talk about" if kind == "talk" else "unfinished session of"
+    raise UsageError(f"there is no {what} {repository}")
 
 
 def remove(folder: Path) -> None:
@@ -315,6 +332,7 @@ def _info(folder: Path, records: tuple[Record, ...]) -> SessionInfo:
         exit_code=ends[-1]["exit_code"] if ends else None,
         sentence=ends[-1]["sentence"] if ends else "not finished",
         num_messages=sum(record["type"] == "message" for record in records),
+        kind=start.get("kind", "fix"),
     )
 
 
