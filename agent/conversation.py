@@ -15,7 +15,7 @@ from typing import Protocol
 from agent.approval import Answer, Ask
 from agent.bench import Bench, tool_view
 from agent.carry_out import pending_calls
-from agent.context import num_tokens, shorten
+from agent.context import num_tokens, shorten_now
 from agent.errors import RunCancelled, UsageError
 from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.fix import run_fix
@@ -35,6 +35,8 @@ from agent.turn import Turn
 from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
+
+Run = Generator[Event, None, FixOutcome]
 
 
 class Person(Protocol):
@@ -181,7 +183,7 @@ class Conversation:
         """Put the conversation in short form now; raises as `turn` does, and RunCancelled."""
         with self._alone():
             bench = yield from self._bench.ready(cancel)
-            if not (yield from shorten(Turn(self.session, bench.parts, cancel))):
+            if not (yield from shorten_now(Turn(self.session, bench.parts, cancel))):
                 yield Notice("The conversation is as short as it can be.")
 
     def attempts(self, text: str, num_attempts: int, cancel: Cancel) -> Iterator[Event]:
@@ -374,9 +376,7 @@ class Conversation:
             self._busy.release()
 
 
-def _without_turn_ends(
-    run: Generator[Event, None, FixOutcome],
-) -> Generator[Event, None, FixOutcome]:
+def _without_turn_ends(run: Run) -> Run:
     """Pass the events of a run on, but for the ends of turns that are not this talk's."""
     while True:
         try:

@@ -18,6 +18,7 @@ from agent.loading import Loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
 from agent.previews import effects_on
+from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.session import Session
 from agent.settings import ApprovalMode
@@ -104,9 +105,9 @@ class TalkBench:
         """
         with self._place_lock:
             if self._place is None:
-                around = self.around
+                sandbox = ReadOnlyWhile(self.around.sandbox, lambda: self.mode == "plan")
                 self._place = open_own_files(
-                    self.request.as_fix(), around.repository, self._session, around.sandbox
+                    self.request.as_fix(), self.around.repository, self._session, sandbox
                 )
             return self._place
 

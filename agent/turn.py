@@ -23,7 +23,7 @@ class Turn:
     num_nudges: int = 0
     has_failed: bool = False
     """Whether a call of the last step failed, was refused, or showed red tests."""
-    _before: tuple[int, int] = (0, 0)
+    _before: tuple[int, int] = field(init=False, default=(0, 0))
     """Replies and calls of the session that are of earlier turns, each with a budget of its own."""
 
     def __post_init__(self) -> None:
