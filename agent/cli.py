@@ -57,6 +57,11 @@ def answer(words: list[str]) -> int:
             from agent.frontends.inspect import inspect
 
             return inspect(arguments)
+        if arguments.command == "talk":
+            from agent.frontends.asked import talk_request
+            from agent.frontends.repl.start import run as run_repl
+
+            return run_repl(talk_request(arguments), arguments.resume)
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

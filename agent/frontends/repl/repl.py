@@ -35,13 +35,15 @@ from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Questio
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
-    from agent.conversation import Conversation
+    from agent.conversation import Conversation, Status
 
 COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 """A path such as `/etc/hosts` is none."""
 FRAME_S = 0.04
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
+STATUS_S = 0.5
+"""For which what stands in the status line is taken to be true."""
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
 
@@ -93,6 +95,8 @@ class Repl:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
         self._drawn_s = 0.0
+        self._known: Status | None = None
+        self._asked_s = 0.0
         parts = Parts(
             writing=lambda rows: self.story.writing(rows),
             activity=lambda: self._activity(),
@@ -252,7 +256,7 @@ class Repl:
         """Be in this talk from now on; from any thread."""
         if talk not in self.talks:
             self.talks.append(talk)
-        self.talk = talk
+        self.talk, self._known = talk, None
 
     def open_dialog(self, dialog: Dialog) -> None:
         """Let keys go to a dialog until it is closed."""
@@ -263,6 +267,10 @@ class Repl:
         """Let keys go to the input again."""
         self.dialog = None
         self.screen.show_dialog(False)
+
+    def forget_status(self) -> None:
+        """Ask for it again: something in it was changed."""
+        self._known = None
 
     @property
     def is_in_turn(self) -> bool:
@@ -319,7 +327,10 @@ class Repl:
         if self.talk is None:
             words = f"{self.launch.model} · opening"
         else:
-            words = status_line(self.talk.status(), self.screen.width)
+            now_s = time.monotonic()
+            if self._known is None or now_s - self._asked_s > STATUS_S:
+                self._known, self._asked_s = self.talk.status(), now_s
+            words = status_line(self._known, self.screen.width)
         return self.painter.line((self.theme.dim, words))
 
     def _press(self, key: str, has_more: bool) -> bool:

@@ -7,28 +7,25 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.input import create_input
 
 from agent.approval import Answer, Ask
-from agent.compose import ChatFactory
 from agent.config import config_file, state_folder
-from agent.conversation import Conversation
 from agent.events import Event
 from agent.frontends.repl.first_run import choose_model
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.repl import Launch, Repl
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed, Question
-from agent.open_talk import TalkRequest, open_conversation, resume_conversation
+from agent.talk_request import TalkRequest
 from sandbox.base import Cancel
 
-
-def is_possible() -> bool:
-    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
-    is_terminal = sys.stdin is not None and sys.stdin.isatty()
-    is_seen = sys.stdout is not None and sys.stdout.isatty()
-    return is_terminal and is_seen and os.environ.get("TERM", "dumb") != "dumb"
+if TYPE_CHECKING:
+    from agent.compose import ChatFactory
+    from agent.conversation import Conversation
 
 
 class AtScreen:
@@ -44,17 +41,26 @@ class AtScreen:
         return question.wait(self._repl.worker.is_stopping)
 
 
-def run(
-    request: TalkRequest, resumes: str | None = None, chat_factory: ChatFactory | None = None
-) -> int:
-    """Be the session; `resumes` is the name of an earlier one, empty for the last."""
-    root = request.path.absolute()
-    settings = request.config.repl
+def can_draw() -> bool:
+    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
+    streams = (sys.stdin, sys.stdout)
+    are_terminals = all(stream is not None and stream.isatty() for stream in streams)
+    return are_terminals and os.environ.get("TERM", "dumb") != "dumb"
 
-    def resume(repl: Repl, name: str) -> Conversation:
-        return resume_conversation(name, request.path, AtScreen(repl), chat_factory)
+
+def run(
+    request: TalkRequest, resumes: str | None = None, chat_factory: "ChatFactory | None" = None
+) -> int:
+    """Be the session; `resumes` is the name of an earlier one, empty for the last one here."""
+
+    def resume(repl: Repl, name: str) -> "Conversation":
+        from agent.open_talk import resume_conversation
+
+        return resume_conversation(name, AtScreen(repl), request.path, chat_factory)
 
     def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
+        from agent.open_talk import open_conversation
+
         if resumes is not None:
             repl.enter(resume(repl, resumes))
             return
@@ -64,8 +70,9 @@ def run(
         chosen = replace(request, model=name)
         repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory))
 
+    settings = request.config.repl
     launch = Launch(
-        root=root,
+        root=_top(request.path.absolute()),
         history=state_folder() / "prompts.jsonl",
         commands=config_file().with_name("commands"),
         model=request.model,
@@ -79,3 +86,9 @@ def run(
     assert isinstance(output, FrameOutput), "the class that was asked for"
     output.enable_cpr = False  # its answer would come between the keys
     return Repl(launch, create_input(), output).run()
+
+
+def _top(path: Path) -> Path:
+    """Return the repository that holds a path, or the path: whether it may be, is seen later."""
+    folders = (path, *path.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), path)

@@ -60,6 +60,7 @@ def mode(repl: "Repl", words: str) -> None:
         for known in MODES:
             if known == name:
                 talk.set_mode(known)
+                repl.forget_status()
                 repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
                 return
         repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")
@@ -139,11 +140,11 @@ def resume(repl: "Repl", words: str) -> None:
     if words:
         choose(words)
         return
-    here = {talk.id for talk in repl.talks}
+    here, root = {talk.id for talk in repl.talks}, str(repl.launch.root)
     found = [
         Choice(info.id, f"{info.num_messages} messages  {info.sentence}")
         for info in list_sessions(repl.launch.state)
-        if info.repository == str(repl.launch.root) and info.id not in here
+        if info.kind == "talk" and info.repository == root and info.id not in here
     ]
     if found:
         _pick(repl, "Which session?", found[:MAX_SESSIONS], choose)

@@ -193,7 +193,7 @@ def _own(*words: str) -> Iterator[Printed]:
 
 def _messages(repl: "Repl") -> tuple[Message, ...]:
     assert repl.talk is not None, "commands wait until the talk is open"
-    return repl.talk.messages
+    return tuple(repl.talk.session.messages)
 
 
 def _table(painter: Painter, rows: list[tuple[str, str]]) -> str:
