@@ -58,10 +58,9 @@ def answer(words: list[str]) -> int:
 
             return inspect(arguments)
         if arguments.command == "talk":
-            from agent.frontends.asked import talk_request
-            from agent.frontends.repl.start import run as run_repl
+            from agent.frontends.repl.start import request_of, run
 
-            return run_repl(talk_request(arguments), arguments.resume)
+            return run(request_of(arguments), arguments.resume)
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

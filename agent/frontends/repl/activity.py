@@ -55,7 +55,7 @@ class Activity:
             case PrefillProgress() if event.num_done < event.num_total:
                 self.words = reading(event)
             case PrefillProgress():
-                self._begin("waiting for the first word", now_s)
+                self._begin("answering", now_s)
             case TextDelta() | ThinkingDelta():
                 self._count(isinstance(event, ThinkingDelta), now_s)
             case CallStarted():
