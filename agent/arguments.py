@@ -10,6 +10,9 @@ from agent.errors import UsageError
 
 DISTRIBUTION = "qwen-agent-local"
 COMMANDS_GROUP = "qwen_agent.commands"
+TALK = "talk"
+OWN_FLAGS = ("-h", "--help", "--version")
+"""Those that are not for a talk, when no command is named."""
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
   1 internal error          4 nothing changed     7 no model or engine
@@ -36,7 +39,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         UsageError: they cannot be meant.
         SystemExit: they asked for help or the version, which has been printed.
     """
-    return _parser(list(words)).parse_args(words or ["--help"])
+    words = list(words)
+    if not words or (words[0].startswith("-") and words[0] not in OWN_FLAGS):
+        words.insert(0, TALK)
+    return _parser(words).parse_args(words)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
@@ -58,6 +64,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # a script that says --js would break with the next option
     )
     _add_fix_arguments(fix)
+    _add_talk_arguments(
+        commands.add_parser(TALK, help="talk about a repository; what a bare `qwen-agent` does")
+    )
     commands.add_parser("doctor", help="say what works on this machine")
     commands.add_parser("models", help="list the models that can be used here")
     sessions = commands.add_parser("sessions", help="list past runs, or show one")
@@ -118,6 +127,19 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("bubblewrap", "direct"),
         help="direct: no isolation, the model's commands run as you",
     )
+
+
+def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
+    add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    modes = ("plan", "ask", "edit", "auto")
+    add("--mode", choices=modes, default="ask", help="what runs without asking (default ask)")
+    add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
+    add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
+    add("--resume", nargs="?", const="", metavar="ID", help="go on with an earlier talk")
+    levels = ("bubblewrap", "direct")
+    add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

@@ -57,6 +57,10 @@ def answer(words: list[str]) -> int:
             from agent.frontends.inspect import inspect
 
             return inspect(arguments)
+        if arguments.command == "talk":
+            from agent.frontends.repl.start import request_of, run
+
+            return run(request_of(arguments), arguments.resume)
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

@@ -21,6 +21,7 @@ LIGHT = [
     "agent.loop",
     "agent.frontends.cache",
     "agent.frontends.fix",
+    "agent.frontends.repl.start",
     *sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("[a-z]*.py")),
     *sorted(f"sandbox.{path.stem}" for path in (ROOT / "sandbox").glob("[a-z]*.py")),
 ]

@@ -1,0 +1,116 @@
+"""Opens the interactive session: what was typed, the settings, the terminal; then `Repl` runs it.
+
+Nothing here is heavy: the prompt is there before the repository is read and the model is loaded.
+"""
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.input import create_input
+
+from agent.approval import Answer, Ask
+from agent.config import config_file, load_config, state_folder
+from agent.events import Event
+from agent.frontends.asked import absolute
+from agent.frontends.repl.first_run import choose_model
+from agent.frontends.repl.output import FrameOutput
+from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.theme import theme_for
+from agent.frontends.repl.worker import Printed, Question
+from agent.talk_request import TalkRequest
+from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.compose import ChatFactory
+    from agent.conversation import Conversation
+
+
+class AtScreen:
+    """The person at the screen, for the thread in which a turn runs."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide."""
+        question = Question(ask)
+        self._repl.feed.put(question)
+        return question.wait(self._repl.worker.is_stopping)
+
+
+def request_of(arguments: Namespace) -> TalkRequest:
+    """Read what was typed as a request.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+        ConfigError: the settings cannot be.
+    """
+    config = load_config(config_file())
+    return TalkRequest(
+        path=absolute(arguments.path or Path()),
+        model=arguments.model or config.model.name,
+        mode=arguments.mode,
+        test_command=tuple(shlex.split(arguments.test_cmd or "")),
+        python=arguments.python and absolute(arguments.python),
+        sandbox=arguments.sandbox,
+        config=config,
+    )
+
+
+def can_draw() -> bool:
+    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
+    streams = (sys.stdin, sys.stdout)
+    are_terminals = all(stream is not None and stream.isatty() for stream in streams)
+    return are_terminals and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def run(
+    request: TalkRequest, resumes: str | None = None, chat_factory: "ChatFactory | None" = None
+) -> int:
+    """Be the session; `resumes` is the name of an earlier one, empty for the last one here."""
+
+    def resume(repl: Repl, name: str) -> "Conversation":
+        from agent.open_talk import resume_conversation
+
+        return resume_conversation(name, AtScreen(repl), request.path, chat_factory)
+
+    def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
+        from agent.open_talk import open_conversation
+
+        if resumes is not None:
+            repl.enter(resume(repl, resumes))
+            return
+        name = request.model
+        if chat_factory is None:
+            name = yield from choose_model(repl, name, cancel)
+        chosen = replace(request, model=name)
+        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory))
+
+    settings = request.config.repl
+    launch = Launch(
+        root=_top(request.path.absolute()),
+        history=state_folder() / "prompts.jsonl",
+        commands=config_file().with_name("commands"),
+        model=request.model,
+        theme=theme_for(settings.theme),
+        is_vi=settings.keys == "vi",
+        state=state_folder(),
+        begin=begin,
+        resume=resume,
+    )
+    output = FrameOutput.from_pty(sys.stdout, term=os.environ.get("TERM"))
+    assert isinstance(output, FrameOutput), "the class that was asked for"
+    output.enable_cpr = False  # its answer would come between the keys
+    return Repl(launch, create_input(), output).run()
+
+
+def _top(path: Path) -> Path:
+    """Return the repository that holds a path, or the path: whether it may be, is seen later."""
+    folders = (path, *path.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), path)

@@ -1,0 +1,247 @@
+"""The whole program at a terminal, with a scripted model: what a person sees and what happens."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
+
+SLOW = {"text": "word " * 400, "word_s": 0.01}
+FAST = {"text": "All right."}
+
+
+def cart(repository: Path) -> str:
+    return (repository / "shop/cart.py").read_text()
+
+
+def test_a_repair_is_asked_about_and_shown(open_session: Open, repository: Path) -> None:
+    terminal = open_session(REPAIR, RUN_TESTS, DONE)
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("Allow this?")
+    assert "+    return price + tax" in terminal.text
+    assert "price - tax" in cart(repository)
+    terminal.answer("y")
+    terminal.wait_for("The sum is right now.")
+    terminal.wait_for("Ask, or /help")
+    assert "● edit shop/cart.py" in terminal.scrolled
+    assert "● run_tests" in terminal.scrolled
+    assert "price + tax" in cart(repository)
+    terminal.press("ctrl-d")
+    assert terminal.wait_for_end() == 0
+    assert "\x1b[?2004l" in terminal.raw.decode()  # bracketed paste is off again
+
+
+@pytest.mark.parametrize(
+    ("key", "is_run"), [("y", True), ("a", True), ("n", False), ("escape", False)]
+)
+def test_one_key_decides_on_a_command(
+    open_session: Open, repository: Path, key: str, is_run: bool
+) -> None:
+    terminal = open_session(bash("touch made"), FAST)
+    terminal.enter("Make it.")
+    terminal.wait_for("Run this command?")
+    assert "touch made" in terminal.text
+    terminal.answer(key)
+    terminal.wait_for("Ask, or /help")
+    assert (repository / "made").exists() == is_run
+    if key != "escape":
+        assert "All right." in terminal.text
+
+
+def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, repository: Path) -> None:
+    terminal = open_session(bash("touch made", reading_s=1.0), FAST)
+    terminal.enter("Make it.")
+    terminal.wait_for("reading")
+    terminal.type("yyyy")
+    terminal.wait_for("Run this command?")
+    terminal.type("y\r")
+    terminal.read(0.6)
+    terminal.paste("y")
+    terminal.read(0.3)
+    assert "Run this command?" in terminal.text
+    assert not (repository / "made").exists()
+    terminal.answer("n")
+    terminal.wait_for("All right.")
+    assert not (repository / "made").exists()
+
+
+def test_why_not_goes_to_the_model_and_an_edited_command_runs(
+    open_session: Open, repository: Path
+) -> None:
+    terminal = open_session(bash("touch one"), bash("touch two"), FAST)
+    terminal.enter("Make them.")
+    terminal.wait_for("Run this command?")
+    terminal.answer("w")
+    terminal.enter("not that one")
+    terminal.wait_for("touch two")
+    terminal.answer("e")
+    terminal.press("backspace", "backspace", "backspace")
+    terminal.enter("three")
+    terminal.wait_for("All right.")
+    assert (repository / "three").exists()
+    assert not (repository / "one").exists()
+    assert "They say: not that one" in terminal.scrolled
+
+
+def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path) -> None:
+    script = [bash("ls"), {"text": "I heard you."}, {"text": "And the second."}]
+    script[0]["reading_s"] = 1.5
+    terminal = open_session(*script)
+    terminal.enter("Look.")
+    terminal.wait_for("reading")
+    terminal.enter("mind the tests")
+    terminal.type("then do more")
+    terminal.press("alt-enter")
+    terminal.wait_for("waits: then do more")
+    terminal.wait_for("And the second.")
+    lines = [line for line in terminal.scrolled.split("\n") if line.startswith("> ")]
+    assert lines[:3] == ["> Look.", "> mind the tests", "> then do more"]
+
+
+def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> None:
+    terminal = open_session(SLOW, FAST)
+    terminal.enter("Write.")
+    terminal.wait_for("word word")
+    terminal.enter("too late?")
+    terminal.wait_for("waits: too late?")
+    terminal.press("escape")
+    terminal.wait_for("> too late?")
+    terminal.wait_until_gone("waits:")
+    assert "word" in terminal.text
+    terminal.press("ctrl-c")
+    terminal.press("escape")
+    terminal.wait_for("Ask, or /help")
+    terminal.enter("Again.")
+    terminal.wait_for("All right.")
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl-c"])
+@pytest.mark.parametrize(
+    ("reply", "when"),
+    [
+        ({"text": "never", "reading_s": 30.0}, "reading"),
+        (SLOW, "word word"),
+        (bash("echo begun; sleep 30"), "running bash"),
+    ],
+    ids=["prefill", "decode", "tool"],
+)
+def test_a_turn_is_stopped_and_the_next_one_works(
+    open_session: Open, key: str, reply: dict[str, object], when: str
+) -> None:
+    terminal = open_session(reply, FAST, words=("--mode", "auto"))
+    terminal.enter("Go.")
+    terminal.wait_for(when)
+    terminal.press(key)
+    terminal.wait_for("Ask, or /help", seconds=8.0)
+    terminal.enter("And now?")
+    terminal.wait_for("All right.", seconds=8.0)
+
+
+def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Path) -> None:
+    before = cart(repository)
+    terminal = open_session(REPAIR, DONE, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("Ask, or /help")
+    assert cart(repository) != before
+    terminal.enter("/rewind")
+    terminal.wait_for("Go back to just before")
+    terminal.press("up")
+    terminal.press("enter")
+    terminal.wait_for("> Mend the sum.")
+    assert cart(repository) == before
+    terminal.press("ctrl-c")
+    terminal.enter("/redo")
+    terminal.wait_for("forward again")
+    assert cart(repository) != before
+    terminal.enter("/undo")
+    terminal.wait_for("Changed: shop/cart.py", seconds=10.0)
+    assert cart(repository) == before
+
+
+def test_a_session_goes_on_after_kill_9(open_session: Open, repository: Path) -> None:
+    terminal = open_session(REPAIR, DONE, {"text": "Still here."}, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("Ask, or /help")
+    terminal.kill()
+    script = (REPAIR, DONE, {"text": "Still here."})
+    again = open_session(*script, words=("--resume", "--mode", "auto"))
+    again.enter("Are you there?")
+    again.wait_for("Still here.")
+
+
+def test_a_fork_goes_its_own_way(open_session: Open) -> None:
+    terminal = open_session({"text": "One."}, {"text": "Two."})
+    terminal.enter("First.")
+    terminal.wait_for("One.")
+    terminal.enter("/fork")
+    terminal.wait_for("This is a new talk")
+    terminal.enter("Second.")
+    terminal.wait_for("Two.")
+    terminal.enter("/branches")
+    terminal.wait_for("Which talk?")
+    terminal.press("up", "enter")
+    terminal.wait_for("This is 2")
+    terminal.enter("Second, too.")
+    terminal.wait_until_gone("steers")
+    assert terminal.scrolled.count("Two.") == 2
+
+
+def test_a_paste_of_5000_lines_is_folded_and_sent_whole(
+    open_session: Open, repository: Path
+) -> None:
+    terminal = open_session(FAST)
+    terminal.paste("".join(f"line {n}\n" for n in range(5_000)))
+    terminal.wait_for("[paste 1: 5,000 lines]")
+    terminal.press("enter")
+    terminal.wait_for("(4,988 more lines)")
+    terminal.wait_for("All right.")
+    terminal.enter("/export talk.md")
+    terminal.wait_for("Written to talk.md")
+    assert "line 4999" in (repository / "talk.md").read_text()
+
+
+def test_a_window_may_change_its_size_while_a_reply_streams(open_session: Open) -> None:
+    terminal = open_session({"text": "word " * 150 + "end.", "word_s": 0.01})
+    terminal.enter("Write.")
+    terminal.wait_for("word word")
+    for columns, rows in ((40, 12), (100, 30), (60, 20)):
+        terminal.resize(columns, rows)
+        assert all(len(line) < columns for line in terminal.text.split("\n"))
+    terminal.wait_for("end.")
+    terminal.wait_for("Ask, or /help")
+    assert terminal.text.count("Ask, or /help") == 1
+
+
+def test_a_command_of_the_person_runs_and_its_escapes_do_not(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    terminal.enter(r"!printf 'one\033[2J\033]0;x\007two\n'; seq 3; exit 3")
+    terminal.wait_for("exit code 3")
+    assert "onetwo" in terminal.text
+    assert b"\x1b]0;" not in terminal.raw
+
+
+def test_thinking_is_shown_on_demand(open_session: Open) -> None:
+    terminal = open_session({"thinking": "Deep thoughts.", "text": "Yes."})
+    terminal.enter("Well?")
+    terminal.wait_for("Ask, or /help")
+    assert "Deep thoughts." not in terminal.text
+    terminal.press("ctrl-t")
+    terminal.wait_for("Deep thoughts.")
+
+
+def test_no_color_means_none(open_session: Open) -> None:
+    terminal = open_session(REPAIR, DONE, environment={"NO_COLOR": "1"})
+    terminal.enter("Mend it.")
+    terminal.wait_for("Allow this?")
+    assert b"\x1b[3" not in terminal.raw.replace(b"\x1b[3m", b"")
+    assert b";3" not in terminal.raw
+
+
+def test_the_terminal_is_restored_when_the_program_is_told_to_end(open_session: Open) -> None:
+    terminal = open_session(SLOW)
+    terminal.enter("Write.")
+    terminal.wait_for("word word")
+    terminal.process.kill(15)
+    assert terminal.wait_for_end() == 128 + 15
+    assert b"\x1b[?2004l" in terminal.raw
+    assert b"\x1b[?25h" in terminal.raw[-400:]
