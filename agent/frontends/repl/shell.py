@@ -62,6 +62,9 @@ def _output(text: str) -> Printed:
 
 def _end(painter: Painter, result: CommandResult) -> str:
     theme = painter.theme
-    if result.ok:
+    if result.exit_code == 0:
         return painter.line((theme.dim, f"  done in {result.duration_s:.1f} s"))
+    if result.exit_code is None:
+        why = "stopped" if result.cancelled else "stopped at its limit"
+        return painter.line((theme.bad, f"  {why} after {result.duration_s:.1f} s"))
     return painter.line((theme.bad, f"  exit code {result.exit_code}"))
