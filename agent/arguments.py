@@ -134,10 +134,14 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
     modes = ("plan", "ask", "edit", "auto")
-    add("--mode", choices=modes, default="ask", help="what runs without asking (default ask)")
+    add("--mode", choices=modes, help="what runs without asking; ask where somebody is there")
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
     add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
     add("--resume", nargs="?", const="", metavar="ID", help="go on with an earlier talk")
+    last = "go on with the last talk about this repository"
+    add("--continue", dest="resume", action="store_const", const="", help=last)
+    add("-p", "--prompt", metavar="TEXT|-", help="answer this and leave; - is standard input")
+    add("--stream-json", action="store_true", help="print each event of it as a JSON line")
     levels = ("bubblewrap", "direct")
     add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
 

@@ -58,9 +58,9 @@ def answer(words: list[str]) -> int:
 
             return inspect(arguments)
         if arguments.command == "talk":
-            from agent.frontends.repl.start import request_of, run
+            from agent.frontends.talk import run as run_talk
 
-            return run(request_of(arguments), arguments.resume)
+            return run_talk(arguments)
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

@@ -237,11 +237,16 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
         yield "dim", f"  committed as {outcome.commit}"
 
 
+def readable(text: str) -> str:
+    """Return text of several lines that a terminal shows and does not obey."""
+    shown = INVISIBLE.sub("", clean(text))
+    # A lone surrogate cannot be written to a terminal.
+    return shown.encode("utf-8", "replace").decode("utf-8")
+
+
 def visible(text: str) -> str:
     """Return text as one line that a terminal shows and does not obey."""
-    flat = INVISIBLE.sub("", clean(text)).replace("\n", " ").replace("\t", "    ")
-    # A lone surrogate cannot be written to a terminal.
-    flat = flat.encode("utf-8", "replace").decode("utf-8")
+    flat = readable(text).replace("\n", " ").replace("\t", "    ")
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."
 
 

@@ -4,9 +4,7 @@ Nothing here is heavy: the prompt is there before the repository is read and the
 """
 
 import os
-import shlex
 import sys
-from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +13,8 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.input import create_input
 
 from agent.approval import Answer, Ask
-from agent.config import config_file, load_config, state_folder
+from agent.config import config_file, state_folder
 from agent.events import Event
-from agent.frontends.asked import absolute
 from agent.frontends.repl.first_run import choose_model
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.repl import Launch, Repl
@@ -42,32 +39,6 @@ class AtScreen:
         question = Question(ask)
         self._repl.feed.put(question)
         return question.wait(self._repl.worker.is_stopping)
-
-
-def request_of(arguments: Namespace) -> TalkRequest:
-    """Read what was typed as a request.
-
-    Raises:
-        UsageError: a value that cannot be meant.
-        ConfigError: the settings cannot be.
-    """
-    config = load_config(config_file())
-    return TalkRequest(
-        path=absolute(arguments.path or Path()),
-        model=arguments.model or config.model.name,
-        mode=arguments.mode,
-        test_command=tuple(shlex.split(arguments.test_cmd or "")),
-        python=arguments.python and absolute(arguments.python),
-        sandbox=arguments.sandbox,
-        config=config,
-    )
-
-
-def can_draw() -> bool:
-    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
-    streams = (sys.stdin, sys.stdout)
-    are_terminals = all(stream is not None and stream.isatty() for stream in streams)
-    return are_terminals and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def run(

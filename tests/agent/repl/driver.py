@@ -15,7 +15,8 @@ from typing import Any
 
 from agent.arguments import parse
 from agent.cli import SIGNALS
-from agent.frontends.repl.start import request_of, run
+from agent.frontends.repl.start import run
+from agent.frontends.talk import request_of
 from inference.messages import (
     Message,
     Piece,
