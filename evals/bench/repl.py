@@ -169,11 +169,11 @@ def child(folder: str) -> int:
     """Be the session."""
     from agent.arguments import parse
     from agent.cli import SIGNALS
-    from agent.frontends.repl.start import request_of, run
+    from agent.frontends.talk import run
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     arguments = parse(["talk", "--sandbox", "direct", folder])
-    return run(request_of(arguments), None, lambda _request: Talker())
+    return run(arguments, lambda _request: Talker())
 
 
 def main() -> None:
