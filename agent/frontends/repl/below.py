@@ -30,7 +30,7 @@ class Below:
         """Return them as the screen asks for them."""
         repl = self._repl
         return Parts(
-            writing=lambda rows: repl.story.writing(rows),
+            writing=lambda rows: "" if repl.dialog else repl.story.writing(rows),
             activity=self._activity,
             waiting=self._waiting,
             dialog=lambda: repl.dialog.draw(repl.painter) if repl.dialog else "",

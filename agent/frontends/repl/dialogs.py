@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.approval import Answer, Ask
+from agent.events import CallStarted
+from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, revealed
@@ -104,7 +106,8 @@ def preview(ask: Ask, painter: Painter) -> str:
         return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
             text, "bash"
         )
-    head = painter.line((painter.theme.warn, "? "), ("bold", ask.call.name))
+    words = call_words(CallStarted(ask.call), painter.width - 2)
+    head = painter.line((painter.theme.warn, "? "), ("bold", words))
     return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 

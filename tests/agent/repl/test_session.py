@@ -33,7 +33,13 @@ def test_a_repair_is_asked_about_and_shown(open_session: Open, repository: Path)
 
 
 @pytest.mark.parametrize(
-    ("key", "is_run"), [("y", True), ("a", True), ("n", False), ("escape", False)]
+    ("key", "is_run"),
+    [
+        ("y", True),
+        ("escape", False),
+        pytest.param("a", True, marks=pytest.mark.slow),
+        pytest.param("n", False, marks=pytest.mark.slow),
+    ],
 )
 def test_one_key_decides_on_a_command(
     open_session: Open, repository: Path, key: str, is_run: bool
@@ -64,6 +70,7 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
     assert not (repository / "made").exists()
 
 
+@pytest.mark.slow
 def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     open_session: Open, repository: Path
 ) -> None:
@@ -97,6 +104,7 @@ def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path)
     assert lines[:3] == ["> Look.", "> mind the tests", "> then do more"]
 
 
+@pytest.mark.slow
 def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> None:
     terminal = open_session(SLOW, FAST)
     terminal.enter("Write.")
@@ -114,7 +122,7 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
     terminal.wait_for("All right.")
 
 
-@pytest.mark.parametrize("key", ["escape", "ctrl-c"])
+@pytest.mark.parametrize("key", ["escape", pytest.param("ctrl-c", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("reply", "when"),
     [
@@ -157,6 +165,7 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     terminal.wait_until(lambda: cart(repository) == before, "back again")
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_after_kill_9(open_session: Open, repository: Path) -> None:
     terminal = open_session(REPAIR, DONE, {"text": "Still here."}, words=("--mode", "auto"))
     terminal.enter("Mend the sum.")
@@ -168,6 +177,7 @@ def test_a_session_goes_on_after_kill_9(open_session: Open, repository: Path) ->
     again.wait_for("Still here.")
 
 
+@pytest.mark.slow
 def test_a_fork_goes_its_own_way(open_session: Open) -> None:
     terminal = open_session({"text": "One."}, {"text": "Two."})
     terminal.enter("First.")
@@ -185,6 +195,7 @@ def test_a_fork_goes_its_own_way(open_session: Open) -> None:
     assert terminal.scrolled.count("Two.") == 2
 
 
+@pytest.mark.slow
 def test_a_paste_of_5000_lines_is_folded_and_sent_whole(
     open_session: Open, repository: Path
 ) -> None:
@@ -199,6 +210,7 @@ def test_a_paste_of_5000_lines_is_folded_and_sent_whole(
     assert "line 4999" in (repository / "talk.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_window_may_change_its_size_while_a_reply_streams(open_session: Open) -> None:
     terminal = open_session(
         {"text": " ".join(f"word{n}" for n in range(150)) + " end.", "word_s": 0.01}
@@ -215,6 +227,7 @@ def test_a_window_may_change_its_size_while_a_reply_streams(open_session: Open) 
     assert terminal.text.count("Ask, or /help") == 1
 
 
+@pytest.mark.slow
 def test_a_command_of_the_person_runs_and_its_escapes_do_not(open_session: Open) -> None:
     terminal = open_session(FAST)
     terminal.enter(r"!printf 'one\033[2J\033]0;x\007two\n'; seq 3; exit 3")
@@ -223,6 +236,7 @@ def test_a_command_of_the_person_runs_and_its_escapes_do_not(open_session: Open)
     assert b"\x1b]0;" not in terminal.raw
 
 
+@pytest.mark.slow
 def test_thinking_is_shown_on_demand(open_session: Open) -> None:
     terminal = open_session({"thinking": "Deep thoughts.", "text": "Yes."})
     terminal.enter("Well?")
@@ -233,6 +247,7 @@ def test_thinking_is_shown_on_demand(open_session: Open) -> None:
     terminal.wait_for("Deep thoughts.")
 
 
+@pytest.mark.slow
 def test_no_color_means_none(open_session: Open) -> None:
     terminal = open_session(REPAIR, DONE, environment={"NO_COLOR": "1"})
     terminal.enter("Mend it.")
@@ -241,6 +256,7 @@ def test_no_color_means_none(open_session: Open) -> None:
     assert {code for codes in found for code in codes.split(b";")} <= {b"", *b"0 1 2 3 4".split()}
 
 
+@pytest.mark.slow
 def test_the_terminal_is_restored_when_the_program_is_told_to_end(open_session: Open) -> None:
     terminal = open_session(SLOW)
     terminal.enter("Write.")
