@@ -38,6 +38,7 @@ class Below:
             label=lambda: repl.prompt.label,
             hint=self._hint,
             status=self._status,
+            has_colour=lambda: repl.theme.has_colour,
         )
 
     def forget_status(self) -> None:
@@ -75,7 +76,7 @@ class Below:
     def _status(self) -> str:
         repl, now_s = self._repl, time.monotonic()
         if repl.talk is None:
-            return repl.painter.line((repl.theme.dim, f"{repl.launch.model} · opening"))
+            return repl.painter.line((repl.theme.dim, "opening"))
         known = self._status_of
         if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rich.cells import cell_len
+
 from agent.approval import Answer, Ask
 from agent.events import CallStarted
 from agent.frontends.repl.activity import call_words
@@ -142,11 +144,13 @@ class Picker:
         found = f"  {self.typed}" if self.typed else ""
         lines = [painter.line(("bold", self.title), (theme.accent, found))]
         first = max(0, min(self.at - MAX_ROWS // 2, len(self._shown) - MAX_ROWS))
+        room = min(width // 2, max((cell_len(one.words) for one in self.choices), default=0))
         for row in range(first, min(first + MAX_ROWS, len(self._shown))):
             choice = self.choices[self._shown[row]]
             mark, style = ("> ", theme.accent) if row == self.at else ("  ", "")
-            words = fit(harmless(choice.words), width - 4)
-            about = fit(harmless(choice.about), width - len(words) - 6)
+            words = fit(harmless(choice.words), width - 4 if not choice.about else room)
+            words += " " * (room - cell_len(words)) if choice.about else ""
+            about = fit(harmless(choice.about), width - cell_len(words) - 6)
             lines.append(painter.line((style, mark + words), (theme.dim, f"  {about}")))
         if not self._shown:
             lines.append(painter.line((theme.dim, "  nothing fits")))

@@ -32,7 +32,7 @@ from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.theme import Theme
-from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Question, Worker
+from agent.frontends.repl.worker import ERRORS, Ended, Feed, Item, Job, Printed, Question, Worker
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class Launch:
     history: Path
     commands: Path
     """The folder of the user's own commands."""
-    model: str
     theme: Theme
     is_vi: bool
     state: Path
@@ -98,8 +97,7 @@ class Repl:
         self._drawn_s = 0.0
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
-        has_colour = self.theme.has_colour
-        self.screen = Screen(parts, self.prompt.buffer, keys, source, output, has_colour)
+        self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
         self.screen.use_vi_keys(launch.is_vi)
         self._painter = Painter(self.theme, self.screen.width)
         self.story = Story(self._painter)
@@ -113,10 +111,20 @@ class Repl:
         finally:
             self.worker.end(END_S)
             self.aside.end(END_S)
-            for talk in self.talks:
-                talk.close()
+            self._close_talks()
         self.screen.leave_last_words(self.last_words)
         return code
+
+    def _close_talks(self) -> None:
+        """Let other processes have them; say how to go on with this one."""
+        if self.talk is not None and self.talk.session.messages:
+            words = f"To go on with it: qwen-agent --resume {self.talk.id}"
+            self.last_words += self.painter.line((self.theme.dim, words))
+        for talk in self.talks:
+            try:
+                talk.close()
+            except ERRORS as error:
+                self.last_words += self.painter.line((self.theme.bad, harmless(str(error))))
 
     def leave(self, code: int = 0) -> None:
         """End the session."""
@@ -149,7 +157,7 @@ class Repl:
             self._loop.add_signal_handler(number, self.leave, 128 + number)
         self.worker.start()
         self.aside.start()
-        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel), words="opening"))
+        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
         self.screen.app.create_background_task(self._tick())
 
     async def _tick(self) -> None:

@@ -68,7 +68,6 @@ def run(
         root=_top(request.path.absolute()),
         history=state_folder() / "prompts.jsonl",
         commands=config_file().with_name("commands"),
-        model=request.model,
         theme=theme_for(settings.theme),
         is_vi=settings.keys == "vi",
         state=state_folder(),
