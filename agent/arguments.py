@@ -142,6 +142,7 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add("--continue", dest="resume", action="store_const", const="", help=last)
     add("-p", "--prompt", metavar="TEXT|-", help="answer this and leave; - is standard input")
     add("--stream-json", action="store_true", help="print each event of it as a JSON line")
+    add("--plain", action="store_true", help="plain lines on a terminal, too: for screen readers")
     levels = ("bubblewrap", "direct")
     add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
 

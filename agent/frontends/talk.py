@@ -27,7 +27,7 @@ def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
     """
     prompt = _prompt(arguments)
     request = request_of(arguments)
-    if prompt is None and can_draw():
+    if prompt is None and can_draw() and not arguments.plain:
         from agent.frontends.repl.start import run as run_session
 
         return run_session(request, arguments.resume, chat_factory)

@@ -41,6 +41,7 @@ class Approving:
         question = self._question
         self._close()
         if question is not None:
+            self._repl.story.previewed = question.ask.call
             self._repl.say(_words(answer))
             question.decide(answer)
 

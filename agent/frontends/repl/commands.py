@@ -14,6 +14,7 @@ from agent.frontends.repl import talk_commands as talk
 from agent.frontends.repl import view_commands as view
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.text import harmless, one_line
+from agent.frontends.repl.worker import ERRORS
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
@@ -86,6 +87,12 @@ class Commands:
 
     def run(self, repl: "Repl", typed: str) -> None:
         """Carry out a command as it was typed, with its slash."""
+        try:
+            self._run(repl, typed)
+        except ERRORS as error:
+            repl.say(str(error), "warn")
+
+    def _run(self, repl: "Repl", typed: str) -> None:
         name, _, words = typed[1:].partition(" ")
         if command := TABLE.get(name):
             if repl.worker.is_busy and not command.works_meanwhile:

@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rich.cells import cell_len
+
 from agent.approval import Answer, Ask
+from agent.events import CallStarted
+from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, revealed
@@ -104,7 +108,8 @@ def preview(ask: Ask, painter: Painter) -> str:
         return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
             text, "bash"
         )
-    head = painter.line((painter.theme.warn, "? "), ("bold", ask.call.name))
+    words = call_words(CallStarted(ask.call), painter.width - 2)
+    head = painter.line((painter.theme.warn, "? "), ("bold", words))
     return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 
@@ -139,11 +144,13 @@ class Picker:
         found = f"  {self.typed}" if self.typed else ""
         lines = [painter.line(("bold", self.title), (theme.accent, found))]
         first = max(0, min(self.at - MAX_ROWS // 2, len(self._shown) - MAX_ROWS))
+        room = min(width // 2, max((cell_len(one.words) for one in self.choices), default=0))
         for row in range(first, min(first + MAX_ROWS, len(self._shown))):
             choice = self.choices[self._shown[row]]
             mark, style = ("> ", theme.accent) if row == self.at else ("  ", "")
-            words = fit(harmless(choice.words), width - 4)
-            about = fit(harmless(choice.about), width - len(words) - 6)
+            words = fit(harmless(choice.words), width - 4 if not choice.about else room)
+            words += " " * (room - cell_len(words)) if choice.about else ""
+            about = fit(harmless(choice.about), width - cell_len(words) - 6)
             lines.append(painter.line((style, mark + words), (theme.dim, f"  {about}")))
         if not self._shown:
             lines.append(painter.line((theme.dim, "  nothing fits")))

@@ -90,8 +90,8 @@ def bind(actor: Actor) -> KeyBindings:
         )
 
     for key in KEYS:
-        for sequence in key.bound:
-            add(sequence, key.action)
+        for bound in key.bound:
+            add(bound, key.action)
     keys.add(Keys.BracketedPaste, filter=typing)(lambda event: actor.act("paste", event))
     keys.add("backspace", filter=typing)(lambda event: actor.act("backspace", event))
     keys.add("escape", filter=typing & has_completions)(_close_menu)

@@ -32,7 +32,8 @@ MARKDOWN = {
     "markdown.table.header": "bold",
 }
 MIN_WIDTH = 20
-TRAILING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.M)
+EMPTY = re.compile(r"^(?:\x1b\[[\d;]*m| )+$", re.M)
+TRAILING = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.M)
 """Spaces up to the edge: a screen that is made narrower would fold them into empty lines."""
 
 
@@ -62,7 +63,7 @@ class Painter:
         with self._console.capture() as capture:
             for part in parts:
                 self._console.print(part)
-        return TRAILING.sub(r"\1", capture.get())
+        return TRAILING.sub(r"\1", EMPTY.sub("", capture.get()))
 
     def line(self, *spans: tuple[str, str]) -> str:
         """Return spans of (style, text) as one line, folded where the screen ends."""

@@ -7,6 +7,7 @@ import asyncio
 import re
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from agent.events import Event, Steered, TurnEnded
 from agent.frontends.repl.actions import Actions
 from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
+from agent.frontends.repl.below import Below
 from agent.frontends.repl.commands import Commands
 from agent.frontends.repl.completion import PromptCompleter, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
@@ -26,24 +28,21 @@ from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.prompt import Prompt
-from agent.frontends.repl.screen import Parts, Screen
-from agent.frontends.repl.status import status_line
+from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
-from agent.frontends.repl.text import harmless, one_line
+from agent.frontends.repl.text import harmless
 from agent.frontends.repl.theme import Theme
-from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Question, Worker
+from agent.frontends.repl.worker import ERRORS, Ended, Feed, Item, Job, Printed, Question, Worker
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
-    from agent.conversation import Conversation, Status
+    from agent.conversation import Conversation
 
 COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 """A path such as `/etc/hosts` is none."""
 FRAME_S = 0.04
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
-STATUS_S = 0.5
-"""For which what stands in the status line is taken to be true."""
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
 
@@ -57,7 +56,6 @@ class Launch:
     history: Path
     commands: Path
     """The folder of the user's own commands."""
-    model: str
     theme: Theme
     is_vi: bool
     state: Path
@@ -76,6 +74,8 @@ class Repl:
         self.theme = launch.theme
         self.feed = Feed()
         self.worker = Worker(self.feed)
+        self.aside = Worker(self.feed)
+        """For commands of the person while the other is in a turn."""
         self.talk: Conversation | None = None
         """The one that prompts go to; None until it is open."""
         self.talks: list[Conversation] = []
@@ -95,21 +95,9 @@ class Repl:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
         self._drawn_s = 0.0
-        self._known: Status | None = None
-        self._asked_s = 0.0
-        parts = Parts(
-            writing=lambda rows: self.story.writing(rows),
-            activity=lambda: self._activity(),
-            waiting=lambda: self._waiting(),
-            dialog=lambda: self.dialog.draw(self.painter) if self.dialog else "",
-            press=self._press,
-            label=lambda: self.prompt.label,
-            hint=self._hint,
-            status=lambda: self._status(),
-        )
-        keys = bind(Actions(self))
-        buffer = self.prompt.buffer
-        self.screen = Screen(parts, buffer, keys, source, output, self.theme.has_colour)
+        self.below = Below(self)
+        parts, keys = self.below.parts(), bind(Actions(self))
+        self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
         self.screen.use_vi_keys(launch.is_vi)
         self._painter = Painter(self.theme, self.screen.width)
         self.story = Story(self._painter)
@@ -122,10 +110,21 @@ class Repl:
             code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
         finally:
             self.worker.end(END_S)
-            for talk in self.talks:
-                talk.close()
+            self.aside.end(END_S)
+            self._close_talks()
         self.screen.leave_last_words(self.last_words)
         return code
+
+    def _close_talks(self) -> None:
+        """Let other processes have them; say how to go on with this one."""
+        if self.talk is not None and self.talk.session.messages:
+            words = f"To go on with it: qwen-agent --resume {self.talk.id}"
+            self.last_words += self.painter.line((self.theme.dim, words))
+        for talk in self.talks:
+            try:
+                talk.close()
+            except ERRORS as error:
+                self.last_words += self.painter.line((self.theme.bad, harmless(str(error))))
 
     def leave(self, code: int = 0) -> None:
         """End the session."""
@@ -157,7 +156,8 @@ class Repl:
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self.leave, 128 + number)
         self.worker.start()
-        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel), words="opening"))
+        self.aside.start()
+        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
         self.screen.app.create_background_task(self._tick())
 
     async def _tick(self) -> None:
@@ -183,11 +183,18 @@ class Repl:
 
     def _draw_news(self) -> None:
         self._is_scheduled, self._drawn_s = False, time.monotonic()
-        drawn = "".join(map(self._take, self.feed.take()))
+        drawn = "".join(map(self._taken, self.feed.take()))
         if drawn:
             self.screen.print(drawn)
         else:
             self.screen.redraw()
+
+    def _taken(self, item: Item) -> str:
+        """Take an item; a bug in drawing one is shown, and ends nothing."""
+        try:
+            return self._take(item)
+        except Exception:
+            return self.painter.quoted(harmless(traceback.format_exc()), self.theme.bad)
 
     def _take(self, item: Item) -> str:
         """Take an item of the feed; return what stays of it on the screen."""
@@ -207,9 +214,11 @@ class Repl:
         return self.story.show(item, now_s)
 
     def _job_ended(self, ended: Ended) -> str:
-        self.activity.words = ""
-        self._approving.leave()
-        drawn = self.story.close()
+        drawn = ""
+        if not ended.job.is_aside:
+            self.activity.words = ""
+            self._approving.leave()
+            drawn = self.story.close()
         if ended.sentence:
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
@@ -248,15 +257,17 @@ class Repl:
 
     def stop(self) -> bool:
         """Stop what runs; say whether anything did."""
-        if self.worker.is_busy:
-            self.worker.stop()
-        return self.worker.is_busy
+        for worker in (self.worker, self.aside):
+            if worker.is_busy:
+                worker.stop()
+                return True
+        return False
 
     def enter(self, talk: "Conversation") -> None:
         """Be in this talk from now on; from any thread."""
         if talk not in self.talks:
             self.talks.append(talk)
-        self.talk, self._known = talk, None
+        self.talk = talk
 
     def open_dialog(self, dialog: Dialog) -> None:
         """Let keys go to a dialog until it is closed."""
@@ -268,15 +279,10 @@ class Repl:
         self.dialog = None
         self.screen.show_dialog(False)
 
-    def forget_status(self) -> None:
-        """Ask for it again: something in it was changed."""
-        self._known = None
-
     @property
     def is_in_turn(self) -> bool:
         """Whether the model works, so that it can be steered."""
-        running = self.worker.running
-        return running is not None and running.is_turn
+        return self.worker.has_turn
 
     def _named(self, text: str) -> str:
         return without_marks(text, lambda name: (self.launch.root / name).exists())
@@ -292,48 +298,16 @@ class Repl:
     def _shell(self, command: str) -> None:
         from agent.frontends.repl.shell import shell_steps
 
-        if command:
-            self.do(lambda cancel: shell_steps(self, command, cancel), f"running {command}")
+        if not command:
+            return
+        job = Job(
+            lambda cancel: shell_steps(self, command, cancel),
+            words=f"running {command}",
+            is_aside=self.is_in_turn,
+        )
+        (self.aside if job.is_aside else self.worker).do(job)
 
-    # ---- what is drawn
-
-    def _activity(self) -> str:
-        now_s = time.monotonic()
-        if self.dialog is not None:
-            return ""
-        if self.worker.is_stopping() and self.worker.is_busy:
-            return self.painter.line((self.theme.warn, "stopping"))
-        line = self.activity.line(now_s, self.screen.width)
-        running = self.worker.running
-        if not line and running is not None:
-            line = one_line(running.words, self.screen.width)
-        return self.painter.line((self.theme.accent, line)) if line else ""
-
-    def _waiting(self) -> str:
-        width = self.screen.width - 12
-        lines = [(self.theme.dim, f"  waits: {one_line(text, width)}") for text in self.waiting]
-        return "".join(map(self.painter.line, lines))
-
-    def _hint(self) -> str:
-        if self.dialog is not None:
-            return ""
-        if self.prompt.loan:
-            return "Enter sends, Esc leaves"
-        if self.is_in_turn:
-            return "Enter steers, Alt-Enter queues, Esc stops"
-        return "Ask, or /help"
-
-    def _status(self) -> str:
-        if self.talk is None:
-            words = f"{self.launch.model} · opening"
-        else:
-            now_s = time.monotonic()
-            if self._known is None or now_s - self._asked_s > STATUS_S:
-                self._known, self._asked_s = self.talk.status(), now_s
-            words = status_line(self._known, self.screen.width)
-        return self.painter.line((self.theme.dim, words))
-
-    def _press(self, key: str, has_more: bool) -> bool:
+    def press(self, key: str, has_more: bool) -> bool:
         """Give a key to the dialog; one that came too early to be an answer is typed."""
         if self.dialog is None:
             return False

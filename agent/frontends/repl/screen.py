@@ -13,7 +13,7 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, has_completions, is_done
-from prompt_toolkit.formatted_text import ANSI, AnyFormattedText
+from prompt_toolkit.formatted_text import ANSI, AnyFormattedText, StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -61,6 +61,7 @@ class Parts:
     hint: Callable[[], str]
     """What stands in the input while it is empty."""
     status: Callable[[], str]
+    has_colour: Callable[[], bool]
 
 
 class Screen:
@@ -73,7 +74,6 @@ class Screen:
         keys: KeyBindings,
         source: Input,
         output: FrameOutput,
-        has_colour: bool,
     ) -> None:
         self._parts = parts
         self._output = output
@@ -110,7 +110,9 @@ class Screen:
             style=STYLE,
             input=source,
             output=output,
-            color_depth=ColorDepth.DEPTH_4_BIT if has_colour else ColorDepth.DEPTH_1_BIT,
+            color_depth=lambda: (
+                ColorDepth.DEPTH_4_BIT if parts.has_colour() else ColorDepth.DEPTH_1_BIT
+            ),
             enable_page_navigation_bindings=False,
             erase_when_done=True,
         )
@@ -198,9 +200,18 @@ class Screen:
         )
 
     def _shown(self, text: Callable[[], str]) -> ConditionalContainer:
-        control = FormattedTextControl(lambda: ANSI(text().rstrip("\n")))
-        window = Window(control, dont_extend_height=True)
-        return ConditionalContainer(window, Condition(lambda: bool(text())))
+        """Show a text while there is one; it is asked for once a frame."""
+        drawn: dict[int, str] = {}
+
+        def once() -> str:
+            frame = self.app.render_counter
+            if frame not in drawn:
+                drawn.clear()
+                drawn[frame] = text().rstrip("\n")
+            return drawn[frame]
+
+        window = Window(FormattedTextControl(lambda: ANSI(once())), dont_extend_height=True)
+        return ConditionalContainer(window, Condition(lambda: bool(once())))
 
     def _rows_writing(self) -> int:
         return max(MIN_ROWS_WRITING, self.rows - 10)
@@ -224,7 +235,7 @@ class Screen:
         first = max(0, min((at or 0) - MAX_COMPLETIONS // 2, len(state.completions)))
         rows = state.completions[first : first + MAX_COMPLETIONS]
         room = max(len(row.display_text) for row in rows) + 2 if rows else 0
-        lines: list[tuple[str, str]] = []
+        lines: StyleAndTextTuples = []
         for number, row in enumerate(rows, start=first):
             style = "class:chosen" if number == at else ""
             about = row.display_meta_text[: max(0, self.width - room - 3)]

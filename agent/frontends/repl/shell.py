@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
 
 WAIT_S = 0.1
+MAX_SHOWN = 1_000_000
+"""Characters of one output; what prints for ever must not fill the memory."""
 
 
 def shell_steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]:
@@ -33,14 +35,17 @@ def shell_steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]
     thread = threading.Thread(target=run, daemon=True, name="shell")
     thread.start()
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    rest = ""
+    rest, num_shown = "", 0
     while thread.is_alive() or not chunks.empty():
         text = rest + "".join(map(decode, _waiting(chunks)))
         whole, _, rest = text.rpartition("\n")
-        if whole:
-            yield _output(f"{whole}\n")
+        if whole and num_shown < MAX_SHOWN:
+            yield _output(f"{whole[:MAX_SHOWN]}\n")
+        num_shown += len(whole)
     if rest:
-        yield _output(f"{rest}\n")
+        yield _output(f"{rest[:MAX_SHOWN]}\n")
+    if num_shown > MAX_SHOWN:
+        yield _output(f"({num_shown:,} characters in all; not all are shown)\n")
     if failed:
         raise failed[0]
     yield Printed(lambda painter: _end(painter, done[0]))
@@ -62,6 +67,9 @@ def _output(text: str) -> Printed:
 
 def _end(painter: Painter, result: CommandResult) -> str:
     theme = painter.theme
-    if result.ok:
+    if result.exit_code == 0:
         return painter.line((theme.dim, f"  done in {result.duration_s:.1f} s"))
+    if result.exit_code is None:
+        why = "stopped" if result.cancelled else "stopped at its limit"
+        return painter.line((theme.bad, f"  {why} after {result.duration_s:.1f} s"))
     return painter.line((theme.bad, f"  exit code {result.exit_code}"))

@@ -1,4 +1,4 @@
-"""Opens the interactive session: what was typed, the settings, the terminal; then `Repl` runs it.
+"""Opens the interactive session: its folders, its terminal, its talk; then `Repl` runs it.
 
 Nothing here is heavy: the prompt is there before the repository is read and the model is loaded.
 """
@@ -68,7 +68,6 @@ def run(
         root=_top(request.path.absolute()),
         history=state_folder() / "prompts.jsonl",
         commands=config_file().with_name("commands"),
-        model=request.model,
         theme=theme_for(settings.theme),
         is_vi=settings.keys == "vi",
         state=state_folder(),

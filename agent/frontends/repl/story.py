@@ -26,7 +26,7 @@ from agent.frontends.repl.blocks import Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
-from inference.messages import Usage
+from inference.messages import ToolCall, Usage
 
 MAX_DIFF_LINES = 60
 MAX_OUTPUT_LINES = 6
@@ -52,6 +52,8 @@ class Story:
         self._thinking = ""
         self._thinking_since_s: float | None = None
         self._num_thinking = 0
+        self.previewed: ToolCall | None = None
+        """The call that a person has just seen, with its diff."""
         self._call: CallStarted | None = None
         self._before: Usage | None = None
         self._kind = "said"
@@ -176,8 +178,11 @@ class Story:
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
         summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
+        about = "" if about == summary else about
         head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
         shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
+        if event.diff and started and started.call == self.previewed:
+            return shown
         if event.diff:
             return shown + self.painter.diff(harmless(event.diff), MAX_DIFF_LINES)
         return shown + self._output(event)
@@ -187,7 +192,7 @@ class Story:
         if event.name not in SHOWN_OUTPUT and event.ok:
             return ""
         lines = harmless(event.text).strip("\n").split("\n")
-        if lines == [""] or lines == [event.summary]:
+        if len(lines) == 1 and lines[0].strip(" .") in ("", event.summary.strip(" .")):
             return ""
         shown = [fit(line, self.painter.width - 5) for line in lines[-MAX_OUTPUT_LINES:]]
         if len(lines) > MAX_OUTPUT_LINES:

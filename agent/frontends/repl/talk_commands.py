@@ -60,7 +60,7 @@ def mode(repl: "Repl", words: str) -> None:
         for known in MODES:
             if known == name:
                 talk.set_mode(known)
-                repl.forget_status()
+                repl.below.forget_status()
                 repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
                 return
         repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")

@@ -9,13 +9,10 @@ from rich.cells import cell_len, set_cell_size
 from agent.frontends.console import INVISIBLE
 from tools.truncate import clean
 
-MAX_CHARACTERS = 200_000
-"""Of one text; nobody reads more, and cleaning it would hold the keys up."""
-
 
 def harmless(text: str) -> str:
     """Return what a person would have read, its lines and indentation kept."""
-    shown = INVISIBLE.sub("", clean(text[:MAX_CHARACTERS])).expandtabs(4)
+    shown = INVISIBLE.sub("", clean(text)).expandtabs(4)
     # A lone surrogate cannot be written to a terminal.
     return shown.encode("utf-8", "replace").decode("utf-8")
 

@@ -54,8 +54,9 @@ def theme_for(name: str, environment: Mapping[str, str] = os.environ) -> Theme:
     """Return a theme by name, or for `auto` the one that the environment asks for."""
     if environment.get("NO_COLOR"):
         return THEMES["mono"]
-    if name in THEMES:
-        return THEMES[name]
+    for known in NAMES:
+        if name == known:
+            return THEMES[known]
     return THEMES["light" if _is_light(environment.get("COLORFGBG", "")) else "dark"]
 
 

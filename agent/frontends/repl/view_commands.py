@@ -181,7 +181,8 @@ def leave(repl: "Repl", _words: str) -> None:
 def _own(*words: str) -> Iterator[Printed]:
     """Show what a command of `qwen-agent` prints, run beside this one."""
     done = subprocess.run(
-        [sys.executable, "-m", "agent.cli", *words],
+        # -P: the folder we are in may have an `agent` of its own, which must not run.
+        [sys.executable, "-P", "-m", "agent.cli", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

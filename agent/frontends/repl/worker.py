@@ -78,6 +78,8 @@ class Job:
     steps: Steps
     is_turn: bool = False
     """Whether the model works in it, so that it can be steered."""
+    is_aside: bool = False
+    """Whether it runs beside a turn."""
     words: str = ""
     """What it does, while nothing else says so."""
 
@@ -109,8 +111,7 @@ class Worker:
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="worker")
-        self._num_waiting = 0
-        self._lock = threading.Lock()
+        self._todo: list[Job] = []
 
     def start(self) -> None:
         """Begin to work."""
@@ -118,14 +119,18 @@ class Worker:
 
     def do(self, job: Job) -> None:
         """Have a job done after those before it."""
-        with self._lock:
-            self._num_waiting += 1
+        self._todo.append(job)
         self._jobs.put(job)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything runs or waits to."""
-        return self._num_waiting > 0
+        return bool(self._todo)
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether the model works, or is about to."""
+        return any(job.is_turn for job in self._todo)
 
     def stop(self) -> None:
         """Stop the job that runs; it ends as soon as it can."""
@@ -139,7 +144,8 @@ class Worker:
         """Stop what runs, leave out what waits, and wait a little for the thread."""
         self._stop.set()
         self._jobs.put(None)
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -147,8 +153,7 @@ class Worker:
             self.running = job
             ended = self._run(job)
             self.running = None
-            with self._lock:
-                self._num_waiting -= 1
+            self._todo.remove(job)
             self.feed.put(ended)
 
     def _run(self, job: Job) -> Ended:

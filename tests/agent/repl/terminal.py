@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -68,19 +68,20 @@ class Terminal:
             # pyte draws what is between `CSI >` and its letter; real terminals do not.
             self._stream.feed(re.sub(rb"\x1b\[>[\d;]*[a-zA-Z]", b"", data))
 
+    def wait_until(self, is_true: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
+        """Wait until something is true."""
+        end_s = time.monotonic() + seconds
+        while not is_true():
+            assert time.monotonic() < end_s, f"never {what}:\n{self.text}"
+            self.read()
+
     def wait_for(self, text: str, seconds: float = WAIT_S) -> None:
         """Wait until a text stands on the screen."""
-        end_s = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < end_s, f"{text!r} never came:\n{self.text}"
-            self.read()
+        self.wait_until(lambda: text in self.text, f"shown: {text!r}", seconds)
 
     def wait_until_gone(self, text: str, seconds: float = WAIT_S) -> None:
         """Wait until a text stands on the screen no more."""
-        end_s = time.monotonic() + seconds
-        while text in self.text:
-            assert time.monotonic() < end_s, f"{text!r} stays:\n{self.text}"
-            self.read()
+        self.wait_until(lambda: text not in self.text, f"gone: {text!r}", seconds)
 
     def type(self, text: str) -> None:
         """Send characters as they are."""
