@@ -32,6 +32,9 @@ from inference.messages import ReplyOptions
 from sandbox.base import Cancel, Sandbox
 from tools.editor_forms import FOR_NANO, FULL
 
+MAX_NANO_TOKENS = 512
+"""Of one reply: it needs fewer, and to words that it does not know it finds no end."""
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -153,9 +156,9 @@ class TalkBench:
 
     def _made(self, chat: ChatModel) -> Bench:
         place, request, is_nano = self.place(), self.request, chat.name == NANO
-        options = ReplyOptions(
-            max_new_tokens=request.config.model.max_new_tokens, thinking=not is_nano
-        )
+        num_new = request.config.model.max_new_tokens
+        num_new = min(num_new, MAX_NANO_TOKENS) if is_nano else num_new
+        options = ReplyOptions(max_new_tokens=num_new, thinking=not is_nano)
         bench = make_bench(Materials(place, self._session, chat, options, request.config))
         bench.go_on(self._session)
         view = tool_view(place)

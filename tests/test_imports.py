@@ -21,6 +21,8 @@ LIGHT = [
     "agent.loop",
     "agent.frontends.cache",
     "agent.frontends.fix",
+    "agent.frontends.talk_lines",
+    "agent.open_talk",
     "agent.frontends.repl.start",
     *sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("[a-z]*.py")),
     *sorted(f"sandbox.{path.stem}" for path in (ROOT / "sandbox").glob("[a-z]*.py")),

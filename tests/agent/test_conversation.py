@@ -22,6 +22,7 @@ from agent.events import (
     TextDelta,
     TurnEnded,
 )
+from agent.loading import Loading
 from agent.open_talk import open_conversation, resume_conversation
 from agent.session import list_sessions
 from agent.settings import Budget, Config
@@ -426,3 +427,28 @@ def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path) -> No
     ids = [message.token_ids for message in other.seen[0] if message.role == "assistant"]
     assert ids == [(), ()]
     assert talk.conversation.undo().paths == ("shop/cart.py",), "the points are still there"
+
+
+def test_two_talks_share_a_model_and_their_replies_take_turns(tmp_path: Path) -> None:
+    model = ScriptedModel([[Say(hangs=True)]])
+    loading = Loading("shared", lambda: model)
+    one, other = (
+        open_conversation(
+            TalkRequest(make_repository(tmp_path / name), sandbox="direct"),
+            Listener(),
+            state=tmp_path / "state",
+            loading=loading,
+        )
+        for name in ("one", "other")
+    )
+    first = one.turn("Write.", lambda: len(model.seen) > 1)
+    while not isinstance(next(first), TextDelta):
+        pass
+    stopped = time.monotonic() + 0.3
+    assert list(other.turn("Wait.", lambda: time.monotonic() > stopped))[-1] == TurnEnded(
+        StopReason.CANCELLED, "cancelled"
+    )
+    assert len(model.seen) == 1, "it was not asked while it answered"
+    first.close()  # type: ignore[attr-defined]
+    assert list(other.turn("Now.", lambda: len(model.seen) > 1))
+    assert len(model.seen) == 2
