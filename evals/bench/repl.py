@@ -210,4 +210,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(child(sys.argv[2]) if sys.argv[1:2] == ["--child"] else main())
+    if sys.argv[1:2] == ["--child"]:
+        sys.exit(child(sys.argv[2]))
+    main()

@@ -27,8 +27,10 @@ MAX_COPIED_BYTES = 74_000
 """Terminals take no more of `OSC 52`."""
 MAX_DIFF_LINES = 1_000
 BAR_WIDTH = 40
-FILLS = (("system", "instructions and tools"), ("user", "prompts"))
-FILLS += (("assistant", "replies"), ("tool", "results"))
+FILLS = (
+    *(("system", "instructions and tools"), ("user", "prompts")),
+    *(("assistant", "replies"), ("tool", "results")),
+)
 
 
 def show_help(repl: "Repl", _words: str) -> None:
