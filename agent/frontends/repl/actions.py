@@ -26,7 +26,7 @@ class Actions:
             "leave": lambda _event: repl.leave(),
             "suspend": lambda event: event.app.suspend_to_background(),
             "complete": self._complete,
-            "next_mode": lambda _event: repl.submit("/mode next"),
+            "next_mode": lambda _event: repl.commands.run(repl, "/mode next"),
             "thinking": self._thinking,
             "editor": self._editor,
             "clear": lambda _event: repl.screen.clear(),

@@ -244,6 +244,7 @@ class Repl:
     def submit(self, text: str) -> None:
         """Carry out what was typed and sent."""
         if COMMAND.match(text):
+            self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
             self._shell(text[1:].strip())
