@@ -86,6 +86,12 @@ class Story:
         self._kind = ""
         return self.apart("said", drawn)
 
+    def told(self, text: str) -> str:
+        """Return a whole text of the model."""
+        blocks = Blocks()
+        found = [*blocks.feed(harmless(text)), *blocks.close()]
+        return self.apart("text", "".join(map(self.painter.block, found)))
+
     def apart(self, kind: str, drawn: str) -> str:
         """Put an empty line between what is of two kinds."""
         if not drawn or kind == self._kind:

@@ -179,7 +179,18 @@ def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     talk = repl.launch.resume(repl, name)
     repl.enter(talk)
+    yield from recalled(repl, talk)
+
+
+def recalled(repl: "Repl", talk: "Conversation") -> Iterator[Printed]:
+    """Show where a talk stands that is gone on with: its last prompt and reply."""
+    prompt = _last_words(talk)
+    replies = [one.content for one in talk.session.messages if one.role == "assistant"]
     yield _sentence(f"This is {talk.id} again.")
+    if prompt:
+        yield Printed(lambda _painter: repl.story.said(prompt))
+    if replies:
+        yield Printed(lambda _painter: repl.story.told(replies[-1]))
 
 
 def _last_words(talk: "Conversation") -> str:
