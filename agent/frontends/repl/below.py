@@ -11,8 +11,9 @@ from agent.frontends.repl.status import status_line
 from agent.frontends.repl.text import one_line
 
 if TYPE_CHECKING:
-    from agent.conversation import Conversation, Status
+    from agent.conversation import Conversation
     from agent.frontends.repl.repl import Repl
+    from agent.status import Status
 
 STATUS_S = 0.5
 """For which what stands in the status line is taken to be true."""

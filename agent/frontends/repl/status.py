@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from agent.frontends.repl.text import count_words, one_line
 
 if TYPE_CHECKING:
-    from agent.conversation import Status
+    from agent.status import Status
 
 
 def status_line(status: "Status", width: int) -> str:
