@@ -48,7 +48,8 @@ LETTERS = [*map(chr, range(0x391, 0x3CA)), *map(chr, range(0x410, 0x450))]
 NUM_KEYS = 100
 NUM_LINES = 10_000
 WAIT_S = 60.0
-MARKDOWN = "Here is *one* more `word` of it, and then some. "
+WORDS = "Here is *{0}* more `word{0}` of it, and then some."
+"""With a number in it: text that repeats itself would be stopped."""
 
 
 class Talker:
@@ -70,7 +71,7 @@ class Talker:
     ) -> Iterator[Piece]:
         """Stream the text until it is over or cancelled."""
         yield Prefill(100, 100, 0.1)
-        words = (MARKDOWN * NUM_WORDS).split(" ")[:NUM_WORDS]
+        words = " ".join(map(WORDS.format, range(NUM_WORDS))).split(" ")[:NUM_WORDS]
         started = time.perf_counter()
         for number, word in enumerate(words):
             if cancel():
@@ -153,7 +154,7 @@ def measure_keys(session: Session) -> list[float]:
         while (left_s := started + KEY_EVERY_S - time.perf_counter()) > 0:
             session.read(left_s)
     session.type("\x03\x03")  # clears the line, stops the reply
-    session.wait_for("cancelled")
+    session.wait_for("Ask, or /help")
     return seconds
 
 
@@ -209,4 +210,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(child(sys.argv[2]) if sys.argv[1:2] == ["--child"] else main())
+    if sys.argv[1:2] == ["--child"]:
+        sys.exit(child(sys.argv[2]))
+    main()

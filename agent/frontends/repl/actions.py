@@ -8,6 +8,9 @@ from prompt_toolkit.key_binding import KeyPressEvent
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
 
+PASTED_KEYS = 30
+"""So many keys at once after an Enter were not typed: the terminal did not mark a paste."""
+
 
 class Actions:
     """Carries out what the keys ask for, in one session."""
@@ -23,7 +26,7 @@ class Actions:
             "leave": lambda _event: repl.leave(),
             "suspend": lambda event: event.app.suspend_to_background(),
             "complete": self._complete,
-            "next_mode": lambda _event: repl.submit("/mode next"),
+            "next_mode": lambda _event: repl.commands.run(repl, "/mode next"),
             "thinking": self._thinking,
             "editor": self._editor,
             "clear": lambda _event: repl.screen.clear(),
@@ -39,7 +42,7 @@ class Actions:
         repl = self._repl
         if repl.prompt.loan:
             repl.prompt.give_back(is_sent=True)
-        elif event.app.key_processor.input_queue:  # a paste that the terminal did not mark
+        elif len(event.app.key_processor.input_queue) > PASTED_KEYS:
             event.current_buffer.insert_text("\n")
         elif not repl.prompt.continues() and (text := repl.prompt.take().strip()):
             repl.submit(text)

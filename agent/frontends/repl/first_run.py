@@ -51,8 +51,7 @@ def choose_model(repl: "Repl", asked: str, cancel: Cancel) -> Asking:
         try:
             resolve(name)
         except ModelUnavailable as error:
-            problem = str(error)
-            yield Printed(lambda painter, words=problem: painter.line(("bold", words)))
+            yield _bold(str(error))
         else:
             break
     kept = _kept(name)
@@ -98,6 +97,10 @@ def _welcome(painter: Painter) -> str:
         "machine into a folder, and name the folder.",
     )
     return "".join(painter.line(("bold" if not n else "", line)) for n, line in enumerate(lines))
+
+
+def _bold(words: str) -> Printed:
+    return Printed(lambda painter: painter.line(("bold", words)))
 
 
 def _kept(name: str) -> str:

@@ -1,6 +1,6 @@
 """The terminal as a place to write to: a frame goes out in one piece, so that nothing flickers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -13,6 +13,8 @@ class FrameOutput(Vt100_Output):
     """Keeps what is written until the frame is whole."""
 
     _num_held = 0
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
+    """Called when nothing can be written any more: the terminal is gone."""
 
     def hold(self) -> None:
         """Begin a frame, or one more within it."""
@@ -36,5 +38,10 @@ class FrameOutput(Vt100_Output):
 
     def flush(self) -> None:
         """Send what was written, unless a frame is under way."""
-        if not self._num_held:
+        if self._num_held:
+            return
+        try:
             super().flush()
+        except OSError:
+            self._buffer = []
+            self.on_lost()

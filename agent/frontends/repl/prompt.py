@@ -56,12 +56,13 @@ class Prompt:
         self.buffer.reset(append_to_history=bool(text.strip()))
         return self.pastes.unfold(text)
 
-    def put(self, text: str) -> None:
-        """Show a text to be changed and sent, before what is there already."""
+    def put(self, text: str) -> str:
+        """Show a text to be changed and sent, before what is there already; print nothing."""
         rest = self.buffer.text
         text = self.pastes.fold(text) if len(text.split("\n")) > 20 else text
         whole = f"{text}\n{rest}" if rest.strip() else text
         self.buffer.document = Document(whole, len(text))
+        return ""
 
     def paste(self, text: str) -> None:
         """Insert what was pasted, folded if it is long."""

@@ -108,6 +108,8 @@ class Repl:
         """Be the session; return the exit code."""
         try:
             code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
+        except EOFError:  # the terminal is gone
+            code = 128 + signal.SIGHUP
         finally:
             self.worker.end(END_S)
             self.aside.end(END_S)
@@ -155,6 +157,7 @@ class Repl:
         self.feed.wake = self._wake
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self.leave, 128 + number)
+        self.screen.on_lost(lambda: self.leave(128 + signal.SIGHUP))
         self.worker.start()
         self.aside.start()
         self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
@@ -241,6 +244,7 @@ class Repl:
     def submit(self, text: str) -> None:
         """Carry out what was typed and sent."""
         if COMMAND.match(text):
+            self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
             self._shell(text[1:].strip())

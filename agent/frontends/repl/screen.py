@@ -172,6 +172,10 @@ class Screen:
         """Choose how lines are edited."""
         self.app.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
 
+    def on_lost(self, leave: Callable[[], None]) -> None:
+        """Call this when the terminal is gone."""
+        self._output.on_lost = leave
+
     def clear(self) -> None:
         """Empty the screen; what was printed stays in the terminal's memory."""
         self.app.renderer.clear()

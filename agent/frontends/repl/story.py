@@ -77,11 +77,14 @@ class Story:
         """Return what the person said, apart from what the model says."""
         theme = self.painter.theme
         lines = harmless(text).strip().split("\n")
-        spans = [(theme.accent, "> "), ("bold", "\n  ".join(lines[:MAX_SAID_LINES]))]
+        drawn = self.painter.quoted("\n".join(lines[:MAX_SAID_LINES]), "bold")
+        mark = self.painter.line((theme.accent, ">")).rstrip("\n")
+        drawn = f"{mark} {drawn.removeprefix('  ')}"
         if len(lines) > MAX_SAID_LINES:
-            spans.append((theme.dim, f"\n  ({len(lines) - MAX_SAID_LINES:,} more lines)"))
+            more = f"  ({len(lines) - MAX_SAID_LINES:,} more lines)"
+            drawn += self.painter.line((theme.dim, more))
         self._kind = ""
-        return self.apart("said", self.painter.line(*spans))
+        return self.apart("said", drawn)
 
     def apart(self, kind: str, drawn: str) -> str:
         """Put an empty line between what is of two kinds."""

@@ -173,7 +173,7 @@ def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[
     files = ", ".join(moved.paths[:5]) + (" and more" if len(moved.paths) > 5 else "")
     yield _sentence(f"Went {where}." + (f" Changed: {files}." if files else ""))
     if moved.prompt:
-        yield Printed(lambda _painter: repl.prompt.put(moved.prompt) or "")
+        yield Printed(lambda _painter: repl.prompt.put(moved.prompt))
 
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:

@@ -27,8 +27,10 @@ MAX_COPIED_BYTES = 74_000
 """Terminals take no more of `OSC 52`."""
 MAX_DIFF_LINES = 1_000
 BAR_WIDTH = 40
-FILLS = (("system", "instructions and tools"), ("user", "prompts"))
-FILLS += (("assistant", "replies"), ("tool", "results"))
+FILLS = (
+    *(("system", "instructions and tools"), ("user", "prompts")),
+    *(("assistant", "replies"), ("tool", "results")),
+)
 
 
 def show_help(repl: "Repl", _words: str) -> None:
@@ -57,12 +59,15 @@ def context(repl: "Repl", _words: str) -> None:
     if repl.talk is None:
         return
     status = repl.talk.status()
+    if not status.context_tokens:
+        repl.say("The model is not loaded yet, so its window is not known.")
+        return
     sizes = Counter[str]()
     for message in _messages(repl):
         calls = sum(len(str(call)) for call in message.tool_calls)
         sizes[message.role] += len(message.content) + len(message.thinking) + calls
         sizes[message.role] += sum(map(len, message.sections))
-    window, total = status.context_tokens or 1, max(1, sum(sizes.values()))
+    window, total = status.context_tokens, max(1, sum(sizes.values()))
     used = count_words(status.num_context)
     full = f"{used} of {count_words(window)} tokens, {status.num_context / window:.0%}"
 

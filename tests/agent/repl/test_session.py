@@ -91,11 +91,12 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
 
 def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path) -> None:
     script = [bash("ls"), {"text": "I heard you."}, {"text": "And the second."}]
-    script[0]["reading_s"] = 1.5
+    script[0]["reading_s"] = 3.0
     terminal = open_session(*script)
     terminal.enter("Look.")
     terminal.wait_for("reading")
     terminal.enter("mind the tests")
+    terminal.wait_for("waits: mind the tests")
     terminal.type("then do more")
     terminal.press("alt-enter")
     terminal.wait_for("waits: then do more")
@@ -265,3 +266,13 @@ def test_the_terminal_is_restored_when_the_program_is_told_to_end(open_session: 
     assert terminal.wait_for_end() == 128 + 15
     assert b"\x1b[?2004l" in terminal.raw
     assert b"\x1b[?25h" in terminal.raw[-400:]
+
+
+@pytest.mark.slow
+def test_the_program_ends_when_its_terminal_is_gone(open_session: Open) -> None:
+    terminal = open_session(SLOW)
+    terminal.enter("Write.")
+    terminal.wait_for("word9")
+    terminal.process.ptyproc.delayafterclose = 3.0
+    terminal.process.close(force=False)  # raises if the program goes on
+    assert not terminal.process.isalive()
