@@ -22,9 +22,10 @@ from agent.events import (
     TextDelta,
     TurnEnded,
 )
+from agent.fix import resume_fix
 from agent.loading import Loading
 from agent.open_talk import open_conversation, resume_conversation
-from agent.session import list_sessions
+from agent.session import Session, list_sessions
 from agent.settings import Budget, Config
 from agent.talk_request import TalkRequest
 from inference.errors import ModelUnavailable
@@ -452,3 +453,17 @@ def test_two_talks_share_a_model_and_their_replies_take_turns(tmp_path: Path) ->
     first.close()  # type: ignore[attr-defined]
     assert list(other.turn("Now.", lambda: len(model.seen) > 1))
     assert len(model.seen) == 2
+
+
+def test_a_talk_is_no_run_and_a_run_is_no_talk(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, DONE)
+    talk.say("Hello.")
+    talk.conversation.close()
+    resumed = resume_fix(None, talk.conversation.id, state=tmp_path / "state")
+    with pytest.raises(StopIteration) as stop:
+        next(resumed)
+    assert "is a talk; see `qwen-agent --resume" in stop.value.value.sentence
+    run = Session.create(tmp_path / "state", {"repository": str(talk.repository)})
+    run.close()
+    with pytest.raises(UsageError, match="is a run of fix"):
+        resume_conversation(run.id, Listener(), state=tmp_path / "state")
