@@ -8,7 +8,7 @@ saved before the turn and after every call.
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from agent.approval import Answer, Ask
 from agent.bench import Bench, tool_view
 from agent.carry_out import pending_calls
 from agent.context import shorten_now
-from agent.errors import RunCancelled, UsageError
+from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.fix import run_fix
 from agent.fork_session import fork_session
@@ -26,6 +26,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.outcome import FixOutcome
+from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
 from agent.session import Session, remove
 from agent.settings import ApprovalMode
@@ -38,6 +39,8 @@ from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 
+Events = Generator[Event, None, None]
+"""To be read to its end, or closed."""
 Run = Generator[Event, None, FixOutcome]
 
 
@@ -106,7 +109,7 @@ class Conversation:
 
     # ---- turns
 
-    def turn(self, text: str, cancel: Cancel) -> Iterator[Event]:
+    def turn(self, text: str, cancel: Cancel) -> Events:
         """Answer a prompt; the last event is a `TurnEnded`. A model on its way is waited for.
 
         When it is cancelled all stays good: the next turn goes on from the same state. Cancelled
@@ -144,14 +147,14 @@ class Conversation:
         """Take what no turn has met: the prompt to go on with when one has ended, if any."""
         return self._inbox.take_prompt()
 
-    def compact(self, cancel: Cancel) -> Iterator[Event]:
+    def compact(self, cancel: Cancel) -> Events:
         """Put the conversation in short form now; raises as `turn` does, and RunCancelled."""
         with self._alone():
             bench = yield from self._bench.ready(cancel)
             if not (yield from shorten_now(Turn(self.session, bench.parts, cancel))):
                 yield Notice("The conversation is as short as it can be.")
 
-    def attempts(self, text: str, num_attempts: int, cancel: Cancel) -> Iterator[Event]:
+    def attempts(self, text: str, num_attempts: int, cancel: Cancel) -> Events:
         """Have attempts made on copies, judged by the tests; a good one is brought into the files.
 
         The last event is a `TurnEnded` with what it came to. Raises as `turn` does, and
@@ -267,28 +270,34 @@ class Conversation:
             self.session.close()
             remove(self.session.folder)
             return
-        self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
+        with suppress(SessionError):  # all that was said is on disk already
+            self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
         self.session.close()
 
     # ---- one turn
 
-    def _say(self, text: str, bench: Bench, cancel: Cancel) -> Iterator[Event]:
+    def _say(self, text: str, bench: Bench, cancel: Cancel) -> Events:
         """Add a prompt, and save the files as they are before it is answered."""
         self._settle(bench)
         session, parts = self.session, bench.parts
-        is_first = all(message.role == "system" for message in session.messages)
-        now = parts.checkpoint(session.checkpoint)
-        if parts.chat.name == NANO:
+        is_nano = parts.chat.name == NANO
+        if is_nano:
             text = yield from known_words(text, self._bench.place(), cancel)
-        else:
-            if now != session.checkpoint:
-                checkpoint = self._bench.place().checkpoint
-                self._told.edited(checkpoint.changed(session.checkpoint, now))
-            opening = parts.opening() if is_first else ""
-            text = self._told.beside(text, self.mode, opening)
+        now = parts.checkpoint(session.checkpoint)
+        if not is_nano:
+            text = self._with_news(text, now, parts)
         session.add(Message("user", text), checkpoint=now)
 
-    def _answered(self, bench: Bench, stops: Cancel) -> Iterator[Event]:
+    def _with_news(self, text: str, now: str, parts: Parts) -> str:
+        """Return a prompt with what the model does not know yet; `now` names the files."""
+        session = self.session
+        if now != session.checkpoint:
+            checkpoint = self._bench.place().checkpoint
+            self._told.edited(checkpoint.changed(session.checkpoint, now))
+        is_first = all(message.role == "system" for message in session.messages)
+        return self._told.beside(text, self.mode, parts.opening() if is_first else "")
+
+    def _answered(self, bench: Bench, stops: Cancel) -> Events:
         """Run the turn; its end is told when everything is in order for the next one."""
         ended: TurnEnded | None = None
         try:

@@ -72,7 +72,7 @@ def resume_conversation(
     session = Session.open(find_session(where, name, repository, "talk"))
     try:
         if session.start.get("kind") != "talk":
-            raise UsageError(f"session {name} is a run of fix; see `qwen-agent fix --resume`")
+            raise UsageError(f"{name} is a run of fix; see `qwen-agent fix --resume {name}`")
         request = TalkRequest.from_record(session.start["request"])
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
         repository = find_repository(Path(session.start["repository"]))

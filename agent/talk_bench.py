@@ -85,7 +85,9 @@ class TalkBench:
         return self.request.config.approval.mode
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change that, from the next call on."""
+        """Change that, from the next call on; what runs in the background may not write on."""
+        if mode == "plan":
+            self.close()
         config = self.request.config
         approval = replace(config.approval, mode=mode)
         self.request = replace(self.request, mode=mode, config=replace(config, approval=approval))

@@ -22,9 +22,10 @@ from agent.events import (
     TextDelta,
     TurnEnded,
 )
+from agent.fix import resume_fix
 from agent.loading import Loading
 from agent.open_talk import open_conversation, resume_conversation
-from agent.session import list_sessions
+from agent.session import Session, list_sessions
 from agent.settings import Budget, Config
 from agent.talk_request import TalkRequest
 from inference.errors import ModelUnavailable
@@ -211,7 +212,7 @@ def test_only_one_turn_runs_at_a_time(tmp_path: Path) -> None:
         next(talk.conversation.turn("Two.", never))
     with pytest.raises(UsageError, match="a turn is running"):
         talk.conversation.redo()
-    turn.close()  # type: ignore[attr-defined]
+    turn.close()
     assert talk.say("Three.").reason is StopReason.END_TURN
 
 
@@ -418,12 +419,25 @@ def test_attempts_are_judged_on_copies_and_the_good_one_is_brought_in(tmp_path: 
     assert talk.read("shop/cart.py") == CART
 
 
-def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path) -> None:
-    talk = start_talk(tmp_path, REPAIR, DONE)
-    talk.say("Mend it.")
+@pytest.mark.parametrize("restarts", [False, True])
+def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path, restarts: bool) -> None:
     other = ScriptedModel([[DONE]], name="another")
-    talk = talk.resumed(other)
+    names = {"auto": ScriptedModel([[REPAIR, DONE]]), "nano": other}
+    repository = make_repository(tmp_path / "work")
+    conversation = open_conversation(
+        TalkRequest(repository, mode="auto", sandbox="direct", config=QUIET),
+        Listener(),
+        lambda request: names[request.model],
+        tmp_path / "state",
+    )
+    talk = Talk(conversation, names["auto"], Listener(), repository)
+    talk.say("Mend it.")
+    if restarts:
+        talk = talk.resumed(other)
+    else:
+        conversation.set_model("nano")
     talk.say("Go on.")
+    assert talk.conversation.status().model == "another"
     ids = [message.token_ids for message in other.seen[0] if message.role == "assistant"]
     assert ids == [(), ()]
     assert talk.conversation.undo().paths == ("shop/cart.py",), "the points are still there"
@@ -449,6 +463,20 @@ def test_two_talks_share_a_model_and_their_replies_take_turns(tmp_path: Path) ->
         StopReason.CANCELLED, "cancelled"
     )
     assert len(model.seen) == 1, "it was not asked while it answered"
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert list(other.turn("Now.", lambda: len(model.seen) > 1))
     assert len(model.seen) == 2
+
+
+def test_a_talk_is_no_run_and_a_run_is_no_talk(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, DONE)
+    talk.say("Hello.")
+    talk.conversation.close()
+    resumed = resume_fix(None, talk.conversation.id, state=tmp_path / "state")
+    with pytest.raises(StopIteration) as stop:
+        next(resumed)
+    assert "is a talk; see `qwen-agent --resume" in stop.value.value.sentence
+    run = Session.create(tmp_path / "state", {"repository": str(talk.repository)})
+    run.close()
+    with pytest.raises(UsageError, match="is a run of fix"):
+        resume_conversation(run.id, Listener(), state=tmp_path / "state")
