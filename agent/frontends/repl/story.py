@@ -29,6 +29,7 @@ from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from inference.messages import ToolCall, Usage
 
 MAX_DIFF_LINES = 60
+MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
@@ -147,7 +148,8 @@ class Story:
                 mark = BAD if event.failed else GOOD
                 style = theme.bad if event.failed else theme.good
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
-                return line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
+                head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
+                return head + self._red(event.failed)
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():
@@ -167,6 +169,13 @@ class Story:
                 sentence = one_line(event.sentence, self.painter.width - 20)
                 return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
         return ""
+
+    def _red(self, failed: tuple[str, ...]) -> str:
+        """Name red tests, the first of them."""
+        names = [one_line(name, self.painter.width - 4) for name in failed[:MAX_RED_SHOWN]]
+        if len(failed) > MAX_RED_SHOWN:
+            names.append(f"and {len(failed) - MAX_RED_SHOWN} more")
+        return self.painter.quoted("\n".join(names), self.painter.theme.bad) if names else ""
 
     def _reply(self, event: ReplyEnded) -> str:
         shown = ""

@@ -154,6 +154,11 @@ def resume(repl: "Repl", words: str) -> None:
         repl.say("There is no other session of this repository.")
 
 
+def run_tests(repl: "Repl", _words: str) -> None:
+    """Run the tests as they are now."""
+    repl.do(lambda cancel: _talk(repl).run_tests(cancel), "running the tests")
+
+
 def attempts(repl: "Repl", words: str) -> None:
     """Have attempts made on copies."""
     number, _, text = words.partition(" ")

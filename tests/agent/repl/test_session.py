@@ -342,3 +342,11 @@ def test_an_earlier_session_is_resumed_from_a_list(open_session: Open) -> None:
     second.wait_for("again.")
     second.enter("Second.")
     second.wait_for("Two.")
+
+
+@pytest.mark.slow
+def test_the_person_runs_the_tests(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("/test")
+    terminal.wait_for("tests now: 1 failed, 1 passed")
+    assert "test_total" in terminal.text
