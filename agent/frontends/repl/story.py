@@ -22,7 +22,7 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.repl.activity import call_words
-from agent.frontends.repl.blocks import Blocks
+from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
@@ -50,6 +50,7 @@ class Story:
         self.last_reply = ""
         """The last whole text of the model, for `/copy`."""
         self._blocks = Blocks()
+        self._drawn_tail: tuple[Block | None, Painter, str] = (None, painter, "")
         self._thinking = ""
         self._thinking_since_s: float | None = None
         self._num_thinking = 0
@@ -106,13 +107,19 @@ class Story:
         if self._thinking and self.is_thinking_shown:
             drawn = self.painter.quoted(self._thinking.strip(), theme.dim)
         elif tail := self._blocks.tail:
-            drawn = self.painter.block(tail)
+            drawn = self._tail(tail)
         elif self._call is not None:
             width = self.painter.width - 2
             drawn = self.painter.line(("dim", f"{CALL} "), ("", call_words(self._call, width)))
         else:
             return ""
         return "\n".join(drawn.rstrip("\n").split("\n")[-max_lines:])
+
+    def _tail(self, block: Block) -> str:
+        """Draw a block, once for as long as nothing is added to it."""
+        if self._drawn_tail[:2] != (block, self.painter):
+            self._drawn_tail = (block, self.painter, self.painter.block(block))
+        return self._drawn_tail[2]
 
     def close(self) -> str:
         """Return what is left when nothing more will come of a reply."""
