@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 """A path such as `/etc/hosts` is none."""
-FRAME_S = 0.04
+FRAME_S = 0.06
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
 IDLE_TICK_S = 1.0
