@@ -14,7 +14,7 @@ from typing import Any
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, has_completions, is_done
+from prompt_toolkit.filters import Condition, has_completions, is_done, is_searching
 from prompt_toolkit.formatted_text import (
     ANSI,
     AnyFormattedText,
@@ -114,8 +114,11 @@ class Screen:
             BufferControl(
                 buffer,
                 search_buffer_control=self._search.control,
+                preview_search=True,
                 input_processors=[
-                    ConditionalProcessor(AfterInput(self._hint), Condition(lambda: not buffer.text))
+                    ConditionalProcessor(
+                        AfterInput(self._hint), Condition(lambda: not buffer.text) & ~is_searching
+                    )
                 ],
             ),
             height=self._input_height,

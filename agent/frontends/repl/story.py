@@ -4,6 +4,7 @@ A reply is printed block by block as the blocks are finished; only the block tha
 is drawn anew. Of a call the line is printed when its result is there, with the result below it.
 """
 
+import re
 from collections import deque
 
 from agent.events import (
@@ -33,6 +34,7 @@ MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
+FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
 """Tools whose result a person wants to see a part of."""
@@ -209,7 +211,9 @@ class Story:
         if event.diff and started and started.call == self.previewed:
             return shown
         if event.diff:
-            return shown + self.painter.diff(harmless(event.diff), MAX_DIFF_LINES)
+            # The line above names the file already.
+            diff = FILE_NAMES.sub("", harmless(event.diff))
+            return shown + self.painter.diff(diff, MAX_DIFF_LINES)
         return shown + self._output(event)
 
     def _output(self, event: CallEnded) -> str:

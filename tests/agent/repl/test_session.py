@@ -1,11 +1,14 @@
 """The whole program at a terminal, with a scripted model: what a person sees and what happens."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from evals.nano.corpus import generate
+from evals.nano.corpus import write as write_repository
 from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
 from tests.agent.repl.terminal import ROOT, Terminal
 
@@ -350,3 +353,28 @@ def test_the_person_runs_the_tests(open_session: Open) -> None:
     terminal.enter("/test")
     terminal.wait_for("tests now: 1 failed, 1 passed")
     assert "test_total" in terminal.text
+
+
+@pytest.mark.slow
+def test_nano_mends_a_repository_at_the_screen(tmp_path: Path) -> None:
+    folder, home = tmp_path / "project", tmp_path / "home"
+    home.mkdir()
+    write_repository(generate(900_003), folder)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True, timeout=30)
+    environment = {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "agent.cli", "--model", "nano"]
+    terminal = Terminal(command, folder, environment)
+    terminal.wait_for("Ask, or /help")
+    terminal.enter("The tests fail. Find the bug and repair it.")
+    while "● finish" not in terminal.scrolled:
+        terminal.wait_until(
+            lambda: "● finish" in terminal.text or "say why not" in terminal.text,
+            "asked or finished",
+            seconds=240.0,
+        )
+        if "Allow this?" in terminal.text or "Run this command?" in terminal.text:
+            terminal.answer("y")
+            terminal.wait_until_gone("say why not")
+    assert "5 passed" in terminal.scrolled
+    terminal.press("ctrl-d")
+    assert terminal.wait_for_end() == 0
