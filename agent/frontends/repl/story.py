@@ -27,7 +27,7 @@ from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
-from inference.messages import ToolCall, Usage
+from inference.messages import BadToolCall, ToolCall, Usage
 
 MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
@@ -58,7 +58,7 @@ class Story:
         self._num_thinking = 0
         self.previewed: ToolCall | None = None
         """The call that a person has just seen, with its diff."""
-        self._call: CallStarted | None = None
+        self._call: ToolCall | BadToolCall | None = None
         self._before: Usage | None = None
         self._kind = "said"
         """What was printed last."""
@@ -162,7 +162,7 @@ class Story:
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():
-                self._call = event
+                self._call = event.call
                 return ""
             case CallEnded():
                 return self._result(event)
@@ -200,15 +200,15 @@ class Story:
     def _result(self, event: CallEnded) -> str:
         theme, width = self.painter.theme, self.painter.width
         style = theme.good if event.ok else theme.bad
-        started, self._call = self._call, None
-        words = call_words(started, width) if started else one_line(event.name, width)
+        call, self._call = self._call, None
+        words = call_words(call, width) if call else one_line(event.name, width)
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
         summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
         head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
         shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
-        if event.diff and started and started.call == self.previewed:
+        if event.diff and call is not None and call == self.previewed:
             return shown
         if event.diff:
             # The line above names the file already.

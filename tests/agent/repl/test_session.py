@@ -96,7 +96,7 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
 
 def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path) -> None:
     script = [bash("ls"), {"text": "I heard you."}, {"text": "And the second."}]
-    script[0]["reading_s"] = 3.0
+    script[0]["reading_s"] = 2.0
     terminal = open_session(*script)
     terminal.enter("Look.")
     terminal.wait_for("reading")
@@ -132,11 +132,16 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
 @pytest.mark.parametrize(
     ("reply", "when"),
     [
-        ({"text": "never", "reading_s": 30.0}, "reading"),
-        (SLOW, "word9"),
-        (bash("echo begun; sleep 30"), "running bash"),
+        pytest.param(
+            *({"text": "never", "reading_s": 30.0}, "reading"),
+            marks=pytest.mark.slow,
+            id="prefill",
+        ),
+        pytest.param(SLOW, "word9", id="decode"),
+        pytest.param(
+            *(bash("echo begun; sleep 30"), "running bash"), marks=pytest.mark.slow, id="tool"
+        ),
     ],
-    ids=["prefill", "decode", "tool"],
 )
 def test_a_turn_is_stopped_and_the_next_one_works(
     open_session: Open, key: str, reply: dict[str, object], when: str
