@@ -125,6 +125,7 @@ class Story:
 
     def close(self) -> str:
         """Return what is left when nothing more will come of a reply."""
+        self._call = None
         return self.apart("text", "".join(map(self.painter.block, self._blocks.close())))
 
     def _think(self, text: str, now_s: float) -> None:
