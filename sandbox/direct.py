@@ -19,10 +19,9 @@ GRACE_S = 0.5
 class Direct:
     """Runs commands where they can do everything that the user can."""
 
-    @property
-    def level(self) -> str:
-        """Say what isolation is in force: none."""
-        return "direct"
+    level = "direct"
+    """The isolation in force: none."""
+    why: tuple[str, ...] = ()
 
     def run(
         self,
@@ -36,7 +35,9 @@ class Direct:
         if not view.source.is_dir():
             raise SandboxError(f"{view.source} is not a folder, so no command can run in it.")
         start = view.source / view.start()
-        command = Command(tuple(argv), _environment(view), start, grace_s=GRACE_S)
+        command = Command(
+            tuple(argv), _environment(view), start, grace_s=GRACE_S, writable=(view.source,)
+        )
         outcome = run_command(command, limits, cancel, on_output)
         return CommandResult(
             argv=tuple(argv),
@@ -46,6 +47,7 @@ class Direct:
             timed_out=outcome.stopped == "limit",
             cancelled=outcome.stopped == "cancel",
             duration_s=outcome.duration_s,
+            too_much=outcome.stopped if outcome.stopped in ("memory", "disk") else "",
         )
 
 

@@ -14,10 +14,11 @@ import pytest
 from sandbox import bwrap
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap, available
-from sandbox.bwrap import Bwrap, arguments, counts_processes_by_namespace
+from sandbox.bwrap import Bwrap, Handles, arguments
 from sandbox.choose import choose
 from sandbox.direct import Direct
 from sandbox.errors import SandboxError, SandboxUnavailable
+from sandbox.kernel import counts_processes_by_namespace, limits_process_ids_by_namespace
 from sandbox.limits import Limits
 from sandbox.mounts import Mount, mounts_of
 
@@ -238,7 +239,7 @@ def test_the_arguments_name_no_more_of_the_host_than_the_list() -> None:
         [Mount(Path("/copy"), Path("/repo"), writable=True)],
         Path("/repo"),
         {"A": "b"},
-        {"/etc/passwd": 9},
+        Handles({"/etc/passwd": 9}, status=10, seccomp=11),
     )
     bound = {
         words[index + 1]
@@ -248,12 +249,14 @@ def test_the_arguments_name_no_more_of_the_host_than_the_list() -> None:
     assert bound <= {"/usr", "/copy", "/proc/sys", *bwrap.SYSTEM_FOLDERS, *bwrap.SYSTEM_FILES}
     assert "/" not in bound
     assert words[words.index("--cap-drop") + 1] == "ALL"
+    assert words[words.index("--seccomp") + 1] == "11"
     for option in ("--unshare-net", "--unshare-pid", "--new-session", "--die-with-parent"):
         assert option in words
 
 
 def test_level_names_what_is_in_force(bubblewrap: Bubblewrap) -> None:
-    assert bubblewrap.level == "bubblewrap"
+    assert bubblewrap.level in ("full", "namespaces")
+    assert bool(bubblewrap.why) is (bubblewrap.level != "full")
     assert Direct().level == "direct"
     assert isinstance(choose("bubblewrap"), Bubblewrap)
     assert isinstance(choose("direct"), Direct)
@@ -335,6 +338,9 @@ def test_old_kernels_get_no_process_limit_that_counts_the_whole_user(
     for release, by_namespace in (("5.13.9", False), ("5.14.0-x", True), ("6.1-rc2", True)):
         monkeypatch.setattr(platform, "release", lambda release=release: release)
         assert counts_processes_by_namespace() is by_namespace
+        assert not limits_process_ids_by_namespace()
+    monkeypatch.setattr(platform, "release", lambda: "6.14.1")
+    assert limits_process_ids_by_namespace()
 
 
 def test_git_stays_read_only_when_a_command_that_ran_beside_it_ends(
