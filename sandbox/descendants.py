@@ -1,7 +1,7 @@
 """All processes below this one: finding them, signalling them, and leaving none alive.
 
-Part of the supervisor, so it imports next to nothing. No session, group or namespace hides a process
-from this; losing its parent brings one nearer, since the supervisor is a sub-reaper.
+Part of the supervisor, so it imports next to nothing. No session, group or namespace hides a
+process from this; losing its parent brings one nearer, since the supervisor is a sub-reaper.
 """
 
 from __future__ import annotations

@@ -134,12 +134,9 @@ def run_command(
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
     stopped = report["stopped"]
+    exit_codes = {"": report["exit_code"], "memory": KILLED, "disk": KILLED}
     return Outcome(
-        exit_code=None
-        if stopped in ("limit", "cancel")
-        else KILLED
-        if stopped
-        else report["exit_code"],
+        exit_code=exit_codes.get(stopped),
         output=kept.text(),
         num_output_bytes=kept.num_bytes,
         stopped=stopped,

@@ -18,7 +18,10 @@ from dataclasses import dataclass
 
 from sandbox.errors import SandboxUnavailable
 
-DENIED = {
+Numbers = int | tuple[int, int | None]
+"""Of one call on x86-64 and on aarch64, or the number they share."""
+
+DENIED: dict[str, Numbers] = {
     # mounting and roots
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
@@ -43,13 +46,13 @@ DENIED = {
     "ioperm": (173, None), "vhangup": (153, 58), "uselib": (134, None), "sysfs": (139, None),
     "ustat": (136, None), "_sysctl": (156, None),
 }  # fmt: skip
-"""By name: the number on x86-64 and on aarch64, or the one they share."""
+"""Answered with EPERM."""
 
-FILTERED = {
+FILTERED: dict[str, Numbers] = {
     "clone3": 435, "clone": (56, 220), "unshare": (272, 97), "ioctl": (16, 29),
     "socket": (41, 198), "socketpair": (53, 199),
 }  # fmt: skip
-CHANGES_OF_METADATA = {
+CHANGES_OF_METADATA: dict[str, Numbers] = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": 452,
     "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
@@ -59,7 +62,7 @@ CHANGES_OF_METADATA = {
 }  # fmt: skip
 """What Landlock lets a command do to any file that its user owns."""
 
-CALLS: dict[str, int | tuple[int, int | None]] = {**DENIED, **FILTERED, **CHANGES_OF_METADATA}
+CALLS = {**DENIED, **FILTERED, **CHANGES_OF_METADATA}
 
 NEW_NAMESPACES = 0x7E02_0000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""

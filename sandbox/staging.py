@@ -57,7 +57,7 @@ def stage(trees: list[tuple[str, bool]], uid: int) -> None:
         check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
         mounts = []
         for path, is_writable in trees:
-            status = os.stat(path)
+            status = os.stat(path)  # noqa: PTH116
             owner = status.st_uid, status.st_gid
             if owner not in namespaces:
                 namespaces[owner] = mapping_namespace(*owner, uid)

@@ -1,4 +1,4 @@
-"""Pipes and nameless files to talk with other processes through; unbuffered, closed by their owner."""
+"""Pipes and nameless files through which we talk with other processes; unbuffered."""
 
 import os
 from contextlib import ExitStack

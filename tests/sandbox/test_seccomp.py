@@ -1,4 +1,4 @@
-"""The filter of system calls, run by a small interpreter of BPF and compared with what it is for."""
+"""The filter of system calls, run by a small interpreter of BPF."""
 
 import errno
 import hashlib
