@@ -63,7 +63,7 @@ class CommandResult:
     timed_out: bool
     cancelled: bool
     duration_s: float
-    too_much: Literal["", "memory", "disk"] = ""
+    too_much: Literal["", "memory", "disk", "processes"] = ""
     """What it was killed for using too much of; the end of the output says how much."""
 
     @property

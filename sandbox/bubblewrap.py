@@ -136,7 +136,7 @@ class Room:
                 command = self._command(argv, view, limits, mounts, handles)
                 outcome = run_command(command, limits, cancel, on_output)
             _check_that_it_ran(status_file.read(), outcome)
-        return _result(tuple(argv), outcome)
+        return _result(argv, outcome)
 
     def _command(
         self,
@@ -185,15 +185,6 @@ def refusal_of_full(bwrap: Bwrap) -> str:
     return ""
 
 
-def available() -> str | None:
-    """Say in one sentence why there is no bubblewrap here; None if there is."""
-    try:
-        find_bwrap()
-    except SandboxUnavailable as error:
-        return str(error)
-    return None
-
-
 def _own_uid(view: View) -> int:
     """Give an id that is not already the owner's."""
     owner = view.source.stat()
@@ -224,15 +215,8 @@ def _check_that_it_ran(status: bytes, outcome: Outcome) -> None:
         raise SandboxUnavailable(f"bubblewrap could not set up the sandbox: {lines[-1]}.")
 
 
-def _result(argv: tuple[str, ...], outcome: Outcome) -> CommandResult:
+def _result(argv: Sequence[str], outcome: Outcome) -> CommandResult:
     code = outcome.exit_code
-    return CommandResult(
-        argv=argv,
-        exit_code=128 - code if code is not None and code - 128 in FATAL_SIGNALS else code,
-        output=outcome.output,
-        num_output_bytes=outcome.num_output_bytes,
-        timed_out=outcome.stopped == "limit",
-        cancelled=outcome.stopped == "cancel",
-        duration_s=outcome.duration_s,
-        too_much=outcome.stopped if outcome.stopped in ("memory", "disk") else "",
-    )
+    if code is not None and code - 128 in FATAL_SIGNALS:
+        outcome = replace(outcome, exit_code=128 - code)
+    return outcome.result(argv)

@@ -38,17 +38,7 @@ class Direct:
         command = Command(
             tuple(argv), _environment(view), start, grace_s=GRACE_S, writable=(view.source,)
         )
-        outcome = run_command(command, limits, cancel, on_output)
-        return CommandResult(
-            argv=tuple(argv),
-            exit_code=outcome.exit_code,
-            output=outcome.output,
-            num_output_bytes=outcome.num_output_bytes,
-            timed_out=outcome.stopped == "limit",
-            cancelled=outcome.stopped == "cancel",
-            duration_s=outcome.duration_s,
-            too_much=outcome.stopped if outcome.stopped in ("memory", "disk") else "",
-        )
+        return run_command(command, limits, cancel, on_output).result(argv)
 
 
 def _environment(view: View) -> dict[str, str]:

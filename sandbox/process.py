@@ -11,14 +11,14 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.base import Cancel
+from sandbox.base import Cancel, CommandResult
 from sandbox.errors import LevelRefused, SandboxError
 from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
@@ -35,12 +35,14 @@ MAX_WORD_BYTES = 128 * 1024 - 1
 """Of one argument, on Linux."""
 NUM_OPEN_FILES = 4096
 KILLED = -9
-"""The exit code of what was stopped for its use of memory or disk; its output says why."""
+"""The exit code of what was stopped for using too much; the end of its output says of what."""
 START = "import sys; sys.path.append(sys.argv[1]); from sandbox.supervisor import main; main()"
 """Of the supervisor; the folder with this package comes last, after the library."""
 PACKAGES = Path(__file__).parents[1]
 LEAST_PROCESS_IDS = 301
 """Linux takes no smaller limit for a namespace."""
+OVER_THE_LIMIT = 100
+"""Processes above the limit that end the command, where the kernel does not refuse them before."""
 IDS_OF_OURS = 100
 """Process ids beyond those the command may use, so that its own limit is met first."""
 
@@ -64,6 +66,8 @@ class Command:
     """The user id that root gives it."""
     has_own_process_ids: bool = False
     """Whether root gives it a namespace of process ids, with a limit."""
+    confined: Mapping[str, Any] | None = None
+    """What `confine.confine` is asked for, where there are no namespaces."""
     without: frozenset[str] = frozenset()
     """The layers left out, see `bwrap.LAYERS`."""
 
@@ -76,8 +80,21 @@ class Outcome:
     """None if it was stopped by the clock or a person."""
     output: str
     num_output_bytes: int
-    stopped: Literal["", "limit", "cancel", "memory", "disk"]
+    stopped: Literal["", "limit", "cancel", "memory", "disk", "processes"]
     duration_s: float
+
+    def result(self, argv: Sequence[str]) -> CommandResult:
+        """Give it as the room's door does."""
+        return CommandResult(
+            argv=tuple(argv),
+            exit_code=self.exit_code,
+            output=self.output,
+            num_output_bytes=self.num_output_bytes,
+            timed_out=self.stopped == "limit",
+            cancelled=self.stopped == "cancel",
+            duration_s=self.duration_s,
+            too_much="" if self.stopped in ("limit", "cancel") else self.stopped,
+        )
 
 
 def run_command(
@@ -134,9 +151,9 @@ def run_command(
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
     stopped = report["stopped"]
-    exit_codes = {"": report["exit_code"], "memory": KILLED, "disk": KILLED}
+    by_whom = {"": report["exit_code"], "limit": None, "cancel": None}
     return Outcome(
-        exit_code=exit_codes.get(stopped),
+        exit_code=by_whom.get(stopped, KILLED),
         output=kept.text(),
         num_output_bytes=kept.num_bytes,
         stopped=stopped,
@@ -169,6 +186,7 @@ def _send_order(control: FileIO, command: Command, limits: Limits) -> None:
             "wall_s": limits.wall_s,
             "grace_s": command.grace_s,
             "agent": os.getpid(),
+            "confined": dict(command.confined) if command.confined else None,
             "uid": command.uid,
             "trees": [(str(path), is_writable) for path, is_writable in command.trees],
             "pid_max": _process_ids(limits) if command.has_own_process_ids else None,
@@ -197,6 +215,7 @@ def _watch(command: Command, limits: Limits) -> dict[str, Any]:
     return {
         "folders": [str(folder) for folder in command.writable],
         "resident_bytes": limits.resident_bytes,
+        "num_processes": limits.num_processes + OVER_THE_LIMIT,
         "disk_bytes": limits.disk_bytes,
         "free_bytes": limits.free_bytes,
     }

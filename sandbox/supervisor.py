@@ -43,18 +43,31 @@ def supervise(control: int, status: int) -> None:
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     os.set_inheritable(status, False)
     order = read_order(control)
-    program = os.open(order["argv"][0], os.O_PATH | os.O_CLOEXEC) if order["uid"] else None
-    watch = Watch(**order["watch"]) if order["watch"] else None
     try:
-        prepare(order)
-    except staging.Refused as error:
-        write_all(status, marshal.dumps({"refused": str(error)}))
-        return
-    child = spawn(order, program)
+        report = carry_out(order, control)
+    except staging.Refused as refusal:
+        report = {"refused": str(refusal)}
+    write_all(status, marshal.dumps(report))
+
+
+def carry_out(order: dict[str, Any], control: int) -> dict[str, Any]:
+    """Run the command to its end.
+
+    Raises:
+        staging.Refused: what it was to be shut in with cannot be had; it did not run.
+    """
+    watch = Watch(**order["watch"]) if order["watch"] else None
+    program = os.open(order["argv"][0], os.O_PATH | os.O_CLOEXEC) if order["uid"] else None
+    prepare(order)
+    child, trouble = spawn(order, program)
     for fd in order["fds"]:
         os.close(fd)
-    report = watch_over(child, control, order, watch)
-    write_all(status, marshal.dumps(report))
+    refusal = os.read(trouble, 4096)  # ends when the command begins
+    os.close(trouble)
+    if refusal:
+        sweep(child)
+        raise staging.Refused(refusal.decode())
+    return watch_over(child, control, order, watch)
 
 
 def prepare(order: dict[str, Any]) -> None:
@@ -109,15 +122,20 @@ def write_all(fd: int, data: bytes) -> None:
         return
 
 
-def spawn(order: dict[str, Any], program: int | None) -> int:
-    """Start the command, `program` if that is open already, and give its process id."""
+def spawn(order: dict[str, Any], program: int | None) -> tuple[int, int]:
+    """Start the command, `program` if that is open already.
+
+    Returns its process id, and a pipe that says why it could not be shut in.
+    """
     supervisor = os.pidfd_open(os.getpid())
+    trouble, trouble_in = os.pipe()
     child = os.fork()
     if child:
         os.close(supervisor)
-        return child
+        os.close(trouble_in)
+        return child, trouble
     try:
-        become_command(order, supervisor, program)
+        become_command(order, supervisor, program, trouble_in)
     except OSError as error:
         os.write(2, f"{order['argv'][0]}: {error.strerror}\n".encode(errors="replace"))
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
@@ -125,14 +143,40 @@ def spawn(order: dict[str, Any], program: int | None) -> int:
         os._exit(126)
 
 
-def become_command(order: dict[str, Any], supervisor: int, program: int | None) -> None:
-    """Turn this fresh child into the command: session, input, limits, user, then exec."""
+def become_command(
+    order: dict[str, Any], supervisor: int, program: int | None, trouble: int
+) -> None:
+    """Turn this fresh child into the command: session, input, what shuts it in, then exec."""
     os.setsid()  # `kill 0` in the command must not reach the supervisor
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     for number in MAY_BE_IGNORED:
         _libc.signal(number, 0)
     prefer_for_the_oom_killer()
     os.chdir(order["cwd"])
+    path = find(order["argv"][0], order["environment"])
+    try:
+        shut_in(order)
+    except OSError as error:
+        os.write(trouble, f"{error.filename or 'an own user'}: {error.strerror}".encode())
+        os._exit(126)
+    _libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)  # a change of user would have undone it
+    if wait_until(supervisor, 0):  # it died before
+        os._exit(126)
+    os.execve(path if program is None else program, order["argv"], order["environment"])
+
+
+def find(name: str, environment: dict[str, str]) -> str:
+    """Look for a program on the command's own PATH, while the folders can still be seen."""
+    if "/" not in name:
+        for folder in environment["PATH"].split(":"):
+            path = f"{folder}/{name}"
+            if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113
+                return path
+    return name
+
+
+def shut_in(order: dict[str, Any]) -> None:
+    """Give up what the command is not to have, in the order in which that is possible."""
     if order["pid_max"]:
         staging.limit_process_ids(order["pid_max"])
     for number, limit in order["rlimits"]:
@@ -141,12 +185,10 @@ def become_command(order: dict[str, Any], supervisor: int, program: int | None) 
         resource.setrlimit(number, (value, value))
     if order["uid"]:
         staging.drop(order["uid"])
-    _libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)  # a change of user would have undone it
-    if wait_until(supervisor, 0):  # it died before
-        os._exit(126)
-    if program is not None:
-        os.execve(program, order["argv"], order["environment"])
-    os.execvpe(order["argv"][0], order["argv"], order["environment"])
+    if order["confined"]:
+        from sandbox.confine import confine  # rare, and each start would pay for it
+
+        confine(order["confined"])
 
 
 def prefer_for_the_oom_killer() -> None:
@@ -163,7 +205,7 @@ def wait_for_end(
 ) -> tuple[str, str]:
     """Wait for the command; say why it must be stopped, in a word (or none) and a sentence.
 
-    The words are `limit` (of time), `cancel`, `memory` and `disk`; the last two have a sentence.
+    The words are `limit` (of time), `cancel`, and those of `Watch.complaint`.
     """
     poll = select.poll()
     poll.register(child_end, select.POLLIN)

@@ -1,4 +1,4 @@
-"""What the kernel does not limit here: the memory of all processes together, and the disk.
+"""What the kernel does not limit here: memory and number of all processes together, and the disk.
 
 Part of the supervisor, so it imports next to nothing. It looks every `WATCH_S` and says what is
 too much; the supervisor stops the command. A command may overshoot by what it can take in between.
@@ -23,13 +23,19 @@ class Watch:
     """One command's use of memory and disk."""
 
     def __init__(
-        self, folders: list[str], resident_bytes: int, disk_bytes: int, free_bytes: int
+        self,
+        folders: list[str],
+        resident_bytes: int,
+        num_processes: int,
+        disk_bytes: int,
+        free_bytes: int,
     ) -> None:
         """Begin; what is free now is what there was before the command.
 
         Args:
             folders: what may be written, the workspace first; with none, no disk is watched.
             resident_bytes: memory that all processes together may have.
+            num_processes: how many may be alive.
             disk_bytes: how much smaller the free space may become.
             free_bytes: what must stay free, or half of what is, on a disk that is nearly full.
         """
@@ -37,29 +43,34 @@ class Watch:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._folders = [os.open(folder, flags) for folder in folders]
         self._resident_bytes = resident_bytes
+        self._num_processes = num_processes
         self._disk_bytes = disk_bytes
         self._free_at_start, files = self._free() if folders else (0, 0)
         self._least_free = min(free_bytes, self._free_at_start // 2)
         self._least_files = min(LEAST_FILES, files // 2)
 
     def complaint(self) -> tuple[str, str]:
-        """Name the limit that is passed, `memory` or `disk`, and say it; or two empty strings."""
-        memory = self._memory_complaint()
+        """Name what there is too much of, `memory`, `processes` or `disk`, and say how much.
+
+        Both are empty while all is well.
+        """
+        pids = descendants()
+        if len(pids) > self._num_processes:
+            return "processes", f"it had {len(pids)} processes, {self._num_processes} are allowed"
+        memory = self._memory_complaint(pids)
         if memory:
             return "memory", memory
         disk = self._disk_complaint()
         return ("disk", disk) if disk else ("", "")
 
-    def _memory_complaint(self) -> str:
-        pids = descendants()
+    def _memory_complaint(self, pids: set[int]) -> str:
         used = sum(map(resident, pids))
         if used > self._resident_bytes:
             used = sum(map(proportional, pids))  # what processes share counts once
         if used <= self._resident_bytes:
             return ""
-        return (
-            f"its processes used {_mib(used)} of memory, {_mib(self._resident_bytes)} are allowed"
-        )
+        allowed = _mib(self._resident_bytes)
+        return f"its processes used {_mib(used)} of memory, {allowed} are allowed"
 
     def _disk_complaint(self) -> str:
         if not self._folders:

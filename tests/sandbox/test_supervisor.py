@@ -30,6 +30,7 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
         "grace_s": 0.0,
         "agent": os.getppid(),
         "watch": None,
+        "confined": None,
         "uid": None,
         "trees": [],
         "pid_max": None,
