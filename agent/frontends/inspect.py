@@ -14,7 +14,8 @@ from agent.models import CHOICES, cached_models, hub_cache, memory_bytes, resolv
 from agent.session import JOURNAL, find_session, list_sessions
 from inference.errors import ModelUnavailable
 from sandbox.base import View
-from sandbox.bubblewrap import available
+from sandbox.choose import LEVELS, choose
+from sandbox.errors import SandboxUnavailable
 from tools.search import find_ripgrep
 
 GIB = 1024**3
@@ -87,8 +88,7 @@ def _checks() -> Iterator[tuple[bool, bool, str]]:
     """Yield for each thing whether it is needed, whether it is there, and how to mend it."""
     here = sys.version_info
     yield True, here >= (3, 11), f"python {here.major}.{here.minor} (3.11 or newer is needed)"
-    fault = available()
-    yield True, fault is None, fault or "sandbox: bubblewrap works"
+    yield _sandbox()
     yield _found("git", shutil.which("git"), "apt-get install git", needed=True)
     ripgrep = find_ripgrep(View(Path(), Path()))
     yield _found("ripgrep", ripgrep, "grep is used; apt-get install ripgrep", needed=False)
@@ -97,6 +97,16 @@ def _checks() -> Iterator[tuple[bool, bool, str]]:
     names = ", ".join(model.hub_id for model in cached_models())
     yield _found(f"models in {hub_cache()}", names, f"choose {CHOICES}", needed=False)
     yield False, True, f"memory: {memory_bytes() / GIB:.0f} GiB; sessions: {state_folder()}"
+
+
+def _sandbox() -> tuple[bool, bool, str]:
+    """Name the level of isolation that commands get here, and why it is no higher one."""
+    try:
+        sandbox = choose("bubblewrap")
+    except SandboxUnavailable as fault:
+        return True, False, f"sandbox: {fault}"
+    why = "".join(f"; not {sentence}" for sentence in sandbox.why)
+    return True, True, f"sandbox: {sandbox.level}, {LEVELS[sandbox.level]}{why}"
 
 
 def _found(name: str, what: object, mend: str, needed: bool) -> tuple[bool, bool, str]:
