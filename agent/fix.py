@@ -37,11 +37,18 @@ from agent.regressions import look_back
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
-from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
+from agent.workplace import (
+    ASIDE,
+    ATTEMPTS,
+    Workplace,
+    check_writable,
+    find_repository,
+    open_workplace,
+)
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
-from sandbox.tree import apply_changes
+from sandbox.tree import apply_changes, check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
@@ -286,6 +293,7 @@ class FixRun:
     ) -> None:
         """Bring a good repair to where it was asked for: the files, a commit, or neither."""
         request, checkpoint = self.request, place.checkpoint
+        check_changes(checkpoint, place.base, result.final)
         commit = None
         if request.commit or request.branch:
             model, tests = self.outcome.model, self.outcome.test_command
@@ -325,7 +333,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch", OUTPUTS, ATTEMPTS):
+            for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:

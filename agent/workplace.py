@@ -17,6 +17,7 @@ from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
 from sandbox.choose import choose
 from sandbox.limits import Limits
+from sandbox.scan import Watched
 from sandbox.tree import copy_tree
 from tools.errors import ProjectError
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
@@ -25,6 +26,8 @@ from tools.test_report import TestReport
 
 ATTEMPTS = "attempts"
 """The folder of a session that holds the copies of later attempts while they work."""
+ASIDE = "aside"
+"""The folder of a session for what a command made and may not leave in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
         SandboxUnavailable: commands could not be contained.
         ProjectError: nothing says how the tests are run.
     """
-    sandbox = choose(request.sandbox)
+    sandbox = Watched(choose(request.sandbox), session.folder / ASIDE)
     tree, shadow = session.folder / "tree", session.folder / "checkpoints"
     if "prepared" in session.facts:
         skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
@@ -165,6 +168,8 @@ def _view(
     scratch = folder / "scratch"
     scratch.mkdir(mode=0o700, exist_ok=True)
     git = repository / ".git"
+    if git.is_symlink() and not (git / "objects").is_dir():
+        raise UsageError(f"{git} is a link, and not to a git folder; remove it")
     return View(
         source=tree,
         # Without mounts a command sees the copy only where it is.

@@ -32,6 +32,8 @@ class View:
     """Further folders of the host (a virtual environment, a toolchain), seen where they are."""
     protected: tuple[tuple[Path, Path], ...] = ()
     """(on disk, in the sandbox) pairs bound read-only over the workspace: the `.git` folder."""
+    guarded: tuple[PurePosixPath, ...] | None = None
+    """Paths of the workspace that stay read-only (`protected.py`); None to look for them first."""
     scratch: Path | None = None
     """A folder on disk, writable at its own path: for a result file that the host reads back."""
     path: tuple[Path, ...] = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin"))
@@ -63,6 +65,8 @@ class CommandResult:
     timed_out: bool
     cancelled: bool
     duration_s: float
+    notices: tuple[str, ...] = ()
+    """What it left in the workspace that was put aside, a sentence each (`scan.py`)."""
 
     @property
     def truncated(self) -> bool:

@@ -86,4 +86,6 @@ def _text(job: Job) -> str:
     """Say what a job printed since it was last asked, and how it stands."""
     state = job.state()  # before the output, so that an ended job has all of it here
     output = cut_middle(clean(job.take_output()).strip("\n"), MAX_CHARACTERS)
-    return f"{output or '[no new output]'}\n[job {job.number}: {state}]"
+    notices = job.result.notices if job.result is not None else ()
+    rows = [output or "[no new output]", f"[job {job.number}: {state}]"]
+    return "\n".join([*rows, *(f"[{notice}]" for notice in notices)])

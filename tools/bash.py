@@ -82,13 +82,14 @@ def _text(output: str, result: CommandResult, limits: Limits) -> str:
         rows.append("[cancelled]")
     elif result.exit_code != 0:
         rows.append(f"[exit code {result.exit_code}]")
-    return "\n".join(filter(None, rows)) or "[no output]"
+    rows = list(filter(None, rows)) or ["[no output]"]
+    return "\n".join([*rows, *(f"[{notice}]" for notice in result.notices)])
 
 
 def _outcome(result: CommandResult) -> str:
-    if result.timed_out:
-        return "timed out"
-    return "cancelled" if result.cancelled else f"exit {result.exit_code}"
+    words = "cancelled" if result.cancelled else f"exit {result.exit_code}"
+    words = "timed out" if result.timed_out else words
+    return f"{words}; put aside: {len(result.notices)}" if result.notices else words
 
 
 def first_line(command: str) -> str:
