@@ -118,6 +118,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("bubblewrap", "direct"),
         help="direct: no isolation, the model's commands run as you",
     )
+    allow_host = "let commands reach this host, as pypi.org or *.pythonhosted.org; may be repeated"
+    add("--allow-host", action="append", metavar="HOST", help=allow_host)
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

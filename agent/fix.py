@@ -48,6 +48,7 @@ from agent.workplace import (
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
+from sandbox.proxy import way_out
 from sandbox.tree import apply_changes, check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
@@ -154,7 +155,15 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         session = self._opened(repository)
-        place = open_workplace(self.request, repository, session)
+        hosts = config.sandbox.allow_hosts
+        with way_out(hosts) as network:
+            if network:
+                yield Notice(f"Commands can reach {', '.join(hosts)}.")
+            place = open_workplace(self.request, repository, session, network)
+            yield from self._work(place, repository, session)
+
+    def _work(self, place: Workplace, repository: Path, session: Session) -> Steps:
+        """Find what is red, let the model mend it, and keep what came of it."""
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""
         self._learn(sandbox=level, test_command=command, project=folder)

@@ -79,8 +79,12 @@ def check_writable(repository: Path) -> None:
         raise UsageError(f"{repository} is read-only; use --dry-run to get the repair as a patch")
 
 
-def open_workplace(request: FixRequest, repository: Path, session: Session) -> Workplace:
+def open_workplace(
+    request: FixRequest, repository: Path, session: Session, network: Path | None = None
+) -> Workplace:
     """Copy the repository into the session, or find the copy that an earlier process made.
+
+    Commands have no network but what the socket `network` leads to.
 
     Raises:
         SandboxUnavailable: commands could not be contained.
@@ -105,7 +109,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
     return Workplace(
         command=command,
         environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
         command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),

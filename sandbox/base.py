@@ -36,6 +36,8 @@ class View:
     """Paths of the workspace that stay read-only (`protected.py`); None to look for them first."""
     scratch: Path | None = None
     """A folder on disk, writable at its own path: for a result file that the host reads back."""
+    network: Path | None = None
+    """The socket of a `Proxy`, the one way out; None is no network at all."""
     path: tuple[Path, ...] = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin"))
     """The PATH of the command, in order."""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from sandbox.bwrap import (
 )
 from sandbox.errors import SandboxUnavailable
 from sandbox.limits import Limits
-from sandbox.mounts import check_mounts, mount_points, mounts_of
+from sandbox.mounts import FORWARD, PROXY, check_mounts, mount_points, mounts_of
 from sandbox.process import Command, Outcome, run_command
 
 FATAL_SIGNALS = (4, 5, 6, 7, 8, 9, 11, 13, 15, 24, 25, 31)
@@ -32,6 +32,9 @@ START = 'exec "$@"'
 LIMIT_AND_START = 'ulimit -u {n} 2>/dev/null || ulimit -p {n} 2>/dev/null; exec "$@"'
 """The same with a limit of processes, which bash and dash name differently. Set inside, since
 there only those of the sandbox are counted. Root is exempt from it."""
+PROXY_PORT = 3128
+WAY_OUT = f"/usr/bin/python3 -I -S {FORWARD} {PROXY} {PROXY_PORT}"
+"""Before the command, where a view has a network: what programs are told is their proxy."""
 
 
 class Bubblewrap:
@@ -79,7 +82,7 @@ class Bubblewrap:
                     status_in,
                 )
                 command = Command(
-                    argv=(*words, "--", "/bin/sh", "-c", _start(limits), "sh", *argv),
+                    argv=(*words, "--", "/bin/sh", "-c", _start(limits, view), "sh", *argv),
                     environment=ENVIRONMENT,
                     cwd=Path("/"),
                     fds=(*(file.fileno() for file in files.values()), status_in),
@@ -98,10 +101,11 @@ def available() -> str | None:
     return None
 
 
-def _start(limits: Limits) -> str:
+def _start(limits: Limits, view: View) -> str:
+    way_out = f"{WAY_OUT} && " if view.network else ""
     if counts_processes_by_namespace():
-        return LIMIT_AND_START.format(n=limits.num_processes)
-    return START
+        return way_out + LIMIT_AND_START.format(n=limits.num_processes)
+    return way_out + START
 
 
 def _environment(view: View) -> dict[str, str]:
@@ -110,8 +114,17 @@ def _environment(view: View) -> dict[str, str]:
         "PATH": os.pathsep.join(str(folder) for folder in view.path),
         "TERM": "dumb",
         "TMPDIR": "/tmp",
+        **(_proxy_variables() if view.network else {}),
         **view.environment,
     }
+
+
+def _proxy_variables() -> dict[str, str]:
+    """Tell programs of the proxy in the names they look for."""
+    address = f"http://127.0.0.1:{PROXY_PORT}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    local = "localhost,127.0.0.1,::1"
+    return {**dict.fromkeys(names, address), "NO_PROXY": local, "no_proxy": local}
 
 
 def _memory_file(text: str) -> FileIO:

@@ -14,6 +14,9 @@ from sandbox.protected import protected_below
 OURS = tuple(Path(name) for name in ("/", "/usr", "/etc", "/dev", "/proc", "/sys"))
 """No folder of a view may hide what the sandbox itself puts there."""
 SYSTEM = Path("/usr")
+PROXY, FORWARD = Path("/run/proxy"), Path("/run/forward.py")
+"""Where a sandbox with a way out sees the proxy's socket, and the program that leads there."""
+FORWARD_SOURCE = Path(__file__).with_name("forward.py")
 
 _lock = threading.Lock()
 _in_use: Counter[Path] = Counter()
@@ -44,6 +47,8 @@ def mounts_of(view: View) -> tuple[Mount, ...]:
     mounts = [Mount(path, path) for path in view.read_only if not path.is_relative_to(SYSTEM)]
     mounts.append(Mount(view.source, view.workspace, view.writable))
     mounts += [Mount(source, target) for target, source in protected.items()]
+    if view.network:
+        mounts += [Mount(view.network, PROXY), Mount(FORWARD_SOURCE, FORWARD)]
     if view.scratch:
         mounts.append(Mount(view.scratch, view.scratch, writable=True))
     return tuple(sorted(mounts, key=lambda mount: len(mount.target.parts)))  # stable: ties as above
