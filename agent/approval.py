@@ -121,7 +121,8 @@ def _denied(call: ToolCall, config: ApprovalConfig, script: Script | None, path:
 def _allowed(call: ToolCall, config: ApprovalConfig, script: Script | None, path: str) -> bool:
     rules = covering(config.allow, call.name)
     if script is not None:
-        return script.is_clear and all(
+        is_plain = script.is_clear and not script.assigns  # PATH says which program a word means
+        return is_plain and all(
             any(rule.covers_command(words) for rule in rules) for words in script.commands
         )
     if call.name == EDITOR:

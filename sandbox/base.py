@@ -46,11 +46,16 @@ class View:
     """Where commands start, relative to the workspace."""
 
     def start(self) -> PurePosixPath:
-        """Give `folder`, or what is left of it on disk after a command has taken it away."""
+        """Give `folder`, or what a command has left of it: a link in its place leads nowhere."""
         for folder in (self.folder, *self.folder.parents):
-            if (self.source / folder).is_dir():
+            if self._has(folder):
                 return folder
         return PurePosixPath()
+
+    def _has(self, folder: PurePosixPath) -> bool:
+        """Say whether a folder is there, and no link in its place or on the way to it."""
+        parts = (self.source.joinpath(*folder.parts[: n + 1]) for n in range(len(folder.parts)))
+        return (self.source / folder).is_dir() and not any(map(Path.is_symlink, parts))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from agent.config import config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
 from agent.models import cached_models, hub_cache, memory_bytes, resolve
 from agent.request import FixRequest
-from agent.settings import Budget, Config, GuardConfig
+from agent.settings import Budget, Config, GuardConfig, SandboxConfig
 from agent.wording import prompt
 from agent.workplace import find_repository
 from inference.errors import ModelUnavailable
