@@ -119,6 +119,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         help="bubblewrap, the default: the most isolation that works here; "
         "direct: none, the model's commands run as you",
     )
+    allow_host = "let commands reach this host, as pypi.org or *.pythonhosted.org; may be repeated"
+    add("--allow-host", action="append", metavar="HOST", help=allow_host)
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,11 +37,19 @@ from agent.regressions import look_back
 from agent.request import FixRequest
 from agent.session import Session, find_session, remove
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
-from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
+from agent.workplace import (
+    ASIDE,
+    ATTEMPTS,
+    Workplace,
+    check_writable,
+    find_repository,
+    open_workplace,
+)
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
-from sandbox.tree import apply_changes
+from sandbox.proxy import way_out
+from sandbox.tree import apply_changes, check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
@@ -147,7 +155,15 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         session = self._opened(repository)
-        place = open_workplace(self.request, repository, session)
+        hosts = config.sandbox.allow_hosts
+        with way_out(hosts) as network:
+            if network:
+                yield Notice(f"Commands can reach {', '.join(hosts)}.")
+            place = open_workplace(self.request, repository, session, network)
+            yield from self._work(place, repository, session)
+
+    def _work(self, place: Workplace, repository: Path, session: Session) -> Steps:
+        """Find what is red, let the model mend it, and keep what came of it."""
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""
         self._learn(sandbox=level, test_command=command, project=folder)
@@ -286,6 +302,7 @@ class FixRun:
     ) -> None:
         """Bring a good repair to where it was asked for: the files, a commit, or neither."""
         request, checkpoint = self.request, place.checkpoint
+        check_changes(checkpoint, place.base, result.final)
         commit = None
         if request.commit or request.branch:
             model, tests = self.outcome.model, self.outcome.test_command
@@ -325,7 +342,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch", OUTPUTS, ATTEMPTS):
+            for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:

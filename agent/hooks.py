@@ -22,8 +22,9 @@ from sandbox.workspace import Workspace
 from tools.base import ToolResult
 from tools.diff import files_of
 from tools.editor import StrReplaceEditor
+from tools.readable import readable
 from tools.textfile import NotText, TextFile, unified_diff
-from tools.truncate import clean, cut_middle
+from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 2_000
 MAX_ARGUMENT_BYTES = 32 * 1024
@@ -96,7 +97,7 @@ class Hooks:
             view = replace(self._view, environment={**self._view.environment, **_variables(call)})
             done = self._sandbox.run(["sh", "-c", command], view, self._limits, cancel)
             if done.exit_code != 0:
-                output = cut_middle(clean(done.output).strip("\n"), MAX_CHARACTERS)
+                output = cut_middle(readable(done.output).strip("\n"), MAX_CHARACTERS)
                 how = "timed out" if done.timed_out else f"exit code {done.exit_code}"
                 return f"The user's hook `{command}` failed ({how}).\n{output}".rstrip()
         return None

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from agent.rules import Rule
 from inference.messages import ThinkingHistory
+from sandbox.hosts import check_host
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
@@ -97,9 +98,14 @@ class SandboxConfig:
     """Seconds of one command of the model."""
     tests_s: float = 600.0
     """Seconds of one run of the test suite; more is a hang."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that commands can reach, as `pypi.org` or `*.pythonhosted.org`; no others, and none if
+    it is empty. Only the user's to give."""
 
     def __post_init__(self) -> None:
         _positive(self)
+        for host in self.allow_hosts:
+            check_host(host)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ What a command can do is bounded by the sandbox. This only says which rule speak
 where it cannot tell (a program named by a variable, a syntax error) it says so.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,12 @@ GIT_READERS = _listed("blame diff grep log ls-files ls-tree rev-parse shortlog s
 GIT_DOES = ("-O", "--open-files-in-pager", "--ext-diff", "--textconv", "--output")
 """Options of these that start a program or write a file."""
 FIND_DOES = _listed("-delete -exec -execdir -fls -fprint -fprint0 -fprintf -ok -okdir")
+SYSTEM = ("/bin/", "/usr/bin/")
+"""Where a program of such a name is the one that is meant."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+"""Characters that a shell and the parser may take for different things."""
+SETS_OR_RUNS = re.compile(rb"\$\{!?\w+(?:\[[^\]]*\])?(?:@|:?=)")
+"""`${x:=word}` sets a variable; `${x@P}` runs what stands in it."""
 PLAIN = frozenset({"word", "number"})
 DYNAMIC = _listed("command_substitution process_substitution expansion simple_expansion")
 
@@ -55,7 +62,8 @@ def read_script(text: str) -> Script:
     """Read a script."""
     root = _parser().parse(text.encode("utf-8", "replace")).root_node
     commands: list[Argv] = []
-    is_clear, writes, assigns = not root.has_error, False, False
+    is_clear = not root.has_error and not CONTROL.search(text)
+    writes, assigns = False, False
     for node in _nodes(root):
         if node.type == "command":
             words = _words(node)
@@ -65,8 +73,10 @@ def read_script(text: str) -> Script:
             writes |= _writes(node)
         elif node.type == "variable_assignment":
             assigns = True
-        elif node.type == "function_definition":
+        elif node.type in ("function_definition", "declaration_command"):
             is_clear = False  # a word may then mean something else
+        elif node.type == "expansion" and SETS_OR_RUNS.match(node.text or b""):
+            is_clear = False
     return Script(tuple(commands), is_clear, writes, assigns)
 
 
@@ -112,7 +122,13 @@ def _writes(redirect: Node) -> bool:
 
 
 def _reads(words: Argv) -> bool:
-    program = words[0].rpartition("/")[2]
+    folder, slash, program = words[0].rpartition("/")
+    if slash and f"{folder}/" not in SYSTEM:
+        return False  # the repository's own
+    if program in ("test", "["):  # the index of an array in `-v` is run
+        return not any("$(" in word or "`" in word for word in words)
+    if program == "printf":
+        return not any(word.startswith("-v") for word in words)
     if program == "git":
         is_reader = len(words) > 1 and words[1] in GIT_READERS
         return is_reader and not any(word.startswith(GIT_DOES) for word in words)

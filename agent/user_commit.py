@@ -18,7 +18,7 @@ from agent.user_git import run_git
 from inference.messages import ToolCall
 from sandbox.checkpoint import Checkpoint
 from tools.finish import Finish
-from tools.truncate import clean
+from tools.readable import readable
 
 MAX_SUBJECT = 72
 BODY_WIDTH = 72
@@ -177,7 +177,7 @@ def summary_of(session: Session) -> str:
 
 def message_of(summary: str, sentence: str, model: str, test_command: str) -> str:
     """Word a commit: what the model says it did, then what was found out about it by us."""
-    lines = [line.rstrip() for line in clean(summary).strip().split("\n")]
+    lines = [line.rstrip() for line in readable(summary).strip().split("\n")]
     subject, *more = textwrap.wrap(lines[0], MAX_SUBJECT) or ["Repair what the tests complain of"]
     body = [*more, *lines[1:]]
     wrapped = "\n".join(textwrap.fill(line, BODY_WIDTH) if line else "" for line in body).strip()
@@ -189,7 +189,7 @@ def message_of(summary: str, sentence: str, model: str, test_command: str) -> st
 
 
 def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())
+    return " ".join(readable(text).split())
 
 
 def _unix(data: bytes) -> bytes:

@@ -28,7 +28,7 @@ from sandbox.bwrap import (
 from sandbox.errors import LevelRefused, SandboxError, SandboxUnavailable
 from sandbox.kernel import counts_processes_by_namespace, limits_process_ids_by_namespace
 from sandbox.limits import Limits
-from sandbox.mounts import Mount, check_mounts, mount_points, mounts_of
+from sandbox.mounts import FORWARD, PROXY, Mount, check_mounts, mount_points, mounts_of
 from sandbox.process import Command, Outcome, run_command
 from sandbox.seccomp import program
 from sandbox.staging import STAGE
@@ -44,6 +44,9 @@ START = 'exec "$@"'
 LIMIT_AND_START = 'ulimit -u {n} 2>/dev/null || ulimit -p {n} 2>/dev/null; exec "$@"'
 """The same with a limit of processes, which bash and dash name differently. Set inside, since
 there only those of the sandbox are counted. Root is exempt from it."""
+PROXY_PORT = 3128
+WAY_OUT = f"/usr/bin/python3 -I -S {FORWARD} {PROXY} {PROXY_PORT}"
+"""Before the command, where a view has a network: what programs are told is their proxy."""
 
 
 class Bubblewrap:
@@ -116,7 +119,7 @@ class Room:
         Raises:
             LevelRefused: it did not run, since what only root can give could not be had.
         """
-        mounts = mounts_of(view, protects_git="git" not in self.without)
+        mounts = mounts_of(view, guards="git" not in self.without)
         check_mounts(mounts)
         with ExitStack() as stack:
             stack.enter_context(mount_points(mounts))
@@ -159,7 +162,7 @@ class Room:
         inherited = (*handles.files.values(), handles.status, handles.seccomp)
         has_limits = "limits" not in self.without
         return Command(
-            argv=(*words, "--", "/bin/sh", "-c", _start(limits, has_limits), "sh", *argv),
+            argv=(*words, "--", "/bin/sh", "-c", _start(limits, view, has_limits), "sh", *argv),
             environment=os.environ if "environment" in self.without else ENVIRONMENT,
             cwd=Path("/"),
             fds=tuple(fd for fd in inherited if fd is not None),
@@ -191,10 +194,11 @@ def _own_uid(view: View) -> int:
     return next(uid for uid in UIDS if uid not in (owner.st_uid, owner.st_gid))
 
 
-def _start(limits: Limits, has_limits: bool) -> str:
+def _start(limits: Limits, view: View, has_limits: bool) -> str:
+    way_out = f"{WAY_OUT} && " if view.network else ""
     if has_limits and counts_processes_by_namespace():
-        return LIMIT_AND_START.format(n=limits.num_processes)
-    return START
+        return way_out + LIMIT_AND_START.format(n=limits.num_processes)
+    return way_out + START
 
 
 def _environment(view: View) -> dict[str, str]:
@@ -203,8 +207,17 @@ def _environment(view: View) -> dict[str, str]:
         "PATH": os.pathsep.join(str(folder) for folder in view.path),
         "TERM": "dumb",
         "TMPDIR": "/tmp",
+        **(_proxy_variables() if view.network else {}),
         **view.environment,
     }
+
+
+def _proxy_variables() -> dict[str, str]:
+    """Tell programs of the proxy in the names they look for."""
+    address = f"http://127.0.0.1:{PROXY_PORT}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    local = "localhost,127.0.0.1,::1"
+    return {**dict.fromkeys(names, address), "NO_PROXY": local, "no_proxy": local}
 
 
 def _check_that_it_ran(status: bytes, outcome: Outcome) -> None:

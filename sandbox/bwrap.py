@@ -67,7 +67,7 @@ LAYERS = {
     "network": "an own one, with a loopback only",
     "proc": "settings of the kernel are read-only",
     "environment": "only the variables of the view",
-    "git": "`.git` is read-only",
+    "git": "what other programs obey, `.git` first, is read-only",
     "seccomp": "calls that no test needs are refused",
     "uid": "an own user id on an id-mapped workspace, where root starts it",
     "limits": "of processes, memory, file sizes, disk",

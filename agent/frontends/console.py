@@ -4,7 +4,6 @@ Text from the model, the repository and its tests is cleaned of everything but c
 not move the cursor, set a title or hide what stands beside it.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -30,7 +29,7 @@ from agent.events import (
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from inference.messages import ToolCall, Usage
-from tools.truncate import clean
+from tools.readable import redacted, shown
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,8 +38,6 @@ MAX_LINE = 160
 MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
 BAR_WIDTH = 24
-INVISIBLE = re.compile(r"[\u200b-\u200f\u2028-\u202e\u2060-\u2069\U000e0000-\U000e007f]")
-"""Beside control characters: what reorders text, takes no room, or spells unseen words."""
 HEADLINES = {FIXED: "Fixed", RED: "Still red", NOTHING: "Not fixed", BUDGET: "Budget spent"}
 
 Line = tuple[str, str]
@@ -241,7 +238,7 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
 
 def visible(text: str) -> str:
     """Return text as one line that a terminal shows and does not obey."""
-    flat = INVISIBLE.sub("", clean(text)).replace("\n", " ").replace("\t", "    ")
+    flat = redacted(shown(text)).replace("\n", " ").replace("\t", "    ")
     # A lone surrogate cannot be written to a terminal.
     flat = flat.encode("utf-8", "replace").decode("utf-8")
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."

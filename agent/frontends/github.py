@@ -18,7 +18,7 @@ from agent.frontends.output import harmless
 from agent.frontends.places import place_of
 from agent.outcome import FIXED, FixOutcome
 from inference.messages import Usage
-from tools.truncate import clean
+from tools.readable import readable
 
 MAX_ANNOTATIONS = 10
 """GitHub shows so many of a kind in a step."""
@@ -74,7 +74,7 @@ def annotations(outcome: FixOutcome) -> Iterator[str]:
 def command(name: str, message: str, **properties: str) -> str:
     """Write a workflow command; none of its text can end it or begin another."""
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{name}{' ' if listed else ''}{listed}::{_data(clean(message)[:MAX_MESSAGE])}"
+    return f"::{name}{' ' if listed else ''}{listed}::{_data(readable(message)[:MAX_MESSAGE])}"
 
 
 def add_summary(outcome: FixOutcome, environment: Mapping[str, str] = os.environ) -> None:
@@ -126,7 +126,7 @@ def _counts(outcome: FixOutcome, when: str) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre>{html.escape(clean(text))}</pre>\n"
+    return f"<pre>{html.escape(readable(text))}</pre>\n"
 
 
 def _output(name: str, value: str) -> str:
@@ -145,4 +145,4 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(clean(text)).replace(":", "%3A").replace(",", "%2C")
+    return _data(readable(text)).replace(":", "%3A").replace(",", "%2C")

@@ -17,7 +17,6 @@ import pytest
 
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
-from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
 from tests.sandbox.conftest import SECRET
 from tests.sandbox.places import Place
@@ -428,72 +427,6 @@ def test_a23_what_ignores_signals_or_stops_itself(place: Place) -> None:
 
 def test_a24_reading_the_input(place: Place) -> None:
     assert place.run(["sh", "-c", "cat; echo end"], wall_s=5).output == "end\n"
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "echo x > .git/config",
-        "echo x > .git/hooks/pre-commit",
-        "chmod 777 .git/config",
-        "mv .git git",
-        "rm -rf .git; mkdir .git",
-        "mkdir -p .git/info; echo x > .git/info/attributes",
-        "ln -sfn /tmp .git",
-        "umount .git; echo x > .git/config",
-        "mv ../workspace ../other",
-        "touch -d 2001-01-01 .git/config",
-        "ln .git/config hard; echo x > hard",
-        "setfattr -n user.x -v y .git/config",
-    ],
-)
-def test_a25_git(attack: Attack, view: View, script: str) -> None:
-    git = view.source / ".git"
-    before = (git / "config").lstat()
-    attack(script)
-    assert git.is_dir()
-    assert not git.is_symlink()
-    assert sorted(path.name for path in git.rglob("*")) == ["config", "hooks"]
-    assert (git / "config").read_text() == "[core]\n"
-    after = (git / "config").lstat()
-    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
-
-
-@pytest.mark.xfail(strict=True, reason="nested repositories are the hardening layer's")
-def test_a26_nested_git(attack: Attack, view: View) -> None:
-    (view.source / "sub" / ".git").mkdir(parents=True)
-    attack("echo x > sub/.git/config")
-    assert not (view.source / "sub" / ".git" / "config").exists()
-
-
-def test_a29_a_link_where_the_next_sandbox_mounts(
-    bubblewrap: Bubblewrap, view: View, canary: Path
-) -> None:
-    bubblewrap.run(["ln", "-s", str(canary.parent), "deep"], view, SHORT)
-    trap = View(
-        view.source,
-        view.workspace,
-        protected=((canary, view.workspace / "deep" / "new" / "settings"),),
-    )
-    with pytest.raises(SandboxError, match="symbolic link"):
-        bubblewrap.run(["true"], trap, SHORT)
-
-
-def test_a29_git_that_is_a_link(bubblewrap: Bubblewrap, tmp_path: Path, canary: Path) -> None:
-    source = tmp_path / "repo"
-    source.mkdir()
-    (source / ".git").symlink_to(canary.parent)
-    with pytest.raises(SandboxError, match="symbolic link"):
-        bubblewrap.run(["true"], View(source, source), SHORT)
-
-
-def test_a31_links_made_inside_lead_nowhere_inside(attack: Attack, canary: Path) -> None:
-    assert "treasure" not in attack(f"ln -s {canary} link; cat link; echo x > link")
-
-
-def test_a35_hard_links_to_the_host(attack: Attack, canary: Path) -> None:
-    attack(f"ln {canary} hard; ln /usr/bin/env /tmp/hard; ln /etc/passwd hard")
-    assert canary.stat().st_nlink == 1
 
 
 @pytest.mark.slow
