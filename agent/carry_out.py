@@ -1,23 +1,28 @@
 """One call of the model: whether it runs, what is added to its result, what is recorded of it.
 
 The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
-passes through `Parts.after_call`. A call that was cut short is not recorded: whoever resumes runs
-it again, on the files as they were.
+passes through `Parts.after_call`. That a call begins is recorded before it runs, and its result
+after the files are saved. Whoever resumes runs again only what cannot have done anything but look;
+another call that was begun is answered as interrupted.
 """
 
 import time
 from collections.abc import Generator, Sequence
 
-from agent.approval import Denied
+from agent.approval import READING_TOOLS, Denied
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
+from agent.rules import EDITOR, changes_file
 from agent.steering import steered
 from agent.thinking import shows_failure
 from agent.turn import Turn
+from agent.wording import prompt
 from inference.messages import BadToolCall, Message, ToolCall
 from tools.base import ToolResult
 
 Call = ToolCall | BadToolCall
+TESTS = "run_tests"
+"""Run at every start, so that running them again is nothing new."""
 
 
 def pending_calls(messages: Sequence[Message]) -> tuple[Call, ...]:
@@ -37,6 +42,8 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     ruling, told = Ruling(Step.RUN), None
     if isinstance(call, BadToolCall):
         result = ToolResult(call.reason, "a call that cannot be read", ok=False)
+    elif turn.session.is_call_begun and not is_repeatable(call):
+        result = ToolResult(prompt("interrupted"), "interrupted, not run again", ok=False)
     else:
         ruling = turn.guard.before(call, turn.session.checkpoint)
         if ruling.step is Step.RUN:
@@ -52,6 +59,13 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     if said:
         yield Steered(said)
     return _ended(turn, ruling, result)
+
+
+def is_repeatable(call: ToolCall) -> bool:
+    """Say whether a call that was cut short can be run again by itself: it only looks."""
+    if call.name == EDITOR:
+        return not changes_file(call)
+    return call.name == TESTS or call.name in READING_TOOLS
 
 
 def num_bad_in_a_row(messages: Sequence[Message]) -> int:
@@ -72,6 +86,7 @@ def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
     if isinstance(approved, ToolResult):
         return approved, approved.text
     call = approved
+    turn.session.begin_call(call.name)
     result = turn.parts.tools.call(call.name, call.arguments, turn.stops)
     told = result.text
     for add in turn.parts.after_call:

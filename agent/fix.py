@@ -35,7 +35,8 @@ from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
 from agent.regressions import look_back
 from agent.request import FixRequest
-from agent.session import Session, find_session, remove
+from agent.session import Session, remove
+from agent.sessions import find_session
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
 from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
 from inference.errors import InferenceError
@@ -147,6 +148,8 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         session = self._opened(repository)
+        if session.damage:
+            yield Notice(session.damage)
         place = open_workplace(self.request, repository, session)
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""

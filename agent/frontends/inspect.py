@@ -11,7 +11,8 @@ from agent.config import state_folder
 from agent.frontends.console import visible
 from agent.journal import read
 from agent.models import CHOICES, cached_models, hub_cache, memory_bytes, resolve
-from agent.session import JOURNAL, find_session, list_sessions
+from agent.session import JOURNAL
+from agent.sessions import find_session, list_sessions
 from inference.errors import ModelUnavailable
 from sandbox.base import View
 from sandbox.bubblewrap import available
