@@ -12,8 +12,8 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,25 @@ def read_all(path: Path) -> Contents:
             return parse(file, Payloads(path.with_name(FOLDER)))
     except OSError as error:
         raise SessionError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def reserved(path: Path) -> Iterator[bool]:
+    """Keep others out of a journal for a while; gives False if one has it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = True
+    except BlockingIOError:
+        is_ours = False
+    try:
+        yield is_ours
+    finally:
+        os.close(descriptor)
 
 
 def parse(lines: Iterable[bytes], payloads: Payloads) -> Contents:

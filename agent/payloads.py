@@ -40,8 +40,8 @@ class Payloads:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         fresh = path.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb") as file:
+            with fresh.open("xb") as file:
+                os.fchmod(file.fileno(), 0o600)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

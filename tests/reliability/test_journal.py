@@ -200,13 +200,18 @@ def test_r09_a_record_is_on_the_disk_when_append_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    for name in ("write", "fdatasync", "fsync"):
 
-        def noted(*given: Any, name: str = name, real: Any = getattr(os, name)) -> Any:
+    def note(name: str) -> None:
+        real = getattr(os, name)
+
+        def noted(*given: Any) -> Any:
             calls.append(name)
             return real(*given)
 
         monkeypatch.setattr(os, name, noted)
+
+    for name in ("write", "fdatasync", "fsync"):
+        note(name)
     journal = Journal.create(tmp_path / "j")
     journal.append({"type": "start"})
     journal.close()
