@@ -2,8 +2,8 @@
 
 The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
 passes through `Parts.after_call`. That a call begins is recorded before it runs, and its result
-after the files are saved. Whoever resumes runs again only what cannot have done anything but look;
-another call that was begun is answered as interrupted.
+after the files are saved. Whoever resumes runs a call that was begun again only if it looks and
+does no more, or is an edit that has not happened; any other is answered as interrupted.
 """
 
 import time
@@ -42,7 +42,7 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     ruling, told = Ruling(Step.RUN), None
     if isinstance(call, BadToolCall):
         result = ToolResult(call.reason, "a call that cannot be read", ok=False)
-    elif turn.session.is_call_begun and not is_repeatable(call):
+    elif turn.session.is_call_begun and not _is_repeatable(call, turn):
         result = ToolResult(prompt("interrupted"), "interrupted, not run again", ok=False)
     else:
         ruling = turn.guard.before(call, turn.session.checkpoint)
@@ -61,13 +61,6 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     return _ended(turn, ruling, result)
 
 
-def is_repeatable(call: ToolCall) -> bool:
-    """Say whether a call that was cut short can be run again by itself: it only looks."""
-    if call.name == EDITOR:
-        return not changes_file(call)
-    return call.name == TESTS or call.name in READING_TOOLS
-
-
 def num_bad_in_a_row(messages: Sequence[Message]) -> int:
     """Count the unreadable calls at the end of the conversation that have been answered."""
     num_pending = len(pending_calls(messages))
@@ -78,6 +71,14 @@ def num_bad_in_a_row(messages: Sequence[Message]) -> int:
             break
         count += 1
     return count
+
+
+def _is_repeatable(call: ToolCall, turn: Turn) -> bool:
+    """Say whether a call that was begun can be run again unasked: nothing would happen twice."""
+    if changes_file(call):
+        before = turn.session.checkpoint
+        return turn.parts.checkpoint(before) == before
+    return call.name in (TESTS, EDITOR) or call.name in READING_TOOLS
 
 
 def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:

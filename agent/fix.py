@@ -19,7 +19,14 @@ from agent.attempts import AttemptResult, Ground, Task
 from agent.best_of import make_attempts
 from agent.compose import ChatFactory, load_chat
 from agent.config import narrow, state_folder
-from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
+from agent.errors import (
+    AgentError,
+    NotApplied,
+    RunCancelled,
+    SessionError,
+    UsageError,
+    WorkspaceBusy,
+)
 from agent.events import (
     AttemptStarted,
     Event,
@@ -28,6 +35,7 @@ from agent.events import (
     RunStarted,
     TestsRan,
 )
+from agent.landing import land
 from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
@@ -42,7 +50,6 @@ from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
-from sandbox.tree import apply_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
@@ -278,7 +285,7 @@ class FixRun:
         if result.exit_code == FIXED:
             try:
                 self._land(result, place, repository, session)
-            except (SandboxError, NotApplied) as error:
+            except (SandboxError, NotApplied, WorkspaceBusy) as error:
                 raise NotApplied(
                     f"{str(error).rstrip('.')}. The repair is kept in {kept}."
                 ) from error
@@ -295,7 +302,7 @@ class FixRun:
             words = message_of(summary_of(session), result.sentence, model, tests)
             commit = make_commit(repository, checkpoint, place.base, result.final, request, words)
         if not (request.dry_run or request.branch):
-            apply_changes(checkpoint, place.base, result.final, repository)
+            land(session, checkpoint, place.base, result.final, repository)
             self._learn(applied=True)
         if commit is not None:
             commit.put_on(request.branch)
