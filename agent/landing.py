@@ -20,9 +20,7 @@ LEFT_BEHIND = re.compile(r"\.qwen-agent-[0-9a-f]{16}")
 """Where `apply_changes` keeps files while it works."""
 
 
-def land(
-    session: Session, checkpoint: Checkpoint, base: str, final: str, repository: Path
-) -> None:
+def land(session: Session, checkpoint: Checkpoint, base: str, final: str, repository: Path) -> None:
     """Make the files of `repository`, which are as at `base`, what they are at `final`.
 
     Raises:

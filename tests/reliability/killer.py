@@ -112,7 +112,9 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
 
     # 1. What was acknowledged is in the journal, and the user's files are whole.
     records = stage.records()
-    results = [message.get("content", "") for message in messages_of(records) if message["role"] == "tool"]
+    results = [
+        message.get("content", "") for message in messages_of(records) if message["role"] == "tool"
+    ]
     told = [event["text"] for event in events if event["type"] == "CallEnded"]
     assert results[: len(told)] == told, (told, results)
     replies = [message for message in messages_of(records) if message["role"] == "assistant"]
