@@ -1,4 +1,4 @@
-"""One session at a time writes to a workspace; how many read it, or work on copies, does not matter.
+"""One session at a time writes to a workspace; any number may read it, or work on copies of it.
 
 `fix` works on a copy and holds the lease while it brings a repair in: two that end at once do not
 mix their files. Whoever edits the user's files in place holds it as long as it may edit. It is a

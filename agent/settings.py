@@ -81,6 +81,10 @@ class ModelConfig:
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
 
+    stall_s: float = 120.0
+    """Seconds that the engine may take for a token or a piece of the prompt before it counts as
+    hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
+
     def __post_init__(self) -> None:
         _positive(self)
         if self.thinking_history not in get_args(ThinkingHistory):

@@ -119,13 +119,15 @@ def identity_of(settings: EngineSettings) -> str:
     """Return what front ends must agree in to share a host.
 
     Of a folder that is the state of its files too: weights that were trained again are others. The
-    size of the cache is not part of it: whoever starts the host chooses that.
+    size of the cache is not part of it, nor how much is read at a time: whoever starts the host
+    chooses that.
     """
     folder = Path(settings.source)
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
     facts = [(file.name, *_size_and_time(file)) for file in files]
+    chosen = replace(settings, cache_bytes=0, store_bytes=0, prefill_chunk=0, stall_s=0.0)
     what = [
-        astuple(replace(settings, cache_bytes=0, store_bytes=0)),
+        astuple(chosen),
         facts,
         _program_version(),
         sys.prefix,
