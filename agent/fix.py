@@ -45,6 +45,8 @@ from agent.regressions import look_back
 from agent.request import FixRequest
 from agent.session import Session, remove
 from agent.sessions import find_session
+from agent.state_folder import usable_state
+from agent.tree_size import check_size
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
 from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
 from inference.errors import InferenceError
@@ -149,11 +151,17 @@ class FixRun:
             yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
         if not (self.request.dry_run or self.request.branch):
             check_writable(repository)
+        if self.session is None:
+            check_size(repository, config.sandbox)
         check_takes_context(self.request, self.request.model)
         if self.chat_factory is None:
             # Refused at once is what could never be loaded; and `auto` may mean another model
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
+        if self.session is None:
+            self.state, warning = usable_state(self.state)
+            if warning:
+                yield Notice(warning)
         session = self._opened(repository)
         if session.damage:
             yield Notice(session.damage)

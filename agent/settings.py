@@ -95,12 +95,16 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """How long a command may run."""
+    """How long a command may run, and how much it may be run on."""
 
     command_s: float = 120.0
     """Seconds of one command of the model."""
     tests_s: float = 600.0
     """Seconds of one run of the test suite; more is a hang."""
+    tree_files: int = 200_000
+    """Files of a repository that is worked on, which is copied; installed packages do not count."""
+    tree_gib: float = 8.0
+    """The same in GiB."""
 
     def __post_init__(self) -> None:
         _positive(self)

@@ -102,9 +102,12 @@ def address_of(
     Raises:
         ModelUnavailable: no folder can be had that is private to the user.
     """
-    identity = identity_of(settings)
-    state = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
-    return HostAddress(identity, runtime_folder(environment), state / f"host-{identity}.log")
+    identity, folder = identity_of(settings), runtime_folder(environment)
+    try:
+        logs = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
+    except ModelUnavailable:  # a read-only disk; what the host says is worth less than the host
+        logs = folder
+    return HostAddress(identity, folder, logs / f"host-{identity}.log")
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddress]:

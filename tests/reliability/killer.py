@@ -125,7 +125,9 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
     # 2. It goes on to the end, with the conversation as it was.
     if any(record["type"] == "end" for record in records):
         seen["ended before the kill"] += 1
-        assert all(text in (stage.repository / name).read_bytes() for name, text in REPAIRED.items())
+        assert all(
+            text in (stage.repository / name).read_bytes() for name, text in REPAIRED.items()
+        )
         return
     if not records:  # killed before the first line: there is nothing to go on with
         resumed, code = {}, finish(stage.begin())[1]
