@@ -136,8 +136,7 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
     assert code == 0, (code, resumed, (stage.folder / "errors").read_text())
     after = stage.records()
     assert list(after[: len(records)]) == list(records), "nothing was lost or written over"
-    for name, text in REPAIRED.items():
-        assert text in (stage.repository / name).read_bytes()
+    check_repaired(stage)
     assert not list(stage.repository.glob(".qwen-agent-*"))
 
     # 3. No command ran twice.
@@ -149,6 +148,11 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
 
 
 REPAIRED = {"shop/cart.py": b"price + tax", "shop/__init__.py": b"of a shop"}
+
+
+def check_repaired(stage: Stage) -> None:
+    for name, text in REPAIRED.items():
+        assert text in (stage.repository / name).read_bytes()
 
 
 def finish(started: tuple[int, int]) -> tuple[dict[str, Any], int]:

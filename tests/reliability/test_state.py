@@ -1,4 +1,4 @@
-"""R06 to R08, R26, R29, R32: full and read-only disks, huge trees, damaged files, jumping clocks."""
+"""R06 to R08, R26, R29, R32: disks without room, huge trees, damaged files, clocks that jump."""
 
 import ast
 import itertools
@@ -25,7 +25,7 @@ from agent.remembered import Remembered
 from agent.request import FixRequest
 from agent.session import JOURNAL, Session
 from agent.sessions import list_sessions
-from agent.settings import SandboxConfig
+from agent.settings import Config, SandboxConfig
 from agent.state_folder import usable_state
 from agent.tree_size import check_size
 from inference.messages import Message
@@ -124,13 +124,9 @@ def test_r08_a_state_folder_that_is_no_folder_is_replaced_and_the_person_is_told
     repository = make_repository(tmp_path / "repo")
     (tmp_path / "state").write_text("a file")
     model = ScriptedModel([[RUN_TESTS, REPAIR, FINISH]])
-    events, outcome = outcome_of(
-        run_fix(
-            FixRequest(repository),
-            chat_factory=lambda _: model,
-            state=tmp_path / "state/qwen-agent",
-        )
-    )
+    state = tmp_path / "state/qwen-agent"
+    run = run_fix(FixRequest(repository), chat_factory=lambda _: model, state=state)
+    events, outcome = outcome_of(run)
     assert (outcome.exit_code, outcome.applied) == (0, True)
     (told,) = [event.text for event in events if isinstance(event, Notice)]
     assert told.startswith(f"{tmp_path}/state/qwen-agent cannot be used (")
@@ -183,12 +179,9 @@ def test_r26_a_home_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_r26_too_many_files_or_bytes_are_refused_before_one_is_copied(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "repo")
-    request = FixRequest(repository)
-    sandbox = SandboxConfig(tree_files=3)
-    config = request.config.__class__(sandbox=sandbox)
-    _, outcome = outcome_of(
-        run_fix(FixRequest(repository, config=config), state=tmp_path / "state")
-    )
+    config = Config(sandbox=SandboxConfig(tree_files=3))
+    run = run_fix(FixRequest(repository, config=config), state=tmp_path / "state")
+    _, outcome = outcome_of(run)
     assert outcome.exit_code == 2
     assert "has more than 3 files beside its environments" in outcome.sentence
     assert not (tmp_path / "state").exists()
