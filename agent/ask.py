@@ -106,17 +106,19 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
         return interrupted(turn)
     assert end is not None, "a reply ends with a ReplyEnd"
     yield from map(Notice, end.notices)
-    yield ReplyEnded(end.usage, end.message.content)
-    if end.stop_reason == "cancelled" and turn.stops():
-        # The half reply is dropped: whoever resumes asks again from the same prefix.
+    is_cut = end.stop_reason == "cancelled" and turn.stops()
+    trouble = None if is_cut else _trouble(end, options, loop)
+    # Recorded before anybody hears of it. A half reply is dropped: whoever resumes asks again from
+    # the same prefix.
+    if is_cut or trouble is not None:
         session.spend(end.usage)
-        return interrupted(turn)
-    trouble = _trouble(end, options, loop)
-    if trouble is None:
+    else:
         session.add(end.message, end.usage)
-        return None
-    session.spend(end.usage)
-    yield Notice(_WORDS[trouble])
+    yield ReplyEnded(end.usage, end.message.content)
+    if is_cut:
+        return interrupted(turn)
+    if trouble is not None:
+        yield Notice(_WORDS[trouble])
     return trouble
 
 

@@ -14,7 +14,7 @@ from agent.events import CallStarted, Event, Notice
 from agent.fix import resume_fix, run_fix
 from agent.outcome import PRECEDENCE, FixOutcome, strongest
 from agent.request import FixRequest
-from agent.session import list_sessions
+from agent.sessions import list_sessions
 from agent.settings import ApprovalConfig, Budget, Config, SandboxConfig
 from inference.errors import ModelUnavailable
 from tests.agent.fakes import (
