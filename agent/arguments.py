@@ -58,7 +58,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # a script that says --js would break with the next option
     )
     _add_fix_arguments(fix)
-    commands.add_parser("doctor", help="say what works on this machine")
+    _add_doctor_arguments(
+        commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
+    )
     commands.add_parser("models", help="list the models that can be used here")
     sessions = commands.add_parser("sessions", help="list past runs, or show one")
     sessions.add_argument("action", choices=("list", "show"), nargs="?", default="list")
@@ -118,6 +120,12 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("bubblewrap", "direct"),
         help="direct: no isolation, the model's commands run as you",
     )
+
+
+def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    deep = "load torch too, and let it multiply; takes some seconds"
+    parser.add_argument("--deep", action="store_true", help=deep)
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

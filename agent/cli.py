@@ -8,6 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+if sys.platform == "win32":
+    sys.exit("qwen-agent: Windows is served through WSL2: `wsl --install`, then install it there.")
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 READER_GONE = 128 + signal.SIGPIPE
@@ -53,7 +56,11 @@ def answer(words: list[str]) -> int:
         return run(arguments)  # it lets the signals through itself, where they cancel the run
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        if arguments.command in ("doctor", "models", "sessions"):
+        if arguments.command == "doctor":
+            from agent.frontends.doctor import run as run_doctor
+
+            return run_doctor(arguments)
+        if arguments.command in ("models", "sessions"):
             from agent.frontends.inspect import inspect
 
             return inspect(arguments)

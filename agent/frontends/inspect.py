@@ -1,21 +1,13 @@
-"""`qwen-agent doctor`, `models` and `sessions`: what is there; nothing is changed."""
+"""`qwen-agent models` and `sessions`: what is there; nothing is changed."""
 
-import importlib.metadata
-import shutil
-import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from pathlib import Path
 
 from agent.config import state_folder
 from agent.frontends.console import visible
 from agent.journal import read
-from agent.models import CHOICES, cached_models, hub_cache, memory_bytes, resolve
+from agent.models import cached_models, resolve
 from agent.session import JOURNAL, find_session, list_sessions
 from inference.errors import ModelUnavailable
-from sandbox.base import View
-from sandbox.bubblewrap import available
-from tools.search import find_ripgrep
 
 GIB = 1024**3
 
@@ -26,23 +18,9 @@ def inspect(arguments: Namespace) -> int:
     Raises:
         AgentError: it cannot be done.
     """
-    match arguments.command:
-        case "doctor":
-            return doctor()
-        case "models":
-            return models()
-        case _:
-            return sessions(arguments.action, arguments.id or "")
-
-
-def doctor() -> int:
-    """Print one line for each thing a run needs; return 1 if one is missing that it cannot lack."""
-    code = 0
-    for needed, ok, text in _checks():
-        print(f"{'ok  ' if ok else 'FAIL' if needed else 'note'}  {text}")
-        if needed and not ok:
-            code = 1
-    return code
+    if arguments.command == "models":
+        return models()
+    return sessions(arguments.action, arguments.id or "")
 
 
 def models() -> int:
@@ -81,30 +59,3 @@ def sessions(action: str, name: str) -> int:
         elif record["type"] == "end":
             print(f"end: exit code {record['exit_code']}, {visible(record['sentence'])}")
     return 0
-
-
-def _checks() -> Iterator[tuple[bool, bool, str]]:
-    """Yield for each thing whether it is needed, whether it is there, and how to mend it."""
-    here = sys.version_info
-    yield True, here >= (3, 11), f"python {here.major}.{here.minor} (3.11 or newer is needed)"
-    fault = available()
-    yield True, fault is None, fault or "sandbox: bubblewrap works"
-    yield _found("git", shutil.which("git"), "apt-get install git", needed=True)
-    ripgrep = find_ripgrep(View(Path(), Path()))
-    yield _found("ripgrep", ripgrep, "grep is used; apt-get install ripgrep", needed=False)
-    for name in ("torch", "transformers"):
-        yield _found(name, _installed(name), f"pip install {name}", needed=True)
-    names = ", ".join(model.hub_id for model in cached_models())
-    yield _found(f"models in {hub_cache()}", names, f"choose {CHOICES}", needed=False)
-    yield False, True, f"memory: {memory_bytes() / GIB:.0f} GiB; sessions: {state_folder()}"
-
-
-def _found(name: str, what: object, mend: str, needed: bool) -> tuple[bool, bool, str]:
-    return needed, bool(what), f"{name}: {what or f'missing: {mend}'}"
-
-
-def _installed(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

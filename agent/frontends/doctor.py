@@ -1,0 +1,155 @@
+"""`qwen-agent doctor`: what works on this machine, a line a part, and the commands that mend it.
+
+It ends with 0 if all works that a run needs, else with the code that `fix` would end with: 6
+without a sandbox that holds, 7 without an engine or the model of the settings, 2 for settings or a
+program, 1 for a folder or a disk; the first of these that is true. Nothing is changed.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from agent import doctor as look
+from agent.config import config_file, load_config, snapshots_folder, state_folder
+from agent.doctor import Finding, exit_code_of
+from agent.errors import ConfigError
+from agent.frontends.fix import as_json
+from agent.machine import ID_MAPPED_KERNEL, causes, name_of, unsupported, version_of
+from agent.models import memory_bytes, resolve
+from agent.outcome import NO_MODEL, USAGE
+from agent.settings import Config
+from inference.errors import InferenceError
+from inference.host_client import host_status
+from sandbox.base import Sandbox, View
+from sandbox.choose import choose
+from sandbox.errors import SandboxError
+from sandbox.probe import probe_layers
+from tools.languages import LANGUAGES
+from tools.search import find_ripgrep
+from tools.truncate import clean
+
+MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
+SCHEMA_VERSION = 1
+
+
+def run(arguments: Namespace) -> int:
+    """Look at every part and print what was found, as it is found."""
+    findings = []
+    for finding in examine(arguments.deep):
+        findings.append(finding)
+        if not arguments.json:
+            print("\n".join(lines_of(finding)), flush=True)
+    code = exit_code_of(findings)
+    if arguments.json:
+        print(as_json(document(findings), indent=2))
+    return code
+
+
+def lines_of(finding: Finding) -> Iterator[str]:
+    """Write a finding as a line, and what mends it as another."""
+    yield f"{MARKS[finding.state]}  {finding.part}: {_shown(finding.text)}"
+    if finding.mend:
+        yield f"        mend: {_shown(finding.mend)}"
+
+
+def document(findings: Sequence[Finding]) -> dict[str, object]:
+    """Write all findings as the object that `--json` prints."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": exit_code_of(findings),
+        "parts": [asdict(finding) for finding in findings],
+    }
+
+
+def examine(deep: bool) -> Iterator[Finding]:
+    """Look at every part; `deep` loads torch, which takes seconds."""
+    yield from _system()
+    yield from _sandbox()
+    yield look.program("git", shutil.which("git"), needed=True)
+    yield look.program("ripgrep", find_ripgrep(View(Path(), Path())), False, "grep is used")
+    modules = {language.module for language in LANGUAGES.values()}
+    yield look.grammars(modules, lambda name: importlib.util.find_spec(name) is not None)
+    yield from _engine(deep)
+    yield from _folders()
+    yield from _choices()
+
+
+def _system() -> Iterator[Finding]:
+    system, release = platform.system(), platform.release()
+    name = name_of(system, release)
+    if system == "Linux" and version_of(release) < ID_MAPPED_KERNEL:
+        text = f"{name}; commands started by root get no user id of their own"
+        yield Finding("system", "note", text, "use Linux 5.12 or newer")
+    else:
+        yield Finding("system", "ok", name)
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("memory", "ok", f"{memory_bytes() / look.GIB:.0f} GiB")
+
+
+def _sandbox() -> Iterator[Finding]:
+    """Open the sandbox that `fix` would open, and try every layer of it."""
+    system, release = platform.system(), platform.release()
+    refusal = unsupported(system, release)
+    if refusal is not None:
+        yield from look.no_sandbox("there is none on this system", [refusal])
+        return
+    try:
+        sandbox: Sandbox = choose("bubblewrap")
+        layers = probe_layers(sandbox) if system == "Linux" else ()
+    except SandboxError as error:
+        yield from look.no_sandbox(str(error), list(causes(os.geteuid() == 0)))
+        return
+    yield Finding("sandbox", "ok", f"level {sandbox.level}")
+    yield from look.sandbox_layers(layers, sandbox.level)
+
+
+def _engine(deep: bool) -> Iterator[Finding]:
+    for name in ("torch", "transformers"):
+        yield look.package(name, _version(name))
+    name = look.gpu()
+    yield look.gpu_and_torch(name, _version("torch"))
+    yield look.kernels(_version, bool(name))
+    if deep:
+        yield look.deep_torch()
+    try:
+        yield look.hosts(host_status())
+    except InferenceError as error:
+        yield Finding("engine", "fail", str(error), exit_code=NO_MODEL)
+
+
+def _folders() -> Iterator[Finding]:
+    places = (("state", state_folder()), ("cache", snapshots_folder()))
+    for name, path in places:
+        yield look.folder(f"{name} folder", path, os.getuid())
+        free = shutil.disk_usage(look.nearest(path)).free
+        yield look.disk(f"{name} disk", path, free)
+
+
+def _choices() -> Iterator[Finding]:
+    path = config_file()
+    yield look.settings_file(path, os.getuid())
+    config = Config()
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        yield Finding("settings", "fail", str(error), f"edit {path}", USAGE)
+    yield look.model(config.model.name, resolve)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _shown(text: str) -> str:
+    """Give text as one line that a terminal shows and does not obey."""
+    return " ".join(clean(text).split()).encode("utf-8", "replace").decode()
