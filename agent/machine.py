@@ -48,6 +48,12 @@ def unsupported(system: str, release: str) -> Cause | None:
     """
     if system == "Windows":
         return Cause("this is Windows", "use WSL2: run `wsl --install`, then qwen-agent in there")
+    if system == "Darwin":
+        return Cause(
+            "this is macOS: the profile for sandbox-exec was never run on a Mac, and the file "
+            "tools and the engine's process need Linux",
+            "use Linux in a virtual machine: brew install lima && limactl start && lima",
+        )
     if system == "Linux" and is_wsl1(release):
         return Cause(
             "this is WSL1, which has no namespaces",

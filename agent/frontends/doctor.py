@@ -95,14 +95,13 @@ def _system() -> Iterator[Finding]:
 
 def _sandbox() -> Iterator[Finding]:
     """Open the sandbox that `fix` would open, and try every layer of it."""
-    system, release = platform.system(), platform.release()
-    refusal = unsupported(system, release)
+    refusal = unsupported(platform.system(), platform.release())
     if refusal is not None:
         yield from look.no_sandbox("there is none on this system", [refusal])
         return
     try:
         sandbox: Sandbox = choose("bubblewrap")
-        layers = probe_layers(sandbox) if system == "Linux" else ()
+        layers = probe_layers(sandbox)
     except SandboxError as error:
         yield from look.no_sandbox(str(error), list(causes(os.geteuid() == 0)))
         return

@@ -50,6 +50,7 @@ def mends(root: Path, is_root: bool = False) -> str:
     ("system", "release", "word"),
     [
         ("Windows", "10", "WSL2"),
+        ("Darwin", "23.5.0", "lima"),
         ("Linux", "4.4.0-19041-Microsoft", "wsl --set-version"),
         ("Linux", "4.19.0-26-amd64", "5.3"),
     ],
@@ -68,7 +69,6 @@ def test_a_system_without_a_sandbox_is_told_what_to_do(
         ("Linux", "5.15.167.4-microsoft-standard-WSL2"),
         ("Linux", "6.1.0-18-amd64"),
         ("Linux", "5.4.0"),
-        ("Darwin", "23.5.0"),
     ],
 )
 def test_a_system_that_can_have_one_is_not_refused(system: str, release: str) -> None:
