@@ -118,7 +118,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--sandbox",
         choices=("bubblewrap", "direct"),
-        help="direct: no isolation, the model's commands run as you",
+        help="bubblewrap, the default: the most isolation that works here; "
+        "direct: none, the model's commands run as you",
     )
 
 

@@ -15,7 +15,7 @@ from agent.request import FixRequest
 from agent.session import Session, remove
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
-from sandbox.choose import choose
+from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
 from sandbox.tree import copy_tree
 from tools.errors import ProjectError
@@ -117,7 +117,7 @@ def own_workplace(place: Workplace, number: int, session: Session, commit: str) 
         tree = session.folder / ATTEMPTS / str(number)
         if not tree.exists():
             copy_tree(place.view.source, tree)
-        seen_at = tree if place.sandbox.level == "direct" else place.view.workspace
+        seen_at = tree if place.sandbox.level in IN_PLACE else place.view.workspace
         place = replace(
             place,
             view=replace(place.view, source=tree, workspace=seen_at),
@@ -168,7 +168,7 @@ def _view(
     return View(
         source=tree,
         # Without mounts a command sees the copy only where it is.
-        workspace=tree if sandbox.level == "direct" else repository,
+        workspace=tree if sandbox.level in IN_PLACE else repository,
         read_only=(*skipped, *_git_elsewhere(git)),
         protected=((git, git),),
         scratch=scratch,

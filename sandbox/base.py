@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sandbox.limits import Limits
 
@@ -55,7 +55,7 @@ class CommandResult:
 
     argv: tuple[str, ...]
     exit_code: int | None
-    """None if it was killed at a limit or on cancel; minus the signal if one ended it."""
+    """None if it was killed at its time limit or on cancel; minus the signal if one ended it."""
     output: str
     """stdout and stderr as they came, undecodable bytes replaced, cut in the middle if long."""
     num_output_bytes: int
@@ -63,6 +63,8 @@ class CommandResult:
     timed_out: bool
     cancelled: bool
     duration_s: float
+    too_much: Literal["", "memory", "disk", "processes"] = ""
+    """What it was killed for using too much of; the end of the output says how much."""
 
     @property
     def truncated(self) -> bool:
@@ -75,7 +77,12 @@ class Sandbox(Protocol):
 
     @property
     def level(self) -> str:
-        """The isolation in force, in one word: `bubblewrap` or `direct`."""
+        """The isolation in force, in one word: see `choose.LEVELS`."""
+        ...
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Of each higher level, one sentence on why it is not in force."""
         ...
 
     def run(

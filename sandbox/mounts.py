@@ -28,15 +28,15 @@ class Mount:
     writable: bool = False
 
 
-def mounts_of(view: View) -> tuple[Mount, ...]:
+def mounts_of(view: View, protects_git: bool = True) -> tuple[Mount, ...]:
     """List what to mount, every folder before what lies in it.
 
     A `.git` in the workspace is read-only whether the view names it or not: a hook written there
-    would run later, outside.
+    would run later, outside. Not so without `protects_git`, a layer left out.
     """
     protected = dict((target, source) for source, target in view.protected)
     git = view.workspace / ".git"
-    if git not in protected and (view.source / ".git").exists():
+    if protects_git and git not in protected and (view.source / ".git").exists():
         protected[git] = view.source / ".git"
     # The base of a virtual environment may be /usr itself, which every command sees anyway.
     mounts = [Mount(path, path) for path in view.read_only if not path.is_relative_to(SYSTEM)]

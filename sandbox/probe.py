@@ -14,30 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.base import Sandbox, View
+from sandbox.bwrap import LAYERS
 from sandbox.limits import MIB, Limits
 
-LAYERS = {
-    "view": "nothing of the host is seen but allow-listed folders",
-    "capabilities": "no right of root is kept, and none comes back",
-    "network": "none but an own loopback",
-    "processes": "only those of the sandbox are there",
-    "proc": "settings of the kernel are read-only",
-    "environment": "none of your variables",
-    "git": "`.git` is read-only",
-    "seccomp": "calls that no test needs are refused",
-    "uid": "a command is not the machine's root",
-    "limits": "of memory, file sizes and time",
-    "sweep": "nothing runs on afterwards",
-}
-"""What keeps a command in, by the name of its layer."""
 MENDS = {
     "uid": "run qwen-agent as an ordinary user, or as root on a kernel and a file system with "
     "id-mapped mounts (5.12 or newer; ext4, xfs, btrfs, tmpfs)",
+    "git": "make namespaces work: a part of the workspace is read-only by a mount alone",
     "seccomp": "use a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or aarch64",
 }
 DOES_WITHOUT = {
-    "bubblewrap": frozenset(("seccomp", "uid")),
     "namespaces": frozenset(("uid",)),
+    "landlock": frozenset(("git", "uid")),
     "direct": frozenset(LAYERS),
 }
 """What a level lacks and does not promise; all others promise every layer."""
@@ -86,7 +74,9 @@ def probe_layers(sandbox: Sandbox) -> tuple[Layer, ...]:
 def _ask(sandbox: Sandbox, root: Path, port: int) -> dict[str, str]:
     """Run the command; return its complaints, with those that only the host can have."""
     workspace, canary = root / "workspace", root / "canary"
-    (workspace / ".git" / "hooks").mkdir(parents=True)
+    workspace.mkdir()
+    if sandbox.level != "landlock":  # which refuses a workspace that it could not protect
+        (workspace / ".git" / "hooks").mkdir(parents=True)
     secret = secrets.token_hex(8)
     canary.write_text(secret)
     sleep_s = str(100_000 + secrets.randbelow(900_000))

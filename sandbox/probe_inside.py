@@ -99,6 +99,8 @@ def environment(facts: Any) -> str:
 
 def git(facts: Any) -> str:
     """Write where git looks for what it executes."""
+    if not Path(".git").is_dir():
+        return "no folder of the workspace can be kept read-only"
     with contextlib.suppress(OSError):
         Path(".git/hooks/pre-commit").write_text("exit 1\n")
         return "`.git` can be written"

@@ -11,17 +11,18 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.base import Cancel
-from sandbox.errors import SandboxError
+from sandbox.base import Cancel, CommandResult
+from sandbox.errors import LevelRefused, SandboxError
 from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
+from sandbox.streams import pipe
 
 POLL_S = 0.05
 """How long a cancel may wait to be seen."""
@@ -33,7 +34,17 @@ OVERTIME_S = 15.0
 MAX_WORD_BYTES = 128 * 1024 - 1
 """Of one argument, on Linux."""
 NUM_OPEN_FILES = 4096
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
+KILLED = -9
+"""The exit code of what was stopped for using too much; the end of its output says of what."""
+START = "import sys; sys.path.append(sys.argv[1]); from sandbox.supervisor import main; main()"
+"""Of the supervisor; the folder with this package comes last, after the library."""
+PACKAGES = Path(__file__).parents[1]
+LEAST_PROCESS_IDS = 301
+"""Linux takes no smaller limit for a namespace."""
+OVER_THE_LIMIT = 100
+"""Processes above the limit that end the command, where the kernel does not refuse them before."""
+IDS_OF_OURS = 100
+"""Process ids beyond those the command may use, so that its own limit is met first."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,18 @@ class Command:
     """Descriptors of ours that the command inherits under the same numbers."""
     grace_s: float = 0.0
     """Seconds between SIGTERM and SIGKILL when it is stopped; 0 sends no SIGTERM."""
+    writable: tuple[Path, ...] = ()
+    """Where on disk it can write, the workspace first."""
+    trees: tuple[tuple[Path, bool], ...] = ()
+    """With `uid`: what to stage, each with whether it may be written."""
+    uid: int | None = None
+    """The user id that root gives it."""
+    has_own_process_ids: bool = False
+    """Whether root gives it a namespace of process ids, with a limit."""
+    confined: Mapping[str, Any] | None = None
+    """What `confine.confine` is asked for, where there are no namespaces."""
+    without: frozenset[str] = frozenset()
+    """The layers left out, see `bwrap.LAYERS`."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +77,24 @@ class Outcome:
     """What became of it."""
 
     exit_code: int | None
-    """None if it was stopped."""
+    """None if it was stopped by the clock or a person."""
     output: str
     num_output_bytes: int
-    stopped: Literal["", "limit", "cancel"]
+    stopped: Literal["", "limit", "cancel", "memory", "disk", "processes"]
     duration_s: float
+
+    def result(self, argv: Sequence[str]) -> CommandResult:
+        """Give it as the room's door does."""
+        return CommandResult(
+            argv=tuple(argv),
+            exit_code=self.exit_code,
+            output=self.output,
+            num_output_bytes=self.num_output_bytes,
+            timed_out=self.stopped == "limit",
+            cancelled=self.stopped == "cancel",
+            duration_s=self.duration_s,
+            too_much="" if self.stopped in ("limit", "cancel") else self.stopped,
+        )
 
 
 def run_command(
@@ -70,6 +106,7 @@ def run_command(
     """Run a command to its end, its limit or a cancel; nothing of it runs on afterwards.
 
     Raises:
+        LevelRefused: it did not run, for what `Command.trees` asks cannot be had.
         SandboxError: the supervisor failed, or something would not die.
     """
     _check_words(command)
@@ -82,11 +119,11 @@ def run_command(
             on_output(data)
 
     with ExitStack() as stack:
-        output, output_in = _pipe(stack)
-        status, status_in = _pipe(stack)
-        control_out, control = _pipe(stack)
+        output, output_in = pipe(stack)
+        status, status_in = pipe(stack)
+        control_out, control = pipe(stack)
         supervisor = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), str(status_in.fileno())],
+            [sys.executable, "-I", "-S", "-c", START, str(PACKAGES), str(status_in.fileno())],
             stdin=control_out,
             stdout=output_in,
             stderr=output_in,
@@ -109,23 +146,18 @@ def run_command(
             f"{kept.text()[-300:].strip()}"
         )
     report: dict[str, Any] = marshal.loads(report_bytes)
+    if "refused" in report:
+        raise LevelRefused(report["refused"])
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
+    stopped = report["stopped"]
+    by_whom = {"": report["exit_code"], "limit": None, "cancel": None}
     return Outcome(
-        exit_code=None if report["stopped"] else report["exit_code"],
+        exit_code=by_whom.get(stopped, KILLED),
         output=kept.text(),
         num_output_bytes=kept.num_bytes,
-        stopped=report["stopped"],
+        stopped=stopped,
         duration_s=time.monotonic() - started,
-    )
-
-
-def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:
-    """Open a pipe, to read and to write; both ends are closed with `stack` at the latest."""
-    read, write = os.pipe()
-    return (
-        stack.enter_context(FileIO(read, "rb")),
-        stack.enter_context(FileIO(write, "wb")),
     )
 
 
@@ -149,10 +181,16 @@ def _send_order(control: FileIO, command: Command, limits: Limits) -> None:
             "environment": dict(command.environment),
             "cwd": str(command.cwd),
             "fds": list(command.fds),
-            "rlimits": _rlimits(limits),
+            "rlimits": [] if "limits" in command.without else _rlimits(limits),
+            "watch": None if "limits" in command.without else _watch(command, limits),
             "wall_s": limits.wall_s,
             "grace_s": command.grace_s,
             "agent": os.getpid(),
+            "confined": dict(command.confined) if command.confined else None,
+            "uid": command.uid,
+            "trees": [(str(path), is_writable) for path, is_writable in command.trees],
+            "pid_max": _process_ids(limits) if command.has_own_process_ids else None,
+            "sweeps": "sweep" not in command.without,
         }
     )
     data = len(order).to_bytes(4, "little") + order
@@ -170,6 +208,21 @@ def _rlimits(limits: Limits) -> list[tuple[int, int]]:
         (resource.RLIMIT_NOFILE, NUM_OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ]
+
+
+def _watch(command: Command, limits: Limits) -> dict[str, Any]:
+    """Name those that the supervisor keeps, see `watch.Watch`."""
+    return {
+        "folders": [str(folder) for folder in command.writable],
+        "resident_bytes": limits.resident_bytes,
+        "num_processes": limits.num_processes + OVER_THE_LIMIT,
+        "disk_bytes": limits.disk_bytes,
+        "free_bytes": limits.free_bytes,
+    }
+
+
+def _process_ids(limits: Limits) -> int:
+    return max(limits.num_processes + IDS_OF_OURS, LEAST_PROCESS_IDS)
 
 
 def _follow(

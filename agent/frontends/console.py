@@ -151,6 +151,8 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
             )
             if event.sandbox == "direct":
                 yield "bold red", "  No isolation: commands can do all that you can."
+            elif event.sandbox == "landlock":
+                yield "yellow", "  Weak isolation, by Landlock alone; `qwen-agent doctor` says why."
         case TestsRan():
             yield "bold", f"Tests {event.when}: {visible(event.summary)} ({event.duration_s:.1f} s)"
             for test in event.failed[:MAX_RED_SHOWN]:

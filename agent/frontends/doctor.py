@@ -21,14 +21,14 @@ from agent.config import config_file, load_config, snapshots_folder, state_folde
 from agent.doctor import Finding, exit_code_of
 from agent.errors import ConfigError
 from agent.frontends.fix import as_json
-from agent.machine import ID_MAPPED_KERNEL, causes, name_of, unsupported, version_of
+from agent.machine import ID_MAPPED_KERNEL, Cause, causes, name_of, unsupported, version_of
 from agent.models import memory_bytes, resolve
 from agent.outcome import NO_MODEL, USAGE
 from agent.settings import Config
 from inference.errors import InferenceError
 from inference.host_client import host_status
 from sandbox.base import Sandbox, View
-from sandbox.choose import choose
+from sandbox.choose import LEVELS, choose
 from sandbox.errors import SandboxError
 from sandbox.probe import probe_layers
 from tools.languages import LANGUAGES
@@ -37,6 +37,8 @@ from tools.truncate import clean
 
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 SCHEMA_VERSION = 1
+WEAKEST = "landlock"
+"""The level that is in force only because something of the machine can be mended."""
 
 
 def run(arguments: Namespace) -> int:
@@ -103,10 +105,18 @@ def _sandbox() -> Iterator[Finding]:
         sandbox: Sandbox = choose("bubblewrap")
         layers = probe_layers(sandbox)
     except SandboxError as error:
-        yield from look.no_sandbox(str(error), list(causes(os.geteuid() == 0)))
+        yield from look.no_sandbox(str(error), _causes())
         return
-    yield Finding("sandbox", "ok", f"level {sandbox.level}")
+    why = "".join(f"; not {sentence}" for sentence in sandbox.why)
+    state = "note" if sandbox.level == WEAKEST else "ok"
+    yield Finding("sandbox", state, f"level {sandbox.level}, {LEVELS[sandbox.level]}{why}")
+    if sandbox.level == WEAKEST:
+        yield from (Finding("sandbox", "note", cause.why, cause.mend) for cause in _causes())
     yield from look.sandbox_layers(layers, sandbox.level)
+
+
+def _causes() -> list[Cause]:
+    return list(causes(os.geteuid() == 0))
 
 
 def _engine(deep: bool) -> Iterator[Finding]:

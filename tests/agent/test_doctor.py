@@ -164,6 +164,7 @@ def test_a_layer_that_was_promised_and_does_not_hold_is_a_fault() -> None:
     (note,) = look.sandbox_layers([uid], "namespaces")
     assert (note.state, note.mend) == ("note", "run as a user")
     assert exit_code_of(list(look.sandbox_layers([uid], "full"))) == 6
+    assert exit_code_of(list(look.sandbox_layers([network], "landlock"))) == 6
 
 
 def test_programs_and_packages_that_are_missing_name_their_command() -> None:

@@ -104,7 +104,8 @@ def test_json_is_one_document_by_its_schema_and_people_read_standard_error(
     output, words = process.communicate(timeout=60)
     report = FixReport.model_validate_json(output)
     assert process.returncode == report.exit_code == 0
-    assert (report.outcome, report.applied, report.sandbox) == ("fixed", True, "bubblewrap")
+    assert (report.outcome, report.applied) == ("fixed", True)
+    assert report.sandbox in ("full", "namespaces")
     assert report.usage.num_prompt == report.usage.num_reused + report.usage.num_prefilled
     assert len(report.replies) == report.num_steps == 3
     assert report.tests_after is not None

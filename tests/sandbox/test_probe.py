@@ -1,15 +1,19 @@
 """The probe of the layers says what holds, and says so of nothing that does not."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sandbox.bubblewrap import Bubblewrap
+from sandbox.bwrap import LAYERS
 from sandbox.direct import Direct
-from sandbox.probe import INSIDE, LAYERS, Layer, probe_layers
+from sandbox.landlock import Landlock, refusal_of_landlock
+from sandbox.probe import INSIDE, Layer, probe_layers
 
 HOLDS_ANYWHERE = {"limits", "sweep"}
 """Even without isolation: they are not bubblewrap's."""
@@ -28,6 +32,21 @@ def test_every_layer_that_the_level_promises_holds(
     promised = [layer for layer in layers if layer.is_promised(bubblewrap.level)]
     assert [layer for layer in promised if not layer.works] == []
     assert {"view", "capabilities", "network", "git"} <= {layer.name for layer in promised}
+
+
+def test_layers_that_are_left_out_are_the_ones_that_do_not_hold(with_a_secret: None) -> None:
+    left_out = {"network", "processes", "environment", "git", "seccomp", "uid"}
+    layers = probe_layers(Bubblewrap(without=left_out))
+    may_follow = {"uid"} if os.geteuid() else set()  # an ordinary user is not root anyway
+    assert {layer.name for layer in layers if not layer.works} == left_out - may_follow
+
+
+@pytest.mark.skipif(refusal_of_landlock() != "", reason="this kernel has no Landlock to test")
+def test_landlock_does_without_what_it_says_and_no_more(with_a_secret: None) -> None:
+    sandbox = Landlock()
+    broken = [layer for layer in probe_layers(sandbox) if not layer.works]
+    assert "git" in {layer.name for layer in broken}
+    assert [layer for layer in broken if layer.is_promised(sandbox.level)] == []
 
 
 def test_without_isolation_the_probe_finds_none(with_a_secret: None) -> None:
@@ -52,7 +71,7 @@ def test_a_level_nobody_knows_promises_everything() -> None:
     assert all(Layer(name, True, "", "").is_promised("new") for name in LAYERS)
 
 
-def test_the_probe_leaves_nothing_behind(bubblewrap: Bubblewrap, tmp_path: Path) -> None:
-    before = set(Path("/tmp").glob("qwen-agent-probe-*"))
+def test_the_probe_leaves_nothing_behind(bubblewrap: Bubblewrap) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("qwen-agent-probe-*"))
     probe_layers(bubblewrap)
-    assert set(Path("/tmp").glob("qwen-agent-probe-*")) <= before
+    assert set(Path(tempfile.gettempdir()).glob("qwen-agent-probe-*")) <= before
