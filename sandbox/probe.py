@@ -17,6 +17,8 @@ from sandbox.base import Sandbox, View
 from sandbox.bwrap import LAYERS
 from sandbox.limits import MIB, Limits
 
+HOLDS = {**LAYERS, "uid": "a command is not the machine's root"}
+"""What is said of a layer that holds; an ordinary user needs no further id for that."""
 MENDS = {
     "uid": "run qwen-agent as an ordinary user, or as root on a kernel and a file system with "
     "id-mapped mounts (5.12 or newer; ext4, xfs, btrfs, tmpfs)",
@@ -111,7 +113,7 @@ def _answers(output: str) -> list[tuple[str, str]]:
 
 def _layer(name: str, complaint: str | None) -> Layer:
     if complaint == "":
-        return Layer(name, True, LAYERS[name], "")
+        return Layer(name, True, HOLDS[name], "")
     return Layer(name, False, complaint or "the probe did not come to it", MENDS.get(name, REPORT))
 
 

@@ -44,13 +44,14 @@ WEAKEST = "landlock"
 def run(arguments: Namespace) -> int:
     """Look at every part and print what was found, as it is found."""
     findings = []
-    for finding in examine(arguments.deep):
+    sandbox, complaint = open_sandbox()
+    for finding in examine(sandbox, complaint, arguments.deep):
         findings.append(finding)
         if not arguments.json:
             print("\n".join(lines_of(finding)), flush=True)
     code = exit_code_of(findings)
     if arguments.json:
-        print(as_json(document(findings), indent=2))
+        print(as_json(document(findings, sandbox.level if sandbox else None), indent=2))
     return code
 
 
@@ -61,19 +62,30 @@ def lines_of(finding: Finding) -> Iterator[str]:
         yield f"        mend: {_shown(finding.mend)}"
 
 
-def document(findings: Sequence[Finding]) -> dict[str, object]:
-    """Write all findings as the object that `--json` prints."""
+def document(findings: Sequence[Finding], level: str | None) -> dict[str, object]:
+    """Write all findings as the object that `--json` prints; no sandbox, no level."""
     return {
         "schema_version": SCHEMA_VERSION,
         "exit_code": exit_code_of(findings),
+        "level": level,
         "parts": [asdict(finding) for finding in findings],
     }
 
 
-def examine(deep: bool) -> Iterator[Finding]:
+def open_sandbox() -> tuple[Sandbox | None, str]:
+    """Open the sandbox that `fix` would open, or say why there is none."""
+    if unsupported(platform.system(), platform.release()):
+        return None, "there is none on this system"
+    try:
+        return choose("bubblewrap"), ""
+    except SandboxError as error:
+        return None, str(error)
+
+
+def examine(sandbox: Sandbox | None, complaint: str, deep: bool) -> Iterator[Finding]:
     """Look at every part; `deep` loads torch, which takes seconds."""
     yield from _system()
-    yield from _sandbox()
+    yield from _layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
     yield look.program("git", shutil.which("git"), needed=True)
     yield look.program("ripgrep", find_ripgrep(View(Path(), Path())), False, "grep is used")
     modules = {language.module for language in LANGUAGES.values()}
@@ -95,20 +107,15 @@ def _system() -> Iterator[Finding]:
     yield Finding("memory", "ok", f"{memory_bytes() / look.GIB:.0f} GiB")
 
 
-def _sandbox() -> Iterator[Finding]:
-    """Open the sandbox that `fix` would open, and try every layer of it."""
-    refusal = unsupported(platform.system(), platform.release())
-    if refusal is not None:
-        yield from look.no_sandbox("there is none on this system", [refusal])
-        return
+def _layers(sandbox: Sandbox) -> Iterator[Finding]:
+    """Name the level, why it is no higher one, and try every layer of it."""
     try:
-        sandbox: Sandbox = choose("bubblewrap")
         layers = probe_layers(sandbox)
     except SandboxError as error:
         yield from look.no_sandbox(str(error), _causes())
         return
     why = "".join(f"; not {sentence}" for sentence in sandbox.why)
-    state = "note" if sandbox.level == WEAKEST else "ok"
+    state: look.State = "note" if sandbox.level == WEAKEST else "ok"
     yield Finding("sandbox", state, f"level {sandbox.level}, {LEVELS[sandbox.level]}{why}")
     if sandbox.level == WEAKEST:
         yield from (Finding("sandbox", "note", cause.why, cause.mend) for cause in _causes())
@@ -116,7 +123,9 @@ def _sandbox() -> Iterator[Finding]:
 
 
 def _causes() -> list[Cause]:
-    return list(causes(os.geteuid() == 0))
+    """Name what of this machine can keep a sandbox from working."""
+    refusal = unsupported(platform.system(), platform.release())
+    return [refusal] if refusal else list(causes(os.geteuid() == 0))
 
 
 def _engine(deep: bool) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import pytest
 from agent import doctor as look
 from agent.cli import answer
 from agent.doctor import Finding, exit_code_of
-from agent.frontends.doctor import document, lines_of
+from agent.frontends.doctor import document, examine, lines_of
 from agent.machine import (
     Cause,
     causes,
@@ -22,6 +22,7 @@ from agent.machine import (
 )
 from inference.errors import ModelUnavailable
 from inference.wire import HostStatus
+from sandbox.choose import LEVELS
 from sandbox.probe import Layer
 
 ROOT = Path(__file__).parents[2]
@@ -264,7 +265,15 @@ def test_a_fault_is_followed_by_what_mends_it() -> None:
         "FAIL  git: missing now",
         "        mend: apt-get install git",
     ]
-    assert document([finding])["exit_code"] == 2
+    assert document([finding], None)["exit_code"] == 2
+
+
+def test_without_a_sandbox_the_doctor_goes_on_to_the_other_parts() -> None:
+    found = list(examine(None, "bubblewrap is not installed", deep=False))
+    assert exit_code_of(found) == 6
+    parts = {finding.part: finding.state for finding in found}
+    assert parts["sandbox"] == "fail"
+    assert {"git", "engine", "state folder", "model"} <= set(parts)
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -280,7 +289,9 @@ def test_the_doctor_answers_here(
     assert answer(["doctor", *form]) == 0
     shown = capsys.readouterr().out
     if form:
-        parts = {part["part"]: part for part in json.loads(shown)["parts"]}
+        found = json.loads(shown)
+        parts = {part["part"]: part for part in found["parts"]}
+        assert found["level"] in LEVELS
         assert parts["layer network"]["state"] == "ok"
         assert parts["sandbox"]["text"].startswith("level ")
         assert parts["state folder"]["text"].startswith(str(tmp_path))
