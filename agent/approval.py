@@ -84,7 +84,7 @@ def decide(
     if _only_reads(call, script):
         return Allowed()
     if config.mode == "plan":
-        return Denied("Plan mode: nothing may be changed. Read, then say what you would do.")
+        return Denied("Plan mode: nothing may be changed. Read, then call finish with your plan.")
     if config.mode == "auto" or _allowed(call, config, script, path):
         return Allowed()
     if call.name == "run_tests" or (config.mode == "edit" and changes_file(call)):

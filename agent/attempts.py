@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from agent.bench import Materials
 from agent.clean_copy import put_back, restore_deciding_files
 from agent.compose import make_bench, reply_options
 from agent.errors import RunCancelled
@@ -18,6 +19,7 @@ from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
 from agent.request import FixRequest
 from agent.session import Session
+from agent.user_commit import summary_of
 from agent.user_git import ignored
 from agent.verdict import Verdict, judge
 from agent.wording import prompt
@@ -108,7 +110,9 @@ class Attempt:
         self.place = own_workplace(task.place, number, session, start.commit)
         self.checkpoint = self.place.checkpoint
         options = reply_options(chat, number, request)
-        self.bench = make_bench(self.place, session, chat, options, request.config, task.deadline_s)
+        self.bench = make_bench(
+            Materials(self.place, session, chat, options, request.config, task.deadline_s)
+        )
         self.parts = self.bench.parts
 
     def run(self) -> Generator[Event, None, AttemptResult]:
@@ -223,6 +227,9 @@ class Attempt:
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
             sentence = "nothing was changed"
+            if self._only_plans:
+                sentence = "nothing was changed, in plan mode"
+                yield Notice(f"The plan: {summary_of(self.session) or '[none]'}")
             yield Judged(self.number, False, sentence)
             return self._result(NOTHING, _with_cause(sentence, ended), ended, ground.targets)
         if time.monotonic() >= self.task.end_s:
@@ -284,7 +291,7 @@ class Attempt:
         codes = {code}
         if ended.reason in BUDGET_REASONS or time.monotonic() >= self.task.end_s:
             codes.add(BUDGET)
-        if "denied" in self.session.facts:
+        if "denied" in self.session.facts and not self._only_plans:
             codes.add(DENIED)
             if strongest(codes) == DENIED:
                 tool = self.session.facts["denied"]["tool"]
@@ -292,6 +299,10 @@ class Attempt:
         codes |= self.failures
         kept = final or self.checkpoint.save("as the model left it")
         return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict, judged)
+
+    @property
+    def _only_plans(self) -> bool:
+        return self.task.request.config.approval.mode == "plan"
 
     def _check_cancel(self) -> None:
         if self.cancel():

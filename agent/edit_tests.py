@@ -11,6 +11,8 @@ from agent.settings import VerifyConfig
 from sandbox.base import Cancel
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
+from tools.jest import JestRunner
+from tools.near_scripts import is_script_test, near_scripts
 from tools.near_tests import ids_of, is_test_file, near_tests
 from tools.run_tests import describe, summarise
 from tools.test_report import RED, TestReport
@@ -37,6 +39,8 @@ class EditTests:
         self, command: Sequence[str], workspace: Workspace, run_some: RunSome, config: VerifyConfig
     ) -> None:
         self._command = tuple(command)
+        self._is_jest = JestRunner().recognises(self._command, workspace.root / workspace.folder)
+        """Or vitest: both are given files as Python's runners are."""
         self._workspace = workspace
         self._run_some = run_some
         self._config = config
@@ -65,18 +69,19 @@ class EditTests:
         """
         code = [path for path in paths if not path.endswith(DOCUMENTS)]
         files = self._near(code)
-        ids = ids_of(self._command, files)
+        ids = (files or None) if self._is_jest else ids_of(self._command, files)
         if ids is None:
             return self._run(WHOLE, "All tests", cancel) if code else ""
         return self._run(ids, ", ".join(files), cancel) if ids else ""
 
     def _near(self, paths: Iterable[str]) -> tuple[str, ...]:
-        tests = self._test_files()
-        found = dict.fromkeys(test for path in paths for test in near_tests(path, tests))
+        near = near_scripts if self._is_jest else near_tests
+        tests = self._test_files(is_script_test if self._is_jest else is_test_file)
+        found = dict.fromkeys(test for path in paths for test in near(path, tests))
         return tuple(found)[: self._config.max_files]
 
-    def _test_files(self) -> dict[str, str]:
-        names = filter(is_test_file, self._workspace.listing(".", MAX_DEPTH))
+    def _test_files(self, is_test: Callable[[str], bool]) -> dict[str, str]:
+        names = filter(is_test, self._workspace.listing(".", MAX_DEPTH))
         texts: dict[str, str] = {}
         for name in names:
             try:

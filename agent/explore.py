@@ -82,9 +82,11 @@ class Explore:
         """Explore, and return the places.
 
         Raises:
-            ToolFailed: it came to no answer, or to none that names a place.
+            ToolFailed: nothing is asked, or it came to no answer, or to none that names a place.
             ModelUnavailable: the engine went away.
         """
+        if not arguments["question"].strip():
+            raise ToolFailed("question is empty; say in a sentence what to find.")
         words = prompt("explore", question=arguments["question"], num_steps=str(MAX_STEPS))
         messages = [*self._fork.session.messages, Message("tool", words)]
         for step in range(1, MAX_STEPS + 2):

@@ -2,7 +2,7 @@
 
     [hooks]
     before_tool = ["./policy.sh"]     # a failure refuses the call; what it prints is the reason
-    after_edit = ["ruff check"]       # what it prints when it fails is added to the result
+    after_edit = ["ruff format"]      # what it does to the file is shown, and why it failed
     before_finish = ["make lint"]     # a failure refuses the finish
 
 Each is told of the call in QWEN_AGENT_TOOL, QWEN_AGENT_PATH and QWEN_AGENT_ARGUMENTS (JSON). The
@@ -16,8 +16,13 @@ from dataclasses import replace
 from agent.settings import HooksConfig
 from inference.messages import ToolCall
 from sandbox.base import Cancel, Sandbox, View
+from sandbox.errors import PathRefused
 from sandbox.limits import Limits
+from sandbox.workspace import Workspace
 from tools.base import ToolResult
+from tools.diff import files_of
+from tools.editor import StrReplaceEditor
+from tools.textfile import NotText, TextFile, unified_diff
 from tools.truncate import clean, cut_middle
 
 MAX_CHARACTERS = 2_000
@@ -28,11 +33,21 @@ MAX_ARGUMENT_BYTES = 32 * 1024
 class Hooks:
     """Runs the hooks of a session; `before` and `after` are what the loop calls."""
 
-    def __init__(self, config: HooksConfig, sandbox: Sandbox, view: View, limits: Limits) -> None:
+    def __init__(
+        self,
+        config: HooksConfig,
+        sandbox: Sandbox,
+        view: View,
+        limits: Limits,
+        editor: StrReplaceEditor,
+    ) -> None:
+        """Take what runs the hooks, and the editor, which has to know what they did to a file."""
         self._config = config
         self._sandbox = sandbox
         self._view = view
         self._limits = limits
+        self._editor = editor
+        self._workspace = Workspace(view.source, view.workspace, view.folder)
 
     def before(self, call: ToolCall, cancel: Cancel) -> str | None:
         """Return why a call may not run."""
@@ -42,11 +57,39 @@ class Hooks:
         return self._first_failure(commands, call, cancel)
 
     def after(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
-        """Add what a hook says of an edit."""
-        if not result.ok or result.diff is None:
+        """Add what a hook says of an edit, and show what it did to the file."""
+        if not (result.ok and result.diff and self._config.after_edit):
             return result
+        path = str(self._workspace.resolve(call.arguments["path"]))
+        before = self._content(path)
         failure = self._first_failure(self._config.after_edit, call, cancel)
+        after = self._content(path)
+        if before is not None and before != after:
+            result = self._changed(path, result, before, after)
         return replace(result, text=f"{result.text}\n\n{failure}") if failure else result
+
+    def _content(self, path: str) -> bytes | None:
+        """Return what is in a file; None where there is none that can be read."""
+        try:
+            return self._workspace.read(path)
+        except (OSError, PathRefused):
+            return None
+
+    def _changed(
+        self, path: str, result: ToolResult, before: bytes, after: bytes | None
+    ) -> ToolResult:
+        """Show the lines that a hook changed, and make one edit of the model's and the hook's."""
+        if after is None:
+            return replace(result, text=f"{result.text}\n\nThe user's hook then removed {path}.")
+        try:
+            lines = self._editor.take_up(path, before, after)
+            diff = _joined(path, result.diff or "", before, after)
+        except NotText:
+            return replace(
+                result, text=f"{result.text}\n\n{path} is no text after the user's hook."
+            )
+        text = f"{result.text}\n\nThe user's hook then changed the file. It is now:\n{lines}"
+        return replace(result, text=text, diff=diff)
 
     def _first_failure(self, commands: Sequence[str], call: ToolCall, cancel: Cancel) -> str | None:
         for command in commands:
@@ -65,3 +108,10 @@ def _variables(call: ToolCall) -> Mapping[str, str]:
     if len(arguments) <= MAX_ARGUMENT_BYTES:
         told["QWEN_AGENT_ARGUMENTS"] = arguments
     return {name: value.replace("\0", "") for name, value in told.items()}
+
+
+def _joined(path: str, diff: str, before: bytes, after: bytes) -> str:
+    """Return the diff from what there was before the edit to what there is after the hook."""
+    (edit,) = files_of(diff)
+    old = None if diff.startswith("--- /dev/null") else edit.before(TextFile.decode(before).text)
+    return unified_diff(path, old, TextFile.decode(after).text)

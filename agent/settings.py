@@ -157,7 +157,7 @@ class HooksConfig:
     before_tool: tuple[str, ...] = ()
     """Before every call. A failure refuses it."""
     after_edit: tuple[str, ...] = ()
-    """After every edit that was made. A failure is told to the model."""
+    """After every edit that was made. What it changes in the file, and a failure, are told."""
     before_finish: tuple[str, ...] = ()
     """Before the work counts as done. A failure refuses that."""
 

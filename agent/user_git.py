@@ -15,6 +15,7 @@ GIT = (
     *("git", "--no-pager", "-c", "safe.directory=*"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
     *("-c", "core.untrackedCache=false", "-c", "core.splitIndex=false"),
+    *("-c", "submodule.recurse=false"),
     *("-c", "core.attributesFile=/dev/null", "-c", "i18n.commitEncoding=UTF-8"),
 )
 NAME, EMAIL = "qwen-agent", "qwen-agent@localhost"
@@ -98,7 +99,7 @@ def _run(
     variables: Mapping[str, str],
     codes: Sequence[int] = (0,),
 ) -> bytes:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
+    environment = {"PATH": _path(), **ENVIRONMENT, **variables}
     try:
         done = subprocess.run(
             [*GIT, *words],
@@ -114,3 +115,9 @@ def _run(
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
     return done.stdout
+
+
+def _path() -> str:
+    """Return the folders of programs, less those that mean one in the repository."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(filter(os.path.isabs, folders))

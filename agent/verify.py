@@ -15,7 +15,7 @@ from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
 from tools.base import ToolResult
 from tools.diff import FileDiff, files_of
-from tools.syntax import introduced, reader_of
+from tools.syntax import NotRead, introduced, reader_of
 from tools.textfile import NotText, TextFile
 
 MAX_CHARACTERS = 512 * 1024
@@ -63,9 +63,13 @@ class Verify:
         text = self._text_of(file.path)
         if reader is None or text is None:
             return
-        faults = introduced(reader, file.before(text), text)
+        try:
+            faults = introduced(reader, file.before(text), text)
+            is_well = not faults and not reader(text)
+        except NotRead:
+            return
         yield from (f"{file.path}:{fault.line}: {fault.words}" for fault in faults[:MAX_FAULTS])
-        if not faults and not reader(text):
+        if is_well:
             yield ""
 
     def _text_of(self, path: str) -> str | None:

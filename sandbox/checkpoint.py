@@ -9,11 +9,11 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
 from sandbox.errors import SandboxError
+from sandbox.reading import Stored, store
 from sandbox.shadow_git import ShadowGit
 from sandbox.snapshot import (
     LINK,
@@ -29,8 +29,6 @@ from sandbox.snapshot import (
 
 NUM_REMEMBERED = 8
 """Commits whose lists of files are kept in memory."""
-NUM_TRIES = 8
-"""Of reading a worktree in which a command in the background makes files and takes them away."""
 SETTLED_NS = 2_000_000_000
 """A file changed this shortly before it was hashed could change again within one clock tick."""
 
@@ -179,30 +177,27 @@ class Checkpoint:
             del self._snapshots[next(iter(self._snapshots))]
 
     def _current(self) -> Snapshot:
-        """Read the worktree, again if a command in the background took a file from under it."""
-        for _ in range(NUM_TRIES - 1):
-            with suppress(SandboxError, FileNotFoundError):
-                return self._read()
-        return self._read()
+        """Read the worktree; a file whose times, size and inode stand still is not read again.
 
-    def _read(self) -> Snapshot:
-        """Read the worktree; a file whose times, size and inode stand still is not read again."""
+        What a command in the background makes or takes away meanwhile is in it or is not.
+        """
         started = time.time_ns()
         seen = look(self.worktree, self._ignored)
-        fresh = []
-        for path, status in seen.files.items():
-            known = self._blobs.get(path)
-            if known is None or known[0] != identity(status):
-                fresh.append(path)
-        blobs = dict(zip(fresh, self._git.store_files(self.worktree, fresh, seen), strict=True))
-        files: dict[str, File] = {}
-        for path, status in seen.files.items():
-            blob = blobs.get(path) or self._blobs[path][1]
-            files[path] = File(git_mode(status), blob, stat.S_IMODE(status.st_mode))
-        self._blobs = {
-            path: (identity(status), files[path].blob)
+        known = {
+            path: Stored(status, self._blobs[path][1])
             for path, status in seen.files.items()
-            if max(status.st_ctime_ns, status.st_mtime_ns) < started - SETTLED_NS
+            if path in self._blobs and self._blobs[path][0] == identity(status)
+        }
+        fresh = [path for path in seen.files if path not in known]
+        stored = known | store(self._git, self.worktree, seen, fresh)
+        files = {
+            path: File(git_mode(one.status), one.blob, stat.S_IMODE(one.status.st_mode))
+            for path, one in stored.items()
+        }
+        self._blobs = {
+            path: (identity(one.status), one.blob)
+            for path, one in stored.items()
+            if max(one.status.st_ctime_ns, one.status.st_mtime_ns) < started - SETTLED_NS
         }
         return Snapshot(files, seen.folders)
 

@@ -95,7 +95,7 @@ def _look_into(folder: str, worktree: Path, ignored: Ignored, seen: Seen) -> Non
             continue
         try:
             _look_at(entry, path, worktree, ignored, seen)
-        except FileNotFoundError:  # a command in the background took it away
+        except (FileNotFoundError, NotADirectoryError):  # a command took it away meanwhile
             seen.folders.pop(path, None)
         if len(seen.files) > MAX_FILES:
             raise SandboxError(f"{worktree} has more than {MAX_FILES} files.")

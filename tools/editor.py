@@ -30,7 +30,7 @@ from tools.textfile import (
     unified_diff,
 )
 from tools.truncate import MAX_LINES, clean, number_lines
-from tools.undo import Edit, History
+from tools.undo import Earlier, Edit, History, none_earlier
 
 _NUM_CONTEXT_LINES = 4
 _NUM_MISSES = 2
@@ -53,10 +53,16 @@ class StrReplaceEditor:
         form: Form = FULL,
         step: Callable[[], int] | None = None,
         rescue: Rescue = find_respaced,
+        earlier: Earlier = none_earlier,
     ) -> None:
         """Lay the editor out for one conversation.
 
-        `step` says which reply is being carried out; without it the calls are counted here.
+        Args:
+            workspace: the files.
+            form: what the model is told.
+            step: says which reply is being carried out; without it the calls are counted here.
+            rescue: finds text whose white space is another.
+            earlier: gives the edits of a file that were made before a restart.
         """
         self.description = form.description
         self.parameters: Mapping[str, Any] = form.parameters
@@ -65,11 +71,25 @@ class StrReplaceEditor:
         self._rescue = rescue
         self._num_calls = 0
         self._shown = Shown(step or (lambda: self._num_calls))
-        self._history = History()
+        self._history = History(earlier)
 
     def forget(self) -> None:
         """Show every file whole again: the conversation no longer holds what was shown."""
         self._shown.forget()
+
+    def take_up(self, path: str, before: bytes, after: bytes) -> str:
+        """Make what somebody did to a file after its last edit part of that edit; show it.
+
+        Raises:
+            NotText: it cannot be shown.
+        """
+        edit = self._history.last(path)
+        if edit is not None and edit.after == before:
+            self._history.drop(path)
+            self._history.add(path, Edit(edit.before, after))
+        old, new = TextFile.decode(before), TextFile.decode(after)
+        start, end, part = difference(old.text, new.text)
+        return self._wrote(path, old, new, start, end, part)[0]
 
     def run(self, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
         """Carry out one command.

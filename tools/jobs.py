@@ -6,7 +6,7 @@ does, its control pipes close, and the supervisor of every command kills all of 
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sandbox.base import Cancel, CommandResult, Sandbox, View
@@ -70,6 +70,12 @@ class Jobs:
         self._view = view
         self._limits = limits or Limits()
         self._jobs: dict[int, Job] = {}
+        self._num_started = 0
+        self._lost: Mapping[int, str] = {}
+
+    def recall(self, num_started: int, lost: Mapping[int, str]) -> None:
+        """Go on counting where an earlier process stopped, whose jobs `lost` ended with it."""
+        self._num_started, self._lost = num_started, lost
 
     def start(self, argv: Sequence[str], line: str, timeout_s: float = MAX_JOB_S) -> Job:
         """Start a command and return at once.
@@ -81,7 +87,8 @@ class Jobs:
         if len(running) >= MAX_RUNNING:
             numbers = ", ".join(str(job.number) for job in running)
             raise ToolFailed(f"{len(running)} jobs run already ({numbers}); kill one first.")
-        job = Job(len(self._jobs) + 1, line, self._limits.output_bytes)
+        self._num_started += 1
+        job = Job(self._num_started, line, self._limits.output_bytes)
         self._jobs[job.number] = job
         limits = replace(self._limits, wall_s=min(timeout_s, MAX_JOB_S))
         name = f"job {job.number}"
@@ -102,6 +109,8 @@ class Jobs:
         """
         if number in self._jobs:
             return self._jobs[number]
+        if number in self._lost:
+            raise ToolFailed(f"Job {number} ended with the restart; start it again if you need it.")
         running = ", ".join(str(job.number) for job in self.running())
         raise ToolFailed(f"There is no job {number}; running: {running or 'none'}.")
 

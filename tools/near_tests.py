@@ -1,7 +1,7 @@
-"""Which test files are nearest to a source file, by their names and by what they import.
+"""Which test files of Python are nearest to a source file, by their names and what they import.
 
-Python only: pytest and unittest are the runners that can be given some files alone. Texts come in
-and names go out; no file is opened and nothing is run here.
+Texts come in and names go out; no file is opened and nothing is run here. Those of jest and vitest
+are found in `near_scripts.py`; other runners cannot be given some files alone.
 """
 
 import re

@@ -134,7 +134,7 @@ def npm_test_script(root: Path) -> str:
     """Return the script that `npm test` runs; nothing if there is none."""
     try:
         data = json.loads(read_small(root / "package.json") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     scripts = data.get("scripts") if isinstance(data, dict) else None
     script = scripts.get("test") if isinstance(scripts, dict) else None

@@ -8,6 +8,7 @@ A query captures, in any language:
 @member      the same behind a dot: `b` of `a.b`
 @sure        one of these that is no local variable and no field: called, imported, inherited from
 @bound       a parameter, a local variable, a module: the name of no definition, and no reference
+@_anything   what a condition looks at
 """
 
 from tools.languages import (
@@ -63,8 +64,15 @@ _SCRIPT = """
 (generator_function_declaration name: (identifier) @name) @definition
 (class_declaration name: (_) @name) @definition
 (method_definition name: [(property_identifier) (private_property_identifier)] @name) @definition
-(program [(lexical_declaration (variable_declarator name: (identifier) @name) @definition)
-          (variable_declaration (variable_declarator name: (identifier) @name) @definition)])
+(program [(lexical_declaration (variable_declarator
+              name: (identifier) @name value: (_)? @_value) @definition)
+          (variable_declaration (variable_declarator
+              name: (identifier) @name value: (_)? @_value) @definition)]
+    (#not-match? @_value "^require[(]"))
+(program (expression_statement (assignment_expression
+    left: (member_expression object: (_) @_exports property: (property_identifier) @name)
+    right: [(function_expression) (generator_function) (arrow_function) (class)]) @definition)
+    (#match? @_exports "^(module[.])?exports$"))
 (export_statement (lexical_declaration (variable_declarator name: (identifier) @name) @definition))
 
 (identifier) @reference

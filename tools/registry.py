@@ -115,7 +115,7 @@ def _converted_list(value: Any, item_schema: Mapping[str, Any]) -> list[Any]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

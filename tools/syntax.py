@@ -38,7 +38,16 @@ class Fault:
     """What is wrong there, the same wherever in the file it stands."""
 
 
+class NotRead(ValueError):
+    """A text that its reader gives up on, so that nobody knows whether it is well-formed."""
+
+
 Reader = Callable[[str], Sequence[Fault]]
+"""Returns the faults of a text.
+
+Raises:
+    NotRead: it cannot tell.
+"""
 
 
 def reader_of(path: str) -> Reader | None:
@@ -56,7 +65,11 @@ def reader_of(path: str) -> Reader | None:
 
 
 def introduced(reader: Reader, before: str, after: str) -> tuple[Fault, ...]:
-    """Return the faults of a text that the text before an edit did not have."""
+    """Return the faults of a text that the text before an edit did not have.
+
+    Raises:
+        NotRead: one of the texts cannot be read.
+    """
     found = reader(after)
     known = Counter(fault.words for fault in (reader(before) if found else ()))
     new = []
@@ -81,8 +94,8 @@ def _python_faults(text: str) -> list[Fault]:
         near = f" near {_shown(error.text)}" if error.text and error.text.strip() else ""
         message = re.sub(r" on line \d+", "", error.msg)
         return [Fault(error.lineno or 1, f"syntax error: {message}{near} (Python {version})")]
-    except (ValueError, RecursionError, MemoryError, OverflowError):
-        pass  # nested too deep for this compiler, which says nothing about the code
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise NotRead("nested too deep for this compiler, perhaps") from error
     return []
 
 
@@ -91,8 +104,8 @@ def _json_faults(text: str) -> list[Fault]:
         json.loads(text)
     except json.JSONDecodeError as error:
         return [Fault(error.lineno, f"syntax error: {error.msg}{_near_line(text, error.lineno)}")]
-    except (ValueError, RecursionError):
-        pass
+    except (ValueError, RecursionError) as error:
+        raise NotRead("nested too deep, or a number too long") from error
     return []
 
 
@@ -104,8 +117,8 @@ def _toml_faults(text: str) -> list[Fault]:
         place = re.search(r"\(at line (\d+)", str(error))
         line = int(place[1]) if place else text.count("\n") + 1
         return [Fault(line, f"syntax error: {message}{_near_line(text, line)}")]
-    except RecursionError:
-        pass
+    except RecursionError as error:
+        raise NotRead("nested too deep") from error
     return []
 
 

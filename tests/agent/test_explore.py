@@ -143,6 +143,13 @@ def test_a_fork_that_does_not_answer_is_asked_to_and_then_ended(session: Session
     assert model.seen_aside[-1][-1].content.endswith("Answer now, without a call.]")
 
 
+def test_no_question_is_refused_before_the_model_is_asked(session: Session) -> None:
+    parts, model = fork(session)
+    with pytest.raises(ToolFailed, match="question is empty; say in a sentence what to find"):
+        Explore(parts).run({"question": " "})
+    assert not model.seen_aside
+
+
 def test_an_answer_without_a_place_and_a_spent_budget_are_said(session: Session) -> None:
     parts, _ = fork(session, Say(text="It is all fine."))
     with pytest.raises(ToolFailed, match="named no place"):

@@ -15,7 +15,7 @@ from agent.fix import resume_fix, run_fix
 from agent.outcome import PRECEDENCE, FixOutcome, strongest
 from agent.request import FixRequest
 from agent.session import list_sessions
-from agent.settings import Budget, Config, SandboxConfig
+from agent.settings import ApprovalConfig, Budget, Config, SandboxConfig
 from inference.errors import ModelUnavailable
 from tests.agent.fakes import (
     CART,
@@ -27,6 +27,7 @@ from tests.agent.fakes import (
     Say,
     ScriptedModel,
     bash,
+    call,
     create,
     edit,
     make_repository,
@@ -583,6 +584,22 @@ def test_a_denied_call_has_its_own_code_when_nothing_came_of_it(tmp_path: Path) 
     outcome, _, _ = fix(repository, [bash("sed -i s/-/+/ shop/cart.py"), FINISH])
     assert outcome.exit_code == 6
     assert outcome.sentence == "nothing was changed; the settings deny bash"
+
+
+def test_in_plan_mode_a_plan_is_all_there_is_and_finish_is_accepted_at_once(
+    repository: Path,
+) -> None:
+    before = picture(repository)
+    todo = Say((call("todo", items=["[ ] add the tax"]),))
+    plan = Say((call("finish", summary="In total(): price + tax.\nThen run the tests."),))
+    config = Config(approval=ApprovalConfig(mode="plan"))
+    outcome, events, model = fix(repository, [REPAIR, todo, plan, plan], config=config)
+    assert (outcome.exit_code, outcome.sentence) == (4, "nothing was changed, in plan mode")
+    assert len(model.seen) == 3
+    assert "call finish with your plan" in model.seen[1][-1].content
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert "The plan: In total(): price + tax.\nThen run the tests." in notices
+    assert picture(repository) == before
 
 
 def test_of_several_codes_the_contract_says_which_wins() -> None:

@@ -10,7 +10,9 @@ from inference.messages import ToolCall
 from sandbox.base import View, never
 from sandbox.direct import Direct
 from sandbox.limits import Limits
+from sandbox.workspace import Workspace
 from tools.base import ToolResult
+from tools.editor import StrReplaceEditor
 from tools.errors import ToolFailed
 from tools.skill import Skill, find_skills
 
@@ -21,7 +23,23 @@ EDITED = ToolResult("Created a.py.", "created", diff="+1")
 
 def hooks(tmp_path: Path, **commands: str) -> Hooks:
     config = HooksConfig(**{name: (command,) for name, command in commands.items()})
-    return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=20))
+    editor = StrReplaceEditor(Workspace(tmp_path, tmp_path))
+    return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=20), editor)
+
+
+class Edited:
+    """A folder in which an editor edits and hooks follow, as in a session."""
+
+    def __init__(self, folder: Path, after_edit: str) -> None:
+        self.file = folder / "a.py"
+        view = View(folder, folder)
+        self.editor = StrReplaceEditor(Workspace(folder, folder))
+        config = HooksConfig(after_edit=(after_edit,))
+        self._hooks = Hooks(config, Direct(), view, Limits(wall_s=20), self.editor)
+
+    def __call__(self, command: str, **arguments: object) -> ToolResult:
+        call = ToolCall("str_replace_editor", {"command": command, "path": "a.py", **arguments})
+        return self._hooks.after(call, self.editor.run(call.arguments), never)
 
 
 def test_a_failing_hook_refuses_the_call_and_says_why(tmp_path: Path) -> None:
@@ -44,6 +62,43 @@ def test_a_hook_that_passes_is_silent(tmp_path: Path) -> None:
     made = hooks(tmp_path, after_edit="echo fine", before_finish="true")
     assert made.after(EDIT, EDITED, never) is EDITED
     assert made.before(FINISH, never) is None
+
+
+FORMAT = "sed -i 's/  *= */ = /; s/;$//' a.py"
+
+
+def test_the_model_is_shown_what_a_formatter_made_of_its_edit(tmp_path: Path) -> None:
+    edited = Edited(tmp_path, FORMAT)
+    edited.file.write_text("a = 1\nb = 2\n")
+    edited("view")
+    result = edited("str_replace", old_str="b = 2", new_str="b   =3;\nc  =4")
+    assert edited.file.read_text() == "a = 1\nb = 3\nc = 4\n"
+    _, said = result.text.split("\n\n")
+    assert said == (
+        "The user's hook then changed the file. It is now:\n   1\ta = 1\n   2\tb = 3\n   3\tc = 4"
+    )
+    assert result.diff == (
+        "--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,3 @@\n a = 1\n-b = 2\n+b = 3\n+c = 4\n"
+    )
+
+
+def test_a_formatted_file_is_not_stale_and_the_edit_is_taken_back_whole(tmp_path: Path) -> None:
+    edited = Edited(tmp_path, FORMAT)
+    edited("create", file_text="a   =1;\n")
+    result = edited("str_replace", old_str="a = 1", new_str="a =2;")
+    assert "had changed" not in result.text
+    assert "is now" in result.text
+    edited("insert", insert_line=1, new_str="b = 3")  # refused where the file is another
+    edited("undo_edit")
+    edited("undo_edit")
+    assert edited.file.read_text() == "a = 1\n"
+    edited("undo_edit")
+    assert not edited.file.exists()
+
+
+def test_a_hook_that_removes_the_file_is_told(tmp_path: Path) -> None:
+    result = Edited(tmp_path, "rm a.py")("create", file_text="a = 1\n")
+    assert result.text.endswith("The user's hook then removed a.py.")
 
 
 def test_finish_can_be_refused(tmp_path: Path) -> None:

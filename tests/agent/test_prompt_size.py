@@ -6,6 +6,7 @@ token of this text has 3.9 characters. The bound here needs no vocabulary and is
 
 from pathlib import Path
 
+from agent.bench import Materials
 from agent.compose import make_bench
 from agent.session import Session
 from agent.settings import Config
@@ -45,7 +46,7 @@ def fixed_part(folder: Path) -> str:
     )
     session = Session.create(folder / "state", {})
     chat = Sequel([])
-    bench = make_bench(place, session, chat, ReplyOptions(), Config(), float("inf"))
+    bench = make_bench(Materials(place, session, chat, ReplyOptions(), Config()))
     session.close()
     tokenizer = Tokenizer.from_folder(NANO_FOLDER)
     transcript = Transcript(tokenizer, QWEN3_5, bench.parts.specs)

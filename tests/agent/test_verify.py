@@ -73,6 +73,24 @@ def test_a_good_edit_says_so_and_runs_what_is_near(desk: Desk) -> None:
     assert desk.asked == [("tests/test_cart.py",)]
 
 
+def test_an_edit_of_a_script_runs_the_test_beside_it_and_all_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    scripts = {"package.json": '{"scripts": {"test": "vitest"}}', "a.js": "let a = 1;\n"}
+    write(tmp_path, {**scripts, "a.test.js": "import './a';\n", "b.js": "let b = 1;\n"})
+    desk = Desk(tmp_path, ("npm", "test"), lambda *_: report(GREEN))
+    assert desk.edit("a.js", "1", "2").text == "Syntax ok. a.test.js: 1 passed."
+    assert desk.edit("b.js", "1", "2").text == "Syntax ok. All tests: 1 passed."
+    assert desk.asked == [("a.test.js",), ()]
+
+
+def test_nothing_is_said_of_the_syntax_of_what_could_not_be_read(
+    desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000 + " ")
+    assert "Syntax" not in desk.edit("deep.json", " ", "1").text
+
+
 def test_a_red_test_is_shown_in_short(desk: Desk) -> None:
     desk.answer = lambda *_: report(GREEN, RED, replace(RED, id="tests/test_cart.py::test_z"))
     assert desk.edit("shop/cart.py", "price - tax", "tax").text == (

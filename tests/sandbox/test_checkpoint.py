@@ -1,16 +1,21 @@
 """The shadow repository: what changed, the patch of it, and the exact way back."""
 
+import itertools
 import os
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError
+from sandbox.reading import store
+from sandbox.shadow_git import ShadowGit
+from sandbox.snapshot import Seen, look
 
 Tree = dict[str, tuple[int, bytes]]
 
@@ -335,3 +340,71 @@ def test_files_that_come_and_go_meanwhile_do_not_spoil_a_checkpoint(
         busy.kill()
         busy.wait()
     assert all("pkg/a.py" in checkpoint.files(commit) for commit in commits)
+
+
+def while_listing(worktree: Path, do: Callable[[], None]) -> Callable[[str], bool]:
+    """Ignore nothing, and do something at the last name of each listing, `zzz`."""
+    (worktree / "zzz").touch()
+
+    def ignored(path: str) -> bool:
+        if path == "zzz":
+            do()
+        return False
+
+    return ignored
+
+
+def test_what_goes_away_between_listing_and_reading_is_not_in_the_checkpoint(
+    tmp_path: Path, worktree: Path
+) -> None:
+    numbers = itertools.count()
+    (worktree / "file0").write_text("here\n")
+    (worktree / "link0").symlink_to("pkg")
+
+    def go_on() -> None:  # at each listing there is a file that will be gone
+        number = next(numbers)
+        for kind in ("file", "link"):
+            (worktree / f"{kind}{number}").rename(worktree / f"{kind}{number + 1}")
+
+    checkpoint = Checkpoint.create(tmp_path / "shadow", worktree, while_listing(worktree, go_on))
+    files = checkpoint.files(checkpoint.save("meanwhile"))
+    assert "pkg/a.py" in files
+    assert not {"file0", "file1", "link0", "link1"} & {*files}
+
+
+@pytest.mark.attack
+def test_a_folder_swapped_for_a_link_meanwhile_gives_no_file_from_elsewhere(
+    tmp_path: Path, worktree: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.py").write_text("secret\n")
+
+    def swap() -> None:
+        if not (worktree / "kept").exists():
+            (worktree / "pkg").rename(worktree / "kept")
+            (worktree / "pkg").symlink_to(tmp_path / "outside")
+
+    checkpoint = Checkpoint.create(tmp_path / "shadow", worktree, while_listing(worktree, swap))
+    assert "pkg/a.py" not in checkpoint.files(checkpoint.save("meanwhile"))
+
+
+class ShrinkingUnderGit(ShadowGit):
+    """Git that fails once, as it does when a file becomes shorter while it is read."""
+
+    has_failed = False
+
+    def store_files(self, worktree: Path, paths: list[str], seen: Seen) -> list[str]:
+        if not self.has_failed:
+            self.has_failed = True
+            raise SandboxError("short read while indexing")
+        return super().store_files(worktree, paths, seen)
+
+
+def test_a_file_that_shrinks_while_git_reads_it_is_read_in_a_copy(
+    checkpoint: Checkpoint, worktree: Path
+) -> None:
+    git = ShrinkingUnderGit(checkpoint.git_dir)
+    stored = store(git, worktree, look(worktree, lambda path: False), ["crlf.txt", "link"])
+    assert git.has_failed
+    held = {path: git.run("cat-file", "blob", one.blob) for path, one in stored.items()}
+    assert held == {"crlf.txt": b"\xef\xbb\xbfone\r\ntwo", "link": b"pkg/a.py"}

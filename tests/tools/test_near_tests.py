@@ -2,6 +2,7 @@
 
 import pytest
 
+from tools.near_scripts import is_script_test, near_scripts
 from tools.near_tests import ids_of, is_test_file, near_tests
 
 TESTS = {
@@ -49,6 +50,47 @@ def test_the_nearest_by_name_and_import_come_first(path: str, near: tuple[str, .
 )
 def test_what_a_test_file_is_called(path: str, is_test: bool) -> None:
     assert is_test_file(path) == is_test
+
+
+SCRIPT_TESTS = {
+    "src/cart.test.ts": "import { total } from './cart';\n",
+    "src/__tests__/cart.js": "const { total } = require('../cart');\n",
+    "src/orders.spec.tsx": "test('none', () => {});\n",
+    "test/all.test.js": "import '../src/orders';\nimport util from \"../lib/\";\n",
+    "other/cart.test.js": "import x from './cart';\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("src/cart.ts", ("src/__tests__/cart.js", "src/cart.test.ts")),
+        ("src/orders.tsx", ("test/all.test.js", "src/orders.spec.tsx")),
+        ("lib/index.js", ("test/all.test.js",)),
+        ("src/orders.spec.tsx", ("src/orders.spec.tsx",)),
+        ("src/none.ts", ()),
+        ("src/cart.css", ()),
+    ],
+)
+def test_the_nearest_tests_of_a_script_are_beside_it_or_import_it(
+    path: str, near: tuple[str, ...]
+) -> None:
+    assert near_scripts(path, SCRIPT_TESTS) == near
+
+
+@pytest.mark.parametrize(
+    ("path", "is_test"),
+    [
+        ("a.test.js", True),
+        ("src/a.b.spec.mts", True),
+        ("__tests__/a.jsx", True),
+        ("src/test.js", False),
+        ("a.test.py", False),
+        ("node_modules/x/a.test.js", False),
+    ],
+)
+def test_what_a_test_file_of_scripts_is_called(path: str, is_test: bool) -> None:
+    assert is_script_test(path) == is_test
 
 
 FILES = ("tests/test_a.py", "lib/tests/test_b.py")

@@ -54,6 +54,30 @@ def test_every_language_that_is_cut_has_a_query_and_a_golden_source() -> None:
     assert len(SOURCES) == len(QUERIES) == 13
 
 
+@pytest.mark.parametrize("name", ["a.js", "a.ts"])
+def test_what_a_script_exports_by_name_is_defined_there_and_what_it_requires_is_not(
+    name: str,
+) -> None:
+    source = b"""const fs = require('fs');
+const { a, b } = require('./x');
+var util = require('./util').util, later, other = 3;
+exports.total = function (x) { return x; };
+exports.rate = (x) => x;
+module.exports.Cart = class {};
+exports.other = other;
+cart.total = function () {};
+"""
+    found = read_symbols(name, source).definitions
+    names = [(one.name, one.line, one.is_value) for one in found]
+    assert names == [
+        ("later", 3, True),
+        ("other", 3, True),
+        ("total", 4, False),
+        ("rate", 5, False),
+        ("Cart", 6, False),
+    ]
+
+
 def test_a_local_variable_is_no_reference_to_a_function_of_that_name() -> None:
     source = b"def main(tax, rate=1):\n    first = tax + rate\n    return first\n"
     assert read_symbols("a.py", source).references == ()

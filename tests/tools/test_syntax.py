@@ -3,7 +3,7 @@
 import pytest
 
 from tools.diff import files_of
-from tools.syntax import introduced, reader_of
+from tools.syntax import NotRead, introduced, reader_of
 from tools.textfile import unified_diff
 
 BROKEN = [
@@ -36,16 +36,30 @@ def test_a_broken_text_is_told_with_its_line(path: str, text: str, line: int, wo
     ("path", "text"),
     [
         ("a.py", "x = '\\d'\n"),  # a warning, which is no error
-        ("a.py", "-" * 200_000 + "1"),  # more than the compiler takes, which proves nothing
-        ("a.json", "[" * 100_000),
         ("a.js", "const a = <p>{b}</p>;\n"),
     ],
-    ids=["warning", "deep", "deep JSON", "JSX"],
+    ids=["warning", "JSX"],
 )
 def test_what_may_be_well_is_left_alone(path: str, text: str) -> None:
     reader = reader_of(path)
     assert reader is not None
     assert introduced(reader, "", text) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", "-" * 200_000 + "1"),  # more than the compiler takes, which proves nothing
+        ("a.json", "[" * 100_000),
+        ("a.toml", "a = " + "[" * 100_000),
+    ],
+    ids=["Python", "JSON", "TOML"],
+)
+def test_what_is_nested_too_deep_is_neither_well_nor_ill(path: str, text: str) -> None:
+    reader = reader_of(path)
+    assert reader is not None
+    with pytest.raises(NotRead):
+        introduced(reader, "", text)
 
 
 @pytest.mark.parametrize("path", ["a.md", "Makefile", "tsconfig.json"])
