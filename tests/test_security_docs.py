@@ -16,12 +16,13 @@ FEWEST = 60
 
 @pytest.fixture(scope="module")
 def tests() -> set[str]:
-    """Every test function of the tree."""
+    """Every test function of the tree that is expected to pass."""
     return {
         node.name
         for path in (ROOT / "tests").rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if not any("xfail" in ast.unparse(mark) for mark in node.decorator_list)
     }
 
 

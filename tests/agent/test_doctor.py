@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from agent import doctor as look
 from agent.cli import answer
 from agent.doctor import Finding, exit_code_of
-from agent.frontends.doctor import document, examine, lines_of
+from agent.frontends.doctor import try_layers, document, examine, lines_of
 from agent.machine import (
     Cause,
     causes,
@@ -22,7 +23,9 @@ from agent.machine import (
 )
 from inference.errors import ModelUnavailable
 from inference.wire import HostStatus
+from sandbox.base import CommandResult
 from sandbox.choose import LEVELS
+from sandbox.errors import SandboxError, SandboxUnavailable
 from sandbox.probe import Layer
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +44,7 @@ def machine(root: Path, **files: str) -> Path:
 
 
 def mends(root: Path, is_root: bool = False) -> str:
-    return "\n".join(cause.mend for cause in causes(is_root, root))
+    return "\n".join(cause.mend for cause in causes(is_root, True, root))
 
 
 # --- the system
@@ -82,7 +85,12 @@ def test_wsl2_is_named() -> None:
 
 
 def test_a_healthy_machine_has_no_cause(tmp_path: Path) -> None:
-    assert list(causes(False, machine(tmp_path))) == []
+    assert list(causes(False, True, machine(tmp_path))) == []
+
+
+def test_a_missing_bubblewrap_comes_first(tmp_path: Path) -> None:
+    first = next(causes(False, False, machine(tmp_path, proc__sys__user__max_user_namespaces="0")))
+    assert "apt-get install bubblewrap" in first.mend
 
 
 def test_user_namespaces_that_are_switched_off(tmp_path: Path) -> None:
@@ -133,7 +141,7 @@ def test_a_container_that_hides_parts_of_proc_is_told_the_options(tmp_path: Path
     mounts = "proc /proc proc rw 0 0\ntmpfs /proc/kcore tmpfs rw 0 0\n"
     root = machine(tmp_path, **{".dockerenv": "", "proc__self__mounts": mounts})
     assert masked_below_proc(root) == ("/proc/kcore",)
-    (cause,) = causes(True, root)
+    (cause,) = causes(True, True, root)
     assert "hides /proc/kcore" in cause.why
     assert "systempaths=unconfined" in cause.mend
 
@@ -166,6 +174,30 @@ def test_a_layer_that_was_promised_and_does_not_hold_is_a_fault() -> None:
     assert (note.state, note.mend) == ("note", "run as a user")
     assert exit_code_of(list(look.sandbox_layers([uid], "full"))) == 6
     assert exit_code_of(list(look.sandbox_layers([network], "landlock"))) == 6
+
+
+class NoSandbox:
+    """What opens and then fails, at its first command."""
+
+    level = "namespaces"
+    why = ("full: only root can have it",)
+
+    def __init__(self, error: SandboxError) -> None:
+        self._error = error
+
+    def run(self, *_: object, **__: object) -> CommandResult:
+        raise self._error
+
+
+def test_a_sandbox_that_fails_at_its_first_command_is_none() -> None:
+    sandbox = NoSandbox(SandboxUnavailable("bubblewrap could not set up the sandbox"))
+    assert exit_code_of(list(try_layers(sandbox))) == 6
+
+
+def test_layers_that_could_not_be_tried_are_said_and_the_level_stands() -> None:
+    level, layers = try_layers(NoSandbox(SandboxError("python did not start")))
+    assert level.text.endswith("; not full: only root can have it")
+    assert (layers.state, layers.text) == ("note", "none was tried: python did not start")
 
 
 def test_programs_and_packages_that_are_missing_name_their_command() -> None:
@@ -299,6 +331,14 @@ def test_the_doctor_answers_here(
         assert "ok    layer view: " in shown
         assert "ok    git: " in shown
         assert "FAIL" not in shown
+
+
+def test_the_page_of_the_doctor_has_its_rule() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    codes = re.findall(r"^\| (\d) \|", page, re.M)
+    assert tuple(map(int, codes)) == (0, *look.STRONGEST)
+    for field in (*document([], None), *Finding("x", "ok", "x").__dataclass_fields__):
+        assert f"`{field}`" in page
 
 
 def test_windows_is_told_of_wsl2_in_one_sentence() -> None:
