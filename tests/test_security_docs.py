@@ -38,7 +38,7 @@ def test_every_test_that_the_page_names_is_there(tests: set[str]) -> None:
 
 def test_every_level_is_explained() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
-    assert rows == set(LEVELS)
+    assert set(LEVELS) <= rows
 
 
 def test_every_file_that_the_page_names_is_there() -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent import doctor as look
 from agent.cli import answer
 from agent.doctor import Finding, exit_code_of
-from agent.frontends.doctor import try_layers, document, examine, lines_of
+from agent.frontends.doctor import document, examine, lines_of, try_layers
 from agent.machine import (
     Cause,
     causes,
