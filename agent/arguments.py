@@ -123,12 +123,6 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    deep = "load torch too, and let it multiply; takes some seconds"
-    parser.add_argument("--deep", action="store_true", help=deep)
-
-
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="list")
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
@@ -142,6 +136,12 @@ def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="keep nothing")
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
     actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
+
+
+def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    deep = "load torch too, and let it multiply; takes some seconds"
+    parser.add_argument("--deep", action="store_true", help=deep)
 
 
 def _add_foreign(
