@@ -30,11 +30,6 @@ class Spotless:
         """Say what isolation is in force."""
         return self._sandbox.level
 
-    @property
-    def why(self) -> tuple[str, ...]:
-        """Say why no higher level is in force."""
-        return self._sandbox.why
-
     def run(
         self,
         argv: Sequence[str],

@@ -80,11 +80,6 @@ class Sandbox(Protocol):
         """The isolation in force, in one word: see `choose.LEVELS`."""
         ...
 
-    @property
-    def why(self) -> tuple[str, ...]:
-        """Of each higher level, one sentence on why it is not in force."""
-        ...
-
     def run(
         self,
         argv: Sequence[str],

@@ -65,7 +65,6 @@ LAYERS = {
     "view": "nothing of the host but allow-listed folders",
     "capabilities": "none is kept",
     "network": "an own one, with a loopback only",
-    "processes": "only those of the sandbox are there",
     "proc": "settings of the kernel are read-only",
     "environment": "only the variables of the view",
     "git": "`.git` is read-only",
@@ -123,9 +122,7 @@ def arguments(
 
     # 1. Own namespaces for everything, no capability, no terminal, dead with the supervisor.
     add("--unshare-user", "--uid", UID, "--gid", UID)
-    add("--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
-    if "processes" not in without:
-        add("--unshare-pid")
+    add("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
     if "network" not in without:
         add("--unshare-net")
     if bwrap.disable_userns:

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from sandbox.base import Sandbox
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.direct import Direct
 from sandbox.errors import SandboxUnavailable
@@ -22,10 +21,10 @@ IN_PLACE = ("landlock", "direct")
 """Levels that can mount nothing: commands see the workspace only where it is on disk."""
 
 
-def choose(level: Level) -> Sandbox:
+def choose(level: Level) -> Bubblewrap | Landlock | Direct:
     """Give the strongest sandbox that works here, or none if a person asked for none.
 
-    `Sandbox.level` names the level, `Sandbox.why` says why it is no higher one.
+    Its `level` names the level, its `why` says why it is no higher one.
 
     Raises:
         SandboxUnavailable: there is no isolation; the text says how to mend that.
