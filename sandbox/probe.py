@@ -18,8 +18,12 @@ from sandbox.bwrap import LAYERS
 from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
 
-HOLDS = {**LAYERS, "uid": "a command is not the machine's root"}
-"""What is said of a layer that holds; an ordinary user needs no further id for that."""
+HOLDS = {
+    **LAYERS,
+    "processes": "only those of the sandbox are there",
+    "uid": "a command is not the machine's root",
+}
+"""What is tried, and what is said where it holds; an ordinary user needs no further id for that."""
 MENDS = {
     "uid": "run qwen-agent as an ordinary user, or as root on a kernel and a file system with "
     "id-mapped mounts (5.12 or newer; ext4, xfs, btrfs, tmpfs)",
@@ -29,7 +33,7 @@ MENDS = {
 DOES_WITHOUT = {
     "namespaces": frozenset(("uid",)),
     "landlock": frozenset(("git", "uid")),
-    "direct": frozenset(LAYERS),
+    "direct": frozenset(HOLDS),
 }
 """What a level lacks and does not promise; all others promise every layer."""
 REPORT = "run nothing that you do not trust here, and report it: see SECURITY.md"
@@ -47,7 +51,7 @@ class Layer:
     """One layer of the sandbox, as it was found."""
 
     name: str
-    """A key of `LAYERS`."""
+    """A key of `HOLDS`."""
     works: bool
     why: str
     """What holds, or what a command could do."""
@@ -72,7 +76,7 @@ def probe_layers(sandbox: Sandbox) -> tuple[Layer, ...]:
     ):
         root = Path(name).resolve()
         complaints = _ask(sandbox, root, server.getsockname()[1])
-    return tuple(_layer(layer, complaints.get(layer)) for layer in LAYERS)
+    return tuple(_layer(layer, complaints.get(layer)) for layer in HOLDS)
 
 
 def _ask(sandbox: Sandbox, root: Path, port: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from agent import doctor as look
 from agent.config import config_file, load_config, snapshots_folder, state_folder
@@ -39,6 +40,15 @@ MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 SCHEMA_VERSION = 1
 WEAKEST = "landlock"
 """The level that is in force only because something of the machine can be mended."""
+
+
+class Isolation(Sandbox, Protocol):
+    """A sandbox that knows why it is none of a higher level."""
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Of each higher level, one sentence."""
+        ...
 
 
 def run(arguments: Namespace) -> int:
@@ -72,7 +82,7 @@ def document(findings: Sequence[Finding], level: str | None) -> dict[str, object
     }
 
 
-def open_sandbox() -> tuple[Sandbox | None, str]:
+def open_sandbox() -> tuple[Isolation | None, str]:
     """Open the sandbox that `fix` would open, or say why there is none."""
     if unsupported(platform.system(), platform.release()):
         return None, "there is none on this system"
@@ -82,7 +92,7 @@ def open_sandbox() -> tuple[Sandbox | None, str]:
         return None, str(error)
 
 
-def examine(sandbox: Sandbox | None, complaint: str, deep: bool) -> Iterator[Finding]:
+def examine(sandbox: Isolation | None, complaint: str, deep: bool) -> Iterator[Finding]:
     """Look at every part; `deep` loads torch, which takes seconds."""
     yield from _system()
     yield from try_layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
@@ -107,7 +117,7 @@ def _system() -> Iterator[Finding]:
     yield Finding("memory", "ok", f"{memory_bytes() / look.GIB:.0f} GiB")
 
 
-def try_layers(sandbox: Sandbox) -> Iterator[Finding]:
+def try_layers(sandbox: Isolation) -> Iterator[Finding]:
     """Name the level, why it is no higher one, and try every layer of it."""
     layers: Iterable[Finding]
     try:

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.bubblewrap import Bubblewrap
-from sandbox.bwrap import LAYERS
 from sandbox.direct import Direct
 from sandbox.landlock import Landlock, refusal_of_landlock
-from sandbox.probe import INSIDE, Layer, probe_layers
+from sandbox.probe import HOLDS, INSIDE, Layer, probe_layers
 
 HOLDS_ANYWHERE = {"limits", "sweep"}
 """Even without isolation: they are not bubblewrap's."""
@@ -28,14 +27,14 @@ def test_every_layer_that_the_level_promises_holds(
     bubblewrap: Bubblewrap, with_a_secret: None
 ) -> None:
     layers = probe_layers(bubblewrap)
-    assert [layer.name for layer in layers] == list(LAYERS)
+    assert [layer.name for layer in layers] == list(HOLDS)
     promised = [layer for layer in layers if layer.is_promised(bubblewrap.level)]
     assert [layer for layer in promised if not layer.works] == []
     assert {"view", "capabilities", "network", "git"} <= {layer.name for layer in promised}
 
 
 def test_layers_that_are_left_out_are_the_ones_that_do_not_hold(with_a_secret: None) -> None:
-    left_out = {"network", "processes", "environment", "git", "seccomp", "uid"}
+    left_out = {"network", "environment", "git", "seccomp", "uid"}
     layers = probe_layers(Bubblewrap(without=left_out))
     may_follow = {"uid"} if os.geteuid() else set()  # an ordinary user is not root anyway
     assert {layer.name for layer in layers if not layer.works} == left_out - may_follow
@@ -68,7 +67,7 @@ def test_a_layer_that_cannot_be_tried_does_not_count_as_holding() -> None:
 
 
 def test_a_level_nobody_knows_promises_everything() -> None:
-    assert all(Layer(name, True, "", "").is_promised("new") for name in LAYERS)
+    assert all(Layer(name, True, "", "").is_promised("new") for name in HOLDS)
 
 
 def test_the_probe_leaves_nothing_behind(bubblewrap: Bubblewrap) -> None:
