@@ -58,7 +58,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # a script that says --js would break with the next option
     )
     _add_fix_arguments(fix)
-    commands.add_parser("doctor", help="say what works on this machine")
+    _add_doctor_arguments(
+        commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
+    )
     commands.add_parser("models", help="list the models that can be used here")
     _add_sessions_arguments(
         commands.add_parser("sessions", help="list, show, resume, export and prune past runs")
@@ -157,6 +159,12 @@ def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="keep nothing")
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
     actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
+
+
+def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    deep = "load torch too, and let it multiply; takes some seconds"
+    parser.add_argument("--deep", action="store_true", help=deep)
 
 
 def _add_foreign(

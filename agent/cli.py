@@ -8,6 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+if sys.platform == "win32":
+    sys.exit("qwen-agent: Windows is served through WSL2: `wsl --install`, then install it there.")
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 READER_GONE = 128 + signal.SIGPIPE
@@ -59,10 +62,14 @@ def answer(words: list[str]) -> int:
             from agent.frontends.sessions import run as run_sessions
 
             return run_sessions(arguments)
-        if arguments.command in ("doctor", "models"):
-            from agent.frontends.inspect import inspect
+        if arguments.command == "doctor":
+            from agent.frontends.doctor import run as run_doctor
 
-            return inspect(arguments)
+            return run_doctor(arguments)
+        if arguments.command == "models":
+            from agent.frontends.models import run as run_models
+
+            return run_models()
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

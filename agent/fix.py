@@ -60,6 +60,7 @@ from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
 from sandbox.proxy import way_out
+from sandbox.tree import check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport

@@ -20,6 +20,7 @@ LIGHT = [
     "agent.cli",
     "agent.loop",
     "agent.frontends.cache",
+    "agent.frontends.doctor",
     "agent.frontends.fix",
     *sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("[a-z]*.py")),
     *sorted(f"sandbox.{path.stem}" for path in (ROOT / "sandbox").glob("[a-z]*.py")),

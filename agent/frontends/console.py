@@ -40,6 +40,14 @@ MAX_RED_SHOWN = 5
 BAR_WIDTH = 24
 HEADLINES = {FIXED: "Fixed", RED: "Still red", NOTHING: "Not fixed", BUDGET: "Budget spent"}
 
+NO_ISOLATION = (
+    "  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!  ",
+    "  !!  NO ISOLATION (--sandbox direct). What the model runs, and every test,  !!  ",
+    "  !!  runs as you: it can read, change, delete and send all that you can.    !!  ",
+    "  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!  ",
+)
+"""Shown first, and nothing hides it: a person has typed the word, another may read the log."""
+
 Line = tuple[str, str]
 """A style in rich's words, and the text."""
 
@@ -147,7 +155,7 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
                 ),
             )
             if event.sandbox == "direct":
-                yield "bold red", "  No isolation: commands can do all that you can."
+                yield from (("bold white on red", line) for line in NO_ISOLATION)
             elif event.sandbox == "landlock":
                 yield "yellow", "  Weak isolation, by Landlock alone; `qwen-agent doctor` says why."
         case TestsRan():
@@ -232,6 +240,8 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
     if outcome.patch_file:
         kept = "applied; also kept in" if outcome.applied else "not applied; kept in"
         yield "dim", f"  the patch was {kept} {outcome.patch_file}"
+    if outcome.sandbox == "direct":
+        yield "bold red", "  all of it ran without isolation (--sandbox direct)"
     if outcome.commit:
         yield "dim", f"  committed as {outcome.commit}"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from agent.events import Event, ReplyEnded
+from agent.events import Event, ReplyEnded, RunStarted
 from agent.frontends.changes import changes_of
 from agent.frontends.console import last_lines, lines_of
 from agent.frontends.output import harmless
@@ -26,6 +26,7 @@ MAX_MESSAGE = 4_000
 MAX_SUMMARY_PATCH = 200_000
 """Characters; the summary of a step may have 1 MiB."""
 MAX_SUMMARY_TESTS = 100
+UNISOLATED = "Commands of the model and tests run as the runner's user, without a sandbox."
 
 
 class GithubConsole:
@@ -39,6 +40,8 @@ class GithubConsole:
         """Write the lines of one event."""
         self._write(harmless(text) for _style, text in lines_of(event, self._before))
         self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        if isinstance(event, RunStarted) and event.sandbox == "direct":
+            self._write([command("warning", UNISOLATED, title="qwen-agent fix: no isolation")])
 
     def finish(self, outcome: FixOutcome) -> None:
         """Write what the run came to, and show it beside the source."""
