@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sandbox import spare
-from sandbox.base import Cancel, CommandResult
+from sandbox.base import Cancel, CommandResult, TooMuch
 from sandbox.errors import LevelRefused, SandboxError
 from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
@@ -74,7 +74,9 @@ class Outcome:
     """None if it was stopped by the clock or a person."""
     output: str
     num_output_bytes: int
-    stopped: Literal["", "limit", "cancel", "memory", "disk", "processes"]
+    stopped: Literal["", "limit", "cancel"]
+    """By the clock or by a person."""
+    too_much: TooMuch
     duration_s: float
 
     def result(self, argv: Sequence[str]) -> CommandResult:
@@ -87,7 +89,7 @@ class Outcome:
             timed_out=self.stopped == "limit",
             cancelled=self.stopped == "cancel",
             duration_s=self.duration_s,
-            too_much="" if self.stopped in ("limit", "cancel") else self.stopped,
+            too_much=self.too_much,
         )
 
 
@@ -131,12 +133,13 @@ def run_command(
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
     stopped = report["stopped"]
-    by_whom = {"": report["exit_code"], "limit": None, "cancel": None}
+    is_asked = stopped in ("limit", "cancel")
     return Outcome(
-        exit_code=by_whom.get(stopped, KILLED),
+        exit_code=None if is_asked else KILLED if stopped else report["exit_code"],
         output=kept.text(),
         num_output_bytes=kept.num_bytes,
-        stopped=stopped,
+        stopped=stopped if is_asked else "",
+        too_much="" if is_asked else stopped,
         duration_s=time.monotonic() - started,
     )
 

@@ -34,9 +34,9 @@ class Supervisor:
             self.status, status_in = pipe(stack)
             self._control, theirs = socket.socketpair()
             stack.callback(self._control.close)
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", START, str(PACKAGES), str(status_in.fileno())],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=output_in,
                 stderr=output_in,
                 env={},

@@ -1,7 +1,7 @@
 """How long does a command wait for its sandbox?
 
 Method: `true` in each sandbox that works here, in turn; 3 warm-ups, 30 rounds, median and range.
-Before each there is a pause, as a model makes one: the next supervisor starts while the last one works.
+Before each there is a pause, as a model makes one, in which the next supervisor starts.
 Processor time, of us and all that we started, is given beside the wall clock: on a machine that
 does other work it is what can be compared. A bare interpreter is measured too, as a unit.
 Last line: JSON, figures and machine.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sandbox.base import Sandbox, View
@@ -39,7 +40,7 @@ def main() -> int:
         sandboxes += [best] if best.level == "full" else []
         runs: dict[str, Callable[[], object]] = {"bare python": bare_python}
         for sandbox in sandboxes:
-            runs[sandbox.level] = lambda sandbox=sandbox: sandbox.run(["true"], view, Limits())
+            runs[sandbox.level] = partial(sandbox.run, ["true"], view, Limits())
         figures: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for number in range(WARM_UPS + ROUNDS):
             for name, run in runs.items():
