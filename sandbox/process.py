@@ -130,6 +130,8 @@ def run_command(
     report: dict[str, Any] = marshal.loads(report_bytes)
     if "refused" in report:
         raise LevelRefused(report["refused"])
+    if "changed" in report:
+        raise SandboxError(report["changed"])
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
     stopped = report["stopped"]

@@ -55,6 +55,8 @@ def supervise(control: int, status: int) -> None:
         report = carry_out(order, control)
     except staging.Refused as refusal:
         report = {"refused": str(refusal)}
+    except staging.Changed as change:
+        report = {"changed": str(change)}
     write_all(status, marshal.dumps(report))
 
 
