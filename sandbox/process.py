@@ -23,7 +23,7 @@ from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
 from sandbox.spare import Supervisor
 
-POLL_S = 0.05
+POLL_S = 0.01
 """How long a cancel may wait to be seen."""
 READ_BYTES = 64 * 1024
 PIPE_BYTES = 1024 * 1024
