@@ -63,8 +63,12 @@ class Survey:
         """Remember where commands see the tree of `view`, and what they see beside it."""
         self._root = view.source
         self._seen_as = view.workspace
-        self._beside = (*SYSTEM, *view.read_only)
+        self._beside = {*SYSTEM, *view.read_only}
         self._folders: dict[str, Folder] = {}
+
+    def shows(self, view: View) -> None:
+        """Know what another view of the same tree shows beside it."""
+        self._beside.update(view.read_only)
 
     def look(self) -> Sight:
         """Read what has changed; give all there is."""
@@ -183,6 +187,7 @@ class Watched:
             if key not in self._watches:
                 self._watches[key] = _Watch(view)
             watch = self._watches[key]
+            watch.survey.shows(view)
             guarded = watch.guarded()
         result = self._inner.run(argv, replace(view, guarded=guarded), limits, cancel, on_output)
         with self._lock:
@@ -195,8 +200,8 @@ class _Watch:
 
     def __init__(self, view: View) -> None:
         self._root = view.source
-        self._survey = Survey(view)
-        self._before = self._survey.look()
+        self.survey = Survey(view)
+        self._before = self.survey.look()
         self._now = self._before
 
     def guarded(self) -> tuple[PurePosixPath, ...]:
@@ -205,7 +210,7 @@ class _Watch:
 
     def settle(self, aside: Path) -> tuple[str, ...]:
         """Look again, and put aside what may not stay; tell of it."""
-        before, now = self._before, self._survey.look()
+        before, now = self._before, self.survey.look()
         known = set(before.guarded.values())
         told = []
         for path, inode in now.guarded.items():
@@ -218,7 +223,7 @@ class _Watch:
         for path in sorted(now.setuid - before.setuid):
             if _take_bits(self._root, path):
                 told.append(f"{path} is no longer setuid or setgid: such a file may not stay.")
-        self._now = self._survey.look() if told else now
+        self._now = self.survey.look() if told else now
         more = [f"The same was done to {len(told) - MAX_NOTICES} more."]
         return tuple(told[:MAX_NOTICES] + (more if len(told) > MAX_NOTICES else []))
 

@@ -34,6 +34,7 @@ from sandbox.workspace import Workspace
 from tests.agent.fakes import FINISH, REPAIR, RUN_TESTS, Say, bash, call, create, make_repository
 from tests.agent.stage import DONE, set_stage, show, view
 from tests.agent.test_fix import fix
+from tests.plain import plain_python
 from tools.bash import Bash
 
 SHORT = Limits(wall_s=20)
@@ -186,7 +187,8 @@ def test_a40_code_that_runs_on_collection_runs_inside_only(tmp_path: Path, canar
              "conftest.py": evil, "setup.py": evil,
              "Makefile": f"all:\n\techo > {canary}\n"}  # fmt: skip
     repository = make_repository(tmp_path / "repo", files)
-    outcome, _, _ = fix(repository, [bash("make; python3 setup.py"), REPAIR, RUN_TESTS, FINISH])
+    script = [bash("make; python3 setup.py"), REPAIR, RUN_TESTS, FINISH]
+    outcome, _, _ = fix(repository, script, python=plain_python())
     assert outcome.word == "fixed", outcome.sentence
     assert not (tmp_path / "sibling").exists()
     assert not Path("/etc/pwned").exists()

@@ -132,3 +132,13 @@ def test_a_look_at_what_did_not_change_reads_no_folder(place: Place) -> None:
     assert list(survey.look().guarded) == ["d7/.envrc"]
     kept = [path for path in known if survey._folders.get(path) is known[path]]
     assert len(kept) == len(known) - 1
+
+
+def test_links_to_what_any_view_of_the_tree_shows_stay(place: Place, tmp_path: Path) -> None:
+    environment = tmp_path / "env"
+    environment.mkdir()
+    assert place.run("true").notices == ()
+    shown = View(place.source, place.source, read_only=(environment,))
+    script = ["ln", "-s", str(environment), "python-home"]
+    assert place.sandbox.run(script, shown, SHORT).notices == ()
+    assert place.names() == ["python-home"]
