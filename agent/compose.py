@@ -23,6 +23,7 @@ from agent.request import FixRequest
 from agent.session import Session
 from agent.settings import Config
 from agent.spotless import Spotless
+from agent.whereabouts import Whereabouts
 from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, SamplingOptions, ToolCall
@@ -180,7 +181,7 @@ def _full_bench(
         deadline_s,
         approve=Approver(config.approval, effects=_effects(workspace, view)),
         before_call=(hooks.before,),
-        after_call=(outputs, hooks.after, checks, memory),
+        after_call=(outputs, Whereabouts(view), hooks.after, checks, memory),
         on_compacted=(memory.forget, editor.forget),
         opening=memory.opening,
         open_items=lambda: "\n".join(todo.open_items()),
