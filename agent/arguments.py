@@ -129,12 +129,13 @@ def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="list")
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
     which = "as `list` shows it, or the beginning of it; the last one if left out"
+    here = "the same; the last unfinished one of this repository if left out"
     listing = actions.add_parser("list", help="past runs, the newest first")
     show = actions.add_parser("show", help="the conversation of one, with what it cost")
     resume = actions.add_parser("resume", help="go on with one, as `fix --resume` does")
     export = actions.add_parser("export", help="one as a file for people or programs")
-    for action in (show, resume, export):
-        action.add_argument("id", nargs="?", metavar="ID", help=which)
+    for action, words in ((show, which), (resume, here), (export, which)):
+        action.add_argument("id", nargs="?", metavar="ID", help=words)
     for action in (listing, show):
         action.add_argument("--json", action="store_true", help="print one JSON object")
     forms = ("md", "json", "html")

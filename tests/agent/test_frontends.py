@@ -242,30 +242,6 @@ def test_a_killed_run_leaves_the_repository_alone_and_goes_on_with_resume(
 
 
 @pytest.mark.fault
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-@pytest.mark.parametrize("size", ["64k", "600k"])
-def test_a_full_disk_is_one_sentence_and_the_repository_is_as_it_was(
-    start: Started, repository: Path, tmp_path: Path, size: str
-) -> None:
-    state = tmp_path / "small"
-    state.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(state)]
-    subprocess.run(mount, check=True, timeout=30)
-    try:
-        (repository / "big.bin").write_bytes(os.urandom(300_000))
-        before = picture(repository)
-        process = start(SCRIPT, "--json", state=state)
-        output, words = process.communicate(timeout=60)
-        report = json.loads(output)
-        assert report["exit_code"] == process.returncode == 1
-        assert "No space left" in report["sentence"] or "full" in report["sentence"]
-        assert "Traceback" not in words
-        assert picture(repository) == before
-    finally:
-        subprocess.run(["umount", str(state)], check=True, timeout=30)
-
-
-@pytest.mark.fault
 @pytest.mark.skipif(os.geteuid() != 0, reason="a read-only mount needs root")
 def test_a_repository_on_a_read_only_disk_is_refused(start: Started, repository: Path) -> None:
     subprocess.run(["mount", "--bind", str(repository), str(repository)], check=True, timeout=30)

@@ -28,6 +28,7 @@ from agent.wording import prompt
 from tests.agent.fakes import FINISH, Say, ScriptedModel, bash, call, edit, make_repository, picture
 
 CHECK = "grep -q 'price + tax' shop/cart.py && grep -q 'of a shop' shop/__init__.py\n"
+REPAIRED = {"shop/cart.py": b"price + tax", "shop/__init__.py": b"of a shop"}
 RESUME_S = 60.0
 
 
@@ -125,9 +126,7 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
     # 2. It goes on to the end, with the conversation as it was.
     if any(record["type"] == "end" for record in records):
         seen["ended before the kill"] += 1
-        assert all(
-            text in (stage.repository / name).read_bytes() for name, text in REPAIRED.items()
-        )
+        check_repaired(stage)
         return
     if not records:  # killed before the first line: there is nothing to go on with
         resumed, code = {}, finish(stage.begin())[1]
@@ -145,9 +144,6 @@ def kill_once(stage: Stage, moment_s: float, seen: Counter[str]) -> None:
     assert max(runs) == 1, runs
     assert sum(runs) + interrupted >= 2, (runs, interrupted)
     seen["interrupted calls"] += interrupted
-
-
-REPAIRED = {"shop/cart.py": b"price + tax", "shop/__init__.py": b"of a shop"}
 
 
 def check_repaired(stage: Stage) -> None:

@@ -18,10 +18,12 @@ import pytest
 from agent.journal import read
 from agent.session import JOURNAL
 from agent.settings import SandboxConfig
+from agent.whereabouts import Whereabouts
 from sandbox.base import View
 from sandbox.direct import Direct
 from sandbox.limits import Limits
-from tests.agent.fakes import make_repository, picture
+from tests.agent.fakes import bash, make_repository, picture
+from tests.agent.stage import DONE, set_stage
 from tests.inference.faults import wait_for
 from tests.sandbox.conftest import processes_with
 from tools.bash import MAX_TIMEOUT_S, Bash
@@ -93,6 +95,21 @@ def test_r31_a_command_after_its_folder_is_gone_starts_above_it(view: View) -> N
     inside = replace(view, folder=PurePosixPath("a/b"))
     assert sh(inside, "rm -r ../../a; echo gone") == (0, "gone\n")
     assert sh(inside, "pwd") == (0, f"{view.source}\n")
+
+
+def test_r31_the_model_is_told_once_that_its_folder_is_gone_and_that_it_is_back(
+    tmp_path: Path,
+) -> None:
+    folder = PurePosixPath("pkg")
+    view = View(tmp_path / "tree", tmp_path / "tree", folder=folder)
+    (view.source / folder).mkdir(parents=True)
+    script = [bash("rm -r pkg"), bash("true"), bash("mkdir pkg"), DONE]
+    stage = set_stage(tmp_path, script, after_call=(Whereabouts(view),))
+    stage.play()
+    gone, silent, back, _ = stage.texts
+    assert gone.endswith("[pkg is gone; commands start in the root of the repository now.]")
+    assert "commands start" not in silent
+    assert back.endswith("[commands start in pkg now.]")
 
 
 @pytest.mark.slow

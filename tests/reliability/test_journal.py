@@ -5,17 +5,23 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.errors import SessionError
+from agent.events import Event, Notice
+from agent.fix import resume_fix, run_fix
 from agent.journal import Journal, parse, read, read_all
+from agent.outcome import FixOutcome
 from agent.payloads import FOLDER, Payloads
+from agent.request import FixRequest
 from agent.session import JOURNAL, Session
 from agent.sessions import list_sessions
 from inference.messages import Message, Usage
+from tests.agent.fakes import FINISH, REPAIR, RUN_TESTS, Say, ScriptedModel, make_repository
 
 ROOT = Path(__file__).parent.parent.parent
 NASTY = "one\u2028line\x85 \x00 \ud800 \U0001f600 \r\n end"
@@ -242,3 +248,35 @@ def test_r24_a_dead_session_holds_no_lock(tmp_path: Path) -> None:
     journal, contents = Journal.open(path)
     journal.close()
     assert len(contents.records) == 1
+
+
+@pytest.mark.parametrize(
+    "lost", ["result of an edit", pytest.param("message of a reply", marks=pytest.mark.slow)]
+)
+def test_r03_a_run_whose_journal_was_damaged_goes_on_to_its_end(tmp_path: Path, lost: str) -> None:
+    repository, state = make_repository(tmp_path / "repo"), tmp_path / "state"
+    stopped: list[int] = []
+    model = ScriptedModel([[RUN_TESTS, REPAIR, Say(hangs=True)]])
+    model.on_reply = lambda number: stopped.append(number) if number == 2 else None
+    request = FixRequest(repository)
+    run = run_fix(request, lambda: bool(stopped), lambda _: model, state)
+    assert ended(run)[1].exit_code == 130
+    (journal,) = state.glob(f"sessions/*/{JOURNAL}")
+    kinds = [record["type"] for record in read(journal)]
+    places = [number for number, kind in enumerate(kinds) if kind == "message"]
+    replace_line(journal, places[1] if lost == "message of a reply" else places[-1], b"\0")
+    again = ScriptedModel([[RUN_TESTS, REPAIR, FINISH]])
+    events, outcome = ended(resume_fix(repository, chat_factory=lambda _: again, state=state))
+    assert (outcome.exit_code, outcome.applied) == (0, True)
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert "cannot be read" in told[0]
+    assert "price + tax" in (repository / "shop/cart.py").read_text()
+
+
+def ended(run: Generator[Event, None, FixOutcome]) -> tuple[list[Event], FixOutcome]:
+    events: list[Event] = []
+    while True:
+        try:
+            events.append(next(run))
+        except StopIteration as stop:
+            return events, stop.value

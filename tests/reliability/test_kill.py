@@ -22,6 +22,8 @@ from tests.agent.stage import DONE, Stage, set_stage
 
 ROOT = Path(__file__).parent.parent.parent
 NUM_KILLS = 300
+KILLS_S = 3600.0
+"""Minutes on two idle cores; this is for a machine that does much else."""
 
 
 @pytest.mark.fault
@@ -41,10 +43,15 @@ def test_r01_three_hundred_kills_lose_nothing_and_run_nothing_twice(tmp_path: Pa
         for seed in (1, 2)
     ]
     seen: Counter[str] = Counter()
-    for half in halves:
-        said, _ = half.communicate()
-        assert half.returncode == 0, said
-        seen.update(json.loads(said.splitlines()[-1]))
+    try:
+        for half in halves:
+            said, _ = half.communicate(timeout=KILLS_S)
+            assert half.returncode == 0, said
+            seen.update(json.loads(said.splitlines()[-1]))
+    finally:
+        for half in halves:
+            half.kill()
+            half.communicate()
     print(dict(seen))
     assert len(seen) > 8, "the kills came at many moments"
     assert seen["interrupted calls"] > 0
