@@ -222,17 +222,16 @@ def test_the_gpu_is_named_by_its_driver(tmp_path: Path) -> None:
     assert look.kernels(lambda _: "", has_gpu=False).state == "ok"
 
 
-def test_an_amd_gpu_is_seen(tmp_path: Path) -> None:
-    root = machine(tmp_path, sys__class__drm__renderD128__device__vendor="0x1002\n")
-    assert look.gpu(root) == "an AMD GPU"
-
-
-def test_torch_that_cannot_be_loaded_is_a_fault(tmp_path: Path) -> None:
+def test_torch_that_cannot_be_loaded_or_multiply_is_a_fault(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'ImportError: libcuda' >&2\nexit 1\n")
     python.chmod(0o755)
     found = look.deep_torch(str(python))
     assert (found.state, found.text, found.exit_code) == ("fail", "ImportError: libcuda", 7)
+    said = {"version": "2", "device": "cpu", "bytes": 0, "bf16": False, "threads": 2}
+    for product, state in ((512.0, "ok"), (511.0, "fail")):
+        python.write_text(f"#!/bin/sh\necho '{json.dumps({**said, 'product': product})}'\n")
+        assert look.deep_torch(str(python)).state == state
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     assert look.deep_torch(str(python), 0.2).text == "no answer in 0 s"
 
