@@ -10,6 +10,9 @@ from sandbox.limits import Limits
 Cancel = Callable[[], bool]
 """Asked often; true once the person wants everything to stop."""
 
+TooMuch = Literal["", "memory", "disk", "processes"]
+"""What a command used too much of, or nothing."""
+
 
 def never() -> bool:
     """Be the `Cancel` of a command that nobody will stop."""
@@ -63,7 +66,7 @@ class CommandResult:
     timed_out: bool
     cancelled: bool
     duration_s: float
-    too_much: Literal["", "memory", "disk", "processes"] = ""
+    too_much: TooMuch = ""
     """What it was killed for using too much of; the end of the output says how much."""
 
     @property

@@ -31,6 +31,7 @@ from sandbox.limits import Limits
 from sandbox.mounts import Mount, check_mounts, mount_points, mounts_of
 from sandbox.process import Command, Outcome, run_command
 from sandbox.seccomp import program
+from sandbox.spare import FIRST_FD
 from sandbox.staging import STAGE
 from sandbox.streams import memory_file
 
@@ -120,23 +121,20 @@ class Room:
         check_mounts(mounts)
         with ExitStack() as stack:
             stack.enter_context(mount_points(mounts))
-            files = {
-                path: stack.enter_context(memory_file(text.encode()))
-                for path, text in SYNTHETIC_FILES.items()
-            }
-            seccomp = stack.enter_context(memory_file(program()))
+            files = [stack.enter_context(memory_file(data)) for data in self._files()]
             status, status_in = os.pipe()
             status_file = stack.enter_context(FileIO(status, "rb"))
             with FileIO(status_in, "wb"):
-                handles = Handles(
-                    files={path: file.fileno() for path, file in files.items()},
-                    status=status_in,
-                    seccomp=None if "seccomp" in self.without else seccomp.fileno(),
-                )
-                command = self._command(argv, view, limits, mounts, handles)
+                fds = (status_in, *(file.fileno() for file in files))
+                command = self._command(argv, view, limits, mounts, fds)
                 outcome = run_command(command, limits, cancel, on_output)
             _check_that_it_ran(status_file.read(), outcome)
         return _result(argv, outcome)
+
+    def _files(self) -> list[bytes]:
+        """Give what `bwrap` reads from descriptors: files of /etc, the filter of system calls."""
+        texts = [text.encode() for text in SYNTHETIC_FILES.values()]
+        return texts if "seccomp" in self.without else [*texts, program()]
 
     def _command(
         self,
@@ -144,9 +142,15 @@ class Room:
         view: View,
         limits: Limits,
         mounts: Sequence[Mount],
-        handles: Handles,
+        fds: tuple[int, ...],
     ) -> Command:
         """Put together what the supervisor starts."""
+        inside = [FIRST_FD + at for at in range(len(fds))]
+        handles = Handles(
+            status=inside[0],
+            files=dict(zip(SYNTHETIC_FILES, inside[1:], strict=False)),
+            seccomp=None if "seccomp" in self.without else inside[-1],
+        )
         staged = [replace(mount, source=Path(STAGE, str(at))) for at, mount in enumerate(mounts)]
         words = arguments(
             self.bwrap,
@@ -156,13 +160,12 @@ class Room:
             handles,
             self.without,
         )
-        inherited = (*handles.files.values(), handles.status, handles.seccomp)
         has_limits = "limits" not in self.without
         return Command(
             argv=(*words, "--", "/bin/sh", "-c", _start(limits, has_limits), "sh", *argv),
             environment=os.environ if "environment" in self.without else ENVIRONMENT,
             cwd=Path("/"),
-            fds=tuple(fd for fd in inherited if fd is not None),
+            fds=fds,
             writable=tuple(mount.source for mount in mounts if mount.writable),
             trees=tuple((mount.source, mount.writable) for mount in mounts),
             uid=_own_uid(view) if self.has_own_uid else None,

@@ -63,7 +63,7 @@ SYNTHETIC_FILES = {
 
 LAYERS = {
     "view": "nothing of the host but allow-listed folders",
-    "capabilities": "none is kept",
+    "capabilities": "none is kept, and nobody is root inside",
     "network": "an own one, with a loopback only",
     "proc": "settings of the kernel are read-only",
     "environment": "only the variables of the view",
@@ -121,7 +121,8 @@ def arguments(
         words.extend(str(word) for word in more)
 
     # 1. Own namespaces for everything, no capability, no terminal, dead with the supervisor.
-    add("--unshare-user", "--uid", UID, "--gid", UID)
+    uid = UID if "capabilities" not in without else 0
+    add("--unshare-user", "--uid", uid, "--gid", uid)
     add("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
     if "network" not in without:
         add("--unshare-net")

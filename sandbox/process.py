@@ -8,37 +8,31 @@ import marshal
 import os
 import resource
 import selectors
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.base import Cancel, CommandResult
+from sandbox import spare
+from sandbox.base import Cancel, CommandResult, TooMuch
 from sandbox.errors import LevelRefused, SandboxError
 from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
-from sandbox.streams import pipe
+from sandbox.spare import Supervisor
 
 POLL_S = 0.05
 """How long a cancel may wait to be seen."""
 READ_BYTES = 64 * 1024
 PIPE_BYTES = 1024 * 1024
 """The most that a pipe can hold."""
-OVERTIME_S = 15.0
-"""How long after its limit a supervisor may still be sweeping before it is killed itself."""
 MAX_WORD_BYTES = 128 * 1024 - 1
 """Of one argument, on Linux."""
 NUM_OPEN_FILES = 4096
 KILLED = -9
 """The exit code of what was stopped for using too much; the end of its output says of what."""
-START = "import sys; sys.path.append(sys.argv[1]); from sandbox.supervisor import main; main()"
-"""Of the supervisor; the folder with this package comes last, after the library."""
-PACKAGES = Path(__file__).parents[1]
 LEAST_PROCESS_IDS = 301
 """Linux takes no smaller limit for a namespace."""
 OVER_THE_LIMIT = 100
@@ -55,7 +49,7 @@ class Command:
     environment: Mapping[str, str]
     cwd: Path
     fds: tuple[int, ...] = ()
-    """Descriptors of ours that the command inherits under the same numbers."""
+    """Descriptors of ours that the command inherits, as `spare.FIRST_FD` and the numbers after."""
     grace_s: float = 0.0
     """Seconds between SIGTERM and SIGKILL when it is stopped; 0 sends no SIGTERM."""
     writable: tuple[Path, ...] = ()
@@ -80,7 +74,9 @@ class Outcome:
     """None if it was stopped by the clock or a person."""
     output: str
     num_output_bytes: int
-    stopped: Literal["", "limit", "cancel", "memory", "disk", "processes"]
+    stopped: Literal["", "limit", "cancel"]
+    """By the clock or by a person."""
+    too_much: TooMuch
     duration_s: float
 
     def result(self, argv: Sequence[str]) -> CommandResult:
@@ -93,7 +89,7 @@ class Outcome:
             timed_out=self.stopped == "limit",
             cancelled=self.stopped == "cancel",
             duration_s=self.duration_s,
-            too_much="" if self.stopped in ("limit", "cancel") else self.stopped,
+            too_much=self.too_much,
         )
 
 
@@ -118,28 +114,14 @@ def run_command(
         if on_output:
             on_output(data)
 
-    with ExitStack() as stack:
-        output, output_in = pipe(stack)
-        status, status_in = pipe(stack)
-        control_out, control = pipe(stack)
-        supervisor = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", START, str(PACKAGES), str(status_in.fileno())],
-            stdin=control_out,
-            stdout=output_in,
-            stderr=output_in,
-            env={},
-            cwd="/",
-            pass_fds=(status_in.fileno(), *command.fds),
-            start_new_session=True,  # Ctrl-C in the terminal is the agent's to handle
-        )
-        stack.callback(_end, supervisor, control)
-        for theirs in (output_in, status_in, control_out):
-            theirs.close()
-        _send_order(control, command, limits)
-        give_up = started + limits.wall_s + command.grace_s + OVERTIME_S
-        report_bytes = _follow(supervisor, (output, status, control), take, cancel, give_up)
-        supervisor_code = _end(supervisor, control)
-        _drain(output, take)
+    supervisor = spare.take()
+    with closing(supervisor):
+        supervisor.send(_order(command, limits), command.fds)
+        spare.start_next()
+        give_up = started + limits.wall_s + command.grace_s + spare.OVERTIME_S
+        report_bytes = _follow(supervisor, take, cancel, give_up)
+        supervisor_code = supervisor.end()
+        _drain(supervisor.output, take)
     if not report_bytes:
         raise SandboxError(
             f"the process that watches over commands ended with {supervisor_code}: "
@@ -148,15 +130,18 @@ def run_command(
     report: dict[str, Any] = marshal.loads(report_bytes)
     if "refused" in report:
         raise LevelRefused(report["refused"])
+    if "changed" in report:
+        raise SandboxError(report["changed"])
     if report["num_left"]:
         raise SandboxError(f"{report['num_left']} processes of {command.argv[0]} would not die")
     stopped = report["stopped"]
-    by_whom = {"": report["exit_code"], "limit": None, "cancel": None}
+    is_asked = stopped in ("limit", "cancel")
     return Outcome(
-        exit_code=by_whom.get(stopped, KILLED),
+        exit_code=None if is_asked else KILLED if stopped else report["exit_code"],
         output=kept.text(),
         num_output_bytes=kept.num_bytes,
-        stopped=stopped,
+        stopped=stopped if is_asked else "",
+        too_much="" if is_asked else stopped,
         duration_s=time.monotonic() - started,
     )
 
@@ -173,14 +158,14 @@ def _check_words(command: Command) -> None:
             raise SandboxError(f"{word[:60]!r} holds a NUL byte, which no command can be given.")
 
 
-def _send_order(control: FileIO, command: Command, limits: Limits) -> None:
-    """Tell the supervisor what to run and within which limits."""
-    order = marshal.dumps(
+def _order(command: Command, limits: Limits) -> bytes:
+    """Write down what to run and within which limits."""
+    return marshal.dumps(
         {
             "argv": list(command.argv),
             "environment": dict(command.environment),
             "cwd": str(command.cwd),
-            "fds": list(command.fds),
+            "num_fds": len(command.fds),
             "rlimits": [] if "limits" in command.without else _rlimits(limits),
             "watch": None if "limits" in command.without else _watch(command, limits),
             "wall_s": limits.wall_s,
@@ -193,10 +178,6 @@ def _send_order(control: FileIO, command: Command, limits: Limits) -> None:
             "sweeps": "sweep" not in command.without,
         }
     )
-    data = len(order).to_bytes(4, "little") + order
-    with suppress(BrokenPipeError):  # it died at its start; the missing report says so
-        while data:
-            data = data[control.write(data) or 0 :]
 
 
 def _rlimits(limits: Limits) -> list[tuple[int, int]]:
@@ -226,48 +207,32 @@ def _process_ids(limits: Limits) -> int:
 
 
 def _follow(
-    supervisor: subprocess.Popen[bytes],
-    pipes: tuple[FileIO, FileIO, FileIO],
-    take: Callable[[bytes], None],
-    cancel: Cancel,
-    give_up: float,
+    supervisor: Supervisor, take: Callable[[bytes], None], cancel: Cancel, give_up: float
 ) -> bytes:
     """Read the output until the report is there; ask for a stop as soon as `cancel` says so."""
-    output, status, control = pipes
     report = b""
     asked = False
     with selectors.DefaultSelector() as selector:
-        selector.register(output, selectors.EVENT_READ)
-        selector.register(status, selectors.EVENT_READ)
+        selector.register(supervisor.output, selectors.EVENT_READ)
+        selector.register(supervisor.status, selectors.EVENT_READ)
         while True:
             if not asked and cancel():
                 asked = True
-                with suppress(BrokenPipeError):
-                    control.write(b"x")
+                supervisor.stop()
             ready = {key.fileobj for key, _ in selector.select(POLL_S)}
-            if output in ready:
-                data = output.read(READ_BYTES)
+            if supervisor.output in ready:
+                data = supervisor.output.read(READ_BYTES)
                 if data:
                     take(data)
                 else:  # the command closed its output and goes on
-                    selector.unregister(output)
-            if status in ready:
-                data = status.read(READ_BYTES)
+                    selector.unregister(supervisor.output)
+            if supervisor.status in ready:
+                data = supervisor.status.read(READ_BYTES)
                 if not data:
                     return report
                 report += data
             if time.monotonic() > give_up:
-                supervisor.kill()
-
-
-def _end(supervisor: subprocess.Popen[bytes], control: FileIO) -> int:
-    """Let go of the supervisor: it kills what is left when its control pipe closes."""
-    control.close()
-    try:
-        return supervisor.wait(OVERTIME_S)
-    except subprocess.TimeoutExpired:
-        supervisor.kill()
-        return supervisor.wait()
+                supervisor.process.kill()
 
 
 def _drain(output: FileIO, take: Callable[[bytes], None]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 
 STAGE = "/tmp"
 """Where the mounts are staged, unseen by anybody else: a folder that every system has."""
@@ -23,7 +24,8 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 MOUNT_ATTR_IDMAP = 0x0010_0000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x4000, 0x4_0000
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x0002_0000, 0x1000_0000, 0x2000_0000
-OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
+RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x4, 0x8
+OPEN_TREE, MOVE_MOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 437, 442
 """Numbers of calls, the same on every kind of machine."""
 LAST_ID = 0xFFFF_FFFE
 
@@ -32,6 +34,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class Refused(Exception):
     """This kernel or file system cannot do it; the text is one sentence."""
+
+
+class Changed(Exception):
+    """What is to be mounted is no longer what it was; the text is one sentence."""
 
 
 class MountAttributes(ctypes.Structure):
@@ -50,24 +56,52 @@ def stage(trees: list[tuple[str, bool]], uid: int) -> None:
 
     Raises:
         Refused: naming what cannot be mounted so.
+        Changed: a link, or nothing, is where something was to be mounted from.
     """
     namespaces: dict[tuple[int, int], int] = {}
     try:
         check(_libc.unshare(CLONE_NEWNS), "a mount namespace")
         check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
         mounts = []
+        paths = [path for path, _ in trees]
         for path, is_writable in trees:
-            status = os.stat(path)  # noqa: PTH116
+            place = find(path, paths)
+            status = os.fstat(place)
             owner = status.st_uid, status.st_gid
             if owner not in namespaces:
                 namespaces[owner] = mapping_namespace(*owner, uid)
-            mounts.append((mapped(path, is_writable, namespaces[owner]), os.path.isdir(path)))  # noqa: PTH112
+            mount = mapped(place, path, is_writable, namespaces[owner])
+            mounts.append((mount, stat.S_ISDIR(status.st_mode)))
+            os.close(place)
         attach(mounts)
     except OSError as error:
         raise Refused(f"{error.filename or 'an id-mapped mount'}: {error.strerror}") from error
     finally:
         for fd in namespaces.values():
             os.close(fd)
+
+
+def find(path: str, paths: list[str]) -> int:
+    """Open a place to mount; inside another of `paths`, which a command may have written, no link.
+
+    A link that a command puts there in this moment would show it what it leads to.
+    """
+    outer = max((other for other in paths if path.startswith(f"{other}/")), key=len, default="")
+    try:
+        folder = os.open(outer or path, os.O_PATH | os.O_CLOEXEC)
+        return open_beneath(folder, path[len(outer) + 1 :]) if outer else folder
+    except OSError as error:
+        raise Changed(f"{path} cannot be mounted: {error.strerror}.") from error
+
+
+def open_beneath(folder: int, name: str) -> int:
+    """Open a name in a folder, through no link; the folder is closed."""
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    found: int = _libc.syscall(OPENAT2, folder, os.fsencode(name), how, size)
+    check(found, name)
+    os.close(folder)
+    return found
 
 
 def attach(mounts: list[tuple[int, bool]]) -> None:
@@ -88,13 +122,13 @@ def attach(mounts: list[tuple[int, bool]]) -> None:
         os.close(mount)
 
 
-def mapped(path: str, is_writable: bool, namespace: int) -> int:
-    """Give a mount of `path`, nowhere yet, whose owners are mapped as in a user namespace.
+def mapped(place: int, path: str, is_writable: bool, namespace: int) -> int:
+    """Give a mount of an open place, nowhere yet, its owners mapped as in a user namespace.
 
     What is only read may lie on a file system that cannot map: then others' rights apply.
     """
-    clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
-    tree: int = _libc.syscall(OPEN_TREE, AT_FDCWD, os.fsencode(path), ctypes.c_uint(clone))
+    clone = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH
+    tree: int = _libc.syscall(OPEN_TREE, place, b"", ctypes.c_uint(clone))
     check(tree, path)
     attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (0 if is_writable else MOUNT_ATTR_RDONLY)
     done = set_attributes(tree, attributes | MOUNT_ATTR_IDMAP, namespace)

@@ -4,18 +4,21 @@ Run in a bare interpreter (`START` in process.py): it imports little of the libr
 command waits for it (`signal`, `json` and `subprocess` would double its start). What it runs is
 `bwrap` or the bare command, as process.py says; what only root can add is staging.py's.
 
-    fd 0        the control pipe: first what to run, then one byte or the end of the pipe means stop
+    fd 0        the control socket: what to run, with descriptors that the command inherits; then
+                one byte, or its end, means stop
     fd 1, 2     the output of the command
     STATUS_FD   the report, written once, when no descendant is left
 """
 
 from __future__ import annotations
 
+import _socket  # `socket` itself would double the start
 import ctypes
 import marshal
 import os
 import resource
 import select
+import struct
 import sys
 import time
 
@@ -34,6 +37,11 @@ MAY_BE_IGNORED = (1, 2, 13, 15, 25)
 """SIGPIPE and SIGXFSZ by every Python, SIGHUP under nohup, SIGINT and SIGTERM by an agent that is
 about to end: a command would inherit that."""
 
+FIRST_FD = 100
+"""As in spare.py, which this bare interpreter does not load."""
+MOST_FDS = 16
+LOOK_FOR_THE_AGENT_S = 5.0
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,6 +55,8 @@ def supervise(control: int, status: int) -> None:
         report = carry_out(order, control)
     except staging.Refused as refusal:
         report = {"refused": str(refusal)}
+    except staging.Changed as change:
+        report = {"changed": str(change)}
     write_all(status, marshal.dumps(report))
 
 
@@ -60,8 +70,7 @@ def carry_out(order: dict[str, Any], control: int) -> dict[str, Any]:
     program = os.open(order["argv"][0], os.O_PATH | os.O_CLOEXEC) if order["uid"] else None
     prepare(order)
     child, trouble = spawn(order, program)
-    for fd in order["fds"]:
-        os.close(fd)
+    os.closerange(FIRST_FD, FIRST_FD + order["num_fds"])
     refusal = os.read(trouble, 4096)  # ends when the command begins
     os.close(trouble)
     if refusal:
@@ -96,8 +105,22 @@ def watch_over(
 
 
 def read_order(control: int) -> dict[str, Any]:
-    """Read what to run: 4 bytes of length, then a marshalled dictionary."""
-    size = int.from_bytes(read_exactly(control, 4), "little")
+    """Wait for what to run: 4 bytes of length with descriptors, then a marshalled dictionary."""
+    agent = os.getppid()
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    while not poll.poll(LOOK_FOR_THE_AGENT_S * 1000):
+        if os.getppid() != agent:  # and a copy of its socket is open elsewhere
+            sys.exit(1)
+    connection = _socket.socket(fileno=control)
+    space = _socket.CMSG_SPACE(4 * MOST_FDS)
+    head, ancillary, _, _ = connection.recvmsg(4, space, _socket.MSG_WAITALL)
+    connection.detach()
+    size = int.from_bytes(head + read_exactly(control, 4 - len(head)), "little")
+    received = [fd for _, _, data in ancillary for (fd,) in struct.iter_unpack("i", data)]
+    for number, fd in enumerate(received, FIRST_FD):
+        os.dup2(fd, number)
+        os.close(fd)
     order: dict[str, Any] = marshal.loads(read_exactly(control, size))
     return order
 

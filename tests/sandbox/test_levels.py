@@ -5,6 +5,7 @@ feature away: what a container does, too.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +189,21 @@ def test_a_file_system_that_cannot_map_owners_means_the_next_level(
         assert (merged / "y").read_text() == "x\n"
     finally:
         subprocess.run(["umount", str(merged)], check=True)
+
+
+@as_root
+def test_a29_a_link_put_there_at_the_last_moment_is_not_followed(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it lower the level: what a command can cause must not weaken the next sandbox."""
+    shutil.rmtree(view.source / ".git")
+    (view.source / ".git").symlink_to("/etc")
+    monkeypatch.setattr("sandbox.bubblewrap.check_mounts", lambda mounts: None)
+    sandbox = Bubblewrap()
+    with pytest.raises(SandboxError, match="symbolic links"):
+        sandbox.run(["touch", "ran"], view, SHORT)
+    assert sandbox.level == "full"
+    assert not (view.source / "ran").exists()
 
 
 @as_root

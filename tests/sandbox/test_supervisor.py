@@ -4,6 +4,7 @@ import marshal
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox import descendants, supervisor
-from sandbox.process import PACKAGES
+from sandbox.spare import PACKAGES
 
 Survivors = Callable[[str], list[str]]
 
@@ -24,7 +25,7 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
         "argv": list(argv),
         "environment": {"PATH": os.environ["PATH"]},
         "cwd": "/",
-        "fds": [],
+        "num_fds": 0,
         "rlimits": [(resource.RLIMIT_CORE, 0)],
         "wall_s": 10.0,
         "grace_s": 0.0,
@@ -41,7 +42,7 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
 
 def supervise(what: dict[str, Any], then: bytes = b"") -> dict[str, Any]:
     """Give an order, and perhaps the sign to stop; read the report."""
-    control, control_in = os.pipe()
+    control, control_in = (end.detach() for end in socket.socketpair())
     status, status_in = os.pipe()
     data = marshal.dumps(what)
     os.write(control_in, len(data).to_bytes(4, "little") + data + then)
@@ -109,7 +110,7 @@ def test_descendants_of_any_session_are_found() -> None:
 
 
 def test_an_agent_that_dies_before_its_order_ends_the_supervisor() -> None:
-    read, write = os.pipe()
+    read, write = (end.detach() for end in socket.socketpair())
     os.write(write, b"\x10\0")
     os.close(write)
     with pytest.raises(SystemExit):
