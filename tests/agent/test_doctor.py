@@ -14,6 +14,8 @@ from agent.cli import answer
 from agent.doctor import Finding, exit_code_of
 from agent.frontends.doctor import document, examine, lines_of, try_layers
 from agent.machine import (
+    CONTAINER_OPTIONS,
+    INSTALL_BWRAP,
     Cause,
     causes,
     container,
@@ -85,12 +87,14 @@ def test_wsl2_is_named() -> None:
 
 
 def test_a_healthy_machine_has_no_cause(tmp_path: Path) -> None:
-    assert list(causes(False, True, machine(tmp_path))) == []
+    assert causes(False, True, machine(tmp_path)) == ()
 
 
 def test_a_missing_bubblewrap_comes_first(tmp_path: Path) -> None:
-    first = next(causes(False, False, machine(tmp_path, proc__sys__user__max_user_namespaces="0")))
+    root = machine(tmp_path, proc__sys__user__max_user_namespaces="0\n")
+    first, second = causes(False, False, root)
     assert "apt-get install bubblewrap" in first.mend
+    assert "max_user_namespaces" in second.mend
 
 
 def test_user_namespaces_that_are_switched_off(tmp_path: Path) -> None:
@@ -144,6 +148,12 @@ def test_a_container_that_hides_parts_of_proc_is_told_the_options(tmp_path: Path
     (cause,) = causes(True, True, root)
     assert "hides /proc/kcore" in cause.why
     assert "systempaths=unconfined" in cause.mend
+
+
+def test_a_container_is_blamed_only_where_nothing_else_is(tmp_path: Path) -> None:
+    root = machine(tmp_path, **{".dockerenv": ""})
+    assert [cause.mend for cause in causes(True, True, root)] == [CONTAINER_OPTIONS]
+    assert [cause.mend for cause in causes(True, False, root)] == [INSTALL_BWRAP]
 
 
 # --- the parts
