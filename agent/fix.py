@@ -186,6 +186,7 @@ class FixRun:
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""
         self._learn(sandbox=level, test_command=command, project=folder)
+        session.record("isolation", level=level)
         yield RunStarted(session.id, str(repository), command, level)
         ground = yield from self._baseline(place)
         if ground is None:

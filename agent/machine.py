@@ -84,19 +84,20 @@ def version_of(release: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def causes(is_root: bool, has_bwrap: bool, root: Path = ROOT) -> Iterator[Cause]:
-    """Yield what stands in the way of a sandbox, the likeliest first."""
-    if not has_bwrap:
-        yield Cause("bubblewrap is not installed", INSTALL_BWRAP)
+def causes(is_root: bool, has_bwrap: bool, root: Path = ROOT) -> tuple[Cause, ...]:
+    """List what stands in the way of a sandbox, the likeliest first."""
+    found = [] if has_bwrap else [Cause("bubblewrap is not installed", INSTALL_BWRAP)]
     if not (root / "proc/self").exists():
-        yield Cause("/proc is not mounted", "as root: mount -t proc proc /proc")
-        return
-    yield from _namespace_causes(is_root, root)
-    kind = container(root)
-    if kind:
-        masked = masked_below_proc(root)
-        what = f"which hides {masked[0]}" if masked else "which may refuse namespaces"
-        yield Cause(f"this is a container ({kind}), {what}", CONTAINER_OPTIONS)
+        return (*found, Cause("/proc is not mounted", "as root: mount -t proc proc /proc"))
+    found += _namespace_causes(is_root, root)
+    kind, masked = container(root), masked_below_proc(root)
+    if kind and masked:
+        why = f"this is a container ({kind}), which hides {masked[0]}"
+        found.append(Cause(why, CONTAINER_OPTIONS))
+    elif kind and not found:
+        why = f"this is a container ({kind}), which may refuse namespaces"
+        found.append(Cause(why, CONTAINER_OPTIONS))
+    return tuple(found)
 
 
 def container(root: Path = ROOT) -> str:

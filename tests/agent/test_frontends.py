@@ -130,7 +130,9 @@ def test_stream_json_is_one_event_a_line_and_then_the_report(start: Started) -> 
     assert process.returncode == 0
 
 
-def test_without_isolation_every_form_says_so(start: Started) -> None:
+def test_without_isolation_every_form_and_the_journal_say_so(
+    start: Started, tmp_path: Path
+) -> None:
     process = start(SCRIPT, "--stream-json", "--dry-run", "--sandbox", "direct")
     output, words = process.communicate(timeout=60)
     lines = [json.loads(line) for line in output.split("\n") if line]
@@ -139,6 +141,9 @@ def test_without_isolation_every_form_says_so(start: Started) -> None:
     banner = words.index("NO ISOLATION")
     assert banner < words.index("Tests before")
     assert words.rstrip().endswith("all of it ran without isolation (--sandbox direct)")
+    (journal,) = (tmp_path / "state" / "qwen-agent" / "sessions").glob("*/journal.jsonl")
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [r["level"] for r in records if r["type"] == "isolation"] == ["direct"]
 
 
 def test_a_refusal_is_one_line_and_with_json_a_document_too(start: Started) -> None:
