@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sandbox.base import View
 from sandbox.errors import SandboxError
@@ -53,7 +53,7 @@ def mounts_of(view: View, guards: bool = True) -> tuple[Mount, ...]:
     return tuple(sorted(mounts, key=lambda mount: len(mount.target.parts)))  # stable: ties as above
 
 
-def _guarded(view: View) -> Sequence[Path]:
+def _guarded(view: View) -> Sequence[PurePosixPath]:
     return protected_below(view.source) if view.guarded is None else view.guarded
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from agent.frontends.console import INVISIBLE, visible
+from agent.frontends.console import visible
 from agent.journal import Contents, Record
 from inference.messages import Usage
-from tools.truncate import clean
+from tools.readable import readable
 
 HTML_WIDTH = 110
 
@@ -48,9 +48,9 @@ def as_text(contents: Contents) -> Iterator[str]:
     for entry in entries(contents):
         cost = f"  ({entry.cost})" if entry.cost else ""
         yield f"── {visible(entry.title)}{cost}"
-        yield from (f"  {line}" for line in readable(entry.text))
+        yield from (f"  {line}" for line in lines_of(entry.text))
         for call in entry.calls:
-            first, *rest = readable(call)
+            first, *rest = lines_of(call)
             yield f"  > {first}"
             yield from (f"    {line}" for line in rest)
 
@@ -95,9 +95,9 @@ def total_usage(contents: Contents) -> Usage:
     return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in names})
 
 
-def readable(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Return text as lines that a terminal shows and does not obey."""
-    shown = INVISIBLE.sub("", clean(text)).encode("utf-8", "replace").decode("utf-8")
+    shown = readable(text).encode("utf-8", "replace").decode("utf-8")
     return shown.rstrip("\n").split("\n") if shown.strip() else []
 
 
@@ -156,7 +156,7 @@ def _cost(usage: Record | None) -> str:
 
 
 def _fenced(text: str) -> str:
-    lines = "\n".join(readable(text))
+    lines = "\n".join(lines_of(text))
     longest = max(map(len, re.findall("`+", lines)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{lines}\n{fence}"
