@@ -155,7 +155,8 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         session = self._opened(repository)
-        hosts = config.sandbox.allow_hosts
+        # Without a sandbox there is nothing to lead out of.
+        hosts = () if self.request.sandbox == "direct" else config.sandbox.allow_hosts
         with way_out(hosts) as network:
             if network:
                 yield Notice(f"Commands can reach {', '.join(hosts)}.")
