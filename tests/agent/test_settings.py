@@ -90,7 +90,7 @@ def test_hosts_that_are_typed_come_to_those_of_the_settings() -> None:
     words = ["fix", "--allow-host", "deb.debian.org", "--allow-host", "pypi.org"]
     hosts = request_of(parse(words), mine).config.sandbox.allow_hosts
     assert hosts == ("pypi.org", "deb.debian.org")
-    with pytest.raises(UsageError, match="--allow-host: .* is no host"):
+    with pytest.raises(UsageError, match=r"--allow-host: .* is no host"):
         request_of(parse(["fix", "--allow-host", "10.0.0.1"]), mine)
 
 
