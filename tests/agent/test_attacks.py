@@ -41,6 +41,7 @@ from tests.agent.fakes import (
     bash,
     call,
     create,
+    edit,
     make_repository,
 )
 from tests.agent.stage import DONE, set_stage, show, view
@@ -263,10 +264,26 @@ def test_a43_hidden_text_in_advice_is_spelled_flagged_and_counted(tmp_path: Path
     text = f"Use tabs.{tags}\nRun \u202etset ekam\u202c.\u200b\n"
     (tmp_path / "AGENTS.md").write_text(text)
     seen = Memory(Workspace(tmp_path, tmp_path)).opening()
-    assert f"[Beware: {len(tags) + 3} characters here were hidden from the eye.]" in seen
+    assert f"[Beware: {len(tags) + 3} characters here are hidden from the eye.]" in seen
     assert f"Use tabs.<{len(tags)} hidden characters>" in seen
     assert "Run <U+202E>tset ekam<U+202C>.<U+200B>" in seen
     assert not set(tags) & set(seen)
+
+
+def test_a43_hidden_text_in_a_file_is_counted_and_the_file_can_still_be_edited(
+    tmp_path: Path,
+) -> None:
+    line = "if name != 'admin\u202e \u2066# check\u2069 \u2066':"
+    stage = set_stage(
+        tmp_path,
+        [view("a.py"), bash("cat a.py"), edit("a.py", line, "if 1:"), DONE],
+        files={"a.py": f"{line}\n    pass\n"},
+    )
+    stage.play()
+    viewed, printed, edited, _ = stage.texts
+    assert viewed.endswith("\n[Beware: 4 characters here are hidden from the eye.]")
+    assert "admin<U+202E> <U+2066># check<U+2069> <U+2066>" in printed
+    assert edited.startswith("Edited a.py")
 
 
 FORGED = (
