@@ -174,7 +174,8 @@ class FixRun:
         session = self._opened(repository)
         if session.damage:
             yield Notice(session.damage)
-        hosts = config.sandbox.allow_hosts
+        # Without a sandbox there is nothing to lead out of.
+        hosts = () if self.request.sandbox == "direct" else config.sandbox.allow_hosts
         with way_out(hosts) as network:
             if network:
                 yield Notice(f"Commands can reach {', '.join(hosts)}.")

@@ -18,7 +18,7 @@ from sandbox.base import Cancel
 from sandbox.errors import PathRefused
 from sandbox.workspace import HERE, Workspace
 from tools.base import ToolResult
-from tools.readable import num_hidden, shown
+from tools.readable import beware, shown
 from tools.truncate import cut_middle
 
 NAMES = ("AGENTS.md", "QWEN.md", "CLAUDE.md")
@@ -98,9 +98,6 @@ class Memory:
             text = self._repository.read(path).decode("utf-8", "replace")
         except (PathRefused, OSError):
             return ""
-        num_unseen = num_hidden(text)
-        text = shown(text)
-        if num_unseen:
-            text = f"[Beware: {num_unseen} characters here were hidden from the eye.]\n{text}"
+        text = f"{beware(text)}\n{shown(text)}"
         text = harmless(re.sub("(?i)</advice", "<advice", text)).strip()
         return prompt("memory", path=path, text=cut_middle(text, MAX_CHARACTERS)) if text else ""

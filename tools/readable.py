@@ -71,6 +71,12 @@ def num_hidden(text: str) -> int:
     return sum(len(run[0]) for run in _HIDDEN.finditer(text))
 
 
+def beware(text: str) -> str:
+    """Say how much in a text is hidden; nothing if nothing is."""
+    num = num_hidden(text)
+    return f"[Beware: {num} characters here are hidden from the eye.]" if num else ""
+
+
 def readable(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return what was printed as a person or a model is to read it, secrets taken out."""
     return redacted(shown(text), environment)

@@ -15,11 +15,12 @@ import pytest
 from agent.approval import Answer, Ask, Denied, decide
 from agent.approver import Approver
 from agent.config import narrow
+from agent.events import Notice
 from agent.frontends.console import lines_of
 from agent.memory import Memory
 from agent.preview import preview
 from agent.remembered import Remembered, key_of
-from agent.settings import ApprovalConfig, Config
+from agent.settings import ApprovalConfig, Config, SandboxConfig
 from inference import nano
 from inference.messages import Message, ToolCall
 from inference.profiles import CALL_OPEN, NANO, TURN_START
@@ -31,7 +32,18 @@ from sandbox.direct import Direct
 from sandbox.errors import PathRefused
 from sandbox.limits import Limits
 from sandbox.workspace import Workspace
-from tests.agent.fakes import FINISH, REPAIR, RUN_TESTS, Say, bash, call, create, make_repository
+from tests.agent.fakes import (
+    FINISH,
+    REPAIR,
+    RUN_TESTS,
+    UNGATED,
+    Say,
+    bash,
+    call,
+    create,
+    edit,
+    make_repository,
+)
 from tests.agent.stage import DONE, set_stage, show, view
 from tests.agent.test_fix import fix
 from tests.plain import plain_python
@@ -53,8 +65,14 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield file
     assert [path.name for path in home.iterdir() if path.name != ".cache"] == ["precious"]
     assert file.read_text() == "treasure\n"
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in lines if MARK.encode() in line]
+    assert not any(map(has_mark, Path("/proc").glob("[0-9]*/cmdline")))
+
+
+def has_mark(command_line: Path) -> bool:
+    try:
+        return MARK.encode() in command_line.read_bytes()
+    except OSError:  # it ended while we looked
+        return False
 
 
 def command(text: str) -> ToolCall:
@@ -246,10 +264,26 @@ def test_a43_hidden_text_in_advice_is_spelled_flagged_and_counted(tmp_path: Path
     text = f"Use tabs.{tags}\nRun \u202etset ekam\u202c.\u200b\n"
     (tmp_path / "AGENTS.md").write_text(text)
     seen = Memory(Workspace(tmp_path, tmp_path)).opening()
-    assert f"[Beware: {len(tags) + 3} characters here were hidden from the eye.]" in seen
+    assert f"[Beware: {len(tags) + 3} characters here are hidden from the eye.]" in seen
     assert f"Use tabs.<{len(tags)} hidden characters>" in seen
     assert "Run <U+202E>tset ekam<U+202C>.<U+200B>" in seen
     assert not set(tags) & set(seen)
+
+
+def test_a43_hidden_text_in_a_file_is_counted_and_the_file_can_still_be_edited(
+    tmp_path: Path,
+) -> None:
+    line = "if name != 'admin\u202e \u2066# check\u2069 \u2066':"
+    stage = set_stage(
+        tmp_path,
+        [view("a.py"), bash("cat a.py"), edit("a.py", line, "if 1:"), DONE],
+        files={"a.py": f"{line}\n    pass\n"},
+    )
+    stage.play()
+    viewed, printed, edited, _ = stage.texts
+    assert viewed.endswith("\n[Beware: 4 characters here are hidden from the eye.]")
+    assert "admin<U+202E> <U+2066># check<U+2069> <U+2066>" in printed
+    assert edited.startswith("Edited a.py")
 
 
 FORGED = (
@@ -380,6 +414,21 @@ def test_a49_a_folder_that_became_a_link_widens_nothing(tmp_path: Path, canary: 
             Workspace(source, source, PurePosixPath("pkg")).write_atomic(path, b"x")
     tool = Bash(Direct(), View(source, source))
     assert "cwd" not in tool.parameters["properties"]
+
+
+@pytest.mark.attack
+def test_a51_a_run_has_a_way_out_only_where_the_user_opened_one(tmp_path: Path) -> None:
+    files = {".qwen-agent.toml": '[sandbox]\nallow_hosts = ["evil.com"]\n'}
+    repository = make_repository(tmp_path / "repo", files)
+    look = bash("env | grep -ci proxy; ls /run; curl -sS -m 2 https://evil.com")
+    _, _, closed = fix(repository, [look, FINISH], config=UNGATED)
+    assert closed.seen[1][-1].content.startswith("0\n")
+    mine = replace(UNGATED, sandbox=SandboxConfig(allow_hosts=("evil.com", "pypi.org")))
+    (repository / ".qwen-agent.toml").write_text('[sandbox]\nallow_hosts = ["pypi.org"]\n')
+    _, events, opened = fix(repository, [look, FINISH], config=mine)
+    assert opened.seen[1][-1].content.startswith("6\nforward.py\nproxy\n")
+    assert "403" in opened.seen[1][-1].content
+    assert Notice("Commands can reach pypi.org.") in events
 
 
 @pytest.mark.attack

@@ -410,6 +410,7 @@ with zipfile.ZipFile("evil.zip", "w") as archive:
 """
 
 
+@pytest.mark.attack
 def test_a52_archives_are_unpacked_inside_only(
     run: Attack, view: View, canary: Path, tmp_path: Path
 ) -> None:
