@@ -306,12 +306,12 @@ def _damage(bad: Sequence[int], num_unused: int, name: str) -> str:
     """Say what a session lost, from the numbers of the lines that cannot be read."""
     lines = "Lines of the journal are missing"
     if bad:
-        lines = f"Of the journal {len(bad)} lines cannot be read, the first is line {bad[0]}"
+        lines = f"Lines of the journal cannot be read: {len(bad)}, the first is line {bad[0]}"
     if not num_unused:
         return f"{lines}."
     return (
-        f"{lines}. The conversation goes on from before that; {num_unused} later records build on "
-        f"what is lost and are not used, see `qwen-agent sessions show {name}`."
+        f"{lines}. The conversation goes on from before that. Later records that build on what is "
+        f"lost are not used: {num_unused}, see `qwen-agent sessions show {name}`."
     )
 
 

@@ -61,7 +61,7 @@ def _list(state: Path, is_json: bool) -> int:
         return 0
     for info in found:
         code = "-" if info.exit_code is None else str(info.exit_code)
-        told = f" ({info.num_damaged} lines of it cannot be read)" if info.num_damaged else ""
+        told = f" (lines that cannot be read: {info.num_damaged})" if info.num_damaged else ""
         sentence = f"{visible(info.sentence)}{told}"
         print(f"{info.id}  {code:>3}  {visible(info.repository)}  {sentence}")
     return 0
@@ -119,7 +119,7 @@ def _prune(state: Path, arguments: Namespace) -> int:
         return 0
     gone = [kept for kept in chosen if prune(kept)]
     freed = bytes_in_words(sum(kept.num_bytes for kept in gone))
-    print(f"{len(gone)} of {len(chosen)} sessions removed, {freed} freed.")
+    print(f"Sessions removed: {len(gone)} of {len(chosen)}; {freed} freed.")
     return 0
 
 
@@ -132,5 +132,5 @@ def _agreed(chosen: tuple[Kept, ...]) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nobody is there to ask, so nothing was removed; --yes does without")
     size = bytes_in_words(sum(kept.num_bytes for kept in chosen))
-    question = f"Remove these {len(chosen)} sessions for good, {size}? [y/N] "
+    question = f"Remove what is listed for good, {size}? [y/N] "
     return input(question).strip().lower() in ("y", "yes")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agent.frontends.console import visible
-from agent.journal import Contents, Record
+from agent.journal import BadLine, Contents, Record
 from inference.messages import Usage
 from tools.readable import readable
 
@@ -101,14 +101,14 @@ def lines_of(text: str) -> list[str]:
     return shown.rstrip("\n").split("\n") if shown.strip() else []
 
 
-def _lost(bad: list[Any], last: int, following: int) -> Iterator[Entry]:
+def _lost(bad: list[BadLine], last: int, following: int) -> Iterator[Entry]:
     """Say what is missing between two records."""
     num_bad = 0
     while bad and bad[0].after == last:
         num_bad += 1
         yield Entry(f"line {bad.pop(0).number} cannot be read")
     if (num_missing := following - last - 1) > num_bad:
-        yield Entry(f"{num_missing} records are missing")
+        yield Entry(f"records missing: {num_missing}")
 
 
 def _entry(record: Record) -> Entry | None:

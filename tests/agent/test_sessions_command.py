@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_shown_where_it_was(
     assert answer(["sessions", "show"]) == 0
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("──")]
     assert titles[2] == "── line 3 cannot be read"
-    assert titles[4] == "── 1 records are missing"
+    assert titles[4] == "── records missing: 1"
     assert titles[3].startswith("── assistant")
 
 
@@ -117,7 +117,7 @@ def test_prune_removes_what_is_old_and_nothing_that_is_in_use(
     assert {info.id for info in list_sessions(state)} == {young.id, busy.id}
     assert not old.folder.exists()
     assert f"{old.id}  " in out
-    assert "1 of 1 sessions removed, 1." in out
+    assert "Sessions removed: 1 of 1; 1." in out
     busy.close()
     assert answer(["sessions", "prune", "--keep", "1", "--yes"]) == 0
     assert [info.id for info in list_sessions(state)] == [young.id]
@@ -138,7 +138,7 @@ def test_prune_asks_and_takes_nothing_but_yes_for_yes(
         monkeypatch.setattr(sys, "stdin", Terminal(said))
         assert answer(["sessions", "prune", "--older-than", "1d"]) == 0
         assert session.folder.exists() is is_there
-    assert "Remove these 1 sessions for good, " in capsys.readouterr().out
+    assert "Remove what is listed for good, " in capsys.readouterr().out
 
 
 def test_prune_without_a_limit_or_without_a_person_is_refused(

@@ -95,7 +95,7 @@ def test_r03_the_conversation_goes_on_from_before_a_bad_line_and_nothing_is_thro
     before = journal.read_bytes()
     session = Session.open(journal.parent)
     assert said(session) == ["message 0", "message 1"]
-    assert "3 later records build on what is lost" in session.damage
+    assert "build on what is lost are not used: 3," in session.damage
     assert ("the first is line 5" in session.damage) is (garbage is not None)
     assert len(session.usages) == 5, "what later replies cost is not forgotten"
     session.add(Message("user", "after the damage"))
@@ -118,7 +118,7 @@ def test_r03_a_bad_line_that_was_added_costs_nothing_but_a_word(tmp_path: Path) 
     journal.write_bytes(b"".join(lines))
     session = reopened(journal)
     assert said(session) == [f"message {number}" for number in range(6)]
-    assert session.damage == "Of the journal 3 lines cannot be read, the first is line 4."
+    assert session.damage == ("Lines of the journal cannot be read: 3, the first is line 4.")
 
 
 def test_r03_an_attempt_after_the_bad_line_is_whole(tmp_path: Path) -> None:
