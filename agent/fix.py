@@ -42,9 +42,9 @@ from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, F
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
 from agent.regressions import look_back
+from agent.reopening import reopened
 from agent.request import FixRequest
 from agent.session import Session, remove
-from agent.sessions import find_session
 from agent.state_folder import usable_state
 from agent.tree_size import check_size
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
@@ -105,7 +105,7 @@ def resume_fix(
     """
     try:
         where = state or state_folder()
-        session, request = _reopened(path, name, where, change)
+        session, request = reopened(path, name, where, change)
     except AgentError as error:
         return _refusal(path or Path(), error)
     return (yield from FixRun(request, cancel, chat_factory, where).to_its_end(session))
@@ -374,31 +374,6 @@ class FixRun:
             path.write_text(traceback.format_exc(), encoding="utf-8")
             return f"; the traceback is in {path}"
         return ""
-
-
-def _reopened(
-    path: Path | None, name: str, state: Path, change: Callable[[FixRequest], FixRequest]
-) -> tuple[Session, FixRequest]:
-    """Open an unfinished session and make its request what it is to be from now on."""
-    repository = None if name and path is None else find_repository(path or Path())
-    session = Session.open(find_session(state, name, repository))
-    try:
-        if session.facts.get("end", {}).get("exit_code", CANCELLED) not in RESUMABLE:
-            raise UsageError(f"session {session.id} has ended; there is nothing to resume")
-        if repository is not None and session.start.get("repository") != str(repository):
-            raise UsageError(f"session {session.id} is not one of {repository}")
-        recorded = session.facts.get("request", session.start)
-        old = FixRequest.from_record(recorded["request"])
-        request = change(old)
-        if request != old:
-            session.record("request", request=request.to_record())
-    except (KeyError, TypeError, ValueError) as error:
-        session.close()
-        raise SessionError(f"session {session.id} is of another version of qwen-agent") from error
-    except AgentError:
-        session.close()
-        raise
-    return session, request
 
 
 def _refusal(path: Path, error: AgentError) -> FixOutcome:
