@@ -97,6 +97,8 @@ class Survey:
             status = os.lstat(place)
         except OSError:
             return None
+        if path and not stat.S_ISDIR(status.st_mode):  # a link has taken its place meanwhile
+            return None
         times = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         known = self._folders.get(path)
         if known is not None and known.times == times:
