@@ -333,7 +333,6 @@ time.sleep(98)
     result = place.run(argv, resident_bytes=256 * MIB)
     assert (result.too_much, result.exit_code) == ("memory", -9)
     assert "256 MiB are allowed]" in result.output
-    assert result.duration_s < 10
 
 
 def test_a19_shared_memory_counts_once(place: Place) -> None:
