@@ -88,19 +88,21 @@ def find(path: str, paths: list[str]) -> int:
     """
     outer = max((other for other in paths if path.startswith(f"{other}/")), key=len, default="")
     try:
-        folder = os.open(outer or path, os.O_PATH | os.O_CLOEXEC)
-        return open_beneath(folder, path[len(outer) + 1 :]) if outer else folder
+        place = os.open(outer or path, os.O_PATH | os.O_CLOEXEC)
+        return open_beneath(place, path[len(outer) + 1 :]) if outer else place
     except OSError as error:
         raise Changed(f"{path} cannot be mounted: {error.strerror}.") from error
 
 
 def open_beneath(folder: int, name: str) -> int:
-    """Open a name in a folder, through no link; the folder is closed."""
+    """Open a name in a folder, through no link, and close the folder."""
     how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     found: int = _libc.syscall(OPENAT2, folder, os.fsencode(name), how, size)
-    check(found, name)
+    number = ctypes.get_errno()
     os.close(folder)
+    if found < 0:
+        raise OSError(number, os.strerror(number), name)
     return found
 
 
