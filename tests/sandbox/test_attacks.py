@@ -19,8 +19,7 @@ from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
-from tests.sandbox.conftest import SECRET
-from tests.sandbox.places import Place
+from tests.sandbox.places import SECRET, Place
 
 pytestmark = pytest.mark.attack
 SHORT = Limits(wall_s=20)
