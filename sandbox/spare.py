@@ -96,7 +96,7 @@ def take() -> Supervisor:
 def start_next() -> None:
     """See to it that one waits."""
     global _spare
-    with _lock:
+    with _lock, suppress(OSError):  # without one, the next command waits for its own
         if _spare is None:
             _spare = Supervisor()
 

@@ -63,9 +63,9 @@ def stage(trees: list[tuple[str, bool]], uid: int) -> None:
         check(_libc.unshare(CLONE_NEWNS), "a mount namespace")
         check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
         mounts = []
-        paths = [path for path, _ in trees]
+        writable = [path for path, is_writable in trees if is_writable]
         for path, is_writable in trees:
-            place = find(path, paths)
+            place = find(path, writable)
             status = os.fstat(place)
             owner = status.st_uid, status.st_gid
             if owner not in namespaces:
@@ -81,26 +81,28 @@ def stage(trees: list[tuple[str, bool]], uid: int) -> None:
             os.close(fd)
 
 
-def find(path: str, paths: list[str]) -> int:
-    """Open a place to mount; inside another of `paths`, which a command may have written, no link.
+def find(path: str, writable: list[str]) -> int:
+    """Open a place to mount; inside of what commands can write it is reached through no link.
 
     A link that a command puts there in this moment would show it what it leads to.
     """
-    outer = max((other for other in paths if path.startswith(f"{other}/")), key=len, default="")
+    outer = max((other for other in writable if path.startswith(f"{other}/")), key=len, default="")
     try:
-        folder = os.open(outer or path, os.O_PATH | os.O_CLOEXEC)
-        return open_beneath(folder, path[len(outer) + 1 :]) if outer else folder
+        place = os.open(outer or path, os.O_PATH | os.O_CLOEXEC)
+        return open_beneath(place, path[len(outer) + 1 :]) if outer else place
     except OSError as error:
         raise Changed(f"{path} cannot be mounted: {error.strerror}.") from error
 
 
 def open_beneath(folder: int, name: str) -> int:
-    """Open a name in a folder, through no link; the folder is closed."""
+    """Open a name in a folder, through no link, and close the folder."""
     how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     found: int = _libc.syscall(OPENAT2, folder, os.fsencode(name), how, size)
-    check(found, name)
+    number = ctypes.get_errno()
     os.close(folder)
+    if found < 0:
+        raise OSError(number, os.strerror(number), name)
     return found
 
 

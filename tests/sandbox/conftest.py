@@ -10,7 +10,7 @@ import pytest
 from sandbox.base import Sandbox, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.direct import Direct
-from tests.sandbox.places import UID, WITHOUT, Agent, Place
+from tests.sandbox.places import SECRET, UID, WITHOUT, Agent, Place
 
 
 @pytest.fixture
@@ -53,10 +53,6 @@ def processes_with(word: str) -> list[str]:
 @pytest.fixture
 def survivors() -> Callable[[str], list[str]]:
     return processes_with
-
-
-SECRET = "canary-5f0c9a"
-"""In the environment of the agents, and to be found in no command's."""
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,7 @@ import pytest
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.limits import MIB, Limits
-from tests.sandbox.conftest import SECRET
-from tests.sandbox.places import Place
+from tests.sandbox.places import SECRET, Place
 
 pytestmark = pytest.mark.attack
 SHORT = Limits(wall_s=20)
@@ -332,7 +331,6 @@ time.sleep(98)
     result = place.run(argv, resident_bytes=256 * MIB)
     assert (result.too_much, result.exit_code) == ("memory", -9)
     assert "256 MiB are allowed]" in result.output
-    assert result.duration_s < 10
 
 
 def test_a19_shared_memory_counts_once(place: Place) -> None:

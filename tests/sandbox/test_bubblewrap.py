@@ -301,3 +301,15 @@ def test_git_stays_read_only_when_a_command_that_ran_beside_it_ends(
         (tree / "first-is-gone").touch()
         assert "Read-only file system" in later.result().output
     assert not (tree / ".git").exists()
+
+
+def test_a_link_among_read_only_folders_is_followed(
+    bubblewrap: Bubblewrap, view: View, tmp_path: Path
+) -> None:
+    """As in the homes of pyenv and uv: `3.11` beside `3.11.7`."""
+    versions = tmp_path / "versions"
+    (versions / "3.11.7").mkdir(parents=True)
+    (versions / "3.11.7" / "x").write_text("python\n")
+    (versions / "3.11").symlink_to("3.11.7")
+    view = View(view.source, view.workspace, read_only=(versions / "3.11.7", versions / "3.11"))
+    assert shell(bubblewrap, view, f"cat {versions}/3.11/x") == "python\n"
