@@ -36,7 +36,7 @@ def _fault(state: Path) -> str:
             if owner != os.geteuid():
                 return f"{folder} belongs to user {owner}"
             # Asked of the system: a disk may be read-only, and root may be told no too.
-            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            if not os.access(folder, os.W_OK | os.X_OK):
                 return f"{folder} cannot be written"
     except OSError as error:
         return f"{error.filename or state}: {error.strerror}"
