@@ -7,10 +7,12 @@ takes commands as lines of JSON.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,21 +147,25 @@ class Place:
         head = "import ctypes, errno, os, socket, sys\nlibc = ctypes.CDLL(None, use_errno=True)\n"
         return self.run(["/usr/bin/python3", "-c", head + script]).output
 
-    def survivors(self) -> list[str]:
-        """Give the command lines of what is still running of the commands of this place."""
+    def survivors(self) -> list[int]:
+        """Give the ids of what is still running of the commands of this place."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-                if self.mark.encode() in words:
-                    found.append(words.decode(errors="replace"))
             except OSError:  # it ended while we looked, or it is another user's
                 continue
+            if self.mark.encode() in words:
+                found.append(int(process.name))
         return found
 
     def check(self) -> None:
         """Nothing is left running, and what is precious is as it was."""
-        assert self.survivors() == []
+        survivors = self.survivors()
+        for pid in survivors:  # where a layer is left out, there may be some
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        assert survivors == []
         after = self.canary.stat()
         assert self.canary.read_text() == "treasure\n"
         unchanged = ("st_mode", "st_uid", "st_nlink", "st_mtime_ns")
