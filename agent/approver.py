@@ -26,7 +26,8 @@ class Approver:
         remembered: Remembered | None = None,
     ) -> None:
         """Take what decides; without `remembered`, for always means for this session."""
-        self._config = config
+        self.config = config
+        """May be changed between calls."""
         self._ask = ask
         self._effects = effects
         self._remembered = remembered
@@ -39,7 +40,7 @@ class Approver:
             OSError: an answer for always cannot be written down.
         """
         known = self._kept.union(self._remembered or ())
-        decision = decide(call, self._config, self._effects, known)
+        decision = decide(call, self.config, self._effects, known)
         if isinstance(decision, Denied):
             return decision
         if not isinstance(decision, Ask):

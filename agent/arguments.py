@@ -10,6 +10,9 @@ from agent.errors import UsageError
 
 DISTRIBUTION = "qwen-agent-local"
 COMMANDS_GROUP = "qwen_agent.commands"
+TALK = "talk"
+OWN_FLAGS = ("-h", "--help", "--version")
+"""Those that are not for a talk, when no command is named."""
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
   1 internal error          4 nothing changed     7 no model or engine
@@ -36,7 +39,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         UsageError: they cannot be meant.
         SystemExit: they asked for help or the version, which has been printed.
     """
-    return _parser(list(words)).parse_args(words or ["--help"])
+    words = list(words)
+    if not words or (words[0].startswith("-") and words[0] not in OWN_FLAGS):
+        words.insert(0, TALK)
+    return _parser(words).parse_args(words)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
@@ -58,6 +64,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # a script that says --js would break with the next option
     )
     _add_fix_arguments(fix)
+    _add_talk_arguments(
+        commands.add_parser(TALK, help="talk about a repository; what a bare `qwen-agent` does")
+    )
     _add_doctor_arguments(
         commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
     )
@@ -132,7 +141,7 @@ def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:
     here = "the same; the last unfinished one of this repository if left out"
     listing = actions.add_parser("list", help="past runs, the newest first")
     show = actions.add_parser("show", help="the conversation of one, with what it cost")
-    resume = actions.add_parser("resume", help="go on with one, as `fix --resume` does")
+    resume = actions.add_parser("resume", help="go on with one, a run of `fix` or a talk")
     export = actions.add_parser("export", help="one as a file for people or programs")
     for action, words in ((show, which), (resume, here), (export, which)):
         action.add_argument("id", nargs="?", metavar="ID", help=words)
@@ -145,6 +154,24 @@ def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:
     prune.add_argument("--older-than", metavar="AGE", help="unused so long: 30d, 12h, 90m")
     prune.add_argument("--keep", type=int, metavar="N", help="the newest N stay")
     prune.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
+    add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    modes = ("plan", "ask", "edit", "auto")
+    add("--mode", choices=modes, help="what runs without asking; ask where somebody is there")
+    add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
+    add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
+    add("--resume", nargs="?", const="", metavar="ID", help="go on with an earlier talk")
+    last = "go on with the last talk about this repository"
+    add("--continue", dest="resume", action="store_const", const="", help=last)
+    add("-p", "--prompt", metavar="TEXT|-", help="answer this and leave; - is standard input")
+    add("--stream-json", action="store_true", help="print each event of it as a JSON line")
+    add("--plain", action="store_true", help="plain lines on a terminal, too: for screen readers")
+    levels = ("bubblewrap", "direct")
+    add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

@@ -107,10 +107,11 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
     assert end is not None, "a reply ends with a ReplyEnd"
     yield from map(Notice, end.notices)
     is_cut = end.stop_reason == "cancelled" and turn.stops()
+    is_kept = is_cut and parts.talks and _is_readable(end)
     trouble = None if is_cut else _trouble(end, options, loop)
-    # Recorded before anybody hears of it. A half reply is dropped: whoever resumes asks again from
-    # the same prefix.
-    if is_cut or trouble is not None:
+    # Recorded before anybody hears of it. A half reply of a run is dropped: whoever resumes asks
+    # again from the same prefix.
+    if trouble is not None or (is_cut and not is_kept):
         session.spend(end.usage)
     else:
         session.add(end.message, end.usage)
@@ -120,6 +121,11 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
     if trouble is not None:
         yield Notice(_WORDS[trouble])
     return trouble
+
+
+def _is_readable(end: ReplyEnd) -> bool:
+    """Say whether a reply that was cut short says something that a person has read."""
+    return not (end.is_empty or end.is_thought_open or end.message.tool_calls)
 
 
 def _trouble(end: ReplyEnd, options: ReplyOptions, loop: TextLoop) -> Trouble | None:

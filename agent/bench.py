@@ -6,9 +6,9 @@ What all models have in common is here: how the tools see the files, and who app
 import math
 from dataclasses import dataclass, replace
 
-from agent.approval import Effects
 from agent.approver import Approver
 from agent.checks import Checks
+from agent.effects import effects_on
 from agent.journal import read
 from agent.parts import Parts
 from agent.past import Past
@@ -18,8 +18,8 @@ from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
-from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
+from tools.editor_forms import FULL
 from tools.jobs import Jobs
 from tools.registry import Registry
 from tools.test_report import TestReport
@@ -89,12 +89,4 @@ def workspace_of(view: View) -> Workspace:
 
 def approver(config: Config, view: View) -> Approver:
     """Let rules speak of one path, from the top of the repository, however a call writes it."""
-    workspace = workspace_of(view)
-
-    def path(text: str) -> str:
-        try:
-            return str(view.folder / workspace.resolve(text))
-        except PathRefused:
-            return text  # the tool refuses it too
-
-    return Approver(config.approval, effects=Effects(path=path))
+    return Approver(config.approval, effects=effects_on(workspace_of(view), view, FULL))

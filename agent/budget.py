@@ -23,9 +23,9 @@ def spent(turn: Turn) -> TurnEnded | None:
     budget, session = turn.parts.config.budget, turn.session
     if time.monotonic() >= turn.parts.deadline_s:
         return _out_of_time(budget)
-    if session.num_steps >= budget.max_steps:
+    if turn.num_steps >= budget.max_steps:
         return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{budget.max_steps} replies are spent")
-    if session.num_calls >= budget.max_calls:
+    if turn.num_calls >= budget.max_calls:
         return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{budget.max_calls} calls are spent")
     if tokens_spent(session) >= budget.max_tokens:
         return TurnEnded(StopReason.MAX_TOKENS, f"{budget.max_tokens} tokens are spent")

@@ -62,6 +62,10 @@ def answer(words: list[str]) -> int:
             from agent.frontends.sessions import run as run_sessions
 
             return run_sessions(arguments)
+        if arguments.command == "talk":
+            from agent.frontends.talk import run as run_talk
+
+            return run_talk(arguments)
         if arguments.command == "doctor":
             from agent.frontends.doctor import run as run_doctor
 

@@ -20,6 +20,7 @@ from tools.bash import Bash
 from tools.editor import StrReplaceEditor
 from tools.editor_forms import FOR_NANO
 from tools.finish import Finish
+from tools.project import PYTEST
 from tools.registry import Registry
 from tools.run_tests import RunTests
 from tools.search import Search, find_ripgrep
@@ -39,15 +40,13 @@ def make_bench(given: Materials) -> Bench:
 
 def _nano_parts(given: Materials) -> Parts:
     place, view = given.place, tool_view(given.place)
-    workspace = workspace_of(view)
+    workspace, command = workspace_of(view), place.command or PYTEST
     tools = Registry(
         [
             Bash(place.sandbox, view, place.command_limits),
             StrReplaceEditor(workspace, FOR_NANO),
             Search(workspace, place.sandbox, view, find_ripgrep(view)),
-            RunTests(
-                place.command, place.environment, place.view, place.sandbox, place.test_limits
-            ),
+            RunTests(command, place.environment, place.view, place.sandbox, place.test_limits),
             Finish(),
         ]
     )

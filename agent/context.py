@@ -30,6 +30,8 @@ PROMPTS_SHARE = 0.25
 """Prompts of the person stay up to this share of the window; the first and the last always do."""
 LEAST_CHARACTERS = 200
 """Of a result that is cut."""
+LEAST_SHARE = 0.01
+"""Of the window, for the last steps, where a person wants the conversation short."""
 LEAST_GAIN = 0.1
 """The least share of a conversation that a short form must save."""
 
@@ -66,6 +68,14 @@ def shorten_if_long(turn: Turn) -> Generator[Event, None, None]:
     # The exact limit is never lower, and takes longer to tell.
     if num_before >= config.compact_at * chat.context_tokens and num_before >= _room(turn).limit:
         yield from shorten(turn)
+
+
+def shorten_now(turn: Turn) -> Generator[Event, None, bool]:
+    """Put the conversation in as short a form as can be; say whether that won anything."""
+    config = turn.parts.config
+    context = replace(config.context, tail_share=LEAST_SHARE, compact_to=LEAST_SHARE)
+    parts = replace(turn.parts, config=replace(config, context=context))
+    return (yield from shorten(replace(turn, parts=parts)))
 
 
 def shorten(turn: Turn) -> Generator[Event, None, bool]:

@@ -18,7 +18,7 @@ from agent.recorder import Recorder
 from agent.settings import VerifyConfig
 from agent.spotless import Spotless
 from agent.whereabouts import Whereabouts
-from sandbox.base import Cancel, View
+from sandbox.base import Cancel, Sandbox, View
 from sandbox.limits import MIB, Limits
 from sandbox.workspace import Workspace
 from tools.background import BackgroundBash
@@ -100,14 +100,14 @@ class FullBench:
     @cached_property
     def tools(self) -> Registry:
         """The tools in the order the model sees them."""
-        skills = find_skills(skills_folder())
+        given, skills = self.given, find_skills(skills_folder())
         return Registry(
             [
                 self._bash(),
                 self.editor,
                 self.search,
                 self.outline,
-                self._run_tests(),
+                *([self._run_tests()] if given.place.command else []),
                 self._explore(),
                 self.todo,
                 *([Skill(skills)] if skills else []),
@@ -178,9 +178,11 @@ class FullBench:
     # ---- what joins their calls
 
     @cached_property
-    def spotless(self) -> Spotless:
-        """Where tests run."""
+    def spotless(self) -> Sandbox:
+        """Where tests run: what they write stays only where somebody may need it."""
         place = self.given.place
+        if not place.is_copy:
+            return place.sandbox
         return Spotless(place.sandbox, place.checkpoint, lambda: bool(self.jobs.running()))
 
     @cached_property
@@ -202,11 +204,12 @@ class FullBench:
 
     @property
     def _verify(self) -> VerifyConfig:
-        """Without the gate of `finish` where a plan is all that can be had."""
+        """Without what cannot be had: tests where none are known, a repair where all is planned."""
         config = self.given.config
+        verify = config.verify if self.given.place.command else replace(config.verify, tests=False)
         if config.approval.mode != "plan":
-            return config.verify
-        return replace(config.verify, finish_tests=False, finish_todo=False)
+            return verify
+        return replace(verify, finish_tests=False, finish_todo=False)
 
     @cached_property
     def memory(self) -> Memory:

@@ -1,6 +1,7 @@
-"""Loads a model beside the thread that listens; knows nothing of how a model is loaded."""
+"""Loads a model beside the threads that listen; knows nothing of how a model is loaded."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 from agent.compose import ChatFactory
@@ -12,26 +13,51 @@ from sandbox.base import Cancel
 POLL_S = 0.05
 
 
-def load_listening(factory: ChatFactory, request: FixRequest, cancel: Cancel) -> ChatModel:
-    """Return what `factory` makes.
+class Loading:
+    """A model that is there, or on its way.
 
-    Reading gigabytes cannot be broken off, so a cancelled load is left to itself: it changes
-    nothing outside its own memory, and its thread does not keep the process alive.
-
-    Raises:
-        RunCancelled: the person did not want to wait; otherwise as `factory` does.
+    Reading gigabytes cannot be broken off, so whoever does not want to wait leaves it to itself:
+    it changes nothing outside its own memory, and its thread does not keep the process alive.
     """
-    chat: Future[ChatModel] = Future()
 
-    def load() -> None:
+    def __init__(self, name: str, load: Callable[[], ChatModel]) -> None:
+        """Begin to load what is called `name`."""
+        self.name = name
+        self.lock = threading.Lock()
+        """Held by whoever asks the model, where several share it."""
+        self._chat: Future[ChatModel] = Future()
+        threading.Thread(target=self._run, args=(load,), name="load the model", daemon=True).start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether waiting takes no time, because it is there or cannot be had."""
+        return self._chat.done()
+
+    @property
+    def chat(self) -> ChatModel | None:
+        """The model, if it is there."""
+        is_there = self._chat.done() and self._chat.exception() is None
+        return self._chat.result() if is_there else None
+
+    def wait(self, cancel: Cancel) -> ChatModel:
+        """Return the model once it is there.
+
+        Raises:
+            RunCancelled: the person did not want to wait; otherwise as `load` does.
+        """
+        while not self._chat.done():
+            if cancel():
+                raise RunCancelled("cancelled while the model was loaded; nothing was changed")
+            wait([self._chat], POLL_S)
+        return self._chat.result()
+
+    def _run(self, load: Callable[[], ChatModel]) -> None:
         try:
-            chat.set_result(factory(request))
+            self._chat.set_result(load())
         except BaseException as error:
-            chat.set_exception(error)
+            self._chat.set_exception(error)
 
-    threading.Thread(target=load, name="load the model", daemon=True).start()
-    while not chat.done():
-        if cancel():
-            raise RunCancelled("cancelled while the model was loaded; nothing was changed")
-        wait([chat], POLL_S)
-    return chat.result()
+
+def load_listening(factory: ChatFactory, request: FixRequest, cancel: Cancel) -> ChatModel:
+    """Return what `factory` makes; raises as `Loading.wait` does."""
+    return Loading(request.model, lambda: factory(request)).wait(cancel)

@@ -61,6 +61,8 @@ def _go_on(turn: Turn) -> Step:
         turn.session.add(Message("user", said))
         yield Steered(said)
         return None
+    if turn.parts.talks and not is_empty(turn.session.messages[-1]):
+        return TurnEnded(StopReason.END_TURN, "")
     if turn.num_nudges >= turn.parts.config.guard.max_nudges:
         if is_empty(turn.session.messages[-1]):
             return TurnEnded(StopReason.REFUSAL, "the model's replies are empty")

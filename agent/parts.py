@@ -75,6 +75,9 @@ class Parts:
     """Material that goes with the first prompt of a conversation."""
     open_items: Callable[[], str] = nothing
     """The items still to do, a line each; they outlive a compaction."""
+    talks: bool = False
+    """Whether somebody is talked with. Then a reply without a call ends the turn, one that was cut
+    short is kept as far as they have read it, and each turn has a budget of its own."""
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

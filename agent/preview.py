@@ -26,14 +26,18 @@ def preview(text: str) -> str:
     return "\n".join([*rows, f"[{size}]"])
 
 
+def spelled(line: str) -> str:
+    """Return a line in which nothing is hidden: unseen characters are written as escapes."""
+    return "".join(map(_letter, line))
+
+
 def _escaped(line: str) -> str:
-    """Spell what a screen would obey or not show; the middle of a long line is told by number."""
-    spelled = "".join(_letter(letter) for letter in line)
-    if len(spelled) > MAX_LINE:
-        half = MAX_LINE // 2
-        num_cut = len(spelled) - 2 * half
-        spelled = f"{spelled[:half]}[... {num_cut} more characters ...]{spelled[-half:]}"
-    return spelled
+    """Spell a line; the middle of a long one is told by number."""
+    whole = spelled(line)
+    if len(whole) <= MAX_LINE:
+        return whole
+    half = MAX_LINE // 2
+    return f"{whole[:half]}[... {len(whole) - 2 * half} more characters ...]{whole[-half:]}"
 
 
 def _letter(letter: str) -> str:

@@ -22,6 +22,8 @@ def reopened(
     repository = None if name and path is None else find_repository(path or Path())
     session = Session.open(find_session(state, name, repository))
     try:
+        if session.start.get("kind", "fix") != "fix":
+            raise UsageError(f"{session.id} is a talk; see `qwen-agent --resume {session.id}`")
         if session.facts.get("end", {}).get("exit_code", CANCELLED) not in RESUMABLE:
             raise UsageError(f"session {session.id} has ended; there is nothing to resume")
         if repository is not None and session.start.get("repository") != str(repository):

@@ -1,18 +1,20 @@
 """Goes back to an earlier point of a session, and forward again: files and conversation together.
 
-The state of the model needs nothing done to it. A shorter conversation is a prefix of the one that
-the engine has read, so the next reply begins with the snapshot that lies there. Where the points
-are is shown by a front end; what is saved of the files is `sandbox/checkpoint.py`.
+Of the files only those go back that the model has changed since: what a person changed between two
+prompts is theirs. The state of the model needs nothing done to it. A shorter conversation is a
+prefix of the one that the engine has read, so the next reply begins with the snapshot that lies
+there. Where the points are is shown by a front end; what is saved of the files is
+`sandbox/checkpoint.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.errors import UsageError
+from agent.notes import is_prompt
 from agent.session import Session
-from agent.wording import prompt
-from inference.messages import ToolCall
+from inference.messages import Message, ToolCall
 from sandbox.checkpoint import Checkpoint
 
 MAX_WORDS = 80
@@ -36,16 +38,26 @@ def list_points(session: Session) -> tuple[Point, ...]:
     return tuple(_points(session))
 
 
-def rewind(session: Session, checkpoint: Checkpoint, point: Point) -> None:
+def changed_since(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[str]:
+    """Name the files that the model has changed since a point."""
+    kept = point.num_kept
+    return _changed(checkpoint, point.tree, session.messages[kept:], session.trees[kept:])
+
+
+def rewind(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[str]:
     """Make files and conversation what they were at the point; what is there now can be redone.
+
+    Returns the files that are other than they were.
 
     Raises:
         SandboxError: a file cannot be written; the conversation is as it was.
         SessionError: the disk is full.
     """
     left = checkpoint.save("before a rewind")
-    checkpoint.restore(point.tree)
+    paths = changed_since(session, checkpoint, point)
+    checkpoint.restore(point.tree, paths)
     session.record("rewind", keeps=point.num_kept, tree=point.tree, left=left)
+    return paths
 
 
 def undo(session: Session, checkpoint: Checkpoint) -> Point:
@@ -62,8 +74,10 @@ def undo(session: Session, checkpoint: Checkpoint) -> Point:
     return changes[-1]
 
 
-def redo(session: Session, checkpoint: Checkpoint) -> None:
+def redo(session: Session, checkpoint: Checkpoint) -> frozenset[str]:
     """Take back the last rewind, as long as the conversation was not gone on with.
+
+    Returns the files that are other than they were.
 
     Raises:
         UsageError: there is none.
@@ -72,22 +86,40 @@ def redo(session: Session, checkpoint: Checkpoint) -> None:
     """
     if not session.undone:
         raise UsageError("there is nothing to redo")
-    checkpoint.restore(session.undone[-1].left)
+    undone = session.undone[-1]
+    paths = _changed(checkpoint, session.checkpoint, undone.messages, undone.trees)
+    checkpoint.restore(undone.left, paths)
     session.record("redo")
+    return paths
+
+
+def _changed(
+    checkpoint: Checkpoint, tree: str, messages: Sequence[Message], trees: Sequence[str]
+) -> frozenset[str]:
+    """Name the files that the model changed in these messages, which began with `tree`.
+
+    What is other when a prompt comes was changed by the person.
+    """
+    paths: set[str] = set()
+    for message, after in zip(messages, trees, strict=True):
+        if after != tree and not is_prompt(message):
+            paths.update(checkpoint.changed(tree, after))
+        tree = after
+    return frozenset(paths)
 
 
 def _points(session: Session) -> Iterator[Point]:
     messages, trees = session.messages, session.trees
     for index, message in enumerate(messages):
-        if message.role == "user" and message.content != prompt("nudge"):
-            yield Point("prompt", _first_line(message.content), index, trees[index - 1])
+        if is_prompt(message):
+            yield Point("prompt", _first_line(message.content), index, trees[index])
         if message.role == "assistant":
             after = index + 1
             while after < len(messages) and messages[after].role == "tool":
                 after += 1
-            if trees[after - 1] != trees[index]:
+            if trees[after - 1] != trees[index - 1]:
                 names = [call.name for call in message.tool_calls if isinstance(call, ToolCall)]
-                yield Point("change", ", ".join(names), index, trees[index])
+                yield Point("change", ", ".join(names), index, trees[index - 1])
 
 
 def _first_line(text: str) -> str:

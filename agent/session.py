@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from agent.message_records import message_of, record_of
 from inference.messages import Message, Usage
 
 JOURNAL = "journal.jsonl"
-CONVERSATION = frozenset({"phase", "message", "compacted", "rewind", "redo", "call", "turn"})
+CONVERSATION = frozenset(
+    {"phase", "message", "compacted", "rewind", "redo", "call", "turn", "model"}
+)
 """Kinds of records that mean something only after all that came before them."""
 
 
@@ -162,6 +164,10 @@ class Session:
         """Record that the next call that waits is about to run, before it does anything."""
         self._append({"type": "call", "name": name})
 
+    def use_model(self, name: str, system: str) -> None:
+        """Let this model answer from here on: it reads what there is anew, in its own tokens."""
+        self._append({"type": "model", "name": name, "system": system})
+
     def spend(self, usage: Usage) -> None:
         """Record what a reply cost that was dropped because it was cut short."""
         self._append({"type": "spent", "usage": asdict(usage)})
@@ -252,6 +258,13 @@ class Session:
                 self.undone.clear()
                 self.measured = (len(self.messages), record["num_tokens"])
                 self.phase_start = 1
+            case "model":
+                system = replace(self.messages[0], content=record["system"])
+                rest = [replace(message, token_ids=()) for message in self.messages[1:]]
+                self.messages[:] = [system, *rest]
+                self.undone.clear()
+                self.measured = (0, 0)
+                self.facts["model"] = record
             case "rewind":
                 keeps, left = record["keeps"], record["left"]
                 messages, trees = tuple(self.messages[keeps:]), tuple(self.trees[keeps:])

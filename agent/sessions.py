@@ -25,6 +25,8 @@ class SessionInfo:
     num_messages: int
     num_damaged: int = 0
     """Lines of the journal that cannot be read."""
+    kind: str = "fix"
+    """Or `talk`."""
 
 
 def list_sessions(state: Path) -> Iterator[SessionInfo]:
@@ -53,10 +55,11 @@ def list_sessions(state: Path) -> Iterator[SessionInfo]:
             yield _info(folder, contents)
 
 
-def find_session(state: Path, name: str, repository: Path | None) -> Path:
-    """Return the folder of a session, or of the last unfinished one of `repository`.
+def find_session(state: Path, name: str, repository: Path | None, kind: str = "fix") -> Path:
+    """Return the folder of a session, or of the last one of `repository` to go on with.
 
-    `name` is the id, or the beginning of it that no other session has.
+    `name` is the id, or the beginning of it that no other session has. A run of `fix` is gone on
+    with until it has ended, a talk at any time.
 
     Raises:
         UsageError: there is none, or more than one begins so.
@@ -64,9 +67,11 @@ def find_session(state: Path, name: str, repository: Path | None) -> Path:
     if name:
         return _named(state, name)
     for info in list_sessions(state):
-        if info.exit_code in (None, *RESUMABLE) and info.repository == str(repository):
+        is_open = kind == "talk" or info.exit_code in (None, *RESUMABLE)
+        if is_open and info.kind == kind and info.repository == str(repository):
             return info.folder
-    raise UsageError(f"there is no unfinished session of {repository}")
+    what = "talk about" if kind == "talk" else "unfinished session of"
+    raise UsageError(f"there is no {what} {repository}")
 
 
 def _named(state: Path, name: str) -> Path:
@@ -100,4 +105,5 @@ def _info(folder: Path, contents: Contents) -> SessionInfo:
         sentence=ends[-1]["sentence"] if ends else "not finished",
         num_messages=sum(record["type"] == "message" for record in contents.records),
         num_damaged=len(contents.bad),
+        kind=start.get("kind", "fix"),
     )

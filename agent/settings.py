@@ -10,6 +10,8 @@ from sandbox.hosts import check_host
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
+ThemeChoice = Literal["auto", "dark", "light", "mono"]
+KeysChoice = Literal["emacs", "vi"]
 TOOL_NAMES = (
     *("bash", "str_replace_editor", "search", "outline", "run_tests"),
     *("explore", "todo", "skill", "finish"),
@@ -224,6 +226,22 @@ class ContextConfig:
 
 
 @dataclass(frozen=True)
+class ReplConfig:
+    """How the interactive session looks and feels."""
+
+    theme: ThemeChoice = "auto"
+    """`dark` or `light`, after the ground of the terminal; `mono` uses no colour."""
+    keys: KeysChoice = "emacs"
+    """How lines are edited: `emacs` or `vi`."""
+
+    def __post_init__(self) -> None:
+        if self.theme not in get_args(ThemeChoice):
+            raise ValueError(f"theme is auto, dark, light or mono, not {self.theme!r}")
+        if self.keys not in get_args(KeysChoice):
+            raise ValueError(f"keys is emacs or vi, not {self.keys!r}")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
@@ -236,6 +254,7 @@ class Config:
     hooks: HooksConfig = field(default_factory=HooksConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    repl: ReplConfig = field(default_factory=ReplConfig)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Mapping[str, Any]]) -> "Config":

@@ -23,9 +23,23 @@ class Turn:
     num_nudges: int = 0
     has_failed: bool = False
     """Whether a call of the last step failed, was refused, or showed red tests."""
+    _before: tuple[int, int] = field(init=False, default=(0, 0))
+    """Replies and calls of the session that are of earlier turns, each with a budget of its own."""
 
     def __post_init__(self) -> None:
         self.forget()
+        if self.parts.talks:
+            self._before = self.session.num_steps, self.session.num_calls
+
+    @property
+    def num_steps(self) -> int:
+        """Replies that the budget has paid for."""
+        return self.session.num_steps - self._before[0]
+
+    @property
+    def num_calls(self) -> int:
+        """Calls that the budget has paid for."""
+        return self.session.num_calls - self._before[1]
 
     def forget(self) -> None:
         """Begin to watch anew: what the model saw before is no longer before it."""

@@ -1,6 +1,7 @@
-"""Where the model works: a copy of the repository, which its commands see at the repository's path.
+"""Where the model works: a copy of the repository for a run, the person's own files for a talk.
 
-The user's files are read to make the copy, and not touched again until a repair is applied.
+The commands of a run see the copy at the repository's path. The user's files are read to make it,
+and not touched again until a repair is applied.
 """
 
 import math
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
+from agent.left_alone import LeftAlone
 from agent.request import FixRequest
 from agent.session import Session, remove
 from sandbox.base import Cancel, Sandbox, View
@@ -32,10 +34,10 @@ ASIDE = "aside"
 
 @dataclass(frozen=True)
 class Workplace:
-    """The copy the model works on, and what tests and commands need around it."""
+    """The files the model works on, and what tests and commands need around them."""
 
     command: tuple[str, ...]
-    """How the tests are run."""
+    """How the tests are run; empty where nothing says how."""
     environment: Environment
     view: View
     sandbox: Sandbox
@@ -44,6 +46,8 @@ class Workplace:
     checkpoint: Checkpoint
     base: str
     """The checkpoint of the files as the user has them."""
+    is_copy: bool = True
+    """Whether nobody else writes there, so that all files may be put back at once."""
 
     def run_tests(self, cancel: Cancel, end_s: float = math.inf) -> TestReport:
         """Run all tests on the copy as it is, to `end_s` on the monotonic clock at the latest."""
@@ -116,6 +120,52 @@ def open_workplace(
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )
+
+
+def open_own_files(
+    request: FixRequest, repository: Path, session: Session, sandbox: Sandbox
+) -> Workplace:
+    """Let the model work on the person's own files; what it needs not know is how tests are run.
+
+    Raises:
+        ProjectError: the tests cannot be run as it was asked for.
+        SandboxError: the files cannot be saved.
+    """
+    shadow, left_alone = session.folder / "checkpoints", LeftAlone(repository)
+    if "prepared" in session.facts:
+        checkpoint = Checkpoint.open(shadow, repository, left_alone)
+    else:
+        remove(shadow)
+        checkpoint = Checkpoint.create(shadow, repository, left_alone)
+        session.record("prepared", base=checkpoint.save("base"), skipped=[])
+    project, command = _project_if_any(request, repository)
+    python = request.python or _outer_python(project, repository)
+    environment = detect_environment(project, python)
+    view = _view(repository, repository, session.folder, (), sandbox)
+    return Workplace(
+        command=command,
+        environment=environment,
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        sandbox=sandbox,
+        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
+        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
+        checkpoint=checkpoint,
+        base=session.facts["prepared"]["base"],
+        is_copy=False,
+    )
+
+
+def _project_if_any(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
+    """Find the project and its tests; no command where there are none, or what runs them is not."""
+    try:
+        project, command = find_project(request, repository)
+        python = request.python or _outer_python(project, repository)
+        check_environment(command, detect_environment(project, python))
+    except ProjectError:
+        if request.test_command or request.python:
+            raise
+        return repository, ()
+    return project, command
 
 
 def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:

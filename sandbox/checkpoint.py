@@ -8,7 +8,7 @@ Each commit holds two entries: `files`, a plain tree, and `meta`, the permission
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from secrets import token_hex
 
@@ -110,9 +110,10 @@ class Checkpoint:
         entry = self.entry(commit, path)
         return None if entry is None else self._git.run("cat-file", "blob", entry.blob)
 
-    def restore(self, commit: str) -> None:
+    def restore(self, commit: str, only: Collection[str] | None = None) -> None:
         """Make the worktree what it was: every byte and permission of what is not ignored.
 
+        With `only` these files alone become what they were, and all others stay as they are now.
         Commands must have ended: it relies on no one making links while it writes.
 
         Raises:
@@ -120,6 +121,8 @@ class Checkpoint:
                 a file would have to take the place of a repository, and nothing was changed.
         """
         wanted, now = self._at(commit), self._current()
+        if only is not None:
+            wanted = now.with_files_of(wanted, only)
         try:
             self._spare_repositories(wanted, now)
             self._clear(wanted, now)

@@ -6,7 +6,7 @@ It knows nothing of where snapshots are kept: that is `shadow_git.py`.
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,19 @@ class Snapshot:
     folders: Mapping[str, int]
     """Permission bits of every folder, the empty ones too."""
 
+    def with_files_of(self, other: "Snapshot", paths: Collection[str]) -> "Snapshot":
+        """Give this snapshot with some files as another has them; a folder left empty by it goes.
+
+        A folder that is empty in the other one as well stays.
+        """
+        files = {path: file for path, file in self.files.items() if path not in paths}
+        files |= {path: other.files[path] for path in paths if path in other.files}
+        needed = _folders_of(files)
+        left = _folders_of(self.files.keys() - files.keys()) - needed - other.folders.keys()
+        folders = {path: bits for path, bits in self.folders.items() if path not in left}
+        folders |= {path: other.folders[path] for path in needed - folders.keys()}
+        return Snapshot(files, folders)
+
 
 @dataclass
 class Seen:
@@ -50,6 +63,11 @@ class Seen:
 
     files: dict[str, os.stat_result] = field(default_factory=dict)
     folders: dict[str, int] = field(default_factory=dict)
+
+
+def _folders_of(paths: Iterable[str]) -> set[str]:
+    """Name every folder that one of the paths lies in."""
+    return {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
 
 
 def differs(old: Mapping[str, File], new: Mapping[str, File], path: str) -> bool:

@@ -22,6 +22,9 @@ LIGHT = [
     "agent.frontends.cache",
     "agent.frontends.doctor",
     "agent.frontends.fix",
+    "agent.frontends.talk_lines",
+    "agent.open_talk",
+    "agent.frontends.repl.start",
     *sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("[a-z]*.py")),
     *sorted(f"sandbox.{path.stem}" for path in (ROOT / "sandbox").glob("[a-z]*.py")),
 ]

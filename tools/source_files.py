@@ -6,7 +6,7 @@ So a file that is ignored and tracked all the same is not found.
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,9 @@ MAX_RULES_BYTES = 64 * 1024
 """Of one `.gitignore`."""
 ENVIRONMENT_MARKS = frozenset({"pyvenv.cfg", "conda-meta"})
 """A folder that holds one is a Python's, with its packages."""
+
+
+Wanted = Callable[[str], bool]
 
 
 class Stamp(NamedTuple):
@@ -53,11 +56,18 @@ class _Ignored:
         return self._known[path]
 
 
+def is_source(name: str) -> bool:
+    """Say whether a file of this name is in a language that can be parsed."""
+    return language_of(name) is not None
+
+
 class SourceFiles:
     """Lists the source files of a workspace, and remembers what is ignored."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, is_wanted: Wanted = is_source) -> None:
+        """Take which names are listed; others than source files may be wanted, too."""
         self._workspace = workspace
+        self._is_wanted = is_wanted
         self._ignored: dict[str, tuple[Stamp, _Ignored]] = {}
 
     def find(self) -> tuple[Mapping[str, Stamp], bool]:
@@ -82,7 +92,8 @@ class SourceFiles:
                     rules = self._read_rules(folder, fd, rules)
                 folders[:] = _entered(folder, folders, rules)
                 ignored |= {f"{folder}{name}/": rules for name in folders}
-                yield from _sources(folder, names, fd, rules)
+                wanted = [name for name in names if self._is_wanted(name)]
+                yield from _files(folder, wanted, fd, rules)
 
     def _read_rules(self, folder: str, fd: int, above: _Ignored | None) -> _Ignored | None:
         """Read the `.gitignore` of an open folder, unless it is the one read before."""
@@ -103,12 +114,12 @@ def _entered(folder: str, names: Sequence[str], rules: _Ignored | None) -> list[
     return [name for name in own if rules is None or not rules.holds(f"{folder}{name}/")]
 
 
-def _sources(
+def _files(
     folder: str, names: Sequence[str], fd: int, rules: _Ignored | None
 ) -> Iterator[tuple[str, Stamp]]:
     for name in names:
         path = folder + name
-        if language_of(name) is None or not path.isprintable():
+        if not path.isprintable():
             continue
         if (rules is None or not rules.holds(path)) and (stamp := _stamp(name, fd)):
             yield path, stamp

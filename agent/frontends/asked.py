@@ -90,7 +90,7 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     if arguments.attempts is not None and arguments.attempts < 1:
         raise UsageError("--attempts must be 1 or more")
     values = {
-        "test_command": None if arguments.test_cmd is None else _command(arguments.test_cmd),
+        "test_command": None if arguments.test_cmd is None else command_of(arguments.test_cmd),
         "tests": arguments.tests and tuple(arguments.tests),
         "model": arguments.model,
         "attempts": arguments.attempts,
@@ -162,7 +162,7 @@ def _issue(text: str, cancel: Cancel) -> str:
     """Read the report: as given, from a file, or from standard input."""
     try:
         if text == "-":
-            text = _standard_input(cancel)
+            text = standard_input(cancel, "--issue -")
         elif text.startswith("@"):
             with Path(text[1:]).expanduser().open(encoding="utf-8") as file:
                 text = file.read(MAX_ISSUE_BYTES)
@@ -173,10 +173,15 @@ def _issue(text: str, cancel: Cancel) -> str:
     return text.strip()
 
 
-def _standard_input(cancel: Cancel) -> str:
-    """Read standard input to its end, without becoming deaf to Ctrl-C."""
+def standard_input(cancel: Cancel, asker: str) -> str:
+    """Read standard input to its end, without becoming deaf to Ctrl-C.
+
+    Raises:
+        UsageError: it is closed; `asker` says who wanted it.
+        RunCancelled: the person did not want to wait.
+    """
     if sys.stdin is None:
-        raise UsageError("--issue -: standard input is closed")
+        raise UsageError(f"{asker}: standard input is closed")
     descriptor = sys.stdin.fileno()
     content = b""
     while len(content) < MAX_ISSUE_BYTES:
@@ -191,7 +196,7 @@ def _standard_input(cancel: Cancel) -> str:
     return codecs.getincrementaldecoder("utf-8")().decode(content)
 
 
-def _command(text: str) -> tuple[str, ...]:
+def command_of(text: str) -> tuple[str, ...]:
     """Split a test command into words, or hand it to a shell if it is written for one."""
     try:
         words = tuple(shlex.split(text))

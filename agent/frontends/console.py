@@ -29,7 +29,7 @@ from agent.events import (
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from inference.messages import ToolCall, Usage
-from tools.readable import redacted, shown
+from tools.readable import readable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -246,11 +246,15 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
         yield "dim", f"  committed as {outcome.commit}"
 
 
+def on_screen(text: str) -> str:
+    """Return text of several lines that a terminal shows and does not obey."""
+    # A lone surrogate cannot be written to a terminal.
+    return readable(text).encode("utf-8", "replace").decode("utf-8")
+
+
 def visible(text: str) -> str:
     """Return text as one line that a terminal shows and does not obey."""
-    flat = redacted(shown(text)).replace("\n", " ").replace("\t", "    ")
-    # A lone surrogate cannot be written to a terminal.
-    flat = flat.encode("utf-8", "replace").decode("utf-8")
+    flat = on_screen(text).replace("\n", " ").replace("\t", "    ")
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."
 
 

@@ -6,6 +6,8 @@ token of this text has 3.9 characters. The bound here needs no vocabulary and is
 
 from pathlib import Path
 
+import pytest
+
 from agent.bench import Materials
 from agent.compose import make_bench
 from agent.session import Session
@@ -28,10 +30,10 @@ MAX_TOKENS = 2_000
 LEAST_CHARACTERS_A_TOKEN = 3
 
 
-def fixed_part(folder: Path) -> str:
+def fixed_part(folder: Path, name: str) -> str:
     """Return the text before the first prompt, as the model reads it."""
-    for name in ("tree", "scratch"):
-        (folder / name).mkdir()
+    for part in ("tree", "scratch"):
+        (folder / part).mkdir()
     tree = folder / "tree"
     checkpoint = Checkpoint.create(folder / "shadow", tree)
     place = Workplace(
@@ -50,13 +52,16 @@ def fixed_part(folder: Path) -> str:
     session.close()
     tokenizer = Tokenizer.from_folder(NANO_FOLDER)
     transcript = Transcript(tokenizer, QWEN3_5, bench.parts.specs)
-    rendered = transcript.render([Message("system", prompt("system"))], thinking=True)
+    rendered = transcript.render([Message("system", prompt(name))], thinking=True)
     ids = rendered.tokens[: rendered.boundaries[0]]
     return b"".join(map(tokenizer.token_bytes, ids)).decode()
 
 
-def test_the_system_prompt_and_the_tools_take_2000_tokens_at_most(tmp_path: Path) -> None:
-    text = fixed_part(tmp_path)
+@pytest.mark.parametrize("name", ["system", "talk"])
+def test_the_system_prompt_and_the_tools_take_2000_tokens_at_most(
+    tmp_path: Path, name: str
+) -> None:
+    text = fixed_part(tmp_path, name)
     assert "str_replace_editor" in text
-    assert prompt("system") in text
+    assert prompt(name) in text
     assert len(text) <= MAX_TOKENS * LEAST_CHARACTERS_A_TOKEN

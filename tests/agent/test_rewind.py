@@ -81,13 +81,26 @@ def test_after_a_rewind_files_and_conversation_are_what_they_were(talk: Talk, nu
     before, point = list(talk.session.messages), list_points(talk.session)[number]
     write(talk.worktree, {"mine.txt": "typed by the person since\n"})
     rewind(talk.session, talk.checkpoint, point)
-    assert picture(talk.worktree) == pictures[number]
+    mine = {"mine.txt": b"typed by the person since\n"}
+    assert picture(talk.worktree) == pictures[number] | mine, "what is the person's stays"
     assert talk.session.messages == before[: point.num_kept]
     assert talk.session.checkpoint == point.tree
     redo(talk.session, talk.checkpoint)
     assert talk.session.messages == before
     assert picture(talk.worktree)["b.py"] == b"b = 2\n"
-    assert (talk.worktree / "mine.txt").exists(), "a rewind loses nothing"
+    assert picture(talk.worktree).items() >= mine.items()
+
+
+def test_what_the_person_changed_between_prompts_is_not_rewound(talk: Talk) -> None:
+    write(talk.worktree, {"a.py": "a = 5\n", "mine/new.txt": "m\n"})
+    talk.session.add(Message("user", "Go on."), checkpoint=talk.checkpoint.save("prompt"))
+    talk.edit("made/c.py", "c = 3\n")
+    rewind(talk.session, talk.checkpoint, list_points(talk.session)[4])
+    own = {"a.py": b"a = 5\n", "mine/new.txt": b"m\n"}
+    assert picture(talk.worktree) == {"b.py": b"b = 2\n", **own}
+    assert not (talk.worktree / "made").exists(), "nor is a folder left that it had made"
+    redo(talk.session, talk.checkpoint)
+    assert picture(talk.worktree) == {"b.py": b"b = 2\n", "made/c.py": b"c = 3\n", **own}
 
 
 def test_changes_are_undone_one_by_one_and_redone_in_turn(talk: Talk) -> None:

@@ -1,0 +1,370 @@
+"""A person's talk with the model about one repository, on the person's own files; prints nothing.
+
+A front end opens one (`open_talk.py`), runs turns and shows their events. One thread at a time runs
+a turn or goes back and forth; meanwhile others steer, queue, take back, change the mode, run a
+command and read `status`. What a turn changes is in the files at once, and can be undone: they are
+saved before the turn and after every call.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.approval import Answer, Ask
+from agent.bench import Bench, tool_view
+from agent.carry_out import pending_calls
+from agent.context import shorten_now
+from agent.errors import RunCancelled, SessionError, UsageError
+from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
+from agent.fix import run_fix
+from agent.fork_session import fork_session
+from agent.inbox import Inbox
+from agent.known_words import known_words
+from agent.loading import Loading
+from agent.loop import continue_turn
+from agent.models import NANO, resolve
+from agent.outcome import FixOutcome
+from agent.parts import Parts
+from agent.rewind import Point, list_points, redo, rewind
+from agent.session import Session, remove
+from agent.settings import ApprovalMode
+from agent.status import Gauge, Status
+from agent.talk_bench import Surroundings, TalkBench
+from agent.talk_request import TalkRequest
+from agent.told import Told, typed_text
+from agent.turn import Turn
+from agent.wording import prompt
+from inference.messages import Message
+from sandbox.base import Cancel, CommandResult
+from tools.errors import ProjectError
+from tools.run_tests import summarise
+
+Events = Generator[Event, None, None]
+"""To be read to its end, or closed."""
+Run = Generator[Event, None, FixOutcome]
+
+
+class Person(Protocol):
+    """Who is talked with, as far as calls are concerned."""
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide on a call; None if they want the whole turn to stop instead.
+
+        Called in the thread that runs the turn, which waits for it. `ask.preview` is the exact
+        command, or a unified diff of the edit.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """What going back, or forward again, has done."""
+
+    point: Point | None
+    """Where the conversation is now; None after a redo."""
+    prompt: str
+    """What the person typed at the point, to be changed and sent again; empty at a change."""
+    paths: tuple[str, ...]
+    """The files that are other than they were."""
+
+
+class Conversation:
+    """One talk; made by `open_conversation` or `resume_conversation`."""
+
+    def __init__(
+        self,
+        request: TalkRequest,
+        around: Surroundings,
+        session: Session,
+        person: Person,
+        loading: Loading | None = None,
+        notices: Sequence[str] = (),
+    ) -> None:
+        """Go on with a session, which may be empty; `notices` are told with the first turn."""
+        self.session = session
+        self._person = person
+        self._inbox = Inbox()
+        self._told = Told(around.repository)
+        self._notices = list(notices)
+        self._bench = TalkBench(
+            request, around, session, self._ask, self._inbox, self._told, loading
+        )
+        self._busy = threading.Lock()
+        self._is_interrupted = False
+        self._gauge = Gauge(session, self._bench)
+
+    @property
+    def id(self) -> str:
+        """The session's name, which it is resumed by."""
+        return self.session.id
+
+    @property
+    def mode(self) -> ApprovalMode:
+        """What runs without asking."""
+        return self._bench.mode
+
+    def status(self) -> Status:
+        """Say where the talk stands; costs next to nothing, from any thread."""
+        return self._gauge.read()
+
+    # ---- turns
+
+    def turn(self, text: str, cancel: Cancel) -> Events:
+        """Answer a prompt; the last event is a `TurnEnded`. A model on its way is waited for.
+
+        When it is cancelled all stays good: the next turn goes on from the same state. Cancelled
+        before the model was there, the prompt is not part of the conversation.
+
+        Raises:
+            UsageError: something else is being done already.
+            InferenceError, SandboxError, ProjectError: it cannot be; the talk can go on later.
+        """
+        with self._alone():
+            stops = self._stops(cancel)
+            while self._notices:
+                yield Notice(self._notices.pop(0))
+            try:
+                bench = yield from self._bench.ready(stops)
+            except RunCancelled:
+                yield TurnEnded(StopReason.CANCELLED, "cancelled")
+                return
+            yield from self._say(text, bench, stops)
+            yield from self._answered(bench, stops)
+
+    def steer(self, text: str) -> None:
+        """Tell the model something with its next result, while a turn runs."""
+        self._inbox.steer(text)
+
+    def queue(self, text: str) -> None:
+        """Keep a prompt for when the turn has ended."""
+        self._inbox.queue(text)
+
+    def take_back(self) -> str | None:
+        """Return what was typed last and has not reached the model, as if it had not been typed."""
+        return self._inbox.take_back()
+
+    def next_prompt(self) -> str | None:
+        """Take what no turn has met: the prompt to go on with when one has ended, if any."""
+        return self._inbox.take_prompt()
+
+    def compact(self, cancel: Cancel) -> Events:
+        """Put the conversation in short form now; raises as `turn` does, and RunCancelled."""
+        with self._alone():
+            bench = yield from self._bench.ready(cancel)
+            if not (yield from shorten_now(Turn(self.session, bench.parts, cancel))):
+                yield Notice("The conversation is as short as it can be.")
+
+    def attempts(self, text: str, num_attempts: int, cancel: Cancel) -> Events:
+        """Have attempts made on copies, judged by the tests; a good one is brought into the files.
+
+        The last event is a `TurnEnded` with what it came to. Raises as `turn` does, and
+        RunCancelled.
+        """
+        with self._alone():
+            bench = yield from self._bench.ready(cancel)
+            chat = bench.parts.chat
+            yield from self._say(text, bench, cancel)
+            request = self._bench.request.as_fix(text, num_attempts)
+            run = run_fix(request, cancel, lambda _request: chat, self._bench.around.state)
+            outcome = yield from _without_turn_ends(run)
+            words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
+            now = bench.parts.checkpoint(self.session.checkpoint)
+            self.session.add(Message("assistant", words), checkpoint=now)
+            reason = StopReason.CANCELLED if cancel() else StopReason.END_TURN
+            yield TurnEnded(reason, outcome.sentence)
+
+    def run_tests(self, cancel: Cancel) -> Iterator[Event]:
+        """Run the project's tests on the files as they are, for the person alone.
+
+        Raises:
+            ProjectError: nothing says how they are run.
+            SandboxError: they cannot be.
+        """
+        place = self._bench.place()
+        if not place.command:
+            raise ProjectError("nothing says how the tests are run; see --test-cmd")
+        report = place.run_tests(cancel)
+        yield TestsRan("now", summarise(report), tuple(sorted(report.red)), report.duration_s)
+
+    def run_shell(
+        self, command: str, cancel: Cancel, on_output: Callable[[bytes], None] | None = None
+    ) -> CommandResult:
+        """Run a command of the person in the sandbox; the next prompt tells the model of it.
+
+        Raises:
+            SandboxError, ProjectError: it cannot be run.
+        """
+        place = self._bench.place()
+        words, view = ("bash", "-c", command), tool_view(place)
+        result = place.sandbox.run(words, view, place.command_limits, cancel, on_output)
+        self._told.ran(command, result)
+        return result
+
+    # ---- back and forth
+
+    def points(self) -> tuple[Point, ...]:
+        """Return the moments that can be gone back to, oldest first."""
+        return list_points(self.session)
+
+    def rewind(self, point: Point) -> Rewound:
+        """Make the conversation what it was at a point, and the files that the model changed since.
+
+        Raises:
+            UsageError: a turn is running, or the point is not there any more.
+            SandboxError: a file cannot be written; the conversation is as it was.
+        """
+        with self._alone():
+            if point not in self.points():
+                raise UsageError("that point is not part of the conversation any more")
+            message = self.session.messages[point.num_kept]
+            self._bench.renew()
+            paths = rewind(self.session, self._bench.place().checkpoint, point)
+            typed = typed_text(message.content) if point.kind == "prompt" else ""
+            return Rewound(point, typed, tuple(sorted(paths)))
+
+    def undo(self) -> Rewound:
+        """Take back the last change of the model.
+
+        Raises:
+            UsageError: it has changed nothing; else as `rewind` does.
+        """
+        changes = [point for point in self.points() if point.kind == "change"]
+        if not changes:
+            raise UsageError("there is no change to undo")
+        return self.rewind(changes[-1])
+
+    def redo(self) -> Rewound:
+        """Take back the last rewind or undo.
+
+        Raises:
+            UsageError: there is none, or the talk went on since; else as `rewind` does.
+        """
+        with self._alone():
+            self._bench.renew()
+            paths = redo(self.session, self._bench.place().checkpoint)
+            return Rewound(None, "", tuple(sorted(paths)))
+
+    def fork(self) -> "Conversation":
+        """Begin a second talk that has said the same until now, on the same files and model.
+
+        Raises:
+            UsageError: a turn is running.
+            SessionError: it cannot be written.
+        """
+        with self._alone():
+            bench = self._bench
+            session = fork_session(self.session, bench.around.state)
+            return Conversation(bench.request, bench.around, session, self._person, bench.loading)
+
+    def diff(self) -> str:
+        """Return what has become of the files since the talk began, as a patch."""
+        place = self._bench.place()
+        return place.checkpoint.diff(place.base)
+
+    # ---- settings
+
+    def set_mode(self, mode: ApprovalMode) -> None:
+        """Change what runs without asking, from the next call on."""
+        self._bench.set_mode(mode)
+
+    def set_model(self, name: str) -> None:
+        """Go on with another model from the next turn on; it is loaded beside.
+
+        Raises:
+            ModelUnavailable: the name stands for none.
+        """
+        self._bench.set_model(resolve(name))
+
+    def close(self) -> None:
+        """End what runs in the background, and let another process resume the talk."""
+        self._bench.close()
+        prompts = [point.words for point in self.points() if point.kind == "prompt"]
+        if not self.session.messages:
+            self.session.close()
+            remove(self.session.folder)
+            return
+        with suppress(SessionError):  # all that was said is on disk already
+            self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
+        self.session.close()
+
+    # ---- one turn
+
+    def _say(self, text: str, bench: Bench, cancel: Cancel) -> Events:
+        """Add a prompt, and save the files as they are before it is answered."""
+        self._settle(bench)
+        session, parts = self.session, bench.parts
+        is_nano = parts.chat.name == NANO
+        if is_nano:
+            text = yield from known_words(text, self._bench.place(), cancel)
+        now = parts.checkpoint(session.checkpoint)
+        if not is_nano:
+            text = self._with_news(text, now, parts)
+        session.add(Message("user", text), checkpoint=now)
+
+    def _with_news(self, text: str, now: str, parts: Parts) -> str:
+        """Return a prompt with what the model does not know yet; `now` names the files."""
+        session = self.session
+        if now != session.checkpoint:
+            checkpoint = self._bench.place().checkpoint
+            self._told.edited(checkpoint.changed(session.checkpoint, now))
+        is_first = all(message.role == "system" for message in session.messages)
+        return self._told.beside(text, self.mode, parts.opening() if is_first else "")
+
+    def _answered(self, bench: Bench, stops: Cancel) -> Events:
+        """Run the turn; its end is told when everything is in order for the next one."""
+        ended: TurnEnded | None = None
+        try:
+            for event in continue_turn(self.session, bench.parts, stops):
+                if isinstance(event, TurnEnded):
+                    ended = event
+                else:
+                    yield event
+        finally:
+            self._settle(bench)
+        assert ended is not None, "a turn ends with TurnEnded"
+        yield ended
+
+    def _settle(self, bench: Bench) -> None:
+        """Answer the calls that a turn has left open, as the next prompt needs them to be."""
+        pending = pending_calls(self.session.messages)
+        if not pending:
+            return
+        now = bench.parts.checkpoint(self.session.checkpoint)
+        for _ in pending:
+            self.session.add(Message("tool", prompt("stopped")), checkpoint=now)
+        self._bench.forget()  # what a cut call has shown, the model has not seen
+
+    def _ask(self, ask: Ask) -> Answer:
+        answer = self._person.ask(ask)
+        if answer is None:
+            self._is_interrupted = True
+            return Answer(False)
+        return answer
+
+    def _stops(self, cancel: Cancel) -> Cancel:
+        """Stop for whoever runs the turn, and for a person who answers so."""
+        self._is_interrupted = False
+        return lambda: self._is_interrupted or cancel()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise UsageError("a turn is running; stop it first")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+
+def _without_turn_ends(run: Run) -> Run:
+    """Pass the events of a run on, but for the ends of turns that are not this talk's."""
+    while True:
+        try:
+            event = next(run)
+        except StopIteration as stop:
+            outcome: FixOutcome = stop.value
+            return outcome
+        if not isinstance(event, TurnEnded):
+            yield event

@@ -1,0 +1,155 @@
+"""A talk in plain lines: for dumb terminals, screen readers and scripts that type.
+
+Nothing moves and nothing is drawn over. What is typed while a turn runs waits for the next prompt.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+from agent.approval import Answer, Ask
+from agent.conversation import Conversation, Rewound
+from agent.errors import UsageError
+from agent.events import Event, ReplyEnded, TextDelta
+from agent.fix import KNOWN_ERRORS
+from agent.frontends.console import lines_of, on_screen
+from agent.frontends.fix import interrupts
+from agent.settings import ApprovalMode
+from inference.messages import Usage
+
+MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
+HELP = """\
+/undo          take back the last change
+/redo          take back the last undo
+/diff          show what has changed since the talk began
+/compact       put the conversation in short form
+/mode MODE     plan, ask, edit or auto: what runs without asking
+/quit          leave; so does the end of the input
+!COMMAND       run a command of yours in the sandbox
+\\ at the end   the prompt goes on in the next line"""
+
+
+class PlainPerson:
+    """Whoever sits at the terminal."""
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Show what would run, and wait for a word; an empty line is no answer."""
+        print(on_screen(ask.preview))
+        with _ctrl_c_raises():
+            try:
+                while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
+                    pass
+            except (EOFError, KeyboardInterrupt):
+                print()
+                return None
+        if word.lower() in ("y", "yes", "a", "always"):
+            return Answer(True, always=word[0].lower() == "a")
+        return Answer(False, reason="" if word.lower() in ("n", "no") else word)
+
+
+class PlainTalk:
+    """Reads a line, answers it, and reads the next."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+        self._before: Usage | None = None
+        self._is_line_open = False
+
+    def run(self) -> int:
+        """Talk until the input ends."""
+        print(f"qwen-agent, session {self._talk.id}, mode {self._talk.mode}; /help lists commands")
+        while (line := _read_line()) is not None and line != "/quit":
+            try:
+                self._answer(line)
+            except KNOWN_ERRORS as error:
+                print(f"qwen-agent: {error}")
+        return 0
+
+    def _answer(self, line: str) -> None:
+        """Do what one line asks for."""
+        if line.startswith("!"):
+            self._run_shell(line[1:])
+        elif line.startswith("/"):
+            self._command(*line[1:].split())
+        elif line.strip():
+            with interrupts() as cancel:
+                for event in self._talk.turn(line, cancel):
+                    self._show(event)
+
+    def _command(self, name: str = "", *words: str) -> None:
+        if name == "mode" and len(words) == 1:
+            mode = next((mode for mode in MODES if mode == words[0]), None)
+            if mode is None:
+                raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
+            self._talk.set_mode(mode)
+            return
+        commands: dict[str, Callable[[], None]] = {
+            "help": lambda: print(HELP),
+            "undo": lambda: _tell(self._talk.undo()),
+            "redo": lambda: _tell(self._talk.redo()),
+            "diff": lambda: print(on_screen(self._talk.diff()) or "Nothing has changed."),
+            "compact": self._compact,
+        }
+        if name not in commands or words:
+            raise UsageError(f"there is no command /{' '.join((name, *words))}; see /help")
+        commands[name]()
+
+    def _compact(self) -> None:
+        with interrupts() as cancel:
+            for event in self._talk.compact(cancel):
+                self._show(event)
+
+    def _run_shell(self, command: str) -> None:
+        with interrupts() as cancel:
+            result = self._talk.run_shell(command, cancel)
+        print(on_screen(result.output).rstrip("\n"))
+        if result.exit_code != 0:
+            print(f"[exit code {result.exit_code}]")
+
+    def _show(self, event: Event) -> None:
+        """Print an event; the words of a reply as they come."""
+        if isinstance(event, TextDelta):
+            print(on_screen(event.text), end="", flush=True)
+            self._is_line_open = True
+            return
+        if self._is_line_open:
+            print()
+            self._is_line_open = False
+        lines = list(lines_of(event, self._before))
+        if isinstance(event, ReplyEnded):
+            self._before, lines = event.usage, [line for line in lines if line[0]]
+        for _style, text in lines:
+            print(text, flush=True)
+
+
+def _read_line() -> str | None:
+    """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = input("... " if lines else "> ")
+        except EOFError:
+            print()
+            return None
+        except KeyboardInterrupt:
+            print()
+            lines.clear()
+            continue
+        lines.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            return "\n".join(lines)
+
+
+def _tell(rewound: Rewound) -> None:
+    print(f"Put back: {', '.join(map(on_screen, rewound.paths)) or 'no file'}.")
+
+
+@contextmanager
+def _ctrl_c_raises() -> Iterator[None]:
+    """Let Ctrl-C end the reading of a line, where a turn only takes note of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

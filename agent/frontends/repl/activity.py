@@ -1,0 +1,120 @@
+"""What goes on right now, as one line that changes in place: reading, thinking, writing, a call.
+
+It keeps count from the events; the seconds come from the clock of who asks.
+"""
+
+from dataclasses import dataclass
+
+from agent.events import (
+    CallEnded,
+    CallStarted,
+    Event,
+    ModelLoading,
+    PrefillProgress,
+    ReplyEnded,
+    StepStarted,
+    TestsRan,
+    TextDelta,
+    ThinkingDelta,
+    TurnEnded,
+)
+from agent.frontends.repl.text import count_words, one_line, seconds_words
+from agent.rules import EDITOR
+from inference.messages import ToolCall
+
+BAR_WIDTH = 16
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+TURNS_PER_S = 8
+EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
+"""What a call of the editor is called; else it is an edit."""
+MIN_SPEED_S = 0.5
+"""Of writing, before its speed is worth a figure."""
+
+
+@dataclass
+class Activity:
+    """Changes with every event; empty words mean that nothing goes on."""
+
+    words: str = ""
+    since_s: float = 0.0
+    num_tokens: int = 0
+    """Pieces of the reply so far, which are about its tokens."""
+    num_thinking: int = 0
+    first_s: float = 0.0
+    """When the reply began to be written."""
+    last_s: float = 0.0
+
+    def note(self, event: Event, now_s: float) -> None:
+        """Take one event into account."""
+        match event:
+            case ModelLoading():
+                self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
+            case StepStarted():
+                self._begin("reading", now_s)
+                self.num_tokens = self.num_thinking = 0
+            case PrefillProgress() if event.num_done < event.num_total:
+                self.words = reading(event)
+            case PrefillProgress():
+                self._begin("answering", now_s)
+            case TextDelta() | ThinkingDelta():
+                self._count(isinstance(event, ThinkingDelta), now_s)
+            case CallStarted():
+                self._begin(f"running {call_words(event, 60)}", now_s)
+            case TestsRan() | ReplyEnded() | CallEnded():
+                self._begin("working", now_s)
+            case TurnEnded():
+                self.words = ""
+
+    def line(self, now_s: float, width: int) -> str:
+        """Say what goes on, and for how long."""
+        if not self.words:
+            return ""
+        turned = SPINNER[int(now_s * TURNS_PER_S) % len(SPINNER)]
+        seconds = seconds_words(max(0.0, now_s - self.since_s)) if self.since_s else ""
+        return one_line(f"{turned} {self.words}{self._speed()}  {seconds}", width)
+
+    def _begin(self, words: str, now_s: float) -> None:
+        self.words, self.since_s, self.num_tokens = words, now_s, 0
+
+    def _count(self, is_thinking: bool, now_s: float) -> None:
+        words = "thinking" if is_thinking else "writing"
+        if self.words != words:
+            self._begin(words, now_s)
+            self.first_s = now_s
+        self.num_tokens += 1
+        self.num_thinking += is_thinking
+        self.last_s = now_s
+
+    def _speed(self) -> str:
+        if self.words not in ("thinking", "writing"):
+            return ""
+        count = f" {count_words(self.num_tokens)} tokens" if self.words == "thinking" else ""
+        spent_s = self.last_s - self.first_s
+        if spent_s < MIN_SPEED_S:
+            return count
+        return f"{count}, {(self.num_tokens - 1) / spent_s:,.0f} tok/s"
+
+
+def reading(event: PrefillProgress) -> str:
+    """Draw how much of the prompt is read, and say how long the rest takes."""
+    share = event.num_done / max(1, event.num_total)
+    full = round(share * BAR_WIDTH)
+    bar = "█" * full + "░" * (BAR_WIDTH - full)
+    speed = event.num_done / event.elapsed_s if event.elapsed_s > 0 else 0.0
+    left = f", {seconds_words((event.num_total - event.num_done) / speed)} left" if speed else ""
+    counts = f"{count_words(event.num_done)} of {count_words(event.num_total)} tokens"
+    return f"reading {bar} {counts}{left}"
+
+
+def call_words(event: CallStarted, width: int) -> str:
+    """Say a call in one line: its tool, and what it is about."""
+    call = event.call
+    if not isinstance(call, ToolCall):
+        return one_line(f"a call that cannot be read: {call.reason}", width)
+    arguments = dict(call.arguments)
+    if call.name == EDITOR:
+        verb = EDITING.get(str(arguments.get("command")), "edit")
+        return one_line(f"{verb} {arguments.get('path', '')}", width)
+    first = [str(arguments.pop(name)) for name in ("command", "path") if name in arguments]
+    rest = [str(value) for value in arguments.values()]
+    return one_line(" ".join([call.name, *first, *rest]), width)

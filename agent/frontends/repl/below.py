@@ -1,0 +1,85 @@
+"""What stands below what was printed: what is being written, what goes on, the input, the status.
+
+It asks the session each time it is drawn, and changes nothing in it.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from agent.frontends.repl.screen import Parts
+from agent.frontends.repl.status import status_line
+from agent.frontends.repl.text import one_line
+
+if TYPE_CHECKING:
+    from agent.conversation import Conversation
+    from agent.frontends.repl.repl import Repl
+    from agent.status import Status
+
+STATUS_S = 0.5
+"""For which what stands in the status line is taken to be true."""
+
+
+class Below:
+    """Draws the parts of one session."""
+
+    def __init__(self, repl: "Repl") -> None:
+        self._repl = repl
+        self._status_of: tuple[Conversation, Status] | None = None
+        self._asked_s = 0.0
+
+    def parts(self) -> Parts:
+        """Return them as the screen asks for them."""
+        repl = self._repl
+        return Parts(
+            writing=lambda rows: "" if repl.dialog else repl.story.writing(rows),
+            activity=self._activity,
+            waiting=self._waiting,
+            dialog=lambda: repl.dialog.draw(repl.painter) if repl.dialog else "",
+            press=repl.press,
+            label=lambda: repl.prompt.label,
+            hint=self._hint,
+            status=self._status,
+            has_colour=lambda: repl.theme.has_colour,
+        )
+
+    def forget_status(self) -> None:
+        """Ask for it again: something in it was changed."""
+        self._status_of = None
+
+    def _activity(self) -> str:
+        repl, now_s = self._repl, time.monotonic()
+        if repl.dialog is not None:
+            return ""
+        if repl.worker.is_stopping() and repl.worker.is_busy:
+            return repl.painter.line((repl.theme.warn, "stopping"))
+        line = repl.activity.line(now_s, repl.screen.width)
+        running = repl.worker.running
+        if not line and running is not None:
+            line = one_line(running.words, repl.screen.width)
+        return repl.painter.line((repl.theme.accent, line)) if line else ""
+
+    def _waiting(self) -> str:
+        repl = self._repl
+        width = repl.screen.width - 12
+        lines = [(repl.theme.dim, f"  waits: {one_line(text, width)}") for text in repl.waiting]
+        return "".join(map(repl.painter.line, lines))
+
+    def _hint(self) -> str:
+        repl = self._repl
+        if repl.dialog is not None:
+            return ""
+        if repl.prompt.loan:
+            return "Enter sends, Esc leaves"
+        if repl.is_in_turn:
+            return "Enter steers, Alt-Enter queues, Esc stops"
+        return "Ask, or /help"
+
+    def _status(self) -> str:
+        repl, now_s = self._repl, time.monotonic()
+        if repl.talk is None:
+            return repl.painter.line((repl.theme.dim, "opening"))
+        known = self._status_of
+        if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
+            known = self._status_of = (repl.talk, repl.talk.status())
+            self._asked_s = now_s
+        return repl.painter.line((repl.theme.dim, status_line(known[1], repl.screen.width)))

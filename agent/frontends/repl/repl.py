@@ -1,0 +1,324 @@
+"""The interactive session: keys to jobs, events to the screen; all of it in the screen's thread.
+
+What the model does is decided in `agent/conversation.py`. Commands are in `commands.py`.
+"""
+
+import asyncio
+import re
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.input import Input
+
+from agent.events import Event, Steered, TurnEnded
+from agent.frontends.repl.actions import Actions
+from agent.frontends.repl.activity import Activity
+from agent.frontends.repl.approving import Approving
+from agent.frontends.repl.below import Below
+from agent.frontends.repl.commands import Commands
+from agent.frontends.repl.completion import PromptCompleter, without_marks
+from agent.frontends.repl.dialogs import Dialog, Guard
+from agent.frontends.repl.keys import bind
+from agent.frontends.repl.names import Names
+from agent.frontends.repl.output import FrameOutput
+from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.prompt import Prompt
+from agent.frontends.repl.screen import Screen
+from agent.frontends.repl.story import Story
+from agent.frontends.repl.text import harmless
+from agent.frontends.repl.theme import Theme
+from agent.frontends.repl.worker import ERRORS, Ended, Feed, Item, Job, Printed, Question, Worker
+from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.conversation import Conversation
+
+COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
+"""A path such as `/etc/hosts` is none."""
+FRAME_S = 0.04
+"""Between two drawings of what streams in; keys are drawn at once."""
+TICK_S = 0.125
+IDLE_TICK_S = 1.0
+END_S = 5.0
+"""How long a turn may take to stop when the person leaves."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a session begins with."""
+
+    root: Path
+    """The folder whose files can be named."""
+    history: Path
+    commands: Path
+    """The folder of the user's own commands."""
+    theme: Theme
+    is_vi: bool
+    state: Path
+    """Where sessions are kept."""
+    begin: Callable[["Repl", Cancel], Iterator[Event | Printed]]
+    """Opens the conversation, in the worker; it may ask for a model first."""
+    resume: "Callable[[Repl, str], Conversation]"
+    """Opens an earlier one, in the worker."""
+
+
+class Repl:
+    """One session at one terminal."""
+
+    def __init__(self, launch: Launch, source: Input, output: FrameOutput) -> None:
+        self.launch = launch
+        self.theme = launch.theme
+        self.feed = Feed()
+        self.worker = Worker(self.feed)
+        self.aside = Worker(self.feed)
+        """For commands of the person while the other is in a turn."""
+        self.talk: Conversation | None = None
+        """The one that prompts go to; None until it is open."""
+        self.talks: list[Conversation] = []
+        """All that are open in this session."""
+        self.commands = Commands(launch.commands)
+        self.prompt = Prompt(
+            PromptCompleter(self.commands.offers, Names(launch.root, self._wake)), launch.history
+        )
+        self.activity = Activity()
+        self.waiting: list[str] = []
+        """What was typed and has not reached the model yet."""
+        self.last_words = ""
+        self.dialog: Dialog | None = None
+        """What the keys go to instead of the input."""
+        self._guard = Guard(0.0)
+        self._approving = Approving(self)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_scheduled = False
+        self._drawn_s = 0.0
+        self.below = Below(self)
+        parts, keys = self.below.parts(), bind(Actions(self))
+        self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
+        self.screen.use_vi_keys(launch.is_vi)
+        self._painter = Painter(self.theme, self.screen.width)
+        self.story = Story(self._painter)
+
+    # ---- the life of it
+
+    def run(self) -> int:
+        """Be the session; return the exit code."""
+        try:
+            code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
+        except EOFError:  # the terminal is gone
+            code = 128 + signal.SIGHUP
+        finally:
+            self.worker.end(END_S)
+            self.aside.end(END_S)
+            self._close_talks()
+        self.screen.leave_last_words(self.last_words)
+        return code
+
+    def _close_talks(self) -> None:
+        """Let other processes have them; say how to go on with this one."""
+        if self.talk is not None and self.talk.session.messages:
+            words = f"To go on with it: qwen-agent --resume {self.talk.id}"
+            self.last_words += self.painter.line((self.theme.dim, words))
+        for talk in self.talks:
+            try:
+                talk.close()
+            except ERRORS as error:
+                self.last_words += self.painter.line((self.theme.bad, harmless(str(error))))
+
+    def leave(self, code: int = 0) -> None:
+        """End the session."""
+        if not self.screen.app.is_done:
+            self.screen.app.exit(result=code)
+
+    def do(self, steps: Callable[[Cancel], Iterator[Event | Printed]], words: str = "") -> None:
+        """Have something done that takes its time."""
+        self.worker.do(Job(steps, words=words))
+
+    def show(self, draw: Callable[[Painter], str]) -> None:
+        """Print lines of our own."""
+        self.screen.print(draw(self.painter))
+
+    def say(self, text: str, style: str = "dim") -> None:
+        """Print a sentence; `style` is a field of the theme."""
+        self.show(lambda painter: painter.line((getattr(painter.theme, style), harmless(text))))
+
+    @property
+    def painter(self) -> Painter:
+        """What draws at the width that the terminal has now."""
+        if (self._painter.width, self._painter.theme) != (self.screen.width, self.theme):
+            self._painter = self.story.painter = Painter(self.theme, self.screen.width)
+        return self._painter
+
+    def _begin(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.feed.wake = self._wake
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self.leave, 128 + number)
+        self.screen.on_lost(lambda: self.leave(128 + signal.SIGHUP))
+        self.worker.start()
+        self.aside.start()
+        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
+        self.screen.app.create_background_task(self._tick())
+
+    async def _tick(self) -> None:
+        """Let the seconds run while something goes on; else look at the status now and then."""
+        while True:
+            await asyncio.sleep(TICK_S if self.worker.is_busy else IDLE_TICK_S)
+            self.screen.redraw()
+
+    # ---- from the feed to the screen
+
+    def _wake(self) -> None:
+        """Say from any thread that there is something to draw."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._schedule)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._loop is not None:
+            self._is_scheduled = True
+            self._loop.call_later(
+                max(0.0, self._drawn_s + FRAME_S - time.monotonic()), self._draw_news
+            )
+
+    def _draw_news(self) -> None:
+        self._is_scheduled, self._drawn_s = False, time.monotonic()
+        drawn = "".join(map(self._taken, self.feed.take()))
+        if drawn:
+            self.screen.print(drawn)
+        else:
+            self.screen.redraw()
+
+    def _taken(self, item: Item) -> str:
+        """Take an item; a bug in drawing one is shown, and ends nothing."""
+        try:
+            return self._take(item)
+        except Exception:
+            return self.painter.quoted(harmless(traceback.format_exc()), self.theme.bad)
+
+    def _take(self, item: Item) -> str:
+        """Take an item of the feed; return what stays of it on the screen."""
+        if isinstance(item, Printed):
+            return item.draw(self.painter)
+        if isinstance(item, Question):
+            return self._approving.begin(item)
+        if isinstance(item, Ended):
+            return self._job_ended(item)
+        if isinstance(item, Steered):
+            self.has_heard(item.text)
+        elif isinstance(item, TurnEnded):
+            self._approving.leave()
+        now_s = time.monotonic()
+        self.activity.note(item, now_s)
+        self.story.painter = self.painter
+        return self.story.show(item, now_s)
+
+    def _job_ended(self, ended: Ended) -> str:
+        drawn = ""
+        if not ended.job.is_aside:
+            self.activity.words = ""
+            self._approving.leave()
+            drawn = self.story.close()
+        if ended.sentence:
+            drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
+        if ended.trace:
+            drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
+        if self.talk is None and not self.worker.is_busy and self.dialog is None:
+            self.last_words = drawn
+            self.leave(ended.exit_code)
+            return ""
+        if not self.worker.is_busy and self.talk and (prompt := self.talk.next_prompt()):
+            self.has_heard(prompt)
+            self._begin_turn(prompt)
+        return drawn
+
+    def has_heard(self, text: str) -> None:
+        """Take from what waits what has reached the model, or the person again."""
+        self.waiting = [typed for typed in self.waiting if typed.strip() not in text]
+
+    # ---- what is typed
+
+    def submit(self, text: str) -> None:
+        """Carry out what was typed and sent."""
+        if COMMAND.match(text):
+            self.show(lambda _painter: self.story.said(text))
+            self.commands.run(self, text)
+        elif text.startswith("!"):
+            self._shell(text[1:].strip())
+        else:
+            self.prompt_model(self._named(text))
+
+    def prompt_model(self, text: str) -> None:
+        """Give a prompt to the model: a turn of its own, or part of the one that runs."""
+        if self.is_in_turn and self.talk is not None:
+            self.talk.steer(text)
+            self.waiting.append(text)
+        else:
+            self._begin_turn(text)
+
+    def stop(self) -> bool:
+        """Stop what runs; say whether anything did."""
+        for worker in (self.worker, self.aside):
+            if worker.is_busy:
+                worker.stop()
+                return True
+        return False
+
+    def enter(self, talk: "Conversation") -> None:
+        """Be in this talk from now on; from any thread."""
+        if talk not in self.talks:
+            self.talks.append(talk)
+        self.talk = talk
+
+    def open_dialog(self, dialog: Dialog) -> None:
+        """Let keys go to a dialog until it is closed."""
+        self.dialog, self._guard = dialog, Guard(time.monotonic())
+        self.screen.show_dialog(True)
+
+    def close_dialog(self) -> None:
+        """Let keys go to the input again."""
+        self.dialog = None
+        self.screen.show_dialog(False)
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether the model works, so that it can be steered."""
+        return self.worker.has_turn
+
+    def _named(self, text: str) -> str:
+        return without_marks(text, lambda name: (self.launch.root / name).exists())
+
+    def _begin_turn(self, text: str) -> None:
+        def steps(cancel: Cancel) -> Iterator[Event | Printed]:
+            yield Printed(lambda _painter: self.story.said(text))
+            assert self.talk is not None, "it was opened by the job before"
+            yield from self.talk.turn(text, cancel)
+
+        self.worker.do(Job(steps, is_turn=True))
+
+    def _shell(self, command: str) -> None:
+        from agent.frontends.repl.shell import shell_steps
+
+        if not command:
+            return
+        job = Job(
+            lambda cancel: shell_steps(self, command, cancel),
+            words=f"running {command}",
+            is_aside=self.is_in_turn,
+        )
+        (self.aside if job.is_aside else self.worker).do(job)
+
+    def press(self, key: str, has_more: bool) -> bool:
+        """Give a key to the dialog; one that came too early to be an answer is typed."""
+        if self.dialog is None:
+            return False
+        is_meant = self._guard.lets_through(time.monotonic(), has_more)
+        if is_meant or self.dialog is not self._approving.dialog:
+            return self.dialog.press(key)
+        is_typing = bool(self.prompt.buffer.text) or has_more
+        if is_typing and len(key) == 1 and key.isprintable():
+            self.prompt.buffer.insert_text(key)
+        return True

@@ -1,0 +1,89 @@
+"""Opens the interactive session: its folders, its terminal, its talk; then `Repl` runs it.
+
+Nothing here is heavy: the prompt is there before the repository is read and the model is loaded.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.input import create_input
+
+from agent.approval import Answer, Ask
+from agent.config import config_file, state_folder
+from agent.events import Event
+from agent.frontends.repl.first_run import choose_model
+from agent.frontends.repl.output import FrameOutput
+from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.talk_commands import recalled
+from agent.frontends.repl.theme import theme_for
+from agent.frontends.repl.worker import Printed, Question
+from agent.talk_request import TalkRequest
+from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.compose import ChatFactory
+    from agent.conversation import Conversation
+
+
+class AtScreen:
+    """The person at the screen, for the thread in which a turn runs."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide."""
+        question = Question(ask)
+        self._repl.feed.put(question)
+        return question.wait(self._repl.worker.is_stopping)
+
+
+def run(
+    request: TalkRequest, resumes: str | None = None, chat_factory: "ChatFactory | None" = None
+) -> int:
+    """Be the session; `resumes` is the name of an earlier one, empty for the last one here."""
+
+    def resume(repl: Repl, name: str) -> "Conversation":
+        from agent.open_talk import resume_conversation
+
+        return resume_conversation(name, AtScreen(repl), request.path, chat_factory)
+
+    def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
+        from agent.open_talk import open_conversation
+
+        if resumes is not None:
+            talk = resume(repl, resumes)
+            repl.enter(talk)
+            yield from recalled(repl, talk)
+            return
+        name = request.model
+        if chat_factory is None:
+            name = yield from choose_model(repl, name, cancel)
+        chosen = replace(request, model=name)
+        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory))
+
+    settings = request.config.repl
+    launch = Launch(
+        root=_top(request.path.absolute()),
+        history=state_folder() / "prompts.jsonl",
+        commands=config_file().with_name("commands"),
+        theme=theme_for(settings.theme),
+        is_vi=settings.keys == "vi",
+        state=state_folder(),
+        begin=begin,
+        resume=resume,
+    )
+    output = FrameOutput.from_pty(sys.stdout, term=os.environ.get("TERM"))
+    assert isinstance(output, FrameOutput), "the class that was asked for"
+    output.enable_cpr = False  # its answer would come between the keys
+    return Repl(launch, create_input(), output).run()
+
+
+def _top(path: Path) -> Path:
+    """Return the repository that holds a path, or the path: whether it may be, is seen later."""
+    folders = (path, *path.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), path)

@@ -1,0 +1,35 @@
+"""The line below the input: which model, how full its window is, what runs without asking."""
+
+from typing import TYPE_CHECKING
+
+from agent.frontends.repl.text import count_words, one_line
+
+if TYPE_CHECKING:
+    from agent.status import Status
+
+
+def status_line(status: "Status", width: int) -> str:
+    """Say where the talk stands, as much of it as fits: what matters least is left out first."""
+    left = [status.mode, one_line(status.model, 28)]
+    if status.branch:
+        left.append(one_line(status.branch, 24))
+    left.append(status.sandbox)
+    right = [_window(status)] if status.context_tokens else ["loading"] * (not status.is_loaded)
+    if status.num_reused:
+        right.append(f"{count_words(status.num_reused)} reused")
+    if status.tokens_per_s:
+        right.append(f"{status.tokens_per_s:,.0f} tok/s")
+    while len(left) + len(right) > 2 and len(_joined(left)) + len(_joined(right)) + 2 > width:
+        (left if len(left) > 2 else right).pop()
+    gap = width - len(_joined(left)) - len(_joined(right))
+    return one_line(_joined(left), width) if gap < 2 else _joined(left) + " " * gap + _joined(right)
+
+
+def _window(status: "Status") -> str:
+    share = status.num_context / status.context_tokens
+    counts = f"{count_words(status.num_context)}/{count_words(status.context_tokens)}"
+    return f"{counts} {share:.0%}"
+
+
+def _joined(parts: list[str]) -> str:
+    return " · ".join(parts)

@@ -1,0 +1,213 @@
+"""Commands that show something, or set how things are shown."""
+
+import base64
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+from agent.frontends.repl.export import KINDS, exported
+from agent.frontends.repl.keys import KEYS
+from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.text import count_words, harmless, one_line
+from agent.frontends.repl.theme import NAMES, theme_for
+from agent.frontends.repl.worker import Printed
+from inference.messages import Message
+from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.frontends.repl.repl import Repl
+
+OWN_COMMAND_S = 120.0
+MAX_COPIED_BYTES = 74_000
+"""Terminals take no more of `OSC 52`."""
+MAX_DIFF_LINES = 1_000
+BAR_WIDTH = 40
+FILLS = (
+    *(("system", "instructions and tools"), ("user", "prompts")),
+    *(("assistant", "replies"), ("tool", "results")),
+)
+
+
+def show_help(repl: "Repl", _words: str) -> None:
+    """List the commands and the keys."""
+    from agent.frontends.repl.commands import COMMANDS
+
+    rows = [(f"/{one.name} {one.arguments}".rstrip(), one.help) for one in COMMANDS]
+    rows += [(f"/{name}", "your own") for name in repl.commands.own()]
+    rows += [("!COMMAND", "run a command in the sandbox; the model is told with the next prompt")]
+    rows += [("@NAME", "name a file or a symbol of the repository")]
+    repl.show(lambda painter: _table(painter, rows))
+    keys(repl, "")
+
+
+def keys(repl: "Repl", words: str) -> None:
+    """Show the keys, or choose how lines are edited."""
+    if words in ("emacs", "vi"):
+        repl.screen.use_vi_keys(words == "vi")
+        repl.say(f"Lines are edited as in {words}.")
+    else:
+        repl.show(lambda painter: _table(painter, [(key.shown, key.help) for key in KEYS]))
+
+
+def context(repl: "Repl", _words: str) -> None:
+    """Draw what fills the window, about."""
+    if repl.talk is None:
+        return
+    status = repl.talk.status()
+    if not status.context_tokens:
+        repl.say("The model is not loaded yet, so its window is not known.")
+        return
+    sizes = Counter[str]()
+    for message in _messages(repl):
+        calls = sum(len(str(call)) for call in message.tool_calls)
+        sizes[message.role] += len(message.content) + len(message.thinking) + calls
+        sizes[message.role] += sum(map(len, message.sections))
+    window, total = status.context_tokens, max(1, sum(sizes.values()))
+    used = count_words(status.num_context)
+    full = f"{used} of {count_words(window)} tokens, {status.num_context / window:.0%}"
+
+    def draw(painter: Painter) -> str:
+        lines = [painter.line(("bold", "Window  "), ("", full))]
+        for role, words in FILLS:
+            num = round(status.num_context * sizes[role] / total)
+            bar = "█" * round(BAR_WIDTH * num / window)
+            count = f"  {words:<24}{count_words(num):>7}  "
+            lines.append(painter.line(("", count), (painter.theme.accent, bar)))
+        return "".join(lines)
+
+    repl.show(draw)
+
+
+def sessions(repl: "Repl", _words: str) -> None:
+    """List past sessions."""
+    repl.do(lambda cancel: _own("sessions", "list"), "listing")
+
+
+def cache(repl: "Repl", _words: str) -> None:
+    """List what is kept on disk."""
+    repl.do(lambda cancel: _own("cache", "list"), "listing")
+
+
+def doctor(repl: "Repl", _words: str) -> None:
+    """Say what works on this machine."""
+    repl.do(lambda cancel: _own("doctor"), "looking")
+
+
+def export(repl: "Repl", words: str) -> None:
+    """Write the conversation to a file that is not there yet."""
+    path = Path(words).expanduser() if words else Path("conversation.md")
+
+    def steps(_cancel: Cancel) -> Iterator[Printed]:
+        kind = path.suffix.removeprefix(".")
+        if kind not in KINDS:
+            raise UsageError(f"name a file that ends in .{', .'.join(KINDS)}")
+        assert repl.talk is not None, "commands wait until the talk is open"
+        text = exported(_messages(repl), kind, repl.talk.id)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError as error:
+            raise UsageError(f"{path} is there already; name another file") from error
+        yield Printed(lambda painter: painter.line((painter.theme.dim, f"Written to {path}.")))
+
+    repl.do(steps)
+
+
+def diff(repl: "Repl", _words: str) -> None:
+    """Show what the files have become."""
+
+    def steps(_cancel: Cancel) -> Iterator[Printed]:
+        assert repl.talk is not None, "commands wait until the talk is open"
+        patch = harmless(repl.talk.diff())
+
+        def draw(painter: Painter) -> str:
+            if not patch.strip():
+                return painter.line((painter.theme.dim, "Nothing has changed."))
+            return painter.diff(patch, MAX_DIFF_LINES)
+
+        yield Printed(draw)
+
+    repl.do(steps, "comparing")
+
+
+def memory(repl: "Repl", words: str) -> None:
+    """Show the advice at the root, or add a line to it."""
+    from agent.memory import NAMES as ADVICE
+
+    path = repl.launch.root / ADVICE[0]
+    try:
+        if words:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            gap = "" if not text or text.endswith("\n") else "\n"
+            path.write_text(f"{text}{gap}- {words}\n", encoding="utf-8")
+            repl.say(f"Added to {path.name}; new talks begin with it.")
+        elif path.exists():
+            shown = harmless(path.read_text(encoding="utf-8", errors="replace"))
+            repl.show(lambda painter: painter.quoted(shown, ""))
+        else:
+            repl.say(f"There is no {path.name}; /init has it written, /memory TEXT adds a line.")
+    except (OSError, UnicodeError) as error:
+        repl.say(f"{path} cannot be used: {error}", "warn")
+
+
+def copy(repl: "Repl", _words: str) -> None:
+    """Copy the last reply, by the terminal's own clipboard."""
+    data = repl.story.last_reply.encode()
+    if not data:
+        repl.say("There is no reply yet.")
+    elif len(data) > MAX_COPIED_BYTES:
+        repl.say("The reply is too long for the terminal's clipboard; /export writes it.", "warn")
+    else:
+        repl.screen.write_unseen(f"\x1b]52;c;{base64.b64encode(data).decode()}\a")
+        repl.say("Copied, if the terminal allows it.")
+
+
+def theme(repl: "Repl", words: str) -> None:
+    """Choose the colours."""
+    if words and words not in NAMES:
+        repl.say(f"There is no theme {one_line(words, 20)}; there are {', '.join(NAMES)}.", "warn")
+        return
+    order = [*NAMES, NAMES[0]]
+    name = words or order[order.index(repl.theme.name) + 1]
+    repl.theme = theme_for(name)
+    repl.say(f"The theme is {repl.theme.name}.")
+
+
+def leave(repl: "Repl", _words: str) -> None:
+    """End the session."""
+    repl.leave()
+
+
+def _own(*words: str) -> Iterator[Printed]:
+    """Show what a command of `qwen-agent` prints, run beside this one."""
+    done = subprocess.run(
+        # -P: the folder we are in may have an `agent` of its own, which must not run.
+        [sys.executable, "-P", "-m", "agent.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=OWN_COMMAND_S,
+    )
+    text = harmless(done.stdout.decode("utf-8", "replace"))
+    yield Printed(lambda painter: painter.quoted(text.rstrip("\n"), ""))
+
+
+def _messages(repl: "Repl") -> tuple[Message, ...]:
+    assert repl.talk is not None, "commands wait until the talk is open"
+    return tuple(repl.talk.session.messages)
+
+
+def _table(painter: Painter, rows: list[tuple[str, str]]) -> str:
+    """Draw two columns; what is too long for the second goes on below itself."""
+    room = max(len(name) for name, _ in rows) + 4
+    lines: list[str] = []
+    for name, words in rows:
+        first, *rest = textwrap.wrap(words, max(20, painter.width - room)) or [""]
+        lines.append(painter.line((painter.theme.accent, f"  {name:<{room - 2}}"), ("", first)))
+        lines += [painter.line(("", " " * room + line)) for line in rest]
+    return "".join(lines)

@@ -1,0 +1,83 @@
+"""`qwen-agent` alone: on a terminal the interactive session, else plain lines, or one answer.
+
+Which of these it is, and what was typed after the command, is decided here; nothing heavy is
+imported before that.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from agent.config import config_file, load_config
+from agent.errors import UsageError
+from agent.frontends.asked import absolute, command_of, standard_input
+from agent.talk_request import TalkRequest
+
+if TYPE_CHECKING:
+    from agent.compose import ChatFactory
+
+
+def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
+    """Carry out what was typed; return the exit code.
+
+    Raises:
+        AgentError: it cannot be meant.
+    """
+    prompt = _prompt(arguments)
+    request = request_of(arguments)
+    if prompt is None and can_draw() and not arguments.plain:
+        from agent.frontends.repl.start import run as run_session
+
+        return run_session(request, arguments.resume, chat_factory)
+    from agent.frontends.talk_lines import run as run_lines
+
+    return run_lines(request, arguments.resume, prompt, arguments.stream_json, chat_factory)
+
+
+def request_of(arguments: Namespace) -> TalkRequest:
+    """Read what was typed as a request.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+        ConfigError: the settings cannot be.
+    """
+    config = load_config(config_file())
+    is_watched = arguments.prompt is None and _is_terminal(sys.stdin)
+    return TalkRequest(
+        path=absolute(arguments.path or Path()),
+        model=arguments.model or config.model.name,
+        mode=arguments.mode or ("ask" if is_watched else config.approval.mode),
+        test_command=command_of(arguments.test_cmd) if arguments.test_cmd is not None else (),
+        python=arguments.python and absolute(arguments.python),
+        sandbox=arguments.sandbox,
+        config=config,
+    )
+
+
+def can_draw() -> bool:
+    """Say whether there is a terminal that can be drawn on; a dumb one gets plain lines."""
+    are_terminals = _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
+    return are_terminals and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _prompt(arguments: Namespace) -> str | None:
+    """Return the one prompt that is to be answered; None if somebody is there to talk with."""
+    prompt: str | None = arguments.prompt
+    if prompt is None and _is_terminal(sys.stdin):
+        if arguments.stream_json:
+            raise UsageError("--stream-json answers one prompt; give it with -p")
+        return None
+    if prompt is None or prompt == "-":
+        from agent.frontends.fix import interrupts
+
+        with interrupts() as cancel:
+            prompt = standard_input(cancel, "no terminal and no -p")
+    if not prompt.strip():
+        raise UsageError("there is no prompt; give one with -p or on standard input")
+    return prompt

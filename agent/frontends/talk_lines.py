@@ -1,0 +1,51 @@
+"""A talk without a screen, from its opening to its exit code: one answer, or line by line."""
+
+from agent.compose import ChatFactory
+from agent.conversation import Conversation, Person
+from agent.fix import KNOWN_ERRORS
+from agent.frontends.one_answer import Nobody, answer_once
+from agent.frontends.output import OutputLost, complain
+from agent.frontends.plain_talk import PlainPerson, PlainTalk
+from agent.open_talk import open_conversation, resume_conversation
+from agent.outcome import CANCELLED
+from agent.talk_request import TalkRequest
+
+
+def run(
+    request: TalkRequest,
+    resumes: str | None,
+    prompt: str | None,
+    is_stream: bool,
+    chat_factory: ChatFactory | None = None,
+) -> int:
+    """Answer `prompt`, or talk with whoever types if it is None; return the exit code.
+
+    `resumes` is the name of an earlier talk, empty for the last one about the repository.
+    """
+    person = PlainPerson() if prompt is None else Nobody()
+    try:
+        talk = _opened(request, resumes, person, chat_factory)
+        try:
+            if prompt is None:
+                return PlainTalk(talk).run()
+            return answer_once(talk, prompt, is_stream)
+        finally:
+            talk.close()
+    except OutputLost as lost:
+        if lost.nobody_reads:
+            return CANCELLED
+        complain(str(lost))
+        return lost.exit_code
+    except KNOWN_ERRORS as error:
+        complain(str(error))
+        return error.exit_code
+
+
+def _opened(
+    request: TalkRequest, resumes: str | None, person: Person, chat_factory: ChatFactory | None
+) -> Conversation:
+    if resumes is None:
+        return open_conversation(request, person, chat_factory)
+    talk = resume_conversation(resumes, person, request.path, chat_factory)
+    talk.set_mode(request.mode)
+    return talk

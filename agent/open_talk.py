@@ -1,0 +1,111 @@
+"""Opens a conversation: a new one, or one that is on disk, also after its process was killed.
+
+It looks at little and waits for nothing: the model loads beside, the files are saved with the first
+turn. torch is not imported here.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from agent.compose import ChatFactory, load_chat
+from agent.config import narrow, state_folder
+from agent.conversation import Conversation, Person
+from agent.errors import SessionError, UsageError
+from agent.loading import Loading
+from agent.models import resolve
+from agent.session import Session
+from agent.sessions import find_session
+from agent.talk_bench import Surroundings
+from agent.talk_request import TalkRequest
+from agent.workplace import check_writable, find_repository
+from sandbox.choose import choose
+
+NO_LIMIT = 2**62
+"""Of tokens: a person is there, and stops what they do not want."""
+
+
+def open_conversation(
+    request: TalkRequest,
+    person: Person,
+    chat_factory: ChatFactory | None = None,
+    state: Path | None = None,
+    loading: Loading | None = None,
+) -> Conversation:
+    """Begin a talk.
+
+    `chat_factory` makes the model instead of the one that the request names; `loading` is a model
+    that other talks have too.
+
+    Raises:
+        UsageError: the folder is in no repository, or is the home folder.
+        ModelUnavailable: the name stands for no model.
+        SandboxUnavailable: commands could not be contained.
+        SessionError: the session cannot be written.
+    """
+    repository = find_repository(request.path)
+    _check_is_project(repository)
+    check_writable(repository)
+    if chat_factory is None and loading is None:
+        request = replace(request, model=resolve(request.model))
+    around = _around(request, repository, chat_factory, state)
+    own, notices = _settled(request, repository)
+    start = {"kind": "talk", "repository": str(repository), "model": request.model}
+    session = Session.create(around.state, {**start, "request": request.to_record()})
+    return Conversation(own, around, session, person, loading, notices)
+
+
+def resume_conversation(
+    name: str,
+    person: Person,
+    path: Path | None = None,
+    chat_factory: ChatFactory | None = None,
+    state: Path | None = None,
+    loading: Loading | None = None,
+) -> Conversation:
+    """Go on with the talk `name`, or with the last one about the repository of `path`.
+
+    Raises:
+        UsageError: there is none.
+        SessionError: it is damaged, or another process has it; else as `open_conversation` does.
+    """
+    where = state or state_folder()
+    repository = None if name else find_repository(path or Path())
+    session = Session.open(find_session(where, name, repository, "talk"))
+    try:
+        if session.start.get("kind") != "talk":
+            raise UsageError(f"{name} is a run of fix; see `qwen-agent fix --resume {name}`")
+        request = TalkRequest.from_record(session.start["request"])
+        request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
+        repository = find_repository(Path(session.start["repository"]))
+        around = _around(request, repository, chat_factory, where)
+        own, notices = _settled(request, repository)
+    except (KeyError, TypeError, ValueError) as error:
+        session.close()
+        raise SessionError(f"session {session.id} is of another version of qwen-agent") from error
+    except BaseException:
+        session.close()
+        raise
+    return Conversation(own, around, session, person, loading, notices)
+
+
+def _around(
+    request: TalkRequest, repository: Path, factory: ChatFactory | None, state: Path | None
+) -> Surroundings:
+    sandbox = choose(request.sandbox)
+    return Surroundings(repository, state or state_folder(), sandbox, factory or load_chat)
+
+
+def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:
+    """Return the request with the settings that hold here, and what is to be said of them."""
+    approval = replace(request.config.approval, mode=request.mode)
+    budget = replace(request.config.budget, max_tokens=NO_LIMIT)
+    config, ignored = narrow(replace(request.config, approval=approval, budget=budget), repository)
+    notices = [f"Ignored in the repository's own settings: {', '.join(ignored)}."]
+    return replace(request, config=config), notices if ignored else []
+
+
+def _check_is_project(repository: Path) -> None:
+    """Refuse a folder that holds all that a person has: its files are saved and shown."""
+    home = Path.home().resolve()
+    if home.is_relative_to(repository):
+        raise UsageError(f"{repository} is or holds your home folder; talk about a project in it")

@@ -1,0 +1,67 @@
+"""Where a talk stands, in figures: what a status line shows."""
+
+from dataclasses import dataclass
+
+from agent.context import num_tokens
+from agent.session import Session
+from agent.settings import ApprovalMode
+from agent.talk_bench import TalkBench
+from agent.told import git_branch
+
+
+@dataclass(frozen=True)
+class Status:
+    """One moment; a zero or an empty text is not known yet."""
+
+    model: str
+    """As it is called; as it was asked for until it is loaded."""
+    is_loaded: bool
+    mode: ApprovalMode
+    sandbox: str
+    branch: str
+    """Of the person's git; empty where no branch is checked out."""
+    num_context: int
+    """Tokens of the conversation."""
+    context_tokens: int
+    """The window."""
+    num_reused: int
+    """Tokens before the last reply that were not read again for it."""
+    num_prefilled: int
+    """Those that were."""
+    tokens_per_s: float
+    """How fast the last reply was written."""
+
+
+class Gauge:
+    """Reads the status of one talk; remembers the count that takes longest."""
+
+    def __init__(self, session: Session, bench: TalkBench) -> None:
+        self._session = session
+        self._bench = bench
+        self._counted: tuple[tuple[int, ...], int] = ((), 0)
+
+    def read(self) -> Status:
+        """Say how things are now, from any thread."""
+        loading, around = self._bench.loading, self._bench.around
+        chat = loading.chat
+        last = self._session.usages[-1] if self._session.usages else None
+        return Status(
+            model=chat.name if chat else loading.name,
+            is_loaded=chat is not None,
+            mode=self._bench.mode,
+            sandbox=around.sandbox.level,
+            branch=git_branch(around.repository),
+            num_context=self._num_context(),
+            context_tokens=chat.context_tokens if chat else 0,
+            num_reused=last.num_reused if last else 0,
+            num_prefilled=last.num_prefilled if last else 0,
+            tokens_per_s=last.num_generated / last.decode_s if last and last.decode_s else 0.0,
+        )
+
+    def _num_context(self) -> int:
+        """Count the tokens of the conversation, again when it has changed."""
+        chat, session = self._bench.loading.chat, self._session
+        state = (len(session.messages), *session.measured)
+        if chat is not None and self._counted[0] != state:
+            self._counted = (state, num_tokens(session, chat.count_tokens))
+        return self._counted[1]

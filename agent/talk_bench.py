@@ -1,0 +1,191 @@
+"""What a talk works with, made when it is first needed: the files, the model, the tools.
+
+Nothing here waits before the first turn: the model loads beside, and the files are looked at when
+something is to be done with them.
+"""
+
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.approver import Approver, AskPerson
+from agent.bench import Bench, Materials, tool_view, workspace_of
+from agent.compose import ChatFactory, make_bench
+from agent.effects import effects_on
+from agent.events import Event, ModelLoading
+from agent.inbox import Inbox
+from agent.loading import Loading
+from agent.models import NANO
+from agent.one_at_a_time import OneAtATime
+from agent.read_only import ReadOnlyWhile
+from agent.remembered import Remembered
+from agent.session import Session
+from agent.settings import ApprovalMode
+from agent.talk_request import TalkRequest
+from agent.told import Told
+from agent.wording import prompt
+from agent.workplace import Workplace, open_own_files
+from inference.chat import ChatModel
+from inference.errors import InferenceError
+from inference.messages import ReplyOptions
+from sandbox.base import Cancel, Sandbox
+from tools.editor_forms import FOR_NANO, FULL
+
+MAX_NANO_TOKENS = 512
+"""Of one reply: it needs fewer, and to words that it does not know it finds no end."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a talk takes place."""
+
+    repository: Path
+    state: Path
+    """The folder of sessions and of what is allowed for always."""
+    sandbox: Sandbox
+    factory: ChatFactory
+    """Loads a model."""
+
+
+class TalkBench:
+    """The files, the model and the tools of one talk."""
+
+    def __init__(
+        self,
+        request: TalkRequest,
+        around: Surroundings,
+        session: Session,
+        ask: AskPerson,
+        inbox: Inbox,
+        told: Told,
+        loading: Loading | None = None,
+    ) -> None:
+        """Begin to load the model, if it is not given."""
+        self.request = request
+        self.around = around
+        self.loading = loading or self._load()
+        self._session = session
+        self._ask = ask
+        self._inbox = inbox
+        self._told = told
+        self._place: Workplace | None = None
+        self._place_lock = threading.Lock()
+        self._bench: Bench | None = None
+        self._approver: Approver | None = None
+
+    @property
+    def chat(self) -> ChatModel | None:
+        """The model that the tools were made for; None before the first turn."""
+        return self._bench.parts.chat if self._bench else None
+
+    @property
+    def mode(self) -> ApprovalMode:
+        """What runs without asking."""
+        return self.request.config.approval.mode
+
+    def set_mode(self, mode: ApprovalMode) -> None:
+        """Change that, from the next call on; what runs in the background may not write on."""
+        if mode == "plan":
+            self.close()
+        config = self.request.config
+        approval = replace(config.approval, mode=mode)
+        self.request = replace(self.request, mode=mode, config=replace(config, approval=approval))
+        if self._approver is not None:
+            self._approver.config = approval
+
+    def set_model(self, name: str) -> None:
+        """Begin to load another model, for the next turn."""
+        self.request = replace(self.request, model=name)
+        self.loading = self._load()
+        self.renew()
+
+    def place(self) -> Workplace:
+        """Return the files and what commands need around them; from any thread.
+
+        Raises:
+            ProjectError: the tests cannot be run as it was asked for.
+            SandboxError: the files cannot be saved.
+        """
+        with self._place_lock:
+            if self._place is None:
+                sandbox = ReadOnlyWhile(self.around.sandbox, lambda: self.mode == "plan")
+                self._place = open_own_files(
+                    self.request.as_fix(), self.around.repository, self._session, sandbox
+                )
+            return self._place
+
+    def ready(self, cancel: Cancel) -> Generator[Event, None, Bench]:
+        """Return what a turn works with, once the model is there.
+
+        Raises:
+            RunCancelled: the person did not want to wait.
+            InferenceError: the model cannot be had; the next call tries again.
+            ProjectError, SandboxError: as `place`.
+        """
+        if self._bench is None:
+            if not self.loading.is_done:
+                yield ModelLoading(self.loading.name)
+            self.place()  # the files are saved while the model loads
+            try:
+                chat = self.loading.wait(cancel)
+            except InferenceError:
+                self.loading = self._load()
+                raise
+            self._bench = self._made(OneAtATime(chat, self.loading.lock))
+            self._adopt(chat.name)
+        return self._bench
+
+    def forget(self) -> None:
+        """Take what was shown for not shown: the conversation may no longer hold it."""
+        self._told.forget()
+        if self._bench is not None:
+            for tell in self._bench.parts.on_compacted:
+                tell()
+
+    def renew(self) -> None:
+        """Make the tools anew for the next turn, which find in the session what they must know."""
+        self.close()
+        self._bench = None
+        self._told.forget()
+
+    def close(self) -> None:
+        """End what still runs in the background."""
+        if self._bench is not None:
+            self._bench.close()
+
+    def _load(self) -> Loading:
+        asked, factory = self.request.as_fix(), self.around.factory
+        return Loading(asked.model, lambda: factory(asked))
+
+    def _made(self, chat: ChatModel) -> Bench:
+        place, request, is_nano = self.place(), self.request, chat.name == NANO
+        num_new = request.config.model.max_new_tokens
+        num_new = min(num_new, MAX_NANO_TOKENS) if is_nano else num_new
+        options = ReplyOptions(max_new_tokens=num_new, thinking=not is_nano)
+        bench = make_bench(Materials(place, self._session, chat, options, request.config))
+        bench.go_on(self._session)
+        view = tool_view(place)
+        self._approver = Approver(
+            request.config.approval,
+            self._ask,
+            effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL),
+            Remembered(self.around.state, self.around.repository),
+        )
+        parts = replace(
+            bench.parts,
+            approve=self._approver,
+            on_compacted=(*bench.parts.on_compacted, self._told.forget),
+            steering=self._inbox.take_steering,
+            talks=True,
+        )
+        return replace(bench, parts=parts)
+
+    def _adopt(self, model: str) -> None:
+        """Begin the conversation, or go on with the one that another model has had until now."""
+        session, system = self._session, prompt("nano_system" if model == NANO else "talk")
+        if not session.messages:
+            session.begin(1, "talk", self.place().base, system)
+        if session.facts.get("model", {}).get("name") != model:
+            session.use_model(model, system)
+            self._told.forget()

@@ -1,0 +1,57 @@
+"""What a talk is opened with; it comes from a front end, or from the journal on resume."""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agent.request import FixRequest, SandboxLevel
+from agent.settings import ApprovalMode, Config
+
+
+@dataclass(frozen=True)
+class TalkRequest:
+    """One talk."""
+
+    path: Path
+    """The repository, or any folder in it."""
+    model: str = "auto"
+    """`auto`, `nano`, a folder or a hub id."""
+    mode: ApprovalMode = "ask"
+    """What runs without asking, to begin with."""
+    test_command: tuple[str, ...] = ()
+    """How the tests are run; empty to find out."""
+    python: Path | None = None
+    """The interpreter for the tests; None to find the project's own."""
+    sandbox: SandboxLevel = "bubblewrap"
+    config: Config = field(default_factory=Config)
+
+    def as_fix(self, issue: str = "", attempts: int = 1) -> FixRequest:
+        """Return what a run on the same repository, with the same model, is asked to do."""
+        return FixRequest(
+            self.path,
+            issue=issue,
+            test_command=self.test_command,
+            model=self.model,
+            attempts=attempts,
+            python=self.python,
+            sandbox=self.sandbox,
+            config=replace(self.config, approval=replace(self.config.approval, mode="auto")),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        python = None if self.python is None else str(self.python)
+        return {**asdict(self), "path": str(self.path), "python": python}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "TalkRequest":
+        """Undo `to_record`."""
+        return cls(
+            **{
+                **record,
+                "path": Path(record["path"]),
+                "python": None if record["python"] is None else Path(record["python"]),
+                "test_command": tuple(record["test_command"]),
+                "config": Config.from_record(record["config"]),
+            }
+        )

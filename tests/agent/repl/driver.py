@@ -1,0 +1,104 @@
+"""The interactive session in a process of its own, with a model that reads its replies from a file.
+
+python driver.py SCRIPT.json ARGUMENT...   with SCRIPT a list of replies, each
+{"text": ..., "thinking": ..., "calls": [[tool, arguments], ...], "reading_s": ..., "word_s": ...}.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent.arguments import parse
+from agent.cli import SIGNALS
+from agent.frontends.repl.start import run
+from agent.frontends.talk import request_of
+from inference.messages import (
+    Message,
+    Piece,
+    Prefill,
+    ReplyEnd,
+    ReplyOptions,
+    Text,
+    Thinking,
+    ToolSpec,
+)
+from sandbox.base import Cancel
+from tests.agent.fakes import Say, ScriptedModel, call
+
+NUM_CHUNKS = 20
+
+
+@dataclass
+class PacedModel:
+    """Says what a scripted model says, as slowly as each reply asks for."""
+
+    script: Sequence[dict[str, Any]]
+    name: str = "scripted"
+    context_tokens: int = 32_768
+
+    def __post_init__(self) -> None:
+        says = [
+            Say(
+                tuple(call(name, **values) for name, values in reply.get("calls", ())),
+                reply.get("text", ""),
+                reply.get("thinking", ""),
+            )
+            for reply in self.script
+        ]
+        self._inner = ScriptedModel([says])
+
+    def count_tokens(self, text: str) -> int:
+        """Count four characters as a token."""
+        return self._inner.count_tokens(text)
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        options: ReplyOptions,
+        cancel: Cancel,
+    ) -> Iterator[Piece]:
+        """Stream the next reply, a word at a time; it ends early when it is cancelled."""
+        number = sum(message.role == "assistant" for message in messages)
+        pace = self.script[min(number, len(self.script) - 1)]
+        for piece in self._inner.reply(messages, tools, options, cancel):
+            if isinstance(piece, Prefill):
+                yield from _slowly_read(piece.num_total, pace.get("reading_s", 0.0), cancel)
+            elif isinstance(piece, Text | Thinking):
+                for word in piece.text.split(" "):
+                    if not cancel():
+                        time.sleep(pace.get("word_s", 0.0))
+                        yield replace(piece, text=f"{word} ")
+            elif isinstance(piece, ReplyEnd) and cancel():
+                yield ReplyEnd(
+                    Message("assistant", "cut", token_ids=(1,)), "cancelled", piece.usage
+                )
+            elif not cancel() or isinstance(piece, ReplyEnd):
+                yield piece
+
+
+def _slowly_read(num_total: int, seconds: float, cancel: Cancel) -> Iterator[Prefill]:
+    for chunk in range(NUM_CHUNKS if seconds else 0):
+        if cancel():
+            return
+        time.sleep(seconds / NUM_CHUNKS)
+        yield Prefill(num_total * chunk // NUM_CHUNKS, num_total, seconds * chunk / NUM_CHUNKS)
+    yield Prefill(num_total, num_total, seconds)
+
+
+def main() -> int:
+    """Run the session as the command would."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    file, *words = sys.argv[1:]
+    script = json.loads(Path(file).read_text())
+    arguments = parse(["talk", *words])
+    return run(request_of(arguments), arguments.resume, lambda _request: PacedModel(script))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

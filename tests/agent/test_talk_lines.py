@@ -1,0 +1,130 @@
+"""A talk without a screen: one answer, events as JSON lines, and line by line."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.arguments import parse
+from agent.errors import UsageError
+from agent.frontends.talk import run
+from agent.outcome import BUDGET
+from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, make_repository
+from tests.agent.talking import QUIET
+
+DONE = Say(text="It is \x1b[2Jmended.\nSee for yourself.")
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command with words, a script, and what is typed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settings = tmp_path / "config" / "qwen-agent" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"[verify]\ntests = {str(QUIET.verify.tests).lower()}\n")
+    repository = make_repository(tmp_path / "work")
+
+    def start(*words: str, script: tuple[Say, ...] = (REPAIR, DONE), typed: str = "") -> int:
+        monkeypatch.setattr(sys, "stdin", Typed(typed))
+        words = (*words, "--sandbox", "direct", str(repository))
+        return run(parse(words), lambda _request: ScriptedModel([script]))
+
+    return start
+
+
+class Typed(io.StringIO):
+    """Standard input of somebody who sits at a dumb terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def cart(tmp_path: Path) -> str:
+    return (tmp_path / "work" / "shop" / "cart.py").read_text()
+
+
+def test_one_answer_is_all_that_standard_output_holds(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk("-p", "Mend it.") == 0
+    out, err = capsys.readouterr()
+    assert out == "It is mended.\nSee for yourself.\n"
+    assert "edited shop/cart.py (+1 -1)" in err
+    assert "See for yourself" not in err
+    assert "price + tax" in cart(tmp_path)
+
+
+def test_the_same_as_events_with_the_patch_at_the_end(
+    talk: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk("-p", "Mend it.", "--stream-json") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.split("\n") if line]
+    names = [event["type"] for event in events]
+    assert (names[0], names[-2:]) == ("TalkStarted", ["TurnEnded", "TalkEnded"])
+    assert {"CallStarted", "CallEnded", "ReplyEnded", "TextDelta"} <= {*names}
+    assert events[-1]["session_id"] == events[0]["session_id"]
+    assert "+    return price + tax" in events[-1]["patch"]
+
+
+def test_where_nobody_is_there_what_would_be_asked_is_refused(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk("-p", "Mend it.", "--mode", "ask") == 0
+    assert "denied: str_replace_editor" in capsys.readouterr().err
+    assert cart(tmp_path) == CART
+
+
+def test_a_spent_budget_is_an_exit_code(talk: Run, tmp_path: Path) -> None:
+    settings = tmp_path / "config" / "qwen-agent" / "config.toml"
+    settings.write_text("[budget]\nmax_steps = 1\n")
+    assert talk("-p", "Go on and on.", script=(bash("true"),)) == BUDGET
+
+
+def test_line_by_line_with_a_question_and_a_way_back(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["Mend \\", "it.", "", "y", "/diff", "/undo", "!echo hi", "/mode never", "/nothing"]
+    assert talk(typed="\n".join([*lines, "/mode plan", "/quit", "not read"])) == 0
+    out = capsys.readouterr().out
+    assert "+    return price + tax" in out.split("Allow this?")[0], "the diff is shown first"
+    assert out.count("Allow this?") == 2, "an empty line is no answer"
+    assert "It is mended.\nSee for yourself." in out
+    assert "Put back: shop/cart.py." in out
+    assert "\nhi\n" in out.replace("> ", "\n")
+    assert "there is no mode never; there are plan, ask, edit, auto" in out
+    assert "there is no command /nothing; see /help" in out
+    assert cart(tmp_path) == CART
+
+
+def test_the_end_of_the_input_at_a_question_stops_the_turn(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk(typed="Mend it.") == 0
+    assert "The turn ended: cancelled" in capsys.readouterr().out
+    assert cart(tmp_path) == CART
+
+
+def test_a_talk_goes_on_where_it_was_left(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk("-p", "Mend it.") == 0
+    assert talk("--continue", typed="/undo\n/quit") == 0
+    assert "Put back: shop/cart.py." in capsys.readouterr().out
+    assert cart(tmp_path) == CART
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("-p", " "), "there is no prompt"),
+        (("--stream-json",), "--stream-json answers one prompt"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(talk: Run, words: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        talk(*words)
