@@ -47,13 +47,19 @@ def answer(words: list[str]) -> int:
         from agent.frontends.fix import refuse
 
         return refuse(error, words)
+    if arguments.command == "sessions" and arguments.action == "resume":
+        arguments = parse(["fix", "--resume", *([arguments.id] if arguments.id else [])])
     if arguments.command == "fix":
         from agent.frontends.fix import run
 
         return run(arguments)  # it lets the signals through itself, where they cancel the run
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        if arguments.command in ("doctor", "models", "sessions"):
+        if arguments.command == "sessions":
+            from agent.frontends.sessions import run as run_sessions
+
+            return run_sessions(arguments)
+        if arguments.command in ("doctor", "models"):
             from agent.frontends.inspect import inspect
 
             return inspect(arguments)

@@ -19,7 +19,14 @@ from agent.attempts import AttemptResult, Ground, Task
 from agent.best_of import make_attempts
 from agent.compose import ChatFactory, load_chat
 from agent.config import narrow, state_folder
-from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
+from agent.errors import (
+    AgentError,
+    NotApplied,
+    RunCancelled,
+    SessionError,
+    UsageError,
+    WorkspaceBusy,
+)
 from agent.events import (
     AttemptStarted,
     Event,
@@ -28,6 +35,7 @@ from agent.events import (
     RunStarted,
     TestsRan,
 )
+from agent.landing import land
 from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
@@ -35,13 +43,15 @@ from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
 from agent.regressions import look_back
 from agent.request import FixRequest
-from agent.session import Session, find_session, remove
+from agent.session import Session, remove
+from agent.sessions import find_session
+from agent.state_folder import usable_state
+from agent.tree_size import check_size
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
 from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
-from sandbox.tree import apply_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
@@ -141,12 +151,20 @@ class FixRun:
             yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
         if not (self.request.dry_run or self.request.branch):
             check_writable(repository)
+        if self.session is None:
+            check_size(repository, config.sandbox)
         check_takes_context(self.request, self.request.model)
         if self.chat_factory is None:
             # Refused at once is what could never be loaded; and `auto` may mean another model
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
+        if self.session is None:
+            self.state, warning = usable_state(self.state)
+            if warning:
+                yield Notice(warning)
         session = self._opened(repository)
+        if session.damage:
+            yield Notice(session.damage)
         place = open_workplace(self.request, repository, session)
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""
@@ -275,7 +293,7 @@ class FixRun:
         if result.exit_code == FIXED:
             try:
                 self._land(result, place, repository, session)
-            except (SandboxError, NotApplied) as error:
+            except (SandboxError, NotApplied, WorkspaceBusy) as error:
                 raise NotApplied(
                     f"{str(error).rstrip('.')}. The repair is kept in {kept}."
                 ) from error
@@ -292,7 +310,7 @@ class FixRun:
             words = message_of(summary_of(session), result.sentence, model, tests)
             commit = make_commit(repository, checkpoint, place.base, result.final, request, words)
         if not (request.dry_run or request.branch):
-            apply_changes(checkpoint, place.base, result.final, repository)
+            land(session, checkpoint, place.base, result.final, repository)
             self._learn(applied=True)
         if commit is not None:
             commit.put_on(request.branch)

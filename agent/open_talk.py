@@ -13,7 +13,8 @@ from agent.conversation import Conversation, Person
 from agent.errors import SessionError, UsageError
 from agent.loading import Loading
 from agent.models import resolve
-from agent.session import Session, find_session
+from agent.session import Session
+from agent.sessions import find_session
 from agent.talk_bench import Surroundings
 from agent.talk_request import TalkRequest
 from agent.workplace import check_writable, find_repository

@@ -227,53 +227,6 @@ def test_a_killed_run_leaves_the_repository_alone_and_goes_on_with_resume(
 
 
 @pytest.mark.fault
-def test_a_run_killed_in_a_tool_leaves_no_process_and_runs_the_call_again(
-    start: Started, repository: Path, tmp_path: Path
-) -> None:
-    mark = f"mark.{os.getpid()}"
-    waits = f"echo once >> log; until [ -e go ]; do sleep 0.1; done; : {mark}"
-    script = [SCRIPT[1], ["bash", {"command": waits}], SCRIPT[2]]
-    process = start(script)
-    logs = "state/qwen-agent/sessions/*/tree/log"
-    wait_for(lambda: list(tmp_path.glob(logs)))
-    (tree,) = (path.parent for path in tmp_path.glob(logs))
-    process.kill()
-    process.communicate(timeout=30)
-    wait_for(lambda: not processes_that_name(mark))
-    process = start(script, "--stream-json", "--resume")
-    read_until(process, "CallStarted")
-    (tree / "go").touch()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    # The files had been put back to where the cut call began.
-    assert (repository / "log").read_text() == "once\n"
-
-
-@pytest.mark.fault
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-@pytest.mark.parametrize("size", ["64k", "600k"])
-def test_a_full_disk_is_one_sentence_and_the_repository_is_as_it_was(
-    start: Started, repository: Path, tmp_path: Path, size: str
-) -> None:
-    state = tmp_path / "small"
-    state.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(state)]
-    subprocess.run(mount, check=True, timeout=30)
-    try:
-        (repository / "big.bin").write_bytes(os.urandom(300_000))
-        before = picture(repository)
-        process = start(SCRIPT, "--json", state=state)
-        output, words = process.communicate(timeout=60)
-        report = json.loads(output)
-        assert report["exit_code"] == process.returncode == 1
-        assert "No space left" in report["sentence"] or "full" in report["sentence"]
-        assert "Traceback" not in words
-        assert picture(repository) == before
-    finally:
-        subprocess.run(["umount", str(state)], check=True, timeout=30)
-
-
-@pytest.mark.fault
 @pytest.mark.skipif(os.geteuid() != 0, reason="a read-only mount needs root")
 def test_a_repository_on_a_read_only_disk_is_refused(start: Started, repository: Path) -> None:
     subprocess.run(["mount", "--bind", str(repository), str(repository)], check=True, timeout=30)

@@ -16,7 +16,7 @@ import pytest
 
 from agent.cli import INTERRUPTED, READER_GONE, answer
 from agent.cli import SIGNALS as HELD_BACK
-from agent.session import list_sessions
+from agent.sessions import list_sessions
 from tests.agent.fakes import make_repository, picture
 
 ROOT = Path(__file__).parent.parent.parent
