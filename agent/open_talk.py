@@ -85,6 +85,7 @@ def resume_conversation(
         session.close()
         raise
     own, notices = _settled(request, repository)
+    notices = [session.damage, *notices] if session.damage else notices
     return Conversation(own, around, session, person, loading, notices)
 
 
