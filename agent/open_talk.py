@@ -48,9 +48,9 @@ def open_conversation(
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
     around = _around(request, repository, chat_factory, state)
+    own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}
     session = Session.create(around.state, {**start, "request": request.to_record()})
-    own, notices = _settled(request, repository)
     return Conversation(own, around, session, person, loading, notices)
 
 
@@ -78,13 +78,13 @@ def resume_conversation(
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
         repository = find_repository(Path(session.start["repository"]))
         around = _around(request, repository, chat_factory, where)
+        own, notices = _settled(request, repository)
     except (KeyError, TypeError, ValueError) as error:
         session.close()
         raise SessionError(f"session {session.id} is of another version of qwen-agent") from error
     except BaseException:
         session.close()
         raise
-    own, notices = _settled(request, repository)
     notices = [session.damage, *notices] if session.damage else notices
     return Conversation(own, around, session, person, loading, notices)
 
