@@ -121,10 +121,12 @@ class TalkBench:
         Raises:
             RunCancelled: the person did not want to wait.
             InferenceError: the model cannot be had; the next call tries again.
+            ProjectError, SandboxError: as `place`.
         """
         if self._bench is None:
             if not self.loading.is_done:
                 yield ModelLoading(self.loading.name)
+            self.place()  # the files are saved while the model loads
             try:
                 chat = self.loading.wait(cancel)
             except InferenceError:
