@@ -17,7 +17,7 @@ from agent.bench import Bench, tool_view
 from agent.carry_out import pending_calls
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
-from agent.events import Event, Notice, StopReason, TurnEnded
+from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
 from agent.fix import run_fix
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
@@ -38,6 +38,8 @@ from agent.turn import Turn
 from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
+from tools.errors import ProjectError
+from tools.run_tests import summarise
 
 Events = Generator[Event, None, None]
 """To be read to its end, or closed."""
@@ -172,6 +174,19 @@ class Conversation:
             self.session.add(Message("assistant", words), checkpoint=now)
             reason = StopReason.CANCELLED if cancel() else StopReason.END_TURN
             yield TurnEnded(reason, outcome.sentence)
+
+    def run_tests(self, cancel: Cancel) -> Iterator[Event]:
+        """Run the project's tests on the files as they are, for the person alone.
+
+        Raises:
+            ProjectError: nothing says how they are run.
+            SandboxError: they cannot be.
+        """
+        place = self._bench.place()
+        if not place.command:
+            raise ProjectError("nothing says how the tests are run; see --test-cmd")
+        report = place.run_tests(cancel)
+        yield TestsRan("now", summarise(report), tuple(sorted(report.red)), report.duration_s)
 
     def run_shell(
         self, command: str, cancel: Cancel, on_output: Callable[[bytes], None] | None = None

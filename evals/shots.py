@@ -68,8 +68,10 @@ class Camera:
 
     def read(self, seconds: float) -> None:
         """Draw what comes within so many seconds."""
-        while select.select([self._terminal], [], [], seconds)[0]:
-            self._stream.feed(os.read(self._terminal, 65_536))
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            if select.select([self._terminal], [], [], left_s)[0]:
+                self._stream.feed(os.read(self._terminal, 65_536))
 
     def type(self, text: str) -> None:
         """Press keys."""

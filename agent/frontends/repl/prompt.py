@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer, ThreadedCompleter
 from prompt_toolkit.document import Document
@@ -39,8 +38,6 @@ class Prompt:
             completer=ThreadedCompleter(completer),
             complete_while_typing=Condition(lambda: self.loan is None),
             history=FileHistory(history),
-            auto_suggest=AutoSuggestFromHistory(),
-            enable_history_search=False,
             multiline=True,
             tempfile_suffix=".md",
         )

@@ -43,6 +43,7 @@ COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 FRAME_S = 0.04
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
+IDLE_TICK_S = 1.0
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
 
@@ -164,11 +165,10 @@ class Repl:
         self.screen.app.create_background_task(self._tick())
 
     async def _tick(self) -> None:
-        """Let the seconds run while something goes on."""
+        """Let the seconds run while something goes on; else look at the status now and then."""
         while True:
-            await asyncio.sleep(TICK_S)
-            if self.worker.is_busy:
-                self.screen.redraw()
+            await asyncio.sleep(TICK_S if self.worker.is_busy else IDLE_TICK_S)
+            self.screen.redraw()
 
     # ---- from the feed to the screen
 

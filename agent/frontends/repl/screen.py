@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, has_completions, is_done
@@ -62,6 +62,19 @@ class Parts:
     """What stands in the input while it is empty."""
     status: Callable[[], str]
     has_colour: Callable[[], bool]
+
+
+class Rows(HSplit):
+    """Parts below each other, whose height is asked for several times a frame and found once."""
+
+    _known: tuple[tuple[int, int, int], Dimension] | None = None
+
+    def preferred_height(self, width: int, max_available_height: int) -> Dimension:
+        """Return the height that they want."""
+        frame = (get_app().render_counter, width, max_available_height)
+        if self._known is None or self._known[0] != frame:
+            self._known = (frame, super().preferred_height(width, max_available_height))
+        return self._known[1]
 
 
 class Screen:
@@ -182,7 +195,7 @@ class Screen:
 
     def _container(self) -> HSplit:
         parts = self._parts
-        return HSplit(
+        return Rows(
             [
                 self._shown(lambda: parts.writing(self._rows_writing())),
                 self._shown(parts.activity),

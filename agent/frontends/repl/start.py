@@ -18,6 +18,7 @@ from agent.events import Event
 from agent.frontends.repl.first_run import choose_model
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed, Question
 from agent.talk_request import TalkRequest
@@ -55,7 +56,9 @@ def run(
         from agent.open_talk import open_conversation
 
         if resumes is not None:
-            repl.enter(resume(repl, resumes))
+            talk = resume(repl, resumes)
+            repl.enter(talk)
+            yield from recalled(repl, talk)
             return
         name = request.model
         if chat_factory is None:

@@ -22,13 +22,14 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.repl.activity import call_words
-from agent.frontends.repl.blocks import Blocks
+from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from inference.messages import ToolCall, Usage
 
 MAX_DIFF_LINES = 60
+MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
@@ -49,6 +50,7 @@ class Story:
         self.last_reply = ""
         """The last whole text of the model, for `/copy`."""
         self._blocks = Blocks()
+        self._drawn_tail: tuple[Block | None, Painter, str] = (None, painter, "")
         self._thinking = ""
         self._thinking_since_s: float | None = None
         self._num_thinking = 0
@@ -86,6 +88,12 @@ class Story:
         self._kind = ""
         return self.apart("said", drawn)
 
+    def told(self, text: str) -> str:
+        """Return a whole text of the model."""
+        blocks = Blocks()
+        found = [*blocks.feed(harmless(text)), *blocks.close()]
+        return self.apart("text", "".join(map(self.painter.block, found)))
+
     def apart(self, kind: str, drawn: str) -> str:
         """Put an empty line between what is of two kinds."""
         if not drawn or kind == self._kind:
@@ -99,13 +107,19 @@ class Story:
         if self._thinking and self.is_thinking_shown:
             drawn = self.painter.quoted(self._thinking.strip(), theme.dim)
         elif tail := self._blocks.tail:
-            drawn = self.painter.block(tail)
+            drawn = self._tail(tail)
         elif self._call is not None:
             width = self.painter.width - 2
             drawn = self.painter.line(("dim", f"{CALL} "), ("", call_words(self._call, width)))
         else:
             return ""
         return "\n".join(drawn.rstrip("\n").split("\n")[-max_lines:])
+
+    def _tail(self, block: Block) -> str:
+        """Draw a block, once for as long as nothing is added to it."""
+        if self._drawn_tail[:2] != (block, self.painter):
+            self._drawn_tail = (block, self.painter, self.painter.block(block))
+        return self._drawn_tail[2]
 
     def close(self) -> str:
         """Return what is left when nothing more will come of a reply."""
@@ -141,7 +155,8 @@ class Story:
                 mark = BAD if event.failed else GOOD
                 style = theme.bad if event.failed else theme.good
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
-                return line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
+                head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
+                return head + self._red(event.failed)
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():
@@ -161,6 +176,13 @@ class Story:
                 sentence = one_line(event.sentence, self.painter.width - 20)
                 return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
         return ""
+
+    def _red(self, failed: tuple[str, ...]) -> str:
+        """Name red tests, the first of them."""
+        names = [one_line(name, self.painter.width - 4) for name in failed[:MAX_RED_SHOWN]]
+        if len(failed) > MAX_RED_SHOWN:
+            names.append(f"and {len(failed) - MAX_RED_SHOWN} more")
+        return self.painter.quoted("\n".join(names), self.painter.theme.bad) if names else ""
 
     def _reply(self, event: ReplyEnded) -> str:
         shown = ""

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
-from agent.events import Event
+from agent.events import CallStarted, Event
+from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.text import one_line
 from agent.frontends.repl.worker import Printed
@@ -15,6 +16,7 @@ from sandbox.base import Cancel
 if TYPE_CHECKING:
     from agent.conversation import Conversation, Rewound
     from agent.frontends.repl.repl import Repl
+    from agent.rewind import Point
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 ABOUT_MODES = {
@@ -24,6 +26,7 @@ ABOUT_MODES = {
     "auto": "asks nothing, inside of the sandbox",
 }
 MAX_ATTEMPTS = 16
+MAX_PREVIEW_LINES = 5
 MAX_SESSIONS = 200
 
 
@@ -100,8 +103,7 @@ def rewind(repl: "Repl", _words: str) -> None:
             point = points[index]
             repl.do(lambda _cancel: _moved(repl, lambda talk: talk.rewind(point)))
 
-    marks = {"prompt": "> ", "change": "  ~ "}
-    choices = [Choice(f"{marks[point.kind]}{one_line(point.words, 200)}") for point in points]
+    choices = [_moment(repl, point) for point in points]
     title = "Go back to just before"
     repl.open_dialog(Picker(title, choices, chosen, at=len(choices) - 1))
 
@@ -152,6 +154,11 @@ def resume(repl: "Repl", words: str) -> None:
         repl.say("There is no other session of this repository.")
 
 
+def run_tests(repl: "Repl", _words: str) -> None:
+    """Run the tests as they are now."""
+    repl.do(lambda cancel: _talk(repl).run_tests(cancel), "running the tests")
+
+
 def attempts(repl: "Repl", words: str) -> None:
     """Have attempts made on copies."""
     number, _, text = words.partition(" ")
@@ -164,6 +171,19 @@ def attempts(repl: "Repl", words: str) -> None:
 def init(repl: "Repl", _words: str) -> None:
     """Have AGENTS.md written."""
     repl.prompt_model(prompt("init"))
+
+
+def _moment(repl: "Repl", point: "Point") -> Choice:
+    """Show a point by what would be taken back first: the prompt, or what the model did."""
+    from agent.told import typed_text
+
+    message = _talk(repl).session.messages[point.num_kept]
+    if message.role == "user":
+        first, *rest = typed_text(message.content).strip().split("\n")
+        return Choice(f"> {first}", preview="\n".join(rest[:MAX_PREVIEW_LINES]))
+    calls = [call_words(CallStarted(call), 60) for call in message.tool_calls]
+    said = message.content.strip().split("\n")[:MAX_PREVIEW_LINES]
+    return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
 
 
 def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[Event | Printed]:
@@ -179,7 +199,18 @@ def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     talk = repl.launch.resume(repl, name)
     repl.enter(talk)
+    yield from recalled(repl, talk)
+
+
+def recalled(repl: "Repl", talk: "Conversation") -> Iterator[Printed]:
+    """Show where a talk stands that is gone on with: its last prompt and reply."""
+    prompt = _last_words(talk)
+    replies = [one.content for one in talk.session.messages if one.role == "assistant"]
     yield _sentence(f"This is {talk.id} again.")
+    if prompt:
+        yield Printed(lambda _painter: repl.story.said(prompt))
+    if replies:
+        yield Printed(lambda _painter: repl.story.told(replies[-1]))
 
 
 def _last_words(talk: "Conversation") -> str:

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from agent.approval import Answer, Ask
@@ -133,8 +134,9 @@ class Worker:
         return any(job.is_turn for job in self._todo)
 
     def stop(self) -> None:
-        """Stop the job that runs; it ends as soon as it can."""
+        """Stop the job that runs, which ends as soon as it can, and those that wait."""
         self._stop.set()
+        self._leave_out()
 
     def is_stopping(self) -> bool:
         """Say whether the running job was told to stop."""
@@ -142,10 +144,17 @@ class Worker:
 
     def end(self, timeout_s: float) -> None:
         """Stop what runs, leave out what waits, and wait a little for the thread."""
-        self._stop.set()
+        self.stop()
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def _leave_out(self) -> None:
+        """End what has not begun."""
+        with suppress(queue.Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                self._todo.remove(job)
+                self.feed.put(Ended(job, "Stopped before it began."))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -17,6 +17,7 @@ KEYS = {
     "alt-enter": "\x1b\r",
     "ctrl-c": "\x03",
     "ctrl-d": "\x04",
+    "ctrl-g": "\x07",
     "ctrl-j": "\n",
     "ctrl-t": "\x14",
     "shift-tab": "\x1b[Z",

@@ -1,11 +1,13 @@
 """The whole program at a terminal, with a scripted model: what a person sees and what happens."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
+from tests.agent.repl.terminal import ROOT, Terminal
 
 SLOW = {"text": " ".join(f"word{n}" for n in range(400)), "word_s": 0.01}
 FAST = {"text": "All right."}
@@ -276,3 +278,75 @@ def test_the_program_ends_when_its_terminal_is_gone(open_session: Open) -> None:
     terminal.process.ptyproc.delayafterclose = 3.0
     terminal.process.close(force=False)  # raises if the program goes on
     assert not terminal.process.isalive()
+
+
+@pytest.mark.slow
+def test_without_a_model_the_first_start_offers_what_there_is(
+    tmp_path: Path, repository: Path
+) -> None:
+    environment = {"HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    terminal = Terminal([sys.executable, "-P", "-m", "agent.cli"], repository, environment)
+    terminal.wait_for("Which model?")
+    assert "Offline: copy a checkpoint" in terminal.text
+    terminal.press("down", "enter")
+    terminal.wait_for("folder: ")
+    terminal.enter("/nowhere")
+    terminal.wait_for("there is no model '/nowhere'")
+    terminal.wait_for("Which model?")
+    terminal.press("escape")
+    assert terminal.wait_for_end() == 7
+    assert "no model was chosen" in terminal.text
+
+
+@pytest.mark.slow
+def test_with_vi_keys_the_first_escape_leaves_insert_mode(open_session: Open) -> None:
+    terminal = open_session(SLOW)
+    terminal.enter("/keys vi")
+    terminal.wait_for("as in vi")
+    terminal.enter("Write.")
+    terminal.wait_for("word9")
+    terminal.press("escape")
+    terminal.wait_for("word60")
+    terminal.press("escape")
+    terminal.wait_for("cancelled")
+    assert "word399" not in terminal.scrolled
+
+
+@pytest.mark.slow
+def test_a_prompt_is_written_in_the_editor(open_session: Open, tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "from the editor\\nand more" > "$1"\n')
+    editor.chmod(0o755)
+    terminal = open_session(FAST, environment={"EDITOR": str(editor)})
+    terminal.type("draft")
+    terminal.press("ctrl-g")
+    terminal.wait_for("and more")
+    terminal.press("enter")
+    terminal.wait_for("All right.")
+    assert "> from the editor\n  and more" in terminal.text
+
+
+@pytest.mark.slow
+def test_an_earlier_session_is_resumed_from_a_list(open_session: Open) -> None:
+    first = open_session({"text": "One."})
+    first.enter("First.")
+    first.wait_for("One.")
+    first.wait_for("Ask, or /help")
+    first.press("ctrl-d")
+    assert first.wait_for_end() == 0
+    assert "qwen-agent --resume" in first.text
+    second = open_session({"text": "One."}, {"text": "Two."})
+    second.enter("/resume")
+    second.wait_for("Which session?")
+    second.press("enter")
+    second.wait_for("again.")
+    second.enter("Second.")
+    second.wait_for("Two.")
+
+
+@pytest.mark.slow
+def test_the_person_runs_the_tests(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("/test")
+    terminal.wait_for("tests now: 1 failed, 1 passed")
+    assert "test_total" in terminal.text
