@@ -107,14 +107,14 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
     assert end is not None, "a reply ends with a ReplyEnd"
     yield from map(Notice, end.notices)
     is_cut = end.stop_reason == "cancelled" and turn.stops()
-    is_kept = is_cut and parts.talks and _is_readable(end)
     trouble = None if is_cut else _trouble(end, options, loop)
-    # Recorded before anybody hears of it. A half reply of a run is dropped: whoever resumes asks
-    # again from the same prefix.
-    if trouble is not None or (is_cut and not is_kept):
-        session.spend(end.usage)
-    else:
+    # Recorded before anybody hears of it. A half reply is dropped unless somebody has read it:
+    # whoever resumes asks again from the same prefix.
+    is_kept = parts.talks and _is_readable(end) if is_cut else trouble is None
+    if is_kept:
         session.add(end.message, end.usage)
+    else:
+        session.spend(end.usage)
     yield ReplyEnded(end.usage, end.message.content)
     if is_cut:
         return interrupted(turn)

@@ -85,6 +85,7 @@ def resume_conversation(
     except BaseException:
         session.close()
         raise
+    notices = [session.damage, *notices] if session.damage else notices
     return Conversation(own, around, session, person, loading, notices)
 
 

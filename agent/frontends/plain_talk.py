@@ -103,7 +103,8 @@ class PlainTalk:
     def _run_shell(self, command: str) -> None:
         with interrupts() as cancel:
             result = self._talk.run_shell(command, cancel)
-        print(on_screen(result.output).rstrip("\n"))
+        if output := on_screen(result.output).rstrip("\n"):
+            print(output)
         if result.exit_code != 0:
             print(f"[exit code {result.exit_code}]")
 
