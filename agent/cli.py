@@ -51,7 +51,9 @@ def answer(words: list[str]) -> int:
 
         return refuse(error, words)
     if arguments.command == "sessions" and arguments.action == "resume":
-        arguments = parse(["fix", "--resume", *([arguments.id] if arguments.id else [])])
+        from agent.frontends.sessions import words_to_resume
+
+        arguments = parse(words_to_resume(arguments.id or ""))
     if arguments.command == "fix":
         from agent.frontends.fix import run
 

@@ -123,7 +123,11 @@ def open_workplace(
 
 
 def open_own_files(
-    request: FixRequest, repository: Path, session: Session, sandbox: Sandbox
+    request: FixRequest,
+    repository: Path,
+    session: Session,
+    sandbox: Sandbox,
+    network: Path | None = None,
 ) -> Workplace:
     """Let the model work on the person's own files; what it needs not know is how tests are run.
 
@@ -145,7 +149,7 @@ def open_own_files(
     return Workplace(
         command=command,
         environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
         command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),

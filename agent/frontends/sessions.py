@@ -1,14 +1,15 @@
-"""`qwen-agent sessions`: list, show, export and prune past runs; `resume` is `fix --resume`."""
+"""`qwen-agent sessions`: list, show, export and prune past runs; `resume` leads to the front end of its kind."""
 
 import json
 import re
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from agent.config import state_folder
-from agent.errors import UsageError
+from agent.errors import AgentError, UsageError
 from agent.frontends.cache import age_in_words, bytes_in_words
 from agent.frontends.console import visible
 from agent.frontends.transcript import as_document, as_html, as_markdown, as_text
@@ -39,6 +40,16 @@ def run(arguments: Namespace) -> int:
             return _prune(state, arguments)
         case _:
             return _list(state, is_json=getattr(arguments, "json", False))
+
+
+def words_to_resume(name: str) -> list[str]:
+    """Return the command line that goes on with a session; without a name, with a run of `fix`."""
+    if not name:
+        return ["fix", "--resume"]
+    kinds = {info.id: info.kind for info in list_sessions(state_folder())}
+    with suppress(AgentError):  # whoever resumes it says what is wrong with the name
+        name = find_session(state_folder(), name, None).name
+    return [kinds.get(name, "fix"), "--resume", name]
 
 
 def age_of(text: str) -> float:
