@@ -1,4 +1,4 @@
-"""`qwen-agent sessions`: list, show, export and prune past runs; `resume` leads to the front end of its kind."""
+"""`qwen-agent sessions`: list, show, export, prune; `resume` leads to the front end of its kind."""
 
 import json
 import re
