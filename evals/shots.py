@@ -80,11 +80,12 @@ class Camera:
     def take(self, path: Path, theme: TerminalTheme) -> None:
         """Write what the screen shows as a picture."""
         console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-        for row in range(ROWS):
-            line = Text()
-            for column in range(COLUMNS):
-                cell = self._screen.buffer[row][column]
-                line.append(cell.data, _style(cell))
+        lines = [line.rstrip() for line in self._screen.display]
+        while not lines[-1]:
+            lines.pop()
+        for row, shown in enumerate(lines):
+            cells = [self._screen.buffer[row][column] for column in range(len(shown))]
+            line = Text.assemble(*((cell.data, _style(cell)) for cell in cells))
             console.print(line, soft_wrap=True)
         console.save_svg(str(path), title="qwen-agent", theme=theme)
 
