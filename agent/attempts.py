@@ -223,6 +223,8 @@ class Attempt:
     def _judged(self, ground: Ground, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
         """Judge what the model left, and keep of it what was judged."""
         place = self.place
+        if self._only_plans:
+            self.checkpoint.restore(ground.commit)
         self._put_back_ignored(ground)
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
