@@ -273,7 +273,7 @@ class Attempt:
         code, sentence, final = FIXED, verdict.reason, judged
         if not verdict.fixed:
             code, sentence, final = RED, _with_cause(verdict.reason, ended), left
-        return self._result(code, sentence, ended, ground.targets, verdict, final, judged)
+        return self._result(code, sentence, ended, verdict.targets, verdict, final, judged)
 
     def _result(
         self,
