@@ -70,11 +70,15 @@ class Bench:
         return tuple(job.line for job in self.jobs.close()) if self.jobs is not None else ()
 
 
-def tool_view(place: Workplace) -> View:
-    """Give what the tools of the model see: the project's environment, and no scratch folder."""
-    environment = place.environment
+def tool_view(given: Materials) -> View:
+    """Give what the tools of the model see: the project's environment, and no scratch folder.
+
+    In plan mode nothing there can be written, whatever a command turns out to do.
+    """
+    place, environment = given.place, given.place.environment
     return replace(
         place.view,
+        writable=given.config.approval.mode != "plan",
         read_only=(*place.view.read_only, *environment.read_only),
         path=environment.path,
         environment={**place.view.environment, **environment.variables},

@@ -38,7 +38,7 @@ def make_bench(given: Materials) -> Bench:
 
 
 def _nano_parts(given: Materials) -> Parts:
-    place, view = given.place, tool_view(given.place)
+    place, view = given.place, tool_view(given)
     workspace = workspace_of(view)
     tools = Registry(
         [

@@ -87,7 +87,7 @@ class FullBench:
     @cached_property
     def view(self) -> View:
         """What commands of the model see."""
-        view = tool_view(self.given.place)
+        view = tool_view(self.given)
         return replace(view, read_only=(*view.read_only, self.outputs.folder))
 
     @cached_property
