@@ -28,7 +28,7 @@ from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 2_000
 MAX_ARGUMENT_BYTES = 32 * 1024
-"""Of all arguments of a call in one variable; a longer one is left out."""
+"""Of the path or of all arguments of a call in one variable; a longer one is left out."""
 
 
 class Hooks:
@@ -105,10 +105,13 @@ class Hooks:
 
 def _variables(call: ToolCall) -> Mapping[str, str]:
     arguments = json.dumps(dict(call.arguments), default=str)
-    told = {"QWEN_AGENT_TOOL": call.name, "QWEN_AGENT_PATH": str(call.arguments.get("path", ""))}
-    if len(arguments) <= MAX_ARGUMENT_BYTES:
-        told["QWEN_AGENT_ARGUMENTS"] = arguments
-    return {name: value.replace("\0", "") for name, value in told.items()}
+    told = {
+        "QWEN_AGENT_TOOL": call.name,
+        "QWEN_AGENT_PATH": str(call.arguments.get("path", "")),
+        "QWEN_AGENT_ARGUMENTS": arguments,
+    }
+    short = {name: value for name, value in told.items() if len(value) <= MAX_ARGUMENT_BYTES}
+    return {name: value.replace("\0", "") for name, value in short.items()}
 
 
 def _joined(path: str, diff: str, before: bytes, after: bytes) -> str:

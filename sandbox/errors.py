@@ -3,6 +3,7 @@
 SandboxError
 ├── SandboxUnavailable   no isolation can be had on this machine (exit code 6)
 ├── LevelRefused         this level cannot be had for this workspace, a lower one may
+├── CommandRefused       no kernel executes such a command; it did not run
 ├── SourceUnreadable     a file of the user's that the user may not read (exit code 2)
 └── PathRefused          a path that leaves the workspace or is not a regular file
 """
@@ -22,6 +23,10 @@ class SandboxUnavailable(SandboxError):
 
 class LevelRefused(SandboxError):
     """A file system or kernel that cannot do what the highest level needs."""
+
+
+class CommandRefused(SandboxError):
+    """A word of a command is too long, or holds what no word can."""
 
 
 class SourceUnreadable(SandboxError):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from sandbox import spare
 from sandbox.base import Cancel, CommandResult, TooMuch
-from sandbox.errors import LevelRefused, SandboxError
+from sandbox.errors import CommandRefused, LevelRefused, SandboxError
 from sandbox.limits import Limits
 from sandbox.output import HeadAndTail
 from sandbox.spare import Supervisor
@@ -102,6 +102,7 @@ def run_command(
     """Run a command to its end, its limit or a cancel; nothing of it runs on afterwards.
 
     Raises:
+        CommandRefused: it did not run, for no kernel takes its words.
         LevelRefused: it did not run, for what `Command.trees` asks cannot be had.
         SandboxError: the supervisor failed, or something would not die.
     """
@@ -150,12 +151,12 @@ def _check_words(command: Command) -> None:
     """Refuse what no kernel executes, before it looks like a failure of the sandbox."""
     for word in (*command.argv, *command.environment.values()):
         if len(os.fsencode(word)) > MAX_WORD_BYTES:
-            raise SandboxError(
+            raise CommandRefused(
                 f"an argument of {len(word)} characters is too long for a command; "
                 "put it into a file."
             )
         if "\0" in word:
-            raise SandboxError(f"{word[:60]!r} holds a NUL byte, which no command can be given.")
+            raise CommandRefused(f"{word[:60]!r} holds a NUL byte, which no command can be given.")
 
 
 def _order(command: Command, limits: Limits) -> bytes:

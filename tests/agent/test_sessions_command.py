@@ -68,7 +68,7 @@ def test_show_tells_the_conversation_with_what_it_cost(
     cost = "1,000 tokens read, 900 of them reused; 30 written; 3.0 s"
     assert f"── assistant  ({cost})" in lines
     assert "── all replies  (2,000 tokens read, 1,800 of them reused; 60 written; 6.0 s)" in lines
-    assert lines[lines.index("── user") + 1 :][:2] == ["  Mend it.", "  Soon.green"]
+    assert lines[lines.index("── user") + 1 :][:2] == ["  Mend it.", "  Soon.<U+202E>green"]
     assert lines[lines.index("  > bash: pytest") + 1] == "    ls"
     assert "  > a call that cannot be read: <f" in lines
     assert lines[-2:] == ["  cancelled", lines[-1]]
