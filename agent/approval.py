@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agent.preview import preview
 from agent.rules import EDITOR, changes_file, covering
 from agent.settings import ApprovalConfig
 from agent.shell_words import Script, read_script
@@ -34,7 +35,7 @@ class Ask:
 
     call: ToolCall
     preview: str
-    """Exactly what would happen: the command, or the diff."""
+    """Exactly what would happen, the command or the diff, as `preview.py` writes it."""
     key: str
     """What an answer for always is remembered by."""
 
@@ -90,7 +91,7 @@ def decide(
     if call.name == "run_tests" or (config.mode == "edit" and changes_file(call)):
         return Allowed()
     key = effects.key(call)
-    return Allowed() if key in remembered else Ask(call, effects.preview(call), key)
+    return Allowed() if key in remembered else Ask(call, preview(effects.preview(call)), key)
 
 
 def answered(ask: Ask, answer: Answer) -> ToolCall | Denied:
@@ -120,7 +121,8 @@ def _denied(call: ToolCall, config: ApprovalConfig, script: Script | None, path:
 def _allowed(call: ToolCall, config: ApprovalConfig, script: Script | None, path: str) -> bool:
     rules = covering(config.allow, call.name)
     if script is not None:
-        return script.is_clear and all(
+        is_plain = script.is_clear and not script.assigns  # PATH says which program a word means
+        return is_plain and all(
             any(rule.covers_command(words) for rule in rules) for words in script.commands
         )
     if call.name == EDITOR:

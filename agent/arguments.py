@@ -67,11 +67,13 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _add_talk_arguments(
         commands.add_parser(TALK, help="talk about a repository; what a bare `qwen-agent` does")
     )
-    commands.add_parser("doctor", help="say what works on this machine")
+    _add_doctor_arguments(
+        commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
+    )
     commands.add_parser("models", help="list the models that can be used here")
-    sessions = commands.add_parser("sessions", help="list past runs, or show one")
-    sessions.add_argument("action", choices=("list", "show"), nargs="?", default="list")
-    sessions.add_argument("id", nargs="?", help="the session to show; the last one if left out")
+    _add_sessions_arguments(
+        commands.add_parser("sessions", help="list, show, resume, export and prune past runs")
+    )
     _add_cache_arguments(
         commands.add_parser("cache", help="list, prune and verify the states kept on disk")
     )
@@ -125,8 +127,33 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--sandbox",
         choices=("bubblewrap", "direct"),
-        help="direct: no isolation, the model's commands run as you",
+        help="bubblewrap, the default: the most isolation that works here; "
+        "direct: none, the model's commands run as you",
     )
+    allow_host = "let commands reach this host, as pypi.org or *.pythonhosted.org; may be repeated"
+    add("--allow-host", action="append", metavar="HOST", help=allow_host)
+
+
+def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
+    which = "as `list` shows it, or the beginning of it; the last one if left out"
+    here = "the same; the last unfinished one of this repository if left out"
+    listing = actions.add_parser("list", help="past runs, the newest first")
+    show = actions.add_parser("show", help="the conversation of one, with what it cost")
+    resume = actions.add_parser("resume", help="go on with one, a run of `fix` or a talk")
+    export = actions.add_parser("export", help="one as a file for people or programs")
+    for action, words in ((show, which), (resume, here), (export, which)):
+        action.add_argument("id", nargs="?", metavar="ID", help=words)
+    for action in (listing, show):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+    forms = ("md", "json", "html")
+    export.add_argument("--format", choices=forms, default="md", dest="form", help="default md")
+    export.add_argument("--output", "-o", metavar="FILE|-", help="else standard output")
+    prune = actions.add_parser("prune", help="remove old sessions; none that is in use")
+    prune.add_argument("--older-than", metavar="AGE", help="unused so long: 30d, 12h, 90m")
+    prune.add_argument("--keep", type=int, metavar="N", help="the newest N stay")
+    prune.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +187,12 @@ def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="keep nothing")
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
     actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
+
+
+def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    deep = "load torch too, and let it multiply; takes some seconds"
+    parser.add_argument("--deep", action="store_true", help=deep)
 
 
 def _add_foreign(

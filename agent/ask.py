@@ -106,19 +106,20 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
         return interrupted(turn)
     assert end is not None, "a reply ends with a ReplyEnd"
     yield from map(Notice, end.notices)
-    yield ReplyEnded(end.usage, end.message.content)
-    if end.stop_reason == "cancelled" and turn.stops():
-        if parts.talks and _is_readable(end):
-            session.add(end.message, end.usage)
-        else:  # dropped: whoever resumes asks again from the same prefix
-            session.spend(end.usage)
-        return interrupted(turn)
-    trouble = _trouble(end, options, loop)
-    if trouble is None:
+    is_cut = end.stop_reason == "cancelled" and turn.stops()
+    trouble = None if is_cut else _trouble(end, options, loop)
+    # Recorded before anybody hears of it. A half reply is dropped unless somebody has read it:
+    # whoever resumes asks again from the same prefix.
+    is_kept = parts.talks and _is_readable(end) if is_cut else trouble is None
+    if is_kept:
         session.add(end.message, end.usage)
-        return None
-    session.spend(end.usage)
-    yield Notice(_WORDS[trouble])
+    else:
+        session.spend(end.usage)
+    yield ReplyEnded(end.usage, end.message.content)
+    if is_cut:
+        return interrupted(turn)
+    if trouble is not None:
+        yield Notice(_WORDS[trouble])
     return trouble
 
 

@@ -7,20 +7,21 @@ phases: first a test that shows the bug, in new files only, then the repair that
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.bench import Materials
-from agent.clean_copy import put_back, restore_deciding_files
+from agent.clean_copy import restore_deciding_files
 from agent.compose import make_bench, reply_options
 from agent.errors import RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
+from agent.leaving_out import leave_out
 from agent.loop import continue_turn, run_turn
 from agent.models import NANO
 from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
+from agent.read_only import ReadOnlyWhile
 from agent.request import FixRequest
 from agent.session import Session
 from agent.user_commit import summary_of
-from agent.user_git import ignored
 from agent.verdict import Verdict, judge
 from agent.wording import prompt
 from agent.workplace import Workplace, find_repository, own_workplace
@@ -110,8 +111,11 @@ class Attempt:
         self.place = own_workplace(task.place, number, session, start.commit)
         self.checkpoint = self.place.checkpoint
         options = reply_options(chat, number, request)
+        # A label may be wrong about a clever script; in plan mode it has nothing it could write to.
+        contained = ReadOnlyWhile(self.place.sandbox, lambda: self._only_plans)
+        place = replace(self.place, sandbox=contained)
         self.bench = make_bench(
-            Materials(self.place, session, chat, options, request.config, task.deadline_s)
+            Materials(place, session, chat, options, request.config, task.deadline_s)
         )
         self.parts = self.bench.parts
 
@@ -223,7 +227,11 @@ class Attempt:
     def _judged(self, ground: Ground, ended: TurnEnded) -> Generator[Event, None, AttemptResult]:
         """Judge what the model left, and keep of it what was judged."""
         place = self.place
-        self._put_back_ignored(ground)
+        if self._only_plans:
+            self.checkpoint.restore(ground.commit)
+        repository = find_repository(self.task.request.path)
+        if outside := leave_out(repository, self.checkpoint, ground.commit):
+            yield Notice(f"Not in the repair: {outside[0]}, for it is in a submodule or a link.")
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
             sentence = "nothing was changed"
@@ -269,13 +277,7 @@ class Attempt:
         code, sentence, final = FIXED, verdict.reason, judged
         if not verdict.fixed:
             code, sentence, final = RED, _with_cause(verdict.reason, ended), left
-        return self._result(code, sentence, ended, ground.targets, verdict, final, judged)
-
-    def _put_back_ignored(self, ground: Ground) -> None:
-        """Leave files that the user's git ignores as they are: they could not be had back."""
-        repository = find_repository(self.task.request.path)
-        names = ignored(repository, self.checkpoint.changed(ground.commit))
-        put_back(self.checkpoint.worktree, self.checkpoint, ground.commit, names)
+        return self._result(code, sentence, ended, verdict.targets, verdict, final, judged)
 
     def _result(
         self,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from agent.approver import Approver
 from agent.checks import Checks
+from agent.effects import effects_on
 from agent.journal import read
 from agent.parts import Parts
 from agent.past import Past
-from agent.previews import effects_on
 from agent.session import JOURNAL, Session
 from agent.settings import Config
 from agent.workplace import Workplace

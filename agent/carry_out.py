@@ -1,23 +1,28 @@
 """One call of the model: whether it runs, what is added to its result, what is recorded of it.
 
 The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
-passes through `Parts.after_call`. A call that was cut short is not recorded: whoever resumes runs
-it again, on the files as they were.
+passes through `Parts.after_call`. That a call begins is recorded before it runs, and its result
+after the files are saved. Whoever resumes runs a call that was begun again only if it looks and
+does no more, or is an edit that has not happened; any other is answered as interrupted.
 """
 
 import time
 from collections.abc import Generator, Sequence
 
-from agent.approval import Denied
+from agent.approval import READING_TOOLS, Denied
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
+from agent.rules import EDITOR, changes_file
 from agent.steering import steered
 from agent.thinking import shows_failure
 from agent.turn import Turn
+from agent.wording import prompt
 from inference.messages import BadToolCall, Message, ToolCall
 from tools.base import ToolResult
 
 Call = ToolCall | BadToolCall
+TESTS = "run_tests"
+"""Run at every start, so that running them again is nothing new."""
 
 
 def pending_calls(messages: Sequence[Message]) -> tuple[Call, ...]:
@@ -37,6 +42,8 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     ruling, told = Ruling(Step.RUN), None
     if isinstance(call, BadToolCall):
         result = ToolResult(call.reason, "a call that cannot be read", ok=False)
+    elif turn.session.is_call_begun and not _is_repeatable(call, turn):
+        result = ToolResult(prompt("interrupted"), "interrupted, not run again", ok=False)
     else:
         ruling = turn.guard.before(call, turn.session.checkpoint)
         if ruling.step is Step.RUN:
@@ -66,12 +73,21 @@ def num_bad_in_a_row(messages: Sequence[Message]) -> int:
     return count
 
 
+def _is_repeatable(call: ToolCall, turn: Turn) -> bool:
+    """Say whether a call that was begun can be run again unasked: nothing would happen twice."""
+    if changes_file(call):
+        before = turn.session.checkpoint
+        return turn.parts.checkpoint(before) == before
+    return call.name in (TESTS, EDITOR) or call.name in READING_TOOLS
+
+
 def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
     """Return the result of a call, and what the tool or whoever refused it said of it alone."""
     approved = _approved(call, turn)
     if isinstance(approved, ToolResult):
         return approved, approved.text
     call = approved
+    turn.session.begin_call(call.name)
     result = turn.parts.tools.call(call.name, call.arguments, turn.stops)
     told = result.text
     for add in turn.parts.after_call:

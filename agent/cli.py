@@ -8,6 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+if sys.platform == "win32":
+    sys.exit("qwen-agent: Windows is served through WSL2: `wsl --install`, then install it there.")
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 READER_GONE = 128 + signal.SIGPIPE
@@ -47,20 +50,32 @@ def answer(words: list[str]) -> int:
         from agent.frontends.fix import refuse
 
         return refuse(error, words)
+    if arguments.command == "sessions" and arguments.action == "resume":
+        from agent.frontends.sessions import words_to_resume
+
+        arguments = parse(words_to_resume(arguments.id or ""))
     if arguments.command == "fix":
         from agent.frontends.fix import run
 
         return run(arguments)  # it lets the signals through itself, where they cancel the run
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        if arguments.command in ("doctor", "models", "sessions"):
-            from agent.frontends.inspect import inspect
+        if arguments.command == "sessions":
+            from agent.frontends.sessions import run as run_sessions
 
-            return inspect(arguments)
+            return run_sessions(arguments)
         if arguments.command == "talk":
             from agent.frontends.talk import run as run_talk
 
             return run_talk(arguments)
+        if arguments.command == "doctor":
+            from agent.frontends.doctor import run as run_doctor
+
+            return run_doctor(arguments)
+        if arguments.command == "models":
+            from agent.frontends.models import run as run_models
+
+            return run_models()
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 

@@ -95,5 +95,6 @@ def load_chat(request: FixRequest) -> ChatModel:
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
         host=not is_small,
+        stall_s=request.config.model.stall_s,
         store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
     )

@@ -78,7 +78,7 @@ def narrow(config: Config, repository: Path) -> tuple[Config, tuple[str, ...]]:
             ignored += [
                 f"{table}.{entry.name}"
                 for entry in fields(section)
-                if getattr(asked, entry.name) > getattr(section, entry.name)
+                if _is_wider(getattr(section, entry.name), getattr(asked, entry.name))
             ]
         config = replace(config, **{table: narrowed})
     return config, tuple(ignored)
@@ -100,7 +100,18 @@ Section = TypeVar("Section", Budget, SandboxConfig)
 
 def _smaller(ours: Section, asked: Section) -> Section:
     names = [entry.name for entry in fields(ours)]
-    return replace(ours, **{n: min(getattr(ours, n), getattr(asked, n)) for n in names})
+    return replace(ours, **{n: _lesser(getattr(ours, n), getattr(asked, n)) for n in names})
+
+
+def _lesser(ours: Any, asked: Any) -> Any:
+    """Return the smaller number; of two lists what stands in both."""
+    if isinstance(ours, tuple):
+        return tuple(entry for entry in ours if entry in asked)
+    return min(ours, asked)
+
+
+def _is_wider(ours: Any, asked: Any) -> bool:
+    return not set(asked) <= set(ours) if isinstance(ours, tuple) else bool(asked > ours)
 
 
 def _changed(

@@ -8,7 +8,7 @@ saved before the turn and after every call.
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from agent.fix import run_fix
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
+from agent.lease import writer_lease
 from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
@@ -44,6 +45,9 @@ from tools.run_tests import summarise
 Events = Generator[Event, None, None]
 """To be read to its end, or closed."""
 Run = Generator[Event, None, FixOutcome]
+
+PATIENCE_S = 1.0
+"""How long another session that writes to the same files is waited for."""
 
 
 class Person(Protocol):
@@ -119,9 +123,10 @@ class Conversation:
 
         Raises:
             UsageError: something else is being done already.
+            WorkspaceBusy: another session is writing to the files.
             InferenceError, SandboxError, ProjectError: it cannot be; the talk can go on later.
         """
-        with self._alone():
+        with self._alone(), self._writing():
             stops = self._stops(cancel)
             while self._notices:
                 yield Notice(self._notices.pop(0))
@@ -215,7 +220,7 @@ class Conversation:
             UsageError: a turn is running, or the point is not there any more.
             SandboxError: a file cannot be written; the conversation is as it was.
         """
-        with self._alone():
+        with self._alone(), self._writing():
             if point not in self.points():
                 raise UsageError("that point is not part of the conversation any more")
             message = self.session.messages[point.num_kept]
@@ -241,7 +246,7 @@ class Conversation:
         Raises:
             UsageError: there is none, or the talk went on since; else as `rewind` does.
         """
-        with self._alone():
+        with self._alone(), self._writing():
             self._bench.renew()
             paths = redo(self.session, self._bench.place().checkpoint)
             return Rewound(None, "", tuple(sorted(paths)))
@@ -279,7 +284,7 @@ class Conversation:
 
     def close(self) -> None:
         """End what runs in the background, and let another process resume the talk."""
-        self._bench.close()
+        self._bench.leave()
         prompts = [point.words for point in self.points() if point.kind == "prompt"]
         if not self.session.messages:
             self.session.close()
@@ -356,6 +361,10 @@ class Conversation:
             yield
         finally:
             self._busy.release()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        """Keep other sessions from writing to the files meanwhile."""
+        return writer_lease(self._bench.around.repository, PATIENCE_S)
 
 
 def _without_turn_ends(run: Run) -> Run:

@@ -6,6 +6,7 @@ AgentError               one sentence for the user, and the exit code of its cla
 │   └── GitFailed        git does not do with the user's repository what it was asked (2)
 ├── SessionError         the session on disk cannot be written or read (1)
 ├── NotApplied           the user's files changed meanwhile; the patch is kept (1)
+├── WorkspaceBusy        another session writes to the same files (1)
 └── RunCancelled         the person stopped the run (130)
 """
 
@@ -36,6 +37,10 @@ class SessionError(AgentError):
 
 class NotApplied(AgentError):
     """The repair is good but the user's files changed while it was made."""
+
+
+class WorkspaceBusy(AgentError):
+    """Another session holds the lease of the workspace."""
 
 
 class RunCancelled(AgentError):

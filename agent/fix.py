@@ -19,7 +19,14 @@ from agent.attempts import AttemptResult, Ground, Task
 from agent.best_of import make_attempts
 from agent.compose import ChatFactory, load_chat
 from agent.config import narrow, state_folder
-from agent.errors import AgentError, NotApplied, RunCancelled, SessionError, UsageError
+from agent.errors import (
+    AgentError,
+    NotApplied,
+    RunCancelled,
+    SessionError,
+    UsageError,
+    WorkspaceBusy,
+)
 from agent.events import (
     AttemptStarted,
     Event,
@@ -28,20 +35,32 @@ from agent.events import (
     RunStarted,
     TestsRan,
 )
+from agent.landing import land
 from agent.loading import load_listening
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
 from agent.regressions import look_back
+from agent.reopening import reopened
 from agent.request import FixRequest
-from agent.session import Session, find_session, remove
+from agent.session import Session, remove
+from agent.state_folder import usable_state
+from agent.tree_size import check_size
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
-from agent.workplace import ATTEMPTS, Workplace, check_writable, find_repository, open_workplace
+from agent.workplace import (
+    ASIDE,
+    ATTEMPTS,
+    Workplace,
+    check_writable,
+    find_repository,
+    open_workplace,
+)
 from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
-from sandbox.tree import apply_changes
+from sandbox.proxy import way_out
+from sandbox.tree import check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
 from tools.test_report import TestReport
@@ -86,7 +105,7 @@ def resume_fix(
     """
     try:
         where = state or state_folder()
-        session, request = _reopened(path, name, where, change)
+        session, request = reopened(path, name, where, change)
     except AgentError as error:
         return _refusal(path or Path(), error)
     return (yield from FixRun(request, cancel, chat_factory, where).to_its_end(session))
@@ -141,16 +160,34 @@ class FixRun:
             yield Notice(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
         if not (self.request.dry_run or self.request.branch):
             check_writable(repository)
+        if self.session is None:
+            check_size(repository, config.sandbox)
         check_takes_context(self.request, self.request.model)
         if self.chat_factory is None:
             # Refused at once is what could never be loaded; and `auto` may mean another model
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
+        if self.session is None:
+            self.state, warning = usable_state(self.state)
+            if warning:
+                yield Notice(warning)
         session = self._opened(repository)
-        place = open_workplace(self.request, repository, session)
+        if session.damage:
+            yield Notice(session.damage)
+        # Without a sandbox there is nothing to lead out of.
+        hosts = () if self.request.sandbox == "direct" else config.sandbox.allow_hosts
+        with way_out(hosts) as network:
+            if network:
+                yield Notice(f"Commands can reach {', '.join(hosts)}.")
+            place = open_workplace(self.request, repository, session, network)
+            yield from self._work(place, repository, session)
+
+    def _work(self, place: Workplace, repository: Path, session: Session) -> Steps:
+        """Find what is red, let the model mend it, and keep what came of it."""
         command, level = shlex.join(place.command), place.sandbox.level
         folder = str(place.view.folder) if place.view.folder.parts else ""
         self._learn(sandbox=level, test_command=command, project=folder)
+        session.record("isolation", level=level)
         yield RunStarted(session.id, str(repository), command, level)
         ground = yield from self._baseline(place)
         if ground is None:
@@ -275,7 +312,7 @@ class FixRun:
         if result.exit_code == FIXED:
             try:
                 self._land(result, place, repository, session)
-            except (SandboxError, NotApplied) as error:
+            except (SandboxError, NotApplied, WorkspaceBusy) as error:
                 raise NotApplied(
                     f"{str(error).rstrip('.')}. The repair is kept in {kept}."
                 ) from error
@@ -286,13 +323,14 @@ class FixRun:
     ) -> None:
         """Bring a good repair to where it was asked for: the files, a commit, or neither."""
         request, checkpoint = self.request, place.checkpoint
+        check_changes(checkpoint, place.base, result.final)
         commit = None
         if request.commit or request.branch:
             model, tests = self.outcome.model, self.outcome.test_command
             words = message_of(summary_of(session), result.sentence, model, tests)
             commit = make_commit(repository, checkpoint, place.base, result.final, request, words)
         if not (request.dry_run or request.branch):
-            apply_changes(checkpoint, place.base, result.final, repository)
+            land(session, checkpoint, place.base, result.final, repository)
             self._learn(applied=True)
         if commit is not None:
             commit.put_on(request.branch)
@@ -325,7 +363,7 @@ class FixRun:
             session.record("end", exit_code=code, sentence=sentence)
         session.close()
         if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch", OUTPUTS, ATTEMPTS):
+            for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS):
                 remove(session.folder / name)
 
     def _kept_traceback(self) -> str:
@@ -336,33 +374,6 @@ class FixRun:
             path.write_text(traceback.format_exc(), encoding="utf-8")
             return f"; the traceback is in {path}"
         return ""
-
-
-def _reopened(
-    path: Path | None, name: str, state: Path, change: Callable[[FixRequest], FixRequest]
-) -> tuple[Session, FixRequest]:
-    """Open an unfinished session and make its request what it is to be from now on."""
-    repository = None if name and path is None else find_repository(path or Path())
-    session = Session.open(find_session(state, name, repository))
-    try:
-        if session.start.get("kind", "fix") != "fix":
-            raise UsageError(f"{session.id} is a talk; see `qwen-agent --resume {session.id}`")
-        if session.facts.get("end", {}).get("exit_code", CANCELLED) not in RESUMABLE:
-            raise UsageError(f"session {session.id} has ended; there is nothing to resume")
-        if repository is not None and session.start.get("repository") != str(repository):
-            raise UsageError(f"session {session.id} is not one of {repository}")
-        recorded = session.facts.get("request", session.start)
-        old = FixRequest.from_record(recorded["request"])
-        request = change(old)
-        if request != old:
-            session.record("request", request=request.to_record())
-    except (KeyError, TypeError, ValueError) as error:
-        session.close()
-        raise SessionError(f"session {session.id} is of another version of qwen-agent") from error
-    except AgentError:
-        session.close()
-        raise
-    return session, request
 
 
 def _refusal(path: Path, error: AgentError) -> FixOutcome:

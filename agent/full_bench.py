@@ -17,6 +17,7 @@ from agent.past import Past
 from agent.recorder import Recorder
 from agent.settings import VerifyConfig
 from agent.spotless import Spotless
+from agent.whereabouts import Whereabouts
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.limits import MIB, Limits
 from sandbox.workspace import Workspace
@@ -62,7 +63,14 @@ class FullBench:
             given.deadline_s,
             approve=approver(given.config, self.view),
             before_call=(hooks.before,),
-            after_call=(self.outputs, hooks.after, self.checks, memory, self.past),
+            after_call=(
+                self.outputs,
+                Whereabouts(self.view),
+                hooks.after,
+                self.checks,
+                memory,
+                self.past,
+            ),
             on_compacted=(memory.forget, self.editor.forget),
             opening=memory.opening,
             open_items=lambda: "\n".join(self.todo.open_items()),

@@ -22,12 +22,13 @@ from sandbox.workspace import Workspace
 from tools.base import ToolResult
 from tools.diff import files_of
 from tools.editor import StrReplaceEditor
+from tools.readable import readable
 from tools.textfile import NotText, TextFile, unified_diff
-from tools.truncate import clean, cut_middle
+from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 2_000
 MAX_ARGUMENT_BYTES = 32 * 1024
-"""Of all arguments of a call in one variable; a longer one is left out."""
+"""Of the path or of all arguments of a call in one variable; a longer one is left out."""
 
 
 class Hooks:
@@ -96,7 +97,7 @@ class Hooks:
             view = replace(self._view, environment={**self._view.environment, **_variables(call)})
             done = self._sandbox.run(["sh", "-c", command], view, self._limits, cancel)
             if done.exit_code != 0:
-                output = cut_middle(clean(done.output).strip("\n"), MAX_CHARACTERS)
+                output = cut_middle(readable(done.output).strip("\n"), MAX_CHARACTERS)
                 how = "timed out" if done.timed_out else f"exit code {done.exit_code}"
                 return f"The user's hook `{command}` failed ({how}).\n{output}".rstrip()
         return None
@@ -104,10 +105,13 @@ class Hooks:
 
 def _variables(call: ToolCall) -> Mapping[str, str]:
     arguments = json.dumps(dict(call.arguments), default=str)
-    told = {"QWEN_AGENT_TOOL": call.name, "QWEN_AGENT_PATH": str(call.arguments.get("path", ""))}
-    if len(arguments) <= MAX_ARGUMENT_BYTES:
-        told["QWEN_AGENT_ARGUMENTS"] = arguments
-    return {name: value.replace("\0", "") for name, value in told.items()}
+    told = {
+        "QWEN_AGENT_TOOL": call.name,
+        "QWEN_AGENT_PATH": str(call.arguments.get("path", "")),
+        "QWEN_AGENT_ARGUMENTS": arguments,
+    }
+    short = {name: value for name, value in told.items() if len(value) <= MAX_ARGUMENT_BYTES}
+    return {name: value.replace("\0", "") for name, value in short.items()}
 
 
 def _joined(path: str, diff: str, before: bytes, after: bytes) -> str:

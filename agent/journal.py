@@ -1,30 +1,73 @@
 """An append-only file of JSON lines that survives a kill at any moment; knows no meaning of a line.
 
-Each event is one `os.write` of one ASCII line with a checksum, and reaches the disk before the
-call returns. A line cut short by a crash is the last one, and opening the file cuts it off. A bad
-line anywhere else means that something else wrote here: nothing is guessed.
+Each record is one `os.write` of one ASCII line with a number and a checksum, and reaches the disk
+before the call returns. A line cut short by a crash is the last one, and opening the file cuts it
+off. Any other line that cannot be read is left where it is, passed over and counted; the numbers
+tell whether a record is missing there, and what that means is for whoever knows the records.
+Long texts lie beside the journal, in `payloads/`.
 """
 
+import errno
 import fcntl
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.errors import SessionError
+from agent.payloads import (
+    FOLDER,
+    MAX_INLINE_BYTES,
+    MIN_CHARACTERS,
+    PayloadLost,
+    Payloads,
+    sync_folder,
+)
 
 Record = dict[str, Any]
+Place = list[str | int]
+"""Where in a record a text was, outermost key first, and the name of the text."""
+
+BEGIN = b'{"seq":'
+MOVED = "payloads"
+"""The key of a record that lists the places of its long texts."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is not what was written there."""
+
+    number: int
+    """Counted from 1."""
+    after: int
+    """The `seq` of the last good record before it; -1 if there is none."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a journal holds."""
+
+    records: tuple[Record, ...]
+    """The good ones, in order, each with its `seq`; where that leaves out a number, one is lost."""
+    bad: tuple[BadLine, ...]
+    num_bytes: int
+    """Of whole lines; what follows was cut short."""
 
 
 class Journal:
     """The open file; one process at a time."""
 
-    def __init__(self, descriptor: int, path: Path, num_records: int) -> None:
+    def __init__(self, descriptor: int, path: Path, next_seq: int) -> None:
         self._descriptor = descriptor
         self._path = path
-        self._num_records = num_records
+        self._payloads = Payloads(path.with_name(FOLDER))
+        self._next_seq = next_seq
+        self.fault = ""
+        """Why nothing more can be written; empty while it can."""
 
     @classmethod
     def create(cls, path: Path) -> "Journal":
@@ -35,17 +78,18 @@ class Journal:
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+            sync_folder(path.parent)
         except OSError as error:
             raise SessionError(f"{path} cannot be created: {error.strerror}") from error
         _lock(descriptor, path)
         return cls(descriptor, path, 0)
 
     @classmethod
-    def open(cls, path: Path) -> tuple["Journal", tuple[Record, ...]]:
+    def open(cls, path: Path) -> tuple["Journal", Contents]:
         """Open an existing journal to go on with it, and return what is in it.
 
         Raises:
-            SessionError: another process has it, or a line other than the last is damaged.
+            SessionError: another process has it, or it cannot be read or written.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
@@ -53,82 +97,177 @@ class Journal:
             raise SessionError(f"{path} cannot be opened: {error.strerror}") from error
         _lock(descriptor, path)
         try:
-            records, num_bytes = parse(path.read_bytes(), path)
-            os.ftruncate(descriptor, num_bytes)
+            contents = read_all(path)
+            os.ftruncate(descriptor, contents.num_bytes)
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(descriptor, path, len(records)), records
+        last = contents.records[-1]["seq"] if contents.records else -1
+        return cls(descriptor, path, last + 1), contents
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record so that it is on disk when this returns.
 
+        After a failure nothing more is written: what is on disk stays a true beginning.
+
         Raises:
-            SessionError: the disk is full or the file went away.
+            SessionError: the disk is full, or the file went away.
         """
-        line = _line({"seq": self._num_records, **record})
+        if self.fault:
+            raise SessionError(self.fault)
         try:
-            start = os.lseek(self._descriptor, 0, os.SEEK_END)
-            if os.write(self._descriptor, line) < len(line):
-                os.ftruncate(self._descriptor, start)
-                raise SessionError(f"{self._path} cannot be written: the disk is full")
-            os.fdatasync(self._descriptor)
+            line = self._line_of({"seq": self._next_seq, **record})
+            self._write(line)
         except OSError as error:
-            raise SessionError(f"{self._path} cannot be written: {error.strerror}") from error
-        self._num_records += 1
+            self.fault = (
+                f"{self._path} cannot be written: {error.strerror}; "
+                "nothing more is recorded in this session"
+            )
+            raise SessionError(self.fault) from error
+        self._next_seq += 1
 
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._descriptor)
 
+    def _write(self, line: bytes) -> None:
+        facts = os.fstat(self._descriptor)
+        if not facts.st_nlink:
+            raise OSError(errno.ENOENT, "it was deleted")
+        try:
+            if os.write(self._descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._descriptor)
+        except OSError:
+            with suppress(OSError):  # then it is the torn tail that the next open cuts off
+                os.ftruncate(self._descriptor, facts.st_size)
+            raise
+
+    def _line_of(self, record: Record) -> bytes:
+        """Return the line of a record; long texts of a long one are in files after that."""
+        line = _line(record)
+        if len(line) <= MAX_INLINE_BYTES:
+            return line
+        places: list[Place] = []
+        slim = self._without_long_texts(record, [], places)
+        return _line({**slim, MOVED: places}) if places else line
+
+    def _without_long_texts(self, value: Any, place: Place, places: list[Place]) -> Any:
+        match value:
+            case str() if len(value) >= MIN_CHARACTERS:
+                places.append([*place, self._payloads.put(value)])
+                return ""
+            case dict():
+                return {
+                    key: self._without_long_texts(entry, [*place, key], places)
+                    for key, entry in value.items()
+                }
+            case list() | tuple():
+                return [
+                    entry
+                    if isinstance(entry, int)
+                    else self._without_long_texts(entry, [*place, number], places)
+                    for number, entry in enumerate(value)
+                ]
+            case _:
+                return value
+
 
 def read(path: Path) -> tuple[Record, ...]:
-    """Return the records of a journal that may be in use, changing nothing.
+    """Return the good records of a journal that may be in use, changing nothing.
 
     Raises:
-        SessionError: it cannot be read or is damaged.
+        SessionError: it cannot be read.
+    """
+    return read_all(path).records
+
+
+def read_all(path: Path) -> Contents:
+    """Return what a journal holds, good and bad, changing nothing; it may be in use.
+
+    Raises:
+        SessionError: it cannot be read.
     """
     try:
-        return parse(path.read_bytes(), path)[0]
+        with path.open("rb") as file:
+            return parse(file, Payloads(path.with_name(FOLDER)))
     except OSError as error:
         raise SessionError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def parse(content: bytes, path: Path) -> tuple[tuple[Record, ...], int]:
-    """Return the whole records at the start of `content` and how many bytes they take."""
+@contextmanager
+def reserved(path: Path) -> Iterator[bool]:
+    """Keep others out of a journal for a while; gives False if one has it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = True
+    except BlockingIOError:
+        is_ours = False
+    try:
+        yield is_ours
+    finally:
+        os.close(descriptor)
+
+
+def parse(lines: Iterable[bytes], payloads: Payloads) -> Contents:
+    """Read lines, each with its end; the last may have none, and is then not looked at."""
     records: list[Record] = []
-    position = 0
-    while (end := content.find(b"\n", position)) >= 0:
-        record = _record(content[position : end + 1])
-        if record is None or record.get("seq") != len(records):
-            if content.find(b"\n", end + 1) >= 0:
-                raise SessionError(f"{path} is damaged at line {len(records) + 1}")
+    bad: list[BadLine] = []
+    last, num_bytes = -1, 0
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
             break
+        num_bytes += len(line)
+        record = _record(line, payloads)
+        if record is None:
+            bad.append(BadLine(number, last))
+            # Half a record or a block of zeros may stand before a whole one.
+            record = _record(line[line.rfind(BEGIN) :], payloads)
+        if record is None:
+            continue
+        if record["seq"] <= last:
+            bad.append(BadLine(number, last))
+            continue
+        last = record["seq"]
         records.append(record)
-        position = end + 1
-    return tuple(records), position
+    return Contents(tuple(records), tuple(bad), num_bytes)
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    body = json.dumps(record, ensure_ascii=True, separators=(",", ":"))
-    return f'{body[:-1]},"crc":{zlib.crc32(body.encode())}}}\n'.encode()
+    body = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode()
+    return b'%b,"crc":%d}\n' % (body[:-1], zlib.crc32(body))
 
 
-def _record(line: bytes) -> Record | None:
+def _record(line: bytes, payloads: Payloads) -> Record | None:
     """Return what the line says, or None if it is not what was written."""
+    body, _, end = line.rpartition(b',"crc":')
+    body += b"}"
+    if end != b"%d}\n" % zlib.crc32(body):
+        return None
     try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(record, dict):
-        return None
-    record.pop("crc", None)
-    return record if _line(record) == line else None
+        record = json.loads(body)
+        for *place, key, name in record.pop(MOVED, ()):
+            holder = record
+            for step in place:
+                holder = holder[step]
+            holder[key] = payloads.get(name)
+    except (ValueError, LookupError, TypeError, AttributeError, PayloadLost):
+        return None  # another program's words with a checksum, or a text that is lost
+    return record if isinstance(record.get("seq"), int) and "type" in record else None
 
 
 def _lock(descriptor: int, path: Path) -> None:
+    """Keep others out; the kernel lets them in when this process ends, however it ends."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(descriptor)
         raise SessionError(f"{path.parent.name} is in use by another qwen-agent") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise SessionError(f"{path} cannot be locked: {error.strerror}") from error

@@ -18,7 +18,8 @@ from sandbox.base import Cancel
 from sandbox.errors import PathRefused
 from sandbox.workspace import HERE, Workspace
 from tools.base import ToolResult
-from tools.truncate import clean, cut_middle
+from tools.readable import beware, shown
+from tools.truncate import cut_middle
 
 NAMES = ("AGENTS.md", "QWEN.md", "CLAUDE.md")
 """The first that a folder has is read; the others are for other programs."""
@@ -94,8 +95,9 @@ class Memory:
         if path is None:
             return ""
         try:
-            text = clean(self._repository.read(path).decode("utf-8", "replace"))
+            text = self._repository.read(path).decode("utf-8", "replace")
         except (PathRefused, OSError):
             return ""
+        text = f"{beware(text)}\n{shown(text)}"
         text = harmless(re.sub("(?i)</advice", "<advice", text)).strip()
         return prompt("memory", path=path, text=cut_middle(text, MAX_CHARACTERS)) if text else ""

@@ -13,7 +13,9 @@ from agent.conversation import Conversation, Person
 from agent.errors import SessionError, UsageError
 from agent.loading import Loading
 from agent.models import resolve
-from agent.session import Session, find_session
+from agent.session import Session
+from agent.sessions import find_session
+from agent.state_folder import usable_state
 from agent.talk_bench import Surroundings
 from agent.talk_request import TalkRequest
 from agent.workplace import check_writable, find_repository
@@ -46,10 +48,12 @@ def open_conversation(
     check_writable(repository)
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
-    around = _around(request, repository, chat_factory, state)
+    where, fault = usable_state(state or state_folder())
+    around = _around(request, repository, chat_factory, where)
     own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}
     session = Session.create(around.state, {**start, "request": request.to_record()})
+    notices = [fault, *notices] if fault else notices
     return Conversation(own, around, session, person, loading, notices)
 
 
@@ -84,14 +88,14 @@ def resume_conversation(
     except BaseException:
         session.close()
         raise
+    notices = [session.damage, *notices] if session.damage else notices
     return Conversation(own, around, session, person, loading, notices)
 
 
 def _around(
-    request: TalkRequest, repository: Path, factory: ChatFactory | None, state: Path | None
+    request: TalkRequest, repository: Path, factory: ChatFactory | None, state: Path
 ) -> Surroundings:
-    sandbox = choose(request.sandbox)
-    return Surroundings(repository, state or state_folder(), sandbox, factory or load_chat)
+    return Surroundings(repository, state, choose(request.sandbox), factory or load_chat)
 
 
 def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:

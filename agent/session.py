@@ -2,41 +2,29 @@
 
 `<state>/sessions/<id>/` holds `journal.jsonl`, the copy the model works on, its checkpoints, and
 the patch. All of it is private to the user. A session that was killed is opened again by reading
-the journal: messages with the token ids the model generated, and the last checkpoint.
+the journal: messages with the token ids the model generated, and the last checkpoint. Where a line
+of it is lost, the conversation goes on from before that line; what came later stays in the file.
 """
 
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.errors import SessionError, UsageError
-from agent.journal import Journal, Record, read
-from agent.outcome import RESUMABLE
-from inference.messages import BadToolCall, Message, ToolCall, Usage
+from agent.errors import SessionError
+from agent.journal import Contents, Journal, Record
+from agent.message_records import message_of, record_of
+from inference.messages import Message, Usage
 
 JOURNAL = "journal.jsonl"
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """What a list of sessions shows."""
-
-    id: str
-    folder: Path
-    repository: str
-    model: str
-    exit_code: int | None
-    """None while it runs, and after it was killed."""
-    sentence: str
-    num_messages: int
-    in_use: bool = False
-    kind: str = "fix"
-    """Or `talk`."""
+CONVERSATION = frozenset(
+    {"phase", "message", "compacted", "rewind", "redo", "call", "turn", "model"}
+)
+"""Kinds of records that mean something only after all that came before them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +62,8 @@ class Session:
         """How many messages there were when the phase began."""
         self.is_finished = False
         """Whether the last message is the result of an accepted `finish`."""
+        self.is_call_begun = False
+        """Whether the next call that waits for its result was begun, perhaps by another process."""
         self.checkpoint = ""
         """The state of the workspace after the last recorded call of this attempt."""
         self.trees: list[str] = []
@@ -82,7 +72,14 @@ class Session:
         """What rewinds took away and nothing has replaced yet, the last one last."""
         self.facts: dict[str, Record] = {}
         """The last record of each kind that only the run understands."""
+        self.damage = ""
+        """What opening it found lost, in a sentence; empty if nothing new is."""
         self._journal = journal
+        self._last_seq = 0
+        self._is_lost = False
+        """Whether records that are missing keep those that follow from making sense."""
+        self._num_unused = 0
+        """Records passed over for that."""
 
     @property
     def id(self) -> str:
@@ -115,19 +112,18 @@ class Session:
         """Go on with a session that was cut short.
 
         Raises:
-            SessionError: it is damaged, in use, or never got as far as its first line.
+            SessionError: it is in use, cannot be written, or its first line is not there.
         """
-        journal, records = Journal.open(folder / JOURNAL)
-        if not records or records[0]["type"] != "start":
-            journal.close()
-            raise SessionError(f"session {folder.name} stopped before it began")
-        session = cls(folder, journal, records[0])
+        journal, contents = Journal.open(folder / JOURNAL)
         try:
-            for record in records[1:]:
-                session._replay(record)
-        except (KeyError, TypeError, ValueError) as error:
+            session = cls(folder, journal, start_of(contents, folder.name))
+            session._replay_all(contents)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             journal.close()
             raise SessionError(f"session {folder.name} cannot be read: {error}") from error
+        except SessionError:
+            journal.close()
+            raise
         return session
 
     def begin(self, attempt: int, phase: str, checkpoint: str, system: str) -> None:
@@ -148,7 +144,7 @@ class Session:
         finishes: bool = False,
     ) -> None:
         """Append a message, with what it cost or with the workspace it left."""
-        record: Record = {"type": "message", "message": _message_record(message)}
+        record: Record = {"type": "message", "message": record_of(message)}
         if usage is not None:
             record["usage"] = asdict(usage)
         if checkpoint:
@@ -161,8 +157,12 @@ class Session:
         """Go on with `messages`, about `num_tokens` long; the journal keeps the older ones."""
         numbers = {id(message): number for number, message in enumerate(self.messages)}
         kept = [numbers.get(id(message), message) for message in messages]
-        entries = [one if isinstance(one, int) else _message_record(one) for one in kept]
+        entries = [one if isinstance(one, int) else record_of(one) for one in kept]
         self._append({"type": "compacted", "messages": entries, "num_tokens": num_tokens})
+
+    def begin_call(self, name: str) -> None:
+        """Record that the next call that waits is about to run, before it does anything."""
+        self._append({"type": "call", "name": name})
 
     def use_model(self, name: str, system: str) -> None:
         """Let this model answer from here on: it reads what there is anew, in its own tokens."""
@@ -176,6 +176,11 @@ class Session:
         """Record a fact about the run."""
         self._append({"type": kind, **values})
 
+    @property
+    def fault(self) -> str:
+        """Why nothing more can be recorded, in a sentence; empty while it can."""
+        return self._journal.fault
+
     def close(self) -> None:
         """Let another process have it."""
         self._journal.close()
@@ -184,8 +189,42 @@ class Session:
         self._journal.append(record)
         self._replay(record)
 
+    def _replay_all(self, contents: Contents) -> None:
+        """Bring what is in memory to where the journal's records say it is, as far as they can."""
+        for record in contents.records[1:]:
+            self._is_lost |= record["seq"] != self._last_seq + 1
+            self._last_seq = record["seq"]
+            if self._makes_sense(record):
+                self._replay(record)
+            else:
+                self._num_unused += 1
+                self._count(record)
+        told = self.facts.get("mended", {}).get("seq", -1)
+        new = [line.number for line in contents.bad if line.after >= told]
+        if new or self._is_lost:
+            self.damage = _damage(new, self._num_unused, self.id)
+            self._append({"type": "mended", "num_bad": len(new), "num_unused": self._num_unused})
+
+    def _makes_sense(self, record: Record) -> bool:
+        """Say whether a record can be used although one before it may be lost."""
+        match record["type"]:
+            case "mended":  # an earlier process has gone on from here
+                self._is_lost, self._num_unused = False, 0
+            case "attempt":  # a conversation begins anew, if what it begins with is known
+                is_known = "context" in self.facts or not record.get("has_context")
+                self._is_lost &= not (self.attempt and is_known)
+                return not self._is_lost
+        return not (self._is_lost and record["type"] in CONVERSATION)
+
+    def _count(self, record: Record) -> None:
+        """Count the cost of a record that is not used."""
+        if "usage" in record:
+            self.usages.append(Usage(**record["usage"]))
+
     def _replay(self, record: Record) -> None:
         """Bring what is in memory to where `record` says it is."""
+        if record["type"] in CONVERSATION or record["type"] == "attempt":
+            self.is_call_begun = record["type"] == "call"
         match record["type"]:
             case "attempt":
                 self.attempt, self.phase = record["number"], record["phase"]
@@ -213,7 +252,7 @@ class Session:
                     for entry in entries
                 ]
                 self.messages[:] = [
-                    self.messages[entry] if isinstance(entry, int) else _message(entry)
+                    self.messages[entry] if isinstance(entry, int) else message_of(entry)
                     for entry in entries
                 ]
                 self.undone.clear()
@@ -238,12 +277,14 @@ class Session:
                 self.trees.extend(undone.trees)
                 self.checkpoint, self.is_finished = undone.left, undone.is_finished
             case "spent":
-                self.usages.append(Usage(**record["usage"]))
+                self._count(record)
+            case "call":
+                pass
             case kind:
                 self.facts[kind] = record
 
     def _replay_message(self, record: Record) -> None:
-        message = _message(record["message"])
+        message = message_of(record["message"])
         self.messages.append(message)
         self.checkpoint = record.get("tree", self.checkpoint)
         self.trees.append(self.checkpoint)
@@ -256,53 +297,6 @@ class Session:
             usage = Usage(**record["usage"])
             self.usages.append(usage)
             self.measured = (len(self.messages), usage.num_prompt + usage.num_generated)
-
-
-def list_sessions(state: Path) -> Iterator[SessionInfo]:
-    """Yield the sessions below the state folder, newest first; damaged ones are told as such.
-
-    Raises:
-        SessionError: the state folder cannot be read.
-    """
-    root = state / "sessions"
-    try:
-        folders = sorted(root.iterdir(), reverse=True)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SessionError(f"{root} cannot be read: {error.strerror}") from error
-    for folder in folders:
-        # Asked of the system and not of pathlib, which raises where it may not look.
-        if os.access(folder, os.X_OK) and not (folder / JOURNAL).is_file():
-            continue
-        try:
-            records = read(folder / JOURNAL)
-        except SessionError as error:
-            yield SessionInfo(folder.name, folder, "", "", 1, str(error), 0)
-            continue
-        if records:
-            yield _info(folder, records)
-
-
-def find_session(state: Path, name: str, repository: Path | None, kind: str = "fix") -> Path:
-    """Return the folder of the session `name`, or of the last one of `repository` to go on with.
-
-    A run of `fix` is gone on with until it has ended, a talk at any time.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name:
-        folder = state / "sessions" / name
-        if "/" in name or not (folder / JOURNAL).is_file():
-            raise UsageError(f"there is no session {name}; see `qwen-agent sessions list`")
-        return folder
-    for info in list_sessions(state):
-        is_open = kind == "talk" or info.exit_code in (None, *RESUMABLE)
-        if is_open and info.kind == kind and info.repository == str(repository):
-            return info.folder
-    what = "talk about" if kind == "talk" else "unfinished session of"
-    raise UsageError(f"there is no {what} {repository}")
 
 
 def remove(folder: Path) -> None:
@@ -321,35 +315,27 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder, onerror=unlock)
 
 
-def _info(folder: Path, records: tuple[Record, ...]) -> SessionInfo:
-    start = records[0]
-    ends = [record for record in records if record["type"] == "end"]
-    return SessionInfo(
-        id=folder.name,
-        folder=folder,
-        repository=start.get("repository", ""),
-        model=start.get("model", ""),
-        exit_code=ends[-1]["exit_code"] if ends else None,
-        sentence=ends[-1]["sentence"] if ends else "not finished",
-        num_messages=sum(record["type"] == "message" for record in records),
-        kind=start.get("kind", "fix"),
+def _damage(bad: Sequence[int], num_unused: int, name: str) -> str:
+    """Say what a session lost, from the numbers of the lines that cannot be read."""
+    lines = "Lines of the journal are missing"
+    if bad:
+        lines = f"Lines of the journal cannot be read: {len(bad)}, the first is line {bad[0]}"
+    if not num_unused:
+        return f"{lines}."
+    return (
+        f"{lines}. The conversation goes on from before that. Later records that build on what is "
+        f"lost are not used: {num_unused}, see `qwen-agent sessions show {name}`."
     )
 
 
-def _message_record(message: Message) -> Record:
-    record = asdict(message)
-    return {key: value for key, value in record.items() if value not in ("", (), [])}
+def start_of(contents: Contents, name: str) -> Record:
+    """Return the first record.
 
-
-def _message(record: Record) -> Message:
-    calls = tuple(
-        BadToolCall(**call) if "raw" in call else ToolCall(**call)
-        for call in record.get("tool_calls", ())
-    )
-    return Message(
-        role=record["role"],
-        content=record.get("content", ""),
-        thinking=record.get("thinking", ""),
-        tool_calls=calls,
-        token_ids=tuple(record.get("token_ids", ())),
-    )
+    Raises:
+        SessionError: there is none.
+    """
+    if contents.records and contents.records[0]["type"] == "start":
+        return contents.records[0]
+    if contents.bad:
+        raise SessionError(f"session {name} is damaged: its first line cannot be read")
+    raise SessionError(f"session {name} stopped before it began")

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from agent.rules import Rule
 from inference.messages import ThinkingHistory
+from sandbox.hosts import check_host
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
 ContextKind = Literal["none", "repo"]
@@ -83,6 +84,10 @@ class ModelConfig:
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
 
+    stall_s: float = 120.0
+    """Seconds that the engine may take for a token or a piece of the prompt before it counts as
+    hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
+
     def __post_init__(self) -> None:
         _positive(self)
         if self.thinking_history not in get_args(ThinkingHistory):
@@ -93,15 +98,24 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """How long a command may run."""
+    """How long a command may run, and how much it may be run on."""
 
     command_s: float = 120.0
     """Seconds of one command of the model."""
     tests_s: float = 600.0
     """Seconds of one run of the test suite; more is a hang."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that commands can reach, as `pypi.org` or `*.pythonhosted.org`; no others, and none if
+    it is empty. Only the user's to give."""
+    tree_files: int = 200_000
+    """Files of a repository that is worked on, which is copied; installed packages do not count."""
+    tree_gib: float = 8.0
+    """The same in GiB."""
 
     def __post_init__(self) -> None:
         _positive(self)
+        for host in self.allow_hosts:
+            check_host(host)
 
 
 @dataclass(frozen=True)

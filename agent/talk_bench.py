@@ -6,18 +6,19 @@ something is to be done with them.
 
 import threading
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.approver import Approver, AskPerson
 from agent.bench import Bench, Materials, tool_view, workspace_of
 from agent.compose import ChatFactory, make_bench
+from agent.effects import effects_on
 from agent.events import Event, ModelLoading
 from agent.inbox import Inbox
 from agent.loading import Loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
-from agent.previews import effects_on
 from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.session import Session
@@ -25,11 +26,13 @@ from agent.settings import ApprovalMode
 from agent.talk_request import TalkRequest
 from agent.told import Told
 from agent.wording import prompt
-from agent.workplace import Workplace, open_own_files
+from agent.workplace import ASIDE, Workplace, open_own_files
 from inference.chat import ChatModel
 from inference.errors import InferenceError
 from inference.messages import ReplyOptions
 from sandbox.base import Cancel, Sandbox
+from sandbox.proxy import way_out
+from sandbox.scan import Watched
 from tools.editor_forms import FOR_NANO, FULL
 
 MAX_NANO_TOKENS = 512
@@ -71,6 +74,7 @@ class TalkBench:
         self._told = told
         self._place: Workplace | None = None
         self._place_lock = threading.Lock()
+        self._held_open = ExitStack()
         self._bench: Bench | None = None
         self._approver: Approver | None = None
 
@@ -109,9 +113,13 @@ class TalkBench:
         """
         with self._place_lock:
             if self._place is None:
-                sandbox = ReadOnlyWhile(self.around.sandbox, lambda: self.mode == "plan")
+                watched = Watched(self.around.sandbox, self._session.folder / ASIDE)
                 self._place = open_own_files(
-                    self.request.as_fix(), self.around.repository, self._session, sandbox
+                    self.request.as_fix(),
+                    self.around.repository,
+                    self._session,
+                    ReadOnlyWhile(watched, lambda: self.mode == "plan"),
+                    self._held_open.enter_context(way_out(self._hosts)),
                 )
             return self._place
 
@@ -153,6 +161,17 @@ class TalkBench:
         """End what still runs in the background."""
         if self._bench is not None:
             self._bench.close()
+
+    def leave(self) -> None:
+        """End all that the talk holds; nothing can be asked of it any more."""
+        self.close()
+        self._held_open.close()
+
+    @property
+    def _hosts(self) -> tuple[str, ...]:
+        """Where commands may go; without a sandbox there is nothing to lead out of."""
+        request = self.request
+        return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
 
     def _load(self) -> Loading:
         asked, factory = self.request.as_fix(), self.around.factory

@@ -8,7 +8,7 @@ had changed too is refused, since its commit would hold work that nobody asked t
 import os
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from agent.errors import GitFailed, NotApplied, UsageError
@@ -18,7 +18,7 @@ from agent.user_git import run_git
 from inference.messages import ToolCall
 from sandbox.checkpoint import Checkpoint
 from tools.finish import Finish
-from tools.truncate import clean
+from tools.readable import readable
 
 MAX_SUBJECT = 72
 BODY_WIDTH = 72
@@ -52,18 +52,34 @@ def check_commit(request: FixRequest, repository: Path) -> None:
         raise UsageError(f"{flag}: {repository} has no commit to build on") from error
     if request.branch:
         _check_branch(repository, request.branch)
+    elif fault := _lock(repository):
+        raise UsageError(f"--commit: {fault}")
+
+
+def _lock(repository: Path) -> str:
+    """Say what keeps the index from being written; nothing if it can be."""
+    name = run_git(repository, "rev-parse", "--git-path", "index.lock").rstrip(b"\n")
+    lock = repository / os.fsdecode(name)
+    if not lock.exists():
+        return ""
+    return f"{lock} is there; when no git is at work, one was killed: remove that file"
 
 
 def _check_branch(repository: Path, name: str) -> None:
+    nameless = f"--branch {name}: no branch can be called that"
     try:
-        run_git(repository, "check-ref-format", f"refs/heads/{name}")
+        meant = run_git(repository, "check-ref-format", "--branch", name)
     except GitFailed as error:
-        raise UsageError(f"--branch {name}: no branch can be called that") from error
-    if name.startswith("-"):
-        raise UsageError(f"--branch {name}: no branch can be called that")
+        raise UsageError(nameless) from error
+    if os.fsdecode(meant).rstrip("\n") != name:  # `@{-1}` is the branch before
+        raise UsageError(nameless)
     ref = f"refs/heads/{name}"
-    if run_git(repository, "for-each-ref", "--format=%(refname)", ref, f"{ref}/**").strip():
-        raise UsageError(f"--branch {name}: there is such a branch already; name another")
+    # A branch is a file, so none can be a folder of others.
+    above = [f"refs/heads/{folder}" for folder in PurePosixPath(name).parents if folder.parts]
+    names = ("for-each-ref", "--format=%(refname)", ref, f"{ref}/**", *above)
+    if found := run_git(repository, *names).decode(errors="replace").split("\n")[0]:
+        there = found.removeprefix("refs/heads/")
+        raise UsageError(f"--branch {name}: there is a branch {there} already; name another")
 
 
 @dataclass(frozen=True)
@@ -86,12 +102,22 @@ class UserCommit:
         """
         ref, old = (f"refs/heads/{branch}", "") if branch else ("HEAD", self.parent)
         try:
-            run_git(self.repository, "update-ref", "-m", "qwen-agent fix", ref, self.id, old)
+            self._move(ref, self.id, old)
             if not branch:
-                run_git(self.repository, *UPDATE_INDEX, stdin=self.index_info)
+                self._update_index(ref)
         except GitFailed as error:
             problem = f"commit {self.id} was made, but not put in its place: {error}"
             raise NotApplied(problem) from error
+
+    def _update_index(self, ref: str) -> None:
+        try:
+            run_git(self.repository, *UPDATE_INDEX, stdin=self.index_info)
+        except GitFailed:
+            self._move(ref, self.parent, self.id)  # both, or neither
+            raise
+
+    def _move(self, ref: str, new: str, old: str) -> None:
+        run_git(self.repository, "update-ref", "-m", "qwen-agent fix", ref, new, old)
 
 
 def make_commit(
@@ -103,6 +129,8 @@ def make_commit(
         NotApplied: the user has changed one of the files, or the repository takes no commit.
     """
     try:
+        if request.commit and (fault := _lock(repository)):
+            raise NotApplied(fault)
         parent = run_git(repository, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
         committed = _entries(run_git(repository, "ls-tree", "-r", "-z", parent))
         staged = _entries(run_git(repository, "ls-files", "--stage", "-z"))
@@ -177,7 +205,7 @@ def summary_of(session: Session) -> str:
 
 def message_of(summary: str, sentence: str, model: str, test_command: str) -> str:
     """Word a commit: what the model says it did, then what was found out about it by us."""
-    lines = [line.rstrip() for line in clean(summary).strip().split("\n")]
+    lines = [line.rstrip() for line in readable(summary).strip().split("\n")]
     subject, *more = textwrap.wrap(lines[0], MAX_SUBJECT) or ["Repair what the tests complain of"]
     body = [*more, *lines[1:]]
     wrapped = "\n".join(textwrap.fill(line, BODY_WIDTH) if line else "" for line in body).strip()
@@ -189,7 +217,7 @@ def message_of(summary: str, sentence: str, model: str, test_command: str) -> st
 
 
 def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())
+    return " ".join(readable(text).split())
 
 
 def _unix(data: bytes) -> bytes:

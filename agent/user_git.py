@@ -7,7 +7,7 @@ setting that could name one is overruled here, and only commands are used that n
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from agent.errors import GitFailed
 
@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "LC_ALL": "C",
 }
 TIMEOUT_S = 30.0
+GITLINK = b"160000 "
+"""How the row of a submodule in a listing begins."""
 
 
 OFF = {
@@ -57,8 +59,25 @@ def run_git(
     return _run(repository, words, stdin, variables)
 
 
+def out_of_reach(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the paths that lie below a submodule or a link; git says nothing of them.
+
+    Raises:
+        GitFailed: it cannot tell where the submodules are.
+    """
+    listing = run_git(repository, "ls-files", "--stage", "-z").split(b"\0")
+    modules = {os.fsdecode(row.partition(b"\t")[2]) for row in listing if row.startswith(GITLINK)}
+
+    def is_closed(folder: PurePosixPath) -> bool:
+        return str(folder) in modules or (repository / folder).is_symlink()
+
+    return tuple(path for path in paths if any(map(is_closed, PurePosixPath(path).parents)))
+
+
 def ignored(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:
     """Return those of the paths that git keeps out of the repository, by its own rules.
+
+    None of them may be `out_of_reach`.
 
     Raises:
         GitFailed: it cannot tell.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from agent.chance import green_by_chance
 from agent.clean_copy import restore_deciding_files
 from agent.deciding_files import decides_tests
 from agent.early_exits import added_exit
@@ -103,6 +104,10 @@ def judge(
         report = run()
         suspects = sorted(before.green & report.red)
         again = run(suspects).green if 0 < len(suspects) <= MAX_RUN_AGAIN else frozenset()
+        wanted, by_chance = frozenset(targets) or before.red, frozenset[str]()
+        if any(is_green(test, report) for test in wanted):
+            Checkpoint.open(checkpoint.git_dir, copy).restore(base)
+            by_chance = green_by_chance(wanted, run)
     kept = [path for path in repair.paths if path not in left_out]
     refusal = repair.ends_early(kept) if before.by_exit_code else ""
     data = [
@@ -111,7 +116,7 @@ def judge(
         if repair.is_data(path) and named_by_tests(path, deciding.paths, files)
     ]
     flaky = frozenset(suspects) & again
-    verdict = compare(before, report, frozenset(targets), left_out, flaky, refusal, data)
+    verdict = compare(before, report, frozenset(targets), left_out, flaky, refusal, data, by_chance)
     return replace(verdict, deciding=deciding)
 
 
@@ -171,6 +176,7 @@ def compare(
     flaky: frozenset[str] = frozenset(),
     refusal: str = "",
     data: Sequence[str] = (),
+    by_chance: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Compare two runs.
 
@@ -178,14 +184,17 @@ def compare(
         flaky: tests that were red in the second run and green when run again.
         refusal: what speaks against the repair whatever the tests say.
         data: files that the repair changes and the tests name.
+        by_chance: red tests that were green too with nothing changed; they are no targets.
     """
-    wanted = targets or before.red
+    wanted = (targets or before.red) - by_chance
+    flaky = flaky | by_chance
     still_red = frozenset(test for test in wanted if not is_green(test, report))
     turned_red = before.green - report.green - flaky
     left_red = report.red - flaky - wanted
     fault = (
         _unfinished(report)
         or refusal
+        or (by_chance and not wanted and "No red test is one that stays red.")
         or _fewer(before, report)
         or _still_red(wanted, still_red)
         or (turned_red and f"Green before, and now red, skipped or gone: {_names(turned_red)}.")
@@ -193,8 +202,10 @@ def compare(
         or _failed_otherwise(report)
     )
     notes = [fault or _success(wanted)]
-    if flaky:
-        notes.append(f"Red once and green when run again: {_names(flaky)}.")
+    if flaky - by_chance:
+        notes.append(f"Red once and green when run again: {_names(flaky - by_chance)}.")
+    if by_chance:
+        notes.append(f"Red or green by chance, with nothing changed: {_names(by_chance)}.")
     if not fault and left_red:
         notes.append(f"Red as before and not asked for: {_names(left_red)}.")
     if data and not fault:

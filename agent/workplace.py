@@ -17,8 +17,9 @@ from agent.request import FixRequest
 from agent.session import Session, remove
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
-from sandbox.choose import choose
+from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
+from sandbox.scan import Watched
 from sandbox.tree import copy_tree
 from tools.errors import ProjectError
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
@@ -27,6 +28,8 @@ from tools.test_report import TestReport
 
 ATTEMPTS = "attempts"
 """The folder of a session that holds the copies of later attempts while they work."""
+ASIDE = "aside"
+"""The folder of a session for what a command made and may not leave in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,18 @@ def check_writable(repository: Path) -> None:
         raise UsageError(f"{repository} is read-only; use --dry-run to get the repair as a patch")
 
 
-def open_workplace(request: FixRequest, repository: Path, session: Session) -> Workplace:
+def open_workplace(
+    request: FixRequest, repository: Path, session: Session, network: Path | None = None
+) -> Workplace:
     """Copy the repository into the session, or find the copy that an earlier process made.
+
+    Commands have no network but what the socket `network` leads to.
 
     Raises:
         SandboxUnavailable: commands could not be contained.
         ProjectError: nothing says how the tests are run.
     """
-    sandbox = choose(request.sandbox)
+    sandbox = Watched(choose(request.sandbox), session.folder / ASIDE)
     tree, shadow = session.folder / "tree", session.folder / "checkpoints"
     if "prepared" in session.facts:
         skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
@@ -106,7 +113,7 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
     return Workplace(
         command=command,
         environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
         command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
@@ -116,7 +123,11 @@ def open_workplace(request: FixRequest, repository: Path, session: Session) -> W
 
 
 def open_own_files(
-    request: FixRequest, repository: Path, session: Session, sandbox: Sandbox
+    request: FixRequest,
+    repository: Path,
+    session: Session,
+    sandbox: Sandbox,
+    network: Path | None = None,
 ) -> Workplace:
     """Let the model work on the person's own files; what it needs not know is how tests are run.
 
@@ -138,7 +149,7 @@ def open_own_files(
     return Workplace(
         command=command,
         environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository))),
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
         sandbox=sandbox,
         test_limits=Limits(wall_s=request.config.sandbox.tests_s),
         command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
@@ -167,7 +178,7 @@ def own_workplace(place: Workplace, number: int, session: Session, commit: str) 
         tree = session.folder / ATTEMPTS / str(number)
         if not tree.exists():
             copy_tree(place.view.source, tree)
-        seen_at = tree if place.sandbox.level == "direct" else place.view.workspace
+        seen_at = tree if place.sandbox.level in IN_PLACE else place.view.workspace
         place = replace(
             place,
             view=replace(place.view, source=tree, workspace=seen_at),
@@ -215,10 +226,12 @@ def _view(
     scratch = folder / "scratch"
     scratch.mkdir(mode=0o700, exist_ok=True)
     git = repository / ".git"
+    if git.is_symlink() and not (git / "objects").is_dir():
+        raise UsageError(f"{git} is a link, and not to a git folder; remove it")
     return View(
         source=tree,
         # Without mounts a command sees the copy only where it is.
-        workspace=tree if sandbox.level == "direct" else repository,
+        workspace=tree if sandbox.level in IN_PLACE else repository,
         read_only=(*skipped, *_git_elsewhere(git)),
         protected=((git, git),),
         scratch=scratch,

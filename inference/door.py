@@ -26,6 +26,13 @@ FINE_TOKENS = 16_384
 """... but not so near the end of a line, where most prompts leave it."""
 
 
+PREFILL_CHUNK = 512
+"""Tokens between two looks at `cancel`, about."""
+
+STALL_S = 120.0
+"""Seconds; see `EngineSettings.stall_s`."""
+
+
 @dataclass(frozen=True)
 class EngineSettings:
     """What an engine is made of."""
@@ -41,6 +48,11 @@ class EngineSettings:
     """Where states outlive the process; "" keeps them in memory only."""
     store_bytes: int = 0
     """What the stored states of all models may hold there."""
+    prefill_chunk: int = PREFILL_CHUNK
+    """Tokens that are read at a time, about."""
+    stall_s: float = STALL_S
+    """So long a chunk or a token may take before the engine counts as hung; the first, and where
+    the machine has shown to be slow, much longer."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,14 @@ from weakref import WeakSet
 from torch import Tensor
 
 from inference.chat import Cancel
-from inference.door import FINE_LADDER_TOKENS, LADDER_TOKENS, GenerationEnd, ThinkingLimit, Token
+from inference.door import (
+    FINE_LADDER_TOKENS,
+    LADDER_TOKENS,
+    PREFILL_CHUNK,
+    GenerationEnd,
+    ThinkingLimit,
+    Token,
+)
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
@@ -24,9 +31,6 @@ from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
 from inference.store import Store
 from inference.thinking import ThinkingGate
-
-PREFILL_CHUNK = 512
-"""Tokens between two looks at `cancel`, about."""
 
 
 class Rule(Protocol):

@@ -20,16 +20,24 @@ from typing import TYPE_CHECKING, Protocol
 
 from inference import wire
 from inference.door import EngineSettings, LoadProgress, OnProgress
-from inference.errors import InferenceError
+from inference.errors import EngineGone, InferenceError, ModelUnavailable
 from inference.host_address import HostAddress, peer
 from inference.host_connection import Connection
+from inference.watchdog import Watchdog, is_out_of_memory
 
 if TYPE_CHECKING:  # torch: seconds, in which the host must already answer
+    from inference.engine import Engine
     from inference.host_worker import Worker
     from inference.opened import OpenedEngine
 
 GOODBYE_S = 1.0
 """How long the last words to a front end may take."""
+
+SAVE_S = 10.0
+"""How long a host that hangs may take to write the states that it has."""
+
+LOOK_S = 1.0
+"""How often the engine is looked at while a front end is there."""
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +67,8 @@ class Host:
         self._idle_limit_s = idle_limit_s
         self._opener = opener
         self._worker: Worker | None = None
+        self._engine: Engine | None = None
+        self._watchdog = Watchdog(settings.stall_s)
         self._connections: set[Connection] = set()
         self._idle_since = time.monotonic()
         self._is_stopping = False
@@ -84,6 +94,9 @@ class Host:
                 elif key.data in self._connections:
                     self._attend(key.data, events)
             self._watch_unsent()
+            if self._watchdog.is_stalled:
+                self._give_up()
+                return
         self._leave(model_thread)
 
     def stop(self) -> None:
@@ -97,8 +110,10 @@ class Host:
         is_idle = not self._num_clients and self._idle_s >= self._idle_limit_s
         return self._is_stopping or is_idle or isinstance(self._state, wire.Failed)
 
-    def _patience_s(self) -> float | None:
-        return None if self._num_clients else max(0.0, self._idle_limit_s - self._idle_s)
+    def _patience_s(self) -> float:
+        if self._num_clients:  # the other thread may begin a step at any moment
+            return min(LOOK_S, self._settings.stall_s / 4)
+        return max(0.0, self._idle_limit_s - self._idle_s)
 
     @property
     def _num_clients(self) -> int:
@@ -111,15 +126,32 @@ class Host:
     def _leave(self, model_thread: threading.Thread) -> None:
         """Let the next front end start another host, then end the work and hang up."""
         log.info("leaving")
+        self._close_door()
+        if self._worker is not None:
+            self._worker.stop()
+            model_thread.join()
+        self._hang_up_on_all()
+
+    def _give_up(self) -> None:
+        """Leave although the model's thread hangs, which ends with the process."""
+        text = f"The engine made no progress for {self._watchdog.limit_s:.0f} s and was ended."
+        log.error("%s", text)
+        self._close_door()
+        if self._engine is not None and not self._engine.shelf.flush(SAVE_S):
+            log.warning("not all states were stored")
+        self._state = wire.failed(0, EngineGone(text))
+        self._hang_up_on_all()
+
+    def _close_door(self) -> None:
         with self._address.locked():
             # Nobody else can have put a socket there: this one has been answering until now.
             self._address.remove_socket()
             while self._accept():
                 pass
             self._listener.close()
-        if self._worker is not None:
-            self._worker.stop()
-            model_thread.join()
+
+    def _hang_up_on_all(self) -> None:
+        """Say the last words, if there are any."""
         deadline = time.monotonic() + GOODBYE_S
         for connection in self._connections:
             if isinstance(self._state, wire.Failed):
@@ -147,12 +179,16 @@ class Host:
             return
         except Exception as error:
             log.exception("loading failed")
+            if is_out_of_memory(error):
+                text = f"{self._settings.source} does not fit into memory; choose a smaller model."
+                self._tell(wire.failed(0, ModelUnavailable(text)))
+                return
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             text = f"The engine could not start ({reason}); its log is {self._address.log}."
             self._tell(wire.failed(0, InferenceError(text)))
             return
         log.info("loaded %s in %.1f s", self._settings.source, time.monotonic() - start)
-        self._worker = Worker()
+        self._worker, self._engine = Worker(self._watchdog), opened.engine
         window = opened.engine.model.context_tokens
         self._tell(wire.Ready(str(opened.folder), dict(opened.config), window))
         try:

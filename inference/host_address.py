@@ -102,9 +102,12 @@ def address_of(
     Raises:
         ModelUnavailable: no folder can be had that is private to the user.
     """
-    identity = identity_of(settings)
-    state = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
-    return HostAddress(identity, runtime_folder(environment), state / f"host-{identity}.log")
+    identity, folder = identity_of(settings), runtime_folder(environment)
+    try:
+        logs = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
+    except ModelUnavailable:  # a read-only disk; what the host says is worth less than the host
+        logs = folder
+    return HostAddress(identity, folder, logs / f"host-{identity}.log")
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddress]:
@@ -119,13 +122,15 @@ def identity_of(settings: EngineSettings) -> str:
     """Return what front ends must agree in to share a host.
 
     Of a folder that is the state of its files too: weights that were trained again are others. The
-    size of the cache is not part of it: whoever starts the host chooses that.
+    size of the cache is not part of it, nor how much is read at a time: whoever starts the host
+    chooses that.
     """
     folder = Path(settings.source)
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
     facts = [(file.name, *_size_and_time(file)) for file in files]
+    chosen = replace(settings, cache_bytes=0, store_bytes=0, prefill_chunk=0, stall_s=0.0)
     what = [
-        astuple(replace(settings, cache_bytes=0, store_bytes=0)),
+        astuple(chosen),
         facts,
         _program_version(),
         sys.prefix,

@@ -9,6 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from inference import wire
@@ -19,6 +20,7 @@ from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
 from inference.host_start import IDLE_LIMIT_S, find_or_start
 from inference.messages import Prefill, SamplingOptions
+from inference.watchdog import smaller
 
 CANCEL_S = 300.0
 """How long a request may go on after it was cancelled: one chunk of a slow machine."""
@@ -127,9 +129,10 @@ class HostEngine:
         if not new:
             return branch
         request = wire.Append(link.number(), branch.number, new, keep)
-        for event in _events(branch, request, cancel):
-            if isinstance(event, Prefill) and on_progress is not None:
-                on_progress(event)
+        with self._smaller_next_time():
+            for event in _events(branch, request, cancel):
+                if isinstance(event, Prefill) and on_progress is not None:
+                    on_progress(event)
         if len(branch) < len(tokens):
             raise Cancelled(f"stopped after {len(branch)} of {len(tokens)} prompt tokens")
         return branch
@@ -165,11 +168,12 @@ class HostEngine:
             thinking=thinking,
             grammar=grammar,
         )
-        for event in _events(branch, request, cancel):
-            if isinstance(event, GenerationEnd) and self._notices:
-                event = replace(event, notices=(*self._notices, *event.notices))
-                self._notices.clear()
-            yield event
+        with self._smaller_next_time():
+            for event in _events(branch, request, cancel):
+                if isinstance(event, GenerationEnd) and self._notices:
+                    event = replace(event, notices=(*self._notices, *event.notices))
+                    self._notices.clear()
+                yield event
 
     def fork(self, branch: HostBranch) -> HostBranch:
         """Make a second line from here."""
@@ -191,6 +195,15 @@ class HostEngine:
         if status is None:
             raise self._link.gone()
         return status
+
+    @contextmanager
+    def _smaller_next_time(self) -> Iterator[None]:
+        """Ask for less of the next host if this one dies in mid-work: memory is the usual cause."""
+        try:
+            yield
+        except EngineGone:
+            self._settings = smaller(self._settings)
+            raise
 
     def _find(self, tokens: Sequence[int], live: HostBranch | None, reuse: bool) -> HostBranch:
         link = self._link

@@ -4,12 +4,15 @@ It knows no branch and no engine (`host_client.py`), and starts no host (`host_s
 """
 
 import itertools
+import os
 import select
+import signal
 import socket
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,12 @@ HELLO_S = 60.0
 
 STATUS_S = 5.0
 """How long a host may take to say how it is."""
+
+SILENT_S = 60.0
+"""After so long without a word a host is asked how it is."""
+
+DEAF_S = 30.0
+"""A host that does not answer that so long is ended: nothing in it runs any more."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Link:
         self.dropped: deque[int] = deque()
         """Branches that nobody here holds any more; the host is told with the next request."""
         self._sock = sock
+        self._heard_s = time.monotonic()
+        """When the host was last known to be well."""
         self._frames = wire.Frames()
         self._numbers = itertools.count(1)
         self._answers: dict[int, deque[wire.Outcome]] = {}
@@ -73,6 +84,7 @@ class Link:
         while True:
             while not self._greetings:
                 self._receive(POLL_S)
+                self._watch()
                 if not is_known and time.monotonic() > deadline:
                     raise ModelUnavailable(
                         f"The engine's process (pid {self.pid}) does not answer; end it with "
@@ -125,6 +137,7 @@ class Link:
         while not self._answers[number]:
             poll()
             self._receive(POLL_S)
+            self._watch()
         answer = self._answers[number].popleft()
         if isinstance(answer, wire.Failed):
             self.forget(number)
@@ -134,6 +147,17 @@ class Link:
     def forget(self, number: int) -> None:
         """Nobody waits for answers to this request any more."""
         self._answers.pop(number, None)
+
+    def _watch(self) -> None:
+        """End a host in which nothing runs any more: one that hangs in a step ends itself."""
+        if time.monotonic() - self._heard_s < SILENT_S:
+            return
+        if status_at(self.address, DEAF_S) is None and self.close.alive:
+            self.close()
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            raise EngineGone(f"The engine's process (pid {self.pid}) hung and was ended.")
+        self._heard_s = time.monotonic()
 
     def _receive(self, patience_s: float) -> None:
         """Take what has come, or wait a moment for something to come."""
@@ -145,6 +169,7 @@ class Link:
             return
         try:
             data = self._sock.recv(2**18)
+            self._heard_s = time.monotonic()
             if not data:
                 raise ConnectionResetError
             for body in self._frames.feed(data):
@@ -158,6 +183,7 @@ class Link:
             case wire.Hello() | wire.Loading() | wire.Ready():
                 self._greetings.append(reply)
             case wire.Failed(number=0):
+                self.close()
                 raise wire.error_of(reply)
             case wire.HostStatus():
                 raise wire.BadFrame("a status that was not asked for")
@@ -165,12 +191,12 @@ class Link:
                 self._answers[reply.number].append(reply)
 
 
-def status_at(address: HostAddress) -> wire.HostStatus | None:
+def status_at(address: HostAddress, patience_s: float = STATUS_S) -> wire.HostStatus | None:
     """Return the status of one host; None if it is gone, or does not answer in time."""
     sock = address.connect()
     if sock is None:
         return None
-    frames, deadline = wire.Frames(), time.monotonic() + STATUS_S
+    frames, deadline = wire.Frames(), time.monotonic() + patience_s
     with sock:
         try:
             sock.sendall(wire.pack_request(wire.AskStatus()))

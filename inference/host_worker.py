@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from inference import wire
 from inference.door import GenerationEnd, Token
 from inference.engine import Branch, Engine
-from inference.errors import InferenceError
+from inference.errors import EngineGone, InferenceError
 from inference.messages import Prefill
+from inference.watchdog import Watchdog, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class Seat:
 class Worker:
     """Carries out what front ends ask, fairly, on one engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
         self._seats: list[Seat] = []
         self._changed = threading.Condition()
         self._is_stopping = False
@@ -167,19 +169,30 @@ class Worker:
             return True
         if task.steps is None:
             task.steps = _steps(engine, seat, task)
+        self._watchdog.begin()
+        is_progress = False
         try:
             answer = next(task.steps)
+            is_progress = isinstance(answer, wire.Chunk | wire.OneToken)
         except InferenceError as error:
             answer = wire.failed(task.request.number, error)
         except Exception as error:
             # Ours or torch's: one request is lost, and the other front ends go on.
             log.exception("request %d failed", task.request.number)
+            if is_out_of_memory(error):
+                # What it has read may be half written, and only its end gives all memory back.
+                self.stop()
+                gone = EngineGone("The engine ran out of memory and was ended.")
+                seat.send(wire.failed(task.request.number, gone))
+                return True
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             answer = wire.failed(
                 task.request.number, InferenceError(f"The engine could not do this ({reason}).")
             )
+        finally:
+            self._watchdog.end(is_progress)
         seat.send(answer)
-        return not isinstance(answer, wire.Chunk | wire.OneToken)
+        return not is_progress
 
 
 def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:

@@ -18,6 +18,7 @@ from inference.door import (
     FINE_LADDER_TOKENS,
     FINE_TOKENS,
     LADDER_TOKENS,
+    STALL_S,
     DType,
     EngineSettings,
     GenerationEnd,
@@ -63,6 +64,7 @@ def open_chat(
     on_progress: OnProgress | None = None,
     host: bool = False,
     idle_limit_s: float = IDLE_LIMIT_S,
+    stall_s: float = STALL_S,
     store: tuple[Path, int] | None = None,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
@@ -78,12 +80,13 @@ def open_chat(
         host: True to share the engine of a process that all front ends use; torch is not loaded
             here then.
         idle_limit_s: how long that process stays when its last front end has left.
+        stall_s: how long a step of that process may take before it counts as hung.
         store: the folder where states outlive the process, and the bytes they may hold there.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(_source(where), device, dtype, cache_bytes)
+    settings = EngineSettings(_source(where), device, dtype, cache_bytes, stall_s=stall_s)
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None

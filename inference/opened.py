@@ -52,6 +52,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     engine = Engine(
         loaded.model,
         cache_bytes=settings.cache_bytes,
+        prefill_chunk=settings.prefill_chunk,
         store=store,
         ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
         notices=notices,

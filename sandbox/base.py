@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sandbox.limits import Limits
 
 Cancel = Callable[[], bool]
 """Asked often; true once the person wants everything to stop."""
+
+TooMuch = Literal["", "memory", "disk", "processes"]
+"""What a command used too much of, or nothing."""
 
 
 def never() -> bool:
@@ -32,8 +35,12 @@ class View:
     """Further folders of the host (a virtual environment, a toolchain), seen where they are."""
     protected: tuple[tuple[Path, Path], ...] = ()
     """(on disk, in the sandbox) pairs bound read-only over the workspace: the `.git` folder."""
+    guarded: tuple[PurePosixPath, ...] | None = None
+    """Paths of the workspace that stay read-only (`protected.py`); None to look for them first."""
     scratch: Path | None = None
     """A folder on disk, writable at its own path: for a result file that the host reads back."""
+    network: Path | None = None
+    """The socket of a `Proxy`, the one way out; None is no network at all."""
     path: tuple[Path, ...] = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin"))
     """The PATH of the command, in order."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -42,11 +49,16 @@ class View:
     """Where commands start, relative to the workspace."""
 
     def start(self) -> PurePosixPath:
-        """Give `folder`, or what is left of it on disk after a command has taken it away."""
+        """Give `folder`, or what a command has left of it: a link in its place leads nowhere."""
         for folder in (self.folder, *self.folder.parents):
-            if (self.source / folder).is_dir():
+            if self._has(folder):
                 return folder
         return PurePosixPath()
+
+    def _has(self, folder: PurePosixPath) -> bool:
+        """Say whether a folder is there, and no link in its place or on the way to it."""
+        parts = (self.source.joinpath(*folder.parts[: n + 1]) for n in range(len(folder.parts)))
+        return (self.source / folder).is_dir() and not any(map(Path.is_symlink, parts))
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class CommandResult:
 
     argv: tuple[str, ...]
     exit_code: int | None
-    """None if it was killed at a limit or on cancel; minus the signal if one ended it."""
+    """None if it was killed at its time limit or on cancel; minus the signal if one ended it."""
     output: str
     """stdout and stderr as they came, undecodable bytes replaced, cut in the middle if long."""
     num_output_bytes: int
@@ -63,6 +75,10 @@ class CommandResult:
     timed_out: bool
     cancelled: bool
     duration_s: float
+    too_much: TooMuch = ""
+    """What it was killed for using too much of; the end of the output says how much."""
+    notices: tuple[str, ...] = ()
+    """What it left in the workspace that was put aside, a sentence each (`scan.py`)."""
 
     @property
     def truncated(self) -> bool:
@@ -75,7 +91,7 @@ class Sandbox(Protocol):
 
     @property
     def level(self) -> str:
-        """The isolation in force, in one word: `bubblewrap` or `direct`."""
+        """The isolation in force, in one word: see `choose.LEVELS`."""
         ...
 
     def run(

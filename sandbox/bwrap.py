@@ -6,16 +6,17 @@ and the check that asks "does it work here" runs the very same ones.
 
 import importlib.util
 import os
-import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from sandbox.errors import SandboxUnavailable
 from sandbox.mounts import Mount
+from sandbox.seccomp import program
+from sandbox.streams import memory_file
 
 MIB = 1024 * 1024
 TMP_BYTES = 512 * MIB
@@ -60,6 +61,20 @@ SYNTHETIC_FILES = {
 }
 """There is no resolv.conf: no name server can be reached."""
 
+LAYERS = {
+    "view": "nothing of the host but allow-listed folders",
+    "capabilities": "none is kept, and nobody is root inside",
+    "network": "an own one, with a loopback only",
+    "proc": "settings of the kernel are read-only",
+    "environment": "only the variables of the view",
+    "git": "what other programs obey, `.git` first, is read-only",
+    "seccomp": "calls that no test needs are refused",
+    "uid": "an own user id on an id-mapped workspace, where root starts it",
+    "limits": "of processes, memory, file sizes, disk",
+    "sweep": "every descendant is killed",
+}
+"""What keeps a command in. A test leaves one out to see that the attacks notice."""
+
 
 @dataclass(frozen=True)
 class Bwrap:
@@ -70,13 +85,25 @@ class Bwrap:
     """Whether it can forbid new user namespaces inside, and with them their capabilities."""
 
 
+@dataclass(frozen=True)
+class Handles:
+    """Descriptors of ours that `bwrap` reads and writes."""
+
+    files: Mapping[str, int] = field(default_factory=dict)
+    """What holds the text of each file in `SYNTHETIC_FILES`."""
+    status: int | None = None
+    """Where it says in JSON whether the command was started."""
+    seccomp: int | None = None
+    """What holds the filter of system calls."""
+
+
 def arguments(
     bwrap: Bwrap,
     mounts: Sequence[Mount],
     folder: Path,
     environment: Mapping[str, str],
-    files: Mapping[str, int],
-    status_fd: int | None = None,
+    handles: Handles,
+    without: Collection[str] = (),
 ) -> list[str]:
     """Build the command line up to, but not with, the command.
 
@@ -85,8 +112,8 @@ def arguments(
         mounts: what of the host is seen beside its system, in mounting order.
         folder: where the command starts.
         environment: of the command, on top of `ENVIRONMENT`.
-        files: descriptor that holds the text of each file in `SYNTHETIC_FILES`.
-        status_fd: where `bwrap` says in JSON whether the command was started.
+        handles: what it inherits.
+        without: layers to leave out, see `LAYERS`; for tests of the tests.
     """
     words: list[str] = [str(bwrap.path)]
 
@@ -94,33 +121,30 @@ def arguments(
         words.extend(str(word) for word in more)
 
     # 1. Own namespaces for everything, no capability, no terminal, dead with the supervisor.
-    add("--unshare-user", "--uid", UID, "--gid", UID)
-    add("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+    uid = UID if "capabilities" not in without else 0
+    add("--unshare-user", "--uid", uid, "--gid", uid)
+    add("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+    if "network" not in without:
+        add("--unshare-net")
     if bwrap.disable_userns:
         add("--disable-userns")
-    add("--cap-drop", "ALL", "--die-with-parent", "--new-session", "--hostname", "sandbox")
+    if "capabilities" not in without:
+        add("--cap-drop", "ALL")
+    add("--die-with-parent", "--new-session", "--hostname", "sandbox")
     # 2. The system, read-only. Never `--ro-bind / /`: root's files would be root's to read.
-    add("--ro-bind", "/usr", "/usr")
-    for name in SYSTEM_FOLDERS:
-        if Path(name).is_symlink():
-            add("--symlink", Path(name).readlink(), name)
-        else:
-            add("--ro-bind-try", name, name)
-    add("--dir", "/etc")
-    for file in SYSTEM_FILES:
-        add("--ro-bind-try", file, file)
-    for file, fd in files.items():
-        add("--perms", "0444", "--ro-bind-data", fd, file)
+    if "view" in without:
+        add("--ro-bind", "/", "/")
+    else:
+        words += _system(handles.files)
     # 3. Devices and processes. core_pattern in /proc/sys is the whole machine's, and a process
     #    of root may write it with no capability at all: read-only, and once more as its own mount.
-    add("--dev", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
-    add("--remount-ro", "/proc")
+    add("--dev", "/dev", "--proc", "/proc")
+    if "proc" not in without:
+        add("--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/proc")
     # 4. Private places to write, gone with the command.
     add("--perms", "1777", "--size", TMP_BYTES, "--tmpfs", "/tmp")
     add("--perms", "1777", "--size", SHM_BYTES, "--tmpfs", "/dev/shm")
-    add("--perms", "0700", "--size", HOME_BYTES, "--tmpfs", HOME)
     add("--remount-ro", "/dev")  # itself a tmpfs, and one without a size
-    add("--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp")
     # 5. What the view shows, over all of that: a workspace may lie in /tmp or in a home.
     for mount in mounts:
         add("--bind" if mount.writable else "--ro-bind", mount.source, mount.target)
@@ -128,9 +152,29 @@ def arguments(
     # 6. The command's environment, apart from bwrap's own.
     for name, value in environment.items():
         add("--setenv", name, value)
-    if status_fd is not None:
-        add("--json-status-fd", status_fd)
+    # 7. The calls that it cannot make, and how we hear that it was started.
+    if handles.seccomp is not None:
+        add("--seccomp", handles.seccomp)
+    if handles.status is not None:
+        add("--json-status-fd", handles.status)
     return words
+
+
+def _system(files: Mapping[str, int]) -> list[str]:
+    """Give the arguments that show the system's own files, and a home."""
+    words: list[str] = ["--ro-bind", "/usr", "/usr"]
+    for name in SYSTEM_FOLDERS:
+        if Path(name).is_symlink():
+            words += ["--symlink", str(Path(name).readlink()), name]
+        else:
+            words += ["--ro-bind-try", name, name]
+    words += ["--dir", "/etc"]
+    for file in SYSTEM_FILES:
+        words += ["--ro-bind-try", file, file]
+    for file, fd in files.items():
+        words += ["--perms", "0444", "--ro-bind-data", str(fd), file]
+    words += ["--perms", "0700", "--size", str(HOME_BYTES), "--tmpfs", HOME]
+    return [*words, "--dir", "/run", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]
 
 
 @cache
@@ -172,16 +216,19 @@ def _candidates() -> list[Path]:
 
 def _check(bwrap: Bwrap) -> str | None:
     """Run `true` in a sandbox that shows nothing of the user; give the complaint if it fails."""
-    command = [*arguments(bwrap, (), Path("/tmp"), {}, {}), "--", "/bin/sh", "-c", "true"]
     try:
-        done = subprocess.run(
-            command,
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=CHECK_S,
-            check=False,
-        )
+        with memory_file(program()) as seccomp:
+            handles = Handles(seccomp=seccomp.fileno())
+            words = arguments(bwrap, (), Path("/tmp"), {}, handles)
+            done = subprocess.run(
+                [*words, "--", "/bin/sh", "-c", "true"],
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CHECK_S,
+                check=False,
+                pass_fds=(seccomp.fileno(),),
+            )
     except OSError as error:
         return str(error.strerror)
     except subprocess.TimeoutExpired:
@@ -205,13 +252,3 @@ def _explain(path: Path, failure: str) -> str:
     else:
         mend = "a container may need `--security-opt seccomp=unconfined` and a writable /proc"
     return f"{path} cannot make a sandbox here ({failure}); {mend}."
-
-
-def counts_processes_by_namespace() -> bool:
-    """Say whether this kernel counts RLIMIT_NPROC for each user namespace apart (5.14 or newer).
-
-    On an older one the limit would count everything else that the user runs.
-    """
-    major, minor, *_ = platform.release().split(".")
-    digits = "".join(letter for letter in minor if letter.isdigit())
-    return (int(major), int(digits or 0)) >= (5, 14)

@@ -19,10 +19,9 @@ GRACE_S = 0.5
 class Direct:
     """Runs commands where they can do everything that the user can."""
 
-    @property
-    def level(self) -> str:
-        """Say what isolation is in force: none."""
-        return "direct"
+    level = "direct"
+    """The isolation in force: none."""
+    why: tuple[str, ...] = ()
 
     def run(
         self,
@@ -36,17 +35,10 @@ class Direct:
         if not view.source.is_dir():
             raise SandboxError(f"{view.source} is not a folder, so no command can run in it.")
         start = view.source / view.start()
-        command = Command(tuple(argv), _environment(view), start, grace_s=GRACE_S)
-        outcome = run_command(command, limits, cancel, on_output)
-        return CommandResult(
-            argv=tuple(argv),
-            exit_code=outcome.exit_code,
-            output=outcome.output,
-            num_output_bytes=outcome.num_output_bytes,
-            timed_out=outcome.stopped == "limit",
-            cancelled=outcome.stopped == "cancel",
-            duration_s=outcome.duration_s,
+        command = Command(
+            tuple(argv), _environment(view), start, grace_s=GRACE_S, writable=(view.source,)
         )
+        return run_command(command, limits, cancel, on_output).result(argv)
 
 
 def _environment(view: View) -> dict[str, str]:

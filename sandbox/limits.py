@@ -18,8 +18,14 @@ class Limits:
     """CPU seconds of any one process."""
     memory_bytes: int = 8192 * MIB
     """Address space of any one process."""
+    resident_bytes: int = 8192 * MIB
+    """Memory in use by all its processes together, what they share counted once."""
     file_bytes: int = 1024 * MIB
     """Size of any one file written."""
+    disk_bytes: int = 10240 * MIB
+    """How much smaller the free space of the workspace's disk may become."""
+    free_bytes: int = 1024 * MIB
+    """What must stay free there: the agent's own journal is written to the same disk."""
     num_processes: int = 300
     """Processes and threads alive at once."""
     output_bytes: int = 64 * 1024
@@ -28,7 +34,8 @@ class Limits:
     def __post_init__(self) -> None:
         if self.wall_s <= 0 or self.cpu_s <= 0:
             raise ValueError("time limits must be positive")
-        if min(self.memory_bytes, self.file_bytes, self.num_processes, self.output_bytes) <= 0:
+        sizes = (self.memory_bytes, self.resident_bytes, self.file_bytes, self.disk_bytes)
+        if min(*sizes, self.num_processes, self.output_bytes) <= 0 or self.free_bytes < 0:
             raise ValueError("size limits must be positive")
 
     def until(self, end_s: float) -> "Limits":

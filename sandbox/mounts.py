@@ -5,14 +5,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sandbox.base import View
 from sandbox.errors import SandboxError
+from sandbox.protected import protected_below
 
 OURS = tuple(Path(name) for name in ("/", "/usr", "/etc", "/dev", "/proc", "/sys"))
 """No folder of a view may hide what the sandbox itself puts there."""
 SYSTEM = Path("/usr")
+PROXY, FORWARD = Path("/run/proxy"), Path("/run/forward.py")
+"""Where a sandbox with a way out sees the proxy's socket, and the program that leads there."""
+FORWARD_SOURCE = Path(__file__).with_name("forward.py")
 
 _lock = threading.Lock()
 _in_use: Counter[Path] = Counter()
@@ -28,23 +32,34 @@ class Mount:
     writable: bool = False
 
 
-def mounts_of(view: View) -> tuple[Mount, ...]:
+def mounts_of(view: View, guards: bool = True) -> tuple[Mount, ...]:
     """List what to mount, every folder before what lies in it.
 
-    A `.git` in the workspace is read-only whether the view names it or not: a hook written there
-    would run later, outside.
+    What other programs obey is read-only whether the view names it or not: a hook written there
+    would run later, outside. Not so without `guards`, a layer left out.
     """
     protected = dict((target, source) for source, target in view.protected)
-    git = view.workspace / ".git"
-    if git not in protected and (view.source / ".git").exists():
-        protected[git] = view.source / ".git"
+    for path in _guarded(view) if guards else ():
+        if _can_be_mounted(view.source / path):
+            protected.setdefault(view.workspace / path, view.source / path)
     # The base of a virtual environment may be /usr itself, which every command sees anyway.
     mounts = [Mount(path, path) for path in view.read_only if not path.is_relative_to(SYSTEM)]
     mounts.append(Mount(view.source, view.workspace, view.writable))
     mounts += [Mount(source, target) for target, source in protected.items()]
+    if view.network:
+        mounts += [Mount(view.network, PROXY), Mount(FORWARD_SOURCE, FORWARD)]
     if view.scratch:
         mounts.append(Mount(view.scratch, view.scratch, writable=True))
     return tuple(sorted(mounts, key=lambda mount: len(mount.target.parts)))  # stable: ties as above
+
+
+def _guarded(view: View) -> Sequence[PurePosixPath]:
+    return protected_below(view.source) if view.guarded is None else view.guarded
+
+
+def _can_be_mounted(path: Path) -> bool:
+    """Say whether a path is there to mount on: not a link, unless it is git's, which is refused."""
+    return path.exists() if path.name == ".git" else path.exists() and not path.is_symlink()
 
 
 def check_mounts(mounts: Sequence[Mount]) -> None:
@@ -90,6 +105,12 @@ def mount_points(mounts: Sequence[Mount]) -> Iterator[None]:
                     del _in_use[path]
                     with suppress(OSError):  # gone, or the command has put something into it
                         _remove_if_empty(path)
+
+
+def is_in_use(path: Path) -> bool:
+    """Say whether a path is a mount point that was made here and that a command still needs."""
+    with _lock:
+        return path in _in_use
 
 
 def _is_folder(path: Path, mount: Mount) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError, SourceUnreadable
+from sandbox.protected import protected_part
 from sandbox.snapshot import EXECUTABLE, LINK, PLAIN
 
 FICLONE = 0x40049409
@@ -54,8 +55,8 @@ def _leads_to_environment(link: Path) -> bool:
 def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[Path, ...]:
     """Copy a working tree without any `.git`: bytes, permissions, times, links as links.
 
-    Sockets, fifos and devices are left out. Returns the folders that `skip` left where they are,
-    and the links to an environment, for the caller to show read-only.
+    Sockets, fifos and devices are left out. Returns what is left where it is, for the caller to
+    show read-only: folders that `skip` names, links to an environment, inner repositories' `.git`.
 
     Raises:
         SourceUnreadable: a file or folder may not be read; the copy is incomplete.
@@ -63,7 +64,7 @@ def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return tuple(_copy_folder(source, target, skip))
+        return tuple(path for path in _copy_folder(source, target, skip) if path != source / ".git")
     except PermissionError as error:
         place = Path(error.filename or source)
         if not place.is_relative_to(source):
@@ -83,11 +84,12 @@ def _copy_folder(source: Path, target: Path, skip: Skip) -> list[Path]:
     with os.scandir(source) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        if entry.name == ".git":
-            continue
         old, new = Path(entry.path), target / entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISLNK(mode) and _leads_to_environment(old):
+        if entry.name == ".git":
+            if stat.S_ISDIR(mode) or stat.S_ISREG(mode):  # a link could lead anywhere
+                skipped.append(old)
+        elif stat.S_ISLNK(mode) and _leads_to_environment(old):
             skipped.append(old)
         elif stat.S_ISLNK(mode):
             new.symlink_to(old.readlink())
@@ -120,6 +122,7 @@ def apply_changes(checkpoint: Checkpoint, base: str, final: str, target: Path) -
         SandboxError: a file in `target` is no longer as in `base`, or cannot be written;
             `target` is as it was.
     """
+    check_changes(checkpoint, base, final)
     paths = checkpoint.changed(base, final)
     for path in paths:
         _check_unchanged(checkpoint, base, path, target)
@@ -154,6 +157,31 @@ def apply_changes(checkpoint: Checkpoint, base: str, final: str, target: Path) -
     return paths
 
 
+def check_changes(checkpoint: Checkpoint, base: str, final: str) -> None:
+    """Refuse changes that would act by themselves among the user's files.
+
+    Raises:
+        SandboxError: one of a path that other programs obey, or a link that leads out.
+    """
+    for path in checkpoint.changed(base, final):
+        place, entry = PurePosixPath(path), checkpoint.entry(final, path)
+        if part := protected_part(place):
+            raise SandboxError(f"{path}: {part} is obeyed by other programs; nothing was changed.")
+        if entry is not None and entry.mode == LINK:
+            target = os.fsdecode(checkpoint.file(final, path) or b"")
+            if _leads_out(place, target):
+                raise SandboxError(f"{path} is a link out, to {target}; nothing was changed.")
+
+
+def _leads_out(link: PurePosixPath, target: str) -> bool:
+    depth = len(link.parent.parts)
+    for part in PurePosixPath(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return target.startswith("/")
+
+
 def _check_unchanged(checkpoint: Checkpoint, base: str, path: str, target: Path) -> None:
     """Refuse to write over what is not the version that the edit began with."""
     for folder in list(PurePosixPath(path).parents)[-2::-1]:
@@ -186,7 +214,7 @@ def _stage(checkpoint: Checkpoint, commit: str, path: str, place: Path, fresh: P
     if now is not None and now[0] == entry.mode:  # finer permissions stay the user's
         shutil.copymode(place, fresh)
     else:
-        fresh.chmod(entry.permissions)
+        fresh.chmod(entry.permissions & 0o777)  # no setuid bit
     return fresh
 
 

@@ -1,20 +1,21 @@
 """The files of the workspace, for tools: read, written and listed, and nothing outside of it.
 
 These calls run in the agent, not in the sandbox, on files that a sandboxed command has just made: a
-link it left must not be followed out, and nothing may be written that runs later outside (`.git`).
+link it left must not be followed out, and nothing may be written that runs later outside
+(`protected.py`).
 """
 
 import errno
 import os
 import secrets
 import stat
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from sandbox.beneath import open_beneath
 from sandbox.errors import PathRefused
+from sandbox.protected import is_git_name, protected_part
 
 NEW_FILE_MODE = 0o644
 MAX_READ_BYTES = 256 * 1024 * 1024
@@ -107,7 +108,7 @@ class Workspace:
         An existing file keeps its mode; a link inside the workspace stays, its target is written.
 
         Raises:
-            PathRefused: it leads out, is no regular file, is shared by a hard link, or is git's.
+            PathRefused: it leads out, is no regular file, has another hard link, or is protected.
         """
         try:
             target = self._target(path)
@@ -128,7 +129,7 @@ class Workspace:
         """Delete a regular file; of a link inside the workspace, its target.
 
         Raises:
-            PathRefused: it leads out, is no regular file, or is git's.
+            PathRefused: it leads out, is no regular file, or is protected.
             FileNotFoundError: there is none.
         """
         target = self._target(path)
@@ -165,7 +166,7 @@ class Workspace:
         relative = self.resolve(path)
         if not relative.parts:
             raise PathRefused(f"{path} is the workspace itself, not a file.")
-        _refuse_git(path, relative)
+        _refuse_protected(path, relative)
         # A link on the way is taken now, so that writing itself need follow none.
         for existing in (relative, *relative.parents):
             try:
@@ -178,7 +179,7 @@ class Workspace:
         if not real.is_relative_to(root):
             raise PathRefused(f"{path} leads out of the workspace.")
         target = PurePosixPath(real.relative_to(root), relative.relative_to(existing))
-        _refuse_git(path, target)
+        _refuse_protected(path, target)
         return target
 
     @contextmanager
@@ -244,15 +245,13 @@ def replace_file(folder: int, name: str, data: bytes, old: os.stat_result | None
     os.fsync(folder)
 
 
-def is_git_name(name: str) -> bool:
-    """Say whether some file system takes this for `.git`: by case, unseen letters, 8.3 names."""
-    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    return visible.casefold().rstrip(" .") in (".git", "git~1")
-
-
-def _refuse_git(path: str, relative: PurePosixPath) -> None:
-    if any(is_git_name(part) for part in relative.parts):
+def _refuse_protected(path: str, relative: PurePosixPath) -> None:
+    part = protected_part(relative)
+    if part is None:
+        return
+    if is_git_name(part):
         raise PathRefused(f"{path} belongs to git and is read-only.")
+    raise PathRefused(f"{path} is read-only: other programs obey {part}. Only the user changes it.")
 
 
 def _refuse_unless_regular(path: str, status: os.stat_result) -> None:

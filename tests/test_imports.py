@@ -20,6 +20,7 @@ LIGHT = [
     "agent.cli",
     "agent.loop",
     "agent.frontends.cache",
+    "agent.frontends.doctor",
     "agent.frontends.fix",
     "agent.frontends.talk_lines",
     "agent.open_talk",

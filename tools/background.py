@@ -11,7 +11,8 @@ from tools.base import Arguments, ToolResult
 from tools.bash import MAX_CHARACTERS, MAX_TIMEOUT_S, Bash, first_line
 from tools.errors import ToolFailed
 from tools.jobs import MAX_JOB_S, Job, Jobs, wait
-from tools.truncate import clean, cut_middle
+from tools.readable import readable
+from tools.truncate import cut_middle
 
 START_S = 1.0
 """How long a fresh job is watched: many fail at once."""
@@ -85,5 +86,7 @@ class BackgroundBash:
 def _text(job: Job) -> str:
     """Say what a job printed since it was last asked, and how it stands."""
     state = job.state()  # before the output, so that an ended job has all of it here
-    output = cut_middle(clean(job.take_output()).strip("\n"), MAX_CHARACTERS)
-    return f"{output or '[no new output]'}\n[job {job.number}: {state}]"
+    output = cut_middle(readable(job.take_output()).strip("\n"), MAX_CHARACTERS)
+    notices = job.result.notices if job.result is not None else ()
+    rows = [output or "[no new output]", f"[job {job.number}: {state}]"]
+    return "\n".join([*rows, *(f"[{notice}]" for notice in notices)])

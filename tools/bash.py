@@ -10,7 +10,8 @@ from sandbox.base import Cancel, CommandResult, Sandbox, View, never
 from sandbox.limits import Limits
 from tools.base import Arguments, ToolResult
 from tools.errors import ToolFailed
-from tools.truncate import clean, cut_middle
+from tools.readable import readable
+from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 12_000
 MAX_TIMEOUT_S = 600
@@ -64,7 +65,7 @@ class Bash:
             raise ToolFailed("timeout_s must be 1 or more.")
         limits = dataclasses.replace(self._limits, wall_s=min(timeout_s, MAX_TIMEOUT_S))
         result = self._sandbox.run(words, self._view, limits, cancel)
-        output = clean(result.output).strip("\n")
+        output = readable(result.output).strip("\n")
         return ToolResult(
             _text(output, result, limits),
             f"ran {first_line(command)} ({_outcome(result)})",
@@ -82,13 +83,14 @@ def _text(output: str, result: CommandResult, limits: Limits) -> str:
         rows.append("[cancelled]")
     elif result.exit_code != 0:
         rows.append(f"[exit code {result.exit_code}]")
-    return "\n".join(filter(None, rows)) or "[no output]"
+    rows = list(filter(None, rows)) or ["[no output]"]
+    return "\n".join([*rows, *(f"[{notice}]" for notice in result.notices)])
 
 
 def _outcome(result: CommandResult) -> str:
-    if result.timed_out:
-        return "timed out"
-    return "cancelled" if result.cancelled else f"exit {result.exit_code}"
+    words = "cancelled" if result.cancelled else f"exit {result.exit_code}"
+    words = "timed out" if result.timed_out else words
+    return f"{words}; put aside: {len(result.notices)}" if result.notices else words
 
 
 def first_line(command: str) -> str:

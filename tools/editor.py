@@ -19,6 +19,7 @@ from tools.editor_forms import FULL, Form
 from tools.errors import ToolFailed
 from tools.match import find_words, line_at
 from tools.placing import Ask, NoPlace, Rescue, find_place
+from tools.readable import beware, shown
 from tools.respace import find_respaced
 from tools.shown import Shown
 from tools.textfile import (
@@ -29,7 +30,7 @@ from tools.textfile import (
     difference,
     unified_diff,
 )
-from tools.truncate import MAX_LINES, clean, number_lines
+from tools.truncate import MAX_LINES, number_lines
 from tools.undo import Earlier, Edit, History, none_earlier
 
 _NUM_CONTEXT_LINES = 4
@@ -155,11 +156,13 @@ class StrReplaceEditor:
         text = self._numbered(path, file, first, last)
         if not file.is_known:
             text = f"{text}\n{_BYTES_NOTE}"
+        if warning := beware(text):
+            text = f"{text}\n{warning}"
         return ToolResult(text, f"viewed {path} (lines {first}-{last})")
 
     def _view_directory(self, path: str) -> ToolResult:
         names = self._workspace.listing(path, depth=2)
-        rows = [clean(name.encode(errors="replace").decode()) for name in names[:MAX_LINES]]
+        rows = [shown(name.encode(errors="replace").decode()) for name in names[:MAX_LINES]]
         if len(names) > MAX_LINES:
             rows.append(f"[{len(names) - MAX_LINES} more not shown; view a directory below]")
         return ToolResult("\n".join(rows) or "[empty directory]", f"listed {path}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.base import Cancel, never
-from sandbox.errors import PathRefused
+from sandbox.errors import CommandRefused, PathRefused
 from tools.base import Arguments, Tool, ToolResult
 from tools.errors import ToolFailed
 
@@ -47,7 +47,7 @@ class Registry:
                 raise ToolFailed(f"There is no tool {name}; use {', '.join(self._tools)}.")
             tool = self._tools[name]
             return tool.run(_checked(tool, arguments), cancel)
-        except (ToolFailed, PathRefused) as error:
+        except (ToolFailed, PathRefused, CommandRefused) as error:
             text = str(error)
             first_line = text.split("\n")[0]
             return ToolResult(text, f"{name} failed: {first_line}", ok=False)

@@ -74,6 +74,7 @@ class RunTests:
         flaky = self._flaky(report, cancel) if self._is_full else ()
         ran = bool(report.cases) and not report.timed_out
         text = "\n\n".join([describe(report), *map(_describe_flaky, flaky)])
+        text = "\n".join([text, *(f"[{notice}]" for notice in report.notices)])
         whole = None if only else report
         is_cut = self._is_full and len(report.output) > len(text)
         full = report.output if is_cut and not report.ok else ""

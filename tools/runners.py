@@ -80,6 +80,7 @@ def run_tests_once(
         parsed=cases is not None,
         num_ran=tally.num_ran if by_exit_code else None,
         told=tuple(map(clean.case, runner.told(result.output))) if by_exit_code else (),
+        notices=result.notices,
     )
 
 
@@ -129,6 +130,7 @@ def _joined(command: Argv, reports: Sequence[TestReport], limits: Limits) -> Tes
         timed_out=timed_out,
         duration_s=limits.wall_s if timed_out else duration_s,
         parsed=bool(reports) and all(report.parsed for report in reports),
+        notices=tuple(notice for report in reports for notice in report.notices),
     )
 
 

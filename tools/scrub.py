@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from sandbox.base import View
+from tools.readable import readable
 from tools.test_report import TestCase
-from tools.truncate import clean
 
-INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069]")
 TIMES = re.compile(
     r" in \d+(?:\.\d+)?\s?m?s(?: \(\d+:\d\d:\d\d\))?(?=[\s=]|$)"  # pytest, unittest
     r"|; finished in \d+\.\d+s"  # cargo
@@ -49,7 +48,7 @@ class Scrubber:
 
     def output(self, text: str) -> str:
         """Clean what was printed."""
-        return self._paths(TIMES.sub("", _visible(text)))
+        return self._paths(TIMES.sub("", readable(text)))
 
     def case(self, case: TestCase) -> TestCase:
         """Clean the texts of one test."""
@@ -59,7 +58,7 @@ class Scrubber:
 
     def traceback(self, text: str) -> str:
         """Clean a traceback, and leave out what is the same in each."""
-        text = self._paths(_visible(text))
+        text = self._paths(readable(text))
         text += "\n"
         for noise in (CARETS, IMPORTLIB, FROZEN, VERBOSE_HINT):
             text = noise.sub("", text)
@@ -78,7 +77,3 @@ class Scrubber:
         for part in PurePosixPath(match[0]).parts:
             at = at.parent if part == ".." else at / part
         return str(at)
-
-
-def _visible(text: str) -> str:
-    return INVISIBLE.sub("", clean(text))

@@ -16,6 +16,7 @@ from sandbox.limits import MIB, Limits
 from sandbox.workspace import Workspace
 from tools.base import Arguments, ToolResult
 from tools.errors import ToolFailed
+from tools.readable import shown
 from tools.truncate import clean
 
 MAX_MATCHES = 60
@@ -104,7 +105,7 @@ def _matches(output: str) -> list[str]:
         if nul and colon and number.isdecimal():
             found.append((str(PurePosixPath(path)), int(number), text))
     return [
-        f"{path}:{number}: {clean(text).rstrip()[:MAX_CHARACTERS]}"
+        f"{path}:{number}: {shown(text).rstrip()[:MAX_CHARACTERS]}"
         for path, number, text in sorted(found, key=lambda match: match[:2])
     ]
 

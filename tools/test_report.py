@@ -47,6 +47,8 @@ class TestReport:
     """How many tests the output of a command speaks of whose exit code is all that is known."""
     told: tuple[TestCase, ...] = ()
     """What such a command printed of single tests: to know where to look, never for a verdict."""
+    notices: tuple[str, ...] = ()
+    """What the run left in the workspace that was put aside, a sentence each."""
 
     @property
     def red(self) -> frozenset[str]:

@@ -124,6 +124,13 @@ def _configured(config: Config, arguments: Namespace) -> Config:
             raise UsageError(f"{flag} must be more than 0, not {value}")
     given = {name: value for name, (_, value) in limits.items() if value is not None}
     config = replace(config, budget=replace(config.budget, **given))
+    if arguments.allow_host:
+        hosts = dict.fromkeys((*config.sandbox.allow_hosts, *arguments.allow_host))
+        try:
+            sandbox = replace(config.sandbox, allow_hosts=tuple(hosts))
+        except ValueError as error:
+            raise UsageError(f"--allow-host: {error}") from error
+        config = replace(config, sandbox=sandbox)
     if arguments.context:
         config = replace(config, context=replace(config.context, kind=arguments.context))
     if arguments.thinking_history:

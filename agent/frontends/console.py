@@ -4,7 +4,6 @@ Text from the model, the repository and its tests is cleaned of everything but c
 not move the cursor, set a title or hide what stands beside it.
 """
 
-import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -30,7 +29,7 @@ from agent.events import (
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from inference.messages import ToolCall, Usage
-from tools.truncate import clean
+from tools.readable import readable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,9 +38,15 @@ MAX_LINE = 160
 MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
 BAR_WIDTH = 24
-INVISIBLE = re.compile(r"[\u200b-\u200f\u2028-\u202e\u2060-\u2069\U000e0000-\U000e007f]")
-"""Beside control characters: what reorders text, takes no room, or spells unseen words."""
 HEADLINES = {FIXED: "Fixed", RED: "Still red", NOTHING: "Not fixed", BUDGET: "Budget spent"}
+
+NO_ISOLATION = (
+    "  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!  ",
+    "  !!  NO ISOLATION (--sandbox direct). What the model runs, and every test,  !!  ",
+    "  !!  runs as you: it can read, change, delete and send all that you can.    !!  ",
+    "  !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!  ",
+)
+"""Shown first, and nothing hides it: a person has typed the word, another may read the log."""
 
 Line = tuple[str, str]
 """A style in rich's words, and the text."""
@@ -150,7 +155,9 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
                 ),
             )
             if event.sandbox == "direct":
-                yield "bold red", "  No isolation: commands can do all that you can."
+                yield from (("bold white on red", line) for line in NO_ISOLATION)
+            elif event.sandbox == "landlock":
+                yield "yellow", "  Weak isolation, by Landlock alone; `qwen-agent doctor` says why."
         case TestsRan():
             yield "bold", f"Tests {event.when}: {visible(event.summary)} ({event.duration_s:.1f} s)"
             for test in event.failed[:MAX_RED_SHOWN]:
@@ -233,20 +240,21 @@ def last_lines(outcome: FixOutcome) -> Iterator[Line]:
     if outcome.patch_file:
         kept = "applied; also kept in" if outcome.applied else "not applied; kept in"
         yield "dim", f"  the patch was {kept} {outcome.patch_file}"
+    if outcome.sandbox == "direct":
+        yield "bold red", "  all of it ran without isolation (--sandbox direct)"
     if outcome.commit:
         yield "dim", f"  committed as {outcome.commit}"
 
 
-def readable(text: str) -> str:
+def on_screen(text: str) -> str:
     """Return text of several lines that a terminal shows and does not obey."""
-    shown = INVISIBLE.sub("", clean(text))
     # A lone surrogate cannot be written to a terminal.
-    return shown.encode("utf-8", "replace").decode("utf-8")
+    return readable(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def visible(text: str) -> str:
     """Return text as one line that a terminal shows and does not obey."""
-    flat = readable(text).replace("\n", " ").replace("\t", "    ")
+    flat = on_screen(text).replace("\n", " ").replace("\t", "    ")
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from agent.events import Event, ReplyEnded
+from agent.events import Event, ReplyEnded, RunStarted
 from agent.frontends.changes import changes_of
 from agent.frontends.console import last_lines, lines_of
 from agent.frontends.output import harmless
 from agent.frontends.places import place_of
 from agent.outcome import FIXED, FixOutcome
 from inference.messages import Usage
-from tools.truncate import clean
+from tools.readable import readable
 
 MAX_ANNOTATIONS = 10
 """GitHub shows so many of a kind in a step."""
@@ -26,6 +26,7 @@ MAX_MESSAGE = 4_000
 MAX_SUMMARY_PATCH = 200_000
 """Characters; the summary of a step may have 1 MiB."""
 MAX_SUMMARY_TESTS = 100
+UNISOLATED = "Commands of the model and tests run as the runner's user, without a sandbox."
 
 
 class GithubConsole:
@@ -39,6 +40,8 @@ class GithubConsole:
         """Write the lines of one event."""
         self._write(harmless(text) for _style, text in lines_of(event, self._before))
         self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        if isinstance(event, RunStarted) and event.sandbox == "direct":
+            self._write([command("warning", UNISOLATED, title="qwen-agent fix: no isolation")])
 
     def finish(self, outcome: FixOutcome) -> None:
         """Write what the run came to, and show it beside the source."""
@@ -74,7 +77,7 @@ def annotations(outcome: FixOutcome) -> Iterator[str]:
 def command(name: str, message: str, **properties: str) -> str:
     """Write a workflow command; none of its text can end it or begin another."""
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{name}{' ' if listed else ''}{listed}::{_data(clean(message)[:MAX_MESSAGE])}"
+    return f"::{name}{' ' if listed else ''}{listed}::{_data(readable(message)[:MAX_MESSAGE])}"
 
 
 def add_summary(outcome: FixOutcome, environment: Mapping[str, str] = os.environ) -> None:
@@ -126,7 +129,7 @@ def _counts(outcome: FixOutcome, when: str) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre>{html.escape(clean(text))}</pre>\n"
+    return f"<pre>{html.escape(readable(text))}</pre>\n"
 
 
 def _output(name: str, value: str) -> str:
@@ -145,4 +148,4 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(clean(text)).replace(":", "%3A").replace(",", "%2C")
+    return _data(readable(text)).replace(":", "%3A").replace(",", "%2C")

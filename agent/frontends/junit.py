@@ -8,8 +8,8 @@ import re
 from xml.etree import ElementTree
 
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
+from tools.readable import readable
 from tools.test_report import TestCase
-from tools.truncate import clean
 
 SUITE = "qwen-agent fix"
 ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -85,4 +85,4 @@ def split_id(test: str) -> tuple[str, str]:
 
 
 def _legal(text: str) -> str:
-    return ILLEGAL.sub("\ufffd", clean(text))
+    return ILLEGAL.sub("\ufffd", readable(text))

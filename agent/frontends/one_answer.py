@@ -10,7 +10,7 @@ from agent.approval import Answer, Ask
 from agent.approver import nobody_there
 from agent.conversation import Conversation
 from agent.events import Event, ReplyEnded, StopReason, TurnEnded
-from agent.frontends.console import PlainConsole, SilentConsole, readable
+from agent.frontends.console import PlainConsole, SilentConsole, on_screen
 from agent.frontends.fix import as_json, event_line, interrupts
 from agent.frontends.output import hand_out
 from agent.outcome import BUDGET, CANCELLED, NOTHING
@@ -60,7 +60,7 @@ class _Words:
     def show(self, event: Event) -> None:
         if isinstance(event, ReplyEnded):
             if event.text.strip():
-                hand_out(f"{readable(event.text).strip()}\n".encode())
+                hand_out(f"{on_screen(event.text).strip()}\n".encode())
             event = replace(event, text="")
         self._beside.show(event)
 

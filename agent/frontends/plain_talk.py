@@ -13,7 +13,7 @@ from agent.conversation import Conversation, Rewound
 from agent.errors import UsageError
 from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
-from agent.frontends.console import lines_of, readable
+from agent.frontends.console import lines_of, on_screen
 from agent.frontends.fix import interrupts
 from agent.settings import ApprovalMode
 from inference.messages import Usage
@@ -35,7 +35,7 @@ class PlainPerson:
 
     def ask(self, ask: Ask) -> Answer | None:
         """Show what would run, and wait for a word; an empty line is no answer."""
-        print(readable(ask.preview))
+        print(on_screen(ask.preview))
         with _ctrl_c_raises():
             try:
                 while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
@@ -88,7 +88,7 @@ class PlainTalk:
             "help": lambda: print(HELP),
             "undo": lambda: _tell(self._talk.undo()),
             "redo": lambda: _tell(self._talk.redo()),
-            "diff": lambda: print(readable(self._talk.diff()) or "Nothing has changed."),
+            "diff": lambda: print(on_screen(self._talk.diff()) or "Nothing has changed."),
             "compact": self._compact,
         }
         if name not in commands or words:
@@ -103,14 +103,15 @@ class PlainTalk:
     def _run_shell(self, command: str) -> None:
         with interrupts() as cancel:
             result = self._talk.run_shell(command, cancel)
-        print(readable(result.output).rstrip("\n"))
+        if output := on_screen(result.output).rstrip("\n"):
+            print(output)
         if result.exit_code != 0:
             print(f"[exit code {result.exit_code}]")
 
     def _show(self, event: Event) -> None:
         """Print an event; the words of a reply as they come."""
         if isinstance(event, TextDelta):
-            print(readable(event.text), end="", flush=True)
+            print(on_screen(event.text), end="", flush=True)
             self._is_line_open = True
             return
         if self._is_line_open:
@@ -142,7 +143,7 @@ def _read_line() -> str | None:
 
 
 def _tell(rewound: Rewound) -> None:
-    print(f"Put back: {', '.join(map(readable, rewound.paths)) or 'no file'}.")
+    print(f"Put back: {', '.join(map(on_screen, rewound.paths)) or 'no file'}.")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class FixReport(BaseModel):
     session_id: str = Field(description="Empty if the run ended before it had a session.")
     repository: str
     model: str
-    sandbox: str = Field(description="`bubblewrap` or `direct`.")
+    sandbox: str = Field(description="The isolation: `full`, `namespaces`, `landlock` or `direct`.")
     seed: int
     test_command: str
     targets: tuple[str, ...] = Field(description="The red tests that were to become green.")

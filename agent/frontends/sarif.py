@@ -14,7 +14,7 @@ from agent.arguments import DISTRIBUTION
 from agent.frontends.changes import Change, changes_of
 from agent.frontends.places import Place, place_of
 from agent.outcome import FIXED, FixOutcome
-from tools.truncate import clean
+from tools.readable import readable
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -127,4 +127,4 @@ def _artifact(path: str) -> Node:
 
 
 def _text(text: str) -> str:
-    return clean(text).strip() or "-"
+    return readable(text).strip() or "-"

@@ -25,7 +25,8 @@ from agent.events import (
 from agent.fix import resume_fix
 from agent.loading import Loading
 from agent.open_talk import open_conversation, resume_conversation
-from agent.session import Session, list_sessions
+from agent.session import Session
+from agent.sessions import list_sessions
 from agent.settings import Budget, Config
 from agent.talk_request import TalkRequest
 from inference.errors import ModelUnavailable

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from agent.events import CallStarted, Event, Notice
+from agent.events import Event, Notice
 from agent.fix import resume_fix, run_fix
 from agent.outcome import PRECEDENCE, FixOutcome, strongest
 from agent.request import FixRequest
-from agent.session import list_sessions
+from agent.sessions import list_sessions
 from agent.settings import ApprovalConfig, Budget, Config, SandboxConfig
+from agent.wording import prompt
 from inference.errors import ModelUnavailable
 from tests.agent.fakes import (
     CART,
@@ -660,28 +661,20 @@ def test_a_run_that_was_cancelled_before_it_began_leaves_nothing(repository: Pat
     assert not (repository.parent / "state").exists()
 
 
-def test_a_cancelled_tool_call_runs_again_on_resume(repository: Path) -> None:
+def test_a_cancelled_command_is_not_run_again_on_resume(repository: Path) -> None:
     def is_running() -> bool:
         return any(repository.parent.glob("state/sessions/*/tree/log.txt"))
 
-    # The first time it waits for ever, the second time it finds that it need not.
-    wait = bash("echo once >> log.txt; [ -e shop/go ] || sleep 600")
+    wait = bash("echo once >> log.txt; sleep 600")
     model = ScriptedModel([[wait, FINISH]])
     state = repository.parent / "state"
     outcome = drained(run_fix(FixRequest(repository), is_running, lambda _: model, state), [])
     assert outcome.exit_code == 130
     again = ScriptedModel([[wait, REPAIR, FINISH]])
-    (session,) = (state / "sessions").iterdir()
-    events: list[Event] = []
     run = resume_fix(repository, "", chat_factory=lambda _: again, state=state)
-    for event in iter(lambda: next(run), None):
-        events.append(event)
-        if isinstance(event, CallStarted):
-            # What the cut call had written is gone: it starts from the recorded files.
-            assert not (session / "tree/log.txt").exists()
-            (session / "tree/shop/go").touch()
-            break
-    assert drained(run, events).changed_files == ("log.txt", "shop/cart.py", "shop/go")
+    # What the cut call had written is gone: the model goes on with the recorded files.
+    assert drained(run, []).changed_files == ("shop/cart.py",)
+    assert again.seen[0][-1].content == prompt("interrupted")
 
 
 def test_leaving_a_run_half_way_leaves_no_lock(repository: Path) -> None:

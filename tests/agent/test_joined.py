@@ -7,6 +7,7 @@ from agent.events import CallEnded, StopReason
 from agent.fix import run_fix
 from agent.outputs import KeptOutputs
 from agent.request import FixRequest
+from agent.wording import prompt
 from inference.messages import ToolCall
 from sandbox.base import Cancel
 from tests.agent.fakes import FINISH, Say, ScriptedModel, bash, call, edit, make_repository
@@ -67,7 +68,7 @@ def test_a_finish_refused_again_and_again_ends_the_turn(tmp_path: Path) -> None:
     assert not stage.session.is_finished
 
 
-def test_a_stop_while_a_result_is_looked_at_leaves_the_call_to_be_run_again(
+def test_a_stop_while_a_result_is_looked_at_records_none_and_the_call_is_not_run_again(
     tmp_path: Path,
 ) -> None:
     stopped: list[bool] = []
@@ -81,7 +82,7 @@ def test_a_stop_while_a_result_is_looked_at_leaves_the_call_to_be_run_again(
     assert stage.play(cancel=lambda: bool(stopped)).reason is StopReason.CANCELLED
     assert [m.role for m in stage.session.messages] == ["system", "user", "assistant"]
     assert stage.resume(after_call=()).reason is StopReason.END_TURN
-    assert stage.texts[0] == "a"
+    assert stage.texts[0] == prompt("interrupted")
 
 
 def test_an_output_that_was_cut_is_kept_whole_and_named(tmp_path: Path) -> None:

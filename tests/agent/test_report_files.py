@@ -10,7 +10,7 @@ import pytest
 
 from agent.arguments import parse
 from agent.errors import UsageError
-from agent.events import ReplyEnded
+from agent.events import ReplyEnded, RunStarted
 from agent.frontends.asked import request_of
 from agent.frontends.changes import Change, changes_of
 from agent.frontends.fix import as_json
@@ -251,6 +251,16 @@ def test_what_a_model_says_in_a_step_is_words(tmp_path: Path) -> None:
     assert len(commands) == 2
     assert not [line for line in lines if "##[" in line and not line.startswith("::error")]
     assert "| ::add-mask::x" in lines
+
+
+def test_a_step_without_isolation_has_a_warning(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+") as stream:
+        for level in ("full", "direct"):
+            GithubConsole(stream).show(RunStarted("s1", "/repo", "pytest", level))
+        stream.seek(0)
+        warnings = [line for line in stream if line.startswith("::warning ")]
+    assert len(warnings) == 1
+    assert "without a sandbox" in warnings[0]
 
 
 def test_json_holds_no_command_and_says_the_same() -> None:

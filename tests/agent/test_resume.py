@@ -17,7 +17,8 @@ from agent.journal import Journal
 from agent.models import resolve
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
-from agent.session import JOURNAL, find_session, list_sessions
+from agent.session import JOURNAL
+from agent.sessions import find_session, list_sessions
 from agent.settings import Budget, Config
 from tests.agent.fakes import (
     FINISH,
@@ -209,8 +210,8 @@ def test_a_session_is_not_taken_to_another_repository(
 
 
 def test_a_session_of_another_version_is_a_sentence(interrupted: Path, repository: Path) -> None:
-    journal, records = Journal.open(find_session(interrupted, "", repository) / JOURNAL)
-    request = {**records[0]["request"], "speed": 3}
+    journal, contents = Journal.open(find_session(interrupted, "", repository) / JOURNAL)
+    request = {**contents.records[0]["request"], "speed": 3}
     journal.append({"type": "request", "request": request})
     journal.close()
     outcome = go_on(repository, interrupted)

@@ -1,12 +1,12 @@
-import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from agent.errors import SessionError, UsageError
-from agent.journal import Journal, parse, read
-from agent.session import JOURNAL, Session, find_session, list_sessions, remove
+from agent.journal import Journal
+from agent.session import JOURNAL, Session, remove
+from agent.sessions import find_session, list_sessions
 from inference.messages import BadToolCall, Message, ToolCall, Usage
 
 NASTY = "one\u2028line\x85 \x00 \ud800 \U0001f600 \r\n end"
@@ -32,51 +32,6 @@ def test_a_reopened_session_is_the_same(tmp_path: Path) -> None:
     assert again.usages == [USAGE]
     assert (again.attempt, again.phase, again.checkpoint) == (1, "repair", "commit2")
     again.close()
-
-
-def test_a_journal_line_is_one_line_of_ascii_whatever_it_holds(tmp_path: Path) -> None:
-    session = filled(tmp_path)
-    session.close()
-    content = (session.folder / JOURNAL).read_bytes()
-    assert content.isascii()
-    assert len(content.decode().splitlines()) == content.count(b"\n") == 5
-    assert all(json.loads(line)["seq"] == n for n, line in enumerate(content.splitlines()))
-
-
-def test_a_journal_cut_at_any_byte_loses_only_its_last_line(tmp_path: Path) -> None:
-    session = filled(tmp_path)
-    session.close()
-    path = session.folder / JOURNAL
-    content = path.read_bytes()
-    ends = [0, *(n + 1 for n, byte in enumerate(content) if byte == ord("\n"))]
-    for length in range(len(content) + 1):
-        records, num_bytes = parse(content[:length], path)
-        whole = [end for end in ends if end <= length]
-        assert (len(records), num_bytes) == (len(whole) - 1, whole[-1])
-
-
-def test_a_torn_tail_is_cut_off_on_disk_before_the_next_line(tmp_path: Path) -> None:
-    session = filled(tmp_path)
-    session.close()
-    path = session.folder / JOURNAL
-    with path.open("ab") as file:
-        file.write(b'{"seq":5,"type":"message","mess')
-    again = Session.open(session.folder)
-    again.add(Message("user", "go on"))
-    again.close()
-    assert [record["type"] for record in read(path)][-2:] == ["message", "message"]
-    assert read(path)[-1]["message"]["content"] == "go on"
-
-
-def test_a_damaged_line_in_the_middle_is_told_and_nothing_is_cut(tmp_path: Path) -> None:
-    session = filled(tmp_path)
-    session.close()
-    path = session.folder / JOURNAL
-    content = path.read_bytes().replace(b'"role":"user"', b'"role":"tool"', 1)
-    path.write_bytes(content)
-    with pytest.raises(SessionError, match="damaged at line 3"):
-        Session.open(session.folder)
-    assert path.read_bytes() == content
 
 
 def test_a_session_in_use_cannot_be_resumed(tmp_path: Path) -> None:
@@ -112,6 +67,18 @@ def test_the_last_unfinished_session_of_a_repository_is_found(tmp_path: Path) ->
         find_session(tmp_path, "", Path("/third"))
     with pytest.raises(UsageError, match="no session"):
         find_session(tmp_path, "../sessions", None)
+
+
+def test_the_beginning_of_an_id_is_enough_when_no_other_has_it(tmp_path: Path) -> None:
+    for name in ("20260101-101010-aaa", "20260101-111111-bbb"):
+        folder = tmp_path / "sessions" / name
+        folder.mkdir(parents=True)
+        Journal.create(folder / JOURNAL).close()
+    assert find_session(tmp_path, "20260101-11", None).name == "20260101-111111-bbb"
+    with pytest.raises(UsageError, match="2 sessions begin with 2026"):
+        find_session(tmp_path, "2026", None)
+    with pytest.raises(UsageError, match="no session 2027"):
+        find_session(tmp_path, "2027", None)
 
 
 def test_a_damaged_session_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.arguments import parse
 from agent.config import config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
+from agent.frontends.asked import request_of
 from agent.models import cached_models, hub_cache, memory_bytes, resolve
 from agent.request import FixRequest
-from agent.settings import Budget, Config, GuardConfig
+from agent.settings import Budget, Config, GuardConfig, SandboxConfig
 from agent.wording import prompt
 from agent.workplace import find_repository
 from inference.errors import ModelUnavailable
@@ -67,6 +69,29 @@ def test_a_repository_narrows_and_what_would_widen_is_told(tmp_path: Path) -> No
     assert config.approval.denied_tools == ("bash",)
     assert config.guard == GuardConfig()
     assert sorted(ignored) == ["budget.max_calls", "budget.odd", "guard", "model"]
+
+
+def test_a_repository_can_close_a_way_out_and_open_none(tmp_path: Path) -> None:
+    mine = Config(sandbox=SandboxConfig(allow_hosts=("pypi.org", "*.debian.org")))
+    (tmp_path / ".qwen-agent.toml").write_text('[sandbox]\nallow_hosts = ["pypi.org", "evil.com"]')
+    config, ignored = narrow(mine, tmp_path)
+    assert config.sandbox.allow_hosts == ("pypi.org",)
+    assert ignored == ("sandbox.allow_hosts",)
+    (tmp_path / ".qwen-agent.toml").write_text("[sandbox]\nallow_hosts = []")
+    assert narrow(mine, tmp_path)[0].sandbox.allow_hosts == ()
+    (tmp_path / ".qwen-agent.toml").write_text("[sandbox]\ncommand_s = 5.0")
+    assert narrow(mine, tmp_path)[0].sandbox.allow_hosts == ("pypi.org", "*.debian.org")
+    with pytest.raises(ValueError, match="no host to allow"):
+        SandboxConfig(allow_hosts=("127.0.0.1",))
+
+
+def test_hosts_that_are_typed_come_to_those_of_the_settings() -> None:
+    mine = Config(sandbox=SandboxConfig(allow_hosts=("pypi.org",)))
+    words = ["fix", "--allow-host", "deb.debian.org", "--allow-host", "pypi.org"]
+    hosts = request_of(parse(words), mine).config.sandbox.allow_hosts
+    assert hosts == ("pypi.org", "deb.debian.org")
+    with pytest.raises(UsageError, match=r"--allow-host: .* is no host"):
+        request_of(parse(["fix", "--allow-host", "10.0.0.1"]), mine)
 
 
 def test_the_folders_follow_the_xdg_variables_and_ignore_relative_ones() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from agent.cli import INTERRUPTED, READER_GONE, answer
 from agent.cli import SIGNALS as HELD_BACK
-from agent.session import list_sessions
+from agent.sessions import list_sessions
 from tests.agent.fakes import make_repository, picture
 
 ROOT = Path(__file__).parent.parent.parent
@@ -289,7 +289,7 @@ def test_a_signal_while_the_program_is_loaded_cancels_cleanly(
 
 
 def test_an_interrupted_list_ends_without_a_traceback(variables: dict[str, str]) -> None:
-    code = RAISES.format(module="agent.frontends.inspect", number="SIGINT", words=["doctor"])
+    code = RAISES.format(module="agent.frontends.doctor", number="SIGINT", words=["doctor"])
     process = done([sys.executable, "-c", code], variables)
     assert (process.returncode, process.stderr) == (INTERRUPTED, "")
 
@@ -361,4 +361,4 @@ def test_a_home_that_is_no_folder_is_the_one_of_the_user_database(
     environment.pop("XDG_STATE_HOME")
     process = done([*CLI, "doctor"], environment)
     state = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state/qwen-agent"
-    assert f"sessions: {state}\n" in process.stdout
+    assert f"state folder: {state}" in process.stdout

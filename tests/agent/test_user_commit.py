@@ -189,9 +189,26 @@ def test_a_branch_that_moved_meanwhile_is_left_alone(repository: Path) -> None:
     assert git(repository, "rev-parse", "HEAD") == head
 
 
+def test_a_stale_lock_of_the_index_is_named_before_anything_moves(repository: Path) -> None:
+    work = repaired(repository, {"shop/cart.py": MENDED})
+    request = FixRequest(repository, commit=True)
+    made = make_commit(repository, work.checkpoint, work.base, work.final, request, WORDS)
+    head, lock = git(repository, "rev-parse", "HEAD"), repository / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(UsageError, match=r"--commit: .*/\.git/index\.lock is there"):
+        check_commit(request, repository)
+    with pytest.raises(NotApplied, match=r"index\.lock is there"):
+        make_commit(repository, work.checkpoint, work.base, work.final, request, WORDS)
+    with pytest.raises(NotApplied, match="not put in its place"):
+        made.put_on("")
+    assert git(repository, "rev-parse", "HEAD") == head
+    check_commit(FixRequest(repository, branch="new"), repository)
+
+
 def test_what_cannot_be_committed_is_refused_before(repository: Path, tmp_path: Path) -> None:
     git(repository, "branch", "there/is")
-    for name in ("there/is", "there", "a b", "-x", "x..y", "HEAD.lock"):
+    names = ("there/is", "there", "there/is/sub", "a b", "-x", "x..y", "HEAD.lock", "HEAD", "@{-1}")
+    for name in names:
         with pytest.raises(UsageError, match="--branch"):
             check_commit(FixRequest(repository, branch=name), repository)
     with pytest.raises(UsageError, match="--dry-run"):

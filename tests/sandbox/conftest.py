@@ -1,13 +1,16 @@
 """A workspace, the real sandboxes, and a look at what processes are left."""
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.base import Sandbox, View
-from sandbox.bubblewrap import Bubblewrap, available
+from sandbox.bubblewrap import Bubblewrap
 from sandbox.direct import Direct
+from tests.sandbox.places import SECRET, UID, WITHOUT, Agent, Place
 
 
 @pytest.fixture
@@ -26,10 +29,7 @@ def view(workspace_folder: Path) -> View:
 
 @pytest.fixture
 def bubblewrap() -> Bubblewrap:
-    reason = available()
-    if reason:
-        pytest.fail(reason)
-    return Bubblewrap()
+    return Bubblewrap(without=WITHOUT)
 
 
 @pytest.fixture(params=["bubblewrap", "direct"])
@@ -53,3 +53,35 @@ def processes_with(word: str) -> list[str]:
 @pytest.fixture
 def survivors() -> Callable[[str], list[str]]:
     return processes_with
+
+
+@pytest.fixture(scope="session")
+def agent_of() -> Iterator[Callable[[str], Agent]]:
+    """Start an agent of root or of an ordinary user, once each."""
+    agents: dict[str, Agent] = {}
+
+    def give(who: str) -> Agent:
+        if who not in agents:
+            user = UID if who == "user" and os.geteuid() == 0 else None
+            agents[who] = Agent(user, {"OPENAI_API_KEY": SECRET})
+        return agents[who]
+
+    yield give
+    for agent in agents.values():
+        agent.close()
+
+
+@pytest.fixture(params=["root", "user"])
+def place(request: pytest.FixtureRequest, agent_of: Callable[[str], Agent]) -> Iterator[Place]:
+    """A place to attack from; in the end it must be as it was."""
+    if request.param == "root" and os.geteuid() != 0:
+        pytest.skip("the tests were not started by root")
+    with tempfile.TemporaryDirectory(prefix="attack-") as name:
+        place = Place(agent_of(request.param), Path(name))
+        if os.geteuid() == 0:
+            owner = UID if request.param == "user" else 0
+            for path in (place.home, *place.home.rglob("*")):
+                os.chown(path, owner, owner)
+            place.before = place.canary.stat()
+        yield place
+        place.check()

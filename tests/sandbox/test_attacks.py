@@ -1,13 +1,14 @@
 """Attempts to leave the sandbox. Each runs for real; the host's canary must not change.
 
-The letters are the cases of the project's threat list. A case that waits for a further layer is
-here too, expected to fail, so that the layer's arrival shows.
+The letters are the cases of the project's threat list. Cases that take a `place` run twice: as
+root, and as an ordinary user made for the test; at their end nothing may be running, the canary
+must be as it was, and the agent must still answer.
 """
 
 import os
-import pty
 import resource
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +17,16 @@ import pytest
 
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
-from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
+from tests.sandbox.places import SECRET, Place
 
 pytestmark = pytest.mark.attack
 SHORT = Limits(wall_s=20)
-CANARY = "canary-5f0c9a"
-needs_seccomp = pytest.mark.xfail(strict=True, reason="closed by the seccomp layer")
+TRY = """
+def attempt(name, result):
+    print(name, "done" if result >= 0 else errno.errorcode[ctypes.get_errno()])
+"""
+"""Python that says how a system call ended."""
 
 Attack = Callable[[str], str]
 
@@ -48,72 +52,78 @@ def attack(bubblewrap: Bubblewrap, view: View, canary: Path) -> Attack:
     return lambda script: bubblewrap.run(["bash", "-c", script], view, SHORT).output
 
 
-@pytest.fixture
-def python(bubblewrap: Bubblewrap, view: View, canary: Path) -> Attack:
-    """Run Python inside, with `libc` at hand."""
-    head = "import ctypes, errno, os, socket, sys\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-    return lambda script: (
-        bubblewrap.run(["/usr/bin/python3", "-c", head + script], view, SHORT).output
-    )
+def refused(output: str, *errors: str) -> bool:
+    """Whether every attempt of a script with `TRY` ended in one of these errors."""
+    ends = [line.split()[1] for line in output.splitlines()]
+    return bool(ends) and all(end in (errors or ("EPERM",)) for end in ends)
 
 
-def test_a01_writing_elsewhere(attack: Attack, canary: Path, tmp_path: Path) -> None:
+def test_a01_writing_elsewhere(place: Place) -> None:
     places = ["/etc/x", "/usr/x", "/x", "/root/x", "/home/x", "/dev/x", "/var/x", "/run/x",
-              str(canary), str(canary.parent / "x"), str(tmp_path / "sibling")]  # fmt: skip
-    for place in places:
-        written = "written" in attack(f"echo changed > {place} && echo written")
-        # Around the workspace lies the private /tmp, which may be written and is not the host's.
-        assert not written or place.startswith("/tmp/")
-        if place != str(canary) and os.access(Path(place).parent, os.X_OK):
-            assert not Path(place).exists()
+              str(place.canary), str(place.canary.parent / "x"), str(place.home / "x")]  # fmt: skip
+    script = "".join(f"echo changed > {name} && echo written {name}\n" for name in places)
+    written = [line for line in place.shell(script).splitlines() if line.startswith("written")]
+    # Around the workspace lies the private /tmp, which may be written and is not the host's.
+    assert all(line.startswith("written /tmp/") for line in written)
+    for name in places:
+        if name != str(place.canary):
+            assert not Path(name).exists()
 
 
-def test_a02_mounting(attack: Attack, python: Attack) -> None:
-    for command in ("mount -o remount,rw /", "mount -o remount,rw,bind /usr", "umount /usr",
-                    "umount -l /proc/sys", "mount -t tmpfs x /tmp", "chroot / true",
-                    "unshare -m true", "mount -t proc x /proc"):  # fmt: skip
-        assert attack(f"{command} 2>/dev/null && echo done") == ""
-    script = "print(libc.mount(b'x', b'/tmp', b'tmpfs', 0, 0), errno.errorcode[ctypes.get_errno()])"
-    assert python(script) == "-1 EPERM\n"
-    script = "print(libc.syscall(155, b'.', b'.'), errno.errorcode[ctypes.get_errno()])"
-    assert python(script) == "-1 EPERM\n"
+def test_a02_mounting(place: Place) -> None:
+    commands = ("mount -o remount,rw /", "mount -o remount,rw,bind /usr", "umount /usr",
+                "umount -l /proc/sys", "mount -t tmpfs x /tmp", "chroot / true",
+                "unshare -m true", "mount -t proc x /proc")  # fmt: skip
+    assert place.shell("".join(f"{line} 2>/dev/null && echo done\n" for line in commands)) == ""
+    script = """
+attempt("mount", libc.mount(b"x", b"/tmp", b"tmpfs", 0, 0))
+attempt("umount", libc.umount2(b"/tmp", 2))
+attempt("pivot_root", libc.syscall(155, b".", b"."))
+attempt("chroot", libc.chroot(b"/"))
+attempt("open_tree", libc.syscall(428, -100, b"/", 1))
+attempt("fsopen", libc.syscall(430, b"tmpfs", 0))
+"""
+    assert refused(place.python(TRY + script))
 
 
-def test_a03_settings_of_the_kernel(attack: Attack) -> None:
+def test_a03_settings_of_the_kernel(place: Place) -> None:
     files = ("sys/kernel/core_pattern", "sys/kernel/pid_max", "sysrq-trigger", "sys/vm/swappiness")
-    for file in files:
-        output = attack(f"exec 3>>/proc/{file} && echo opened")  # opened only, never written
-        assert "opened" not in output
-    assert "written" not in attack("echo 0 > /proc/self/oom_score_adj && echo written")
+    script = "".join(f"(exec 3>>/proc/{file}) && echo opened\n" for file in files)
+    assert "opened" not in place.shell(script)  # opened only, never written
+    assert "written" not in place.shell("echo 0 > /proc/self/oom_score_adj && echo written")
 
 
-def test_a04_reading_secrets(attack: Attack, canary: Path) -> None:
+def test_a04_reading_secrets(place: Place) -> None:
     for path in ("/etc/shadow", "/root", str(Path.home() / ".ssh"), "/var/lib", "/sys/kernel",
-                 str(canary), str(Path(__file__).parents[2]), "/run/systemd"):  # fmt: skip
-        assert "No such file" in attack(f"cat {path}")
+                 str(place.canary), str(Path(__file__).parents[2]), "/run/systemd"):  # fmt: skip
+        assert "No such file" in place.shell(f"cat {path}")
 
 
-def test_a05_secrets_in_the_environment(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+def test_a05_secrets_in_the_environment(place: Place) -> None:
     # The pattern is spelled so that the search does not find itself.
-    found = attack("env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'")
+    script = "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"
+    found = place.shell(script)
     assert "PATH=" in found
-    assert CANARY not in found
+    assert SECRET not in found
+    names = {line.split("=")[0] for line in place.shell("env").splitlines()}
+    assert names <= {"PATH", "HOME", "LANG", "TERM", "TMPDIR", "MARK", "PWD", "SHLVL", "_"}
 
 
-def test_a06_doors_in_proc(attack: Attack, canary: Path) -> None:
-    for door in ("/proc/1/root", "/proc/self/root", "/proc/1/cwd", "/proc/2/root"):
-        assert "treasure" not in attack(f"cat {door}{canary}; cat {door}/etc/shadow")
-    assert "treasure" not in attack(f"for fd in /proc/*/fd/*; do cat $fd{canary}; done")
-    processes = attack("ls -d /proc/[0-9]* | wc -l")
-    assert int(processes) < 6
+def test_a06_doors_in_proc(place: Place) -> None:
+    doors = ("/proc/1/root", "/proc/self/root", "/proc/1/cwd", "/proc/2/root", "/proc/*/fd/*")
+    script = "".join(f"cat {door}{place.canary} {door}/etc/shadow\n" for door in doors)
+    output = place.shell(script)
+    assert "treasure" not in output
+    assert "root:" not in output
+    assert int(place.shell("ls -d /proc/[0-9]* | wc -l")) < 6
+    assert place.shell("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 lists the folder
 
 
-def test_a07_network(python: Attack) -> None:
+def test_a07_network(place: Place) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         started = time.monotonic()
-        output = python(f"""
+        output = place.python(f"""
 for host in ("127.0.0.1", "192.0.2.1", "169.254.169.254", "8.8.8.8"):
     try:
         socket.create_connection((host, {port}), 1)
@@ -139,19 +149,22 @@ except OSError:
             server.accept()
 
 
-def test_a08_names(attack: Attack) -> None:
-    assert "connected" not in attack("getent hosts example.com && echo connected")
-    assert "connected" not in attack("(echo > /dev/tcp/1.1.1.1/53) && echo connected")
-    assert "connected" not in attack("timeout 2 ping -c 1 1.1.1.1 && echo connected")
+def test_a08_names(place: Place) -> None:
+    assert "connected" not in place.shell("""
+getent hosts example.com && echo connected
+(echo > /dev/tcp/1.1.1.1/53) && echo connected
+timeout 2 ping -c 1 1.1.1.1 && echo connected
+""")
 
 
-def test_a09_sockets_of_the_host(python: Attack, tmp_path: Path) -> None:
-    path, name = tmp_path / "s", f"\0{CANARY}"
+def test_a09_sockets_of_the_host(place: Place) -> None:
+    path, name = place.home / "s", f"\0{place.mark}"
     with socket.socket(socket.AF_UNIX) as by_path, socket.socket(socket.AF_UNIX) as by_name:
         for server, address in ((by_path, str(path)), (by_name, name)):
             server.bind(address)
             server.listen()
-        output = python(f"""
+        path.chmod(0o777)
+        output = place.python(f"""
 for address in ({str(path)!r}, {name!r}):
     try:
         socket.socket(socket.AF_UNIX).connect(address)
@@ -162,60 +175,111 @@ for address in ({str(path)!r}, {name!r}):
     assert output == "ENOENT\nECONNREFUSED\n"
 
 
-@needs_seccomp
-def test_a10_families_without_namespaces(python: Attack) -> None:
-    assert "open" not in python("socket.socket(40, socket.SOCK_STREAM); print('open')")
+def test_a10_families_without_namespaces(place: Place) -> None:
+    script = """
+for family in (40, 17, 38, 31, 29, 44, 45, 9999):  # VSOCK, PACKET, ALG, BLUETOOTH, CAN, XDP...
+    attempt(family, libc.socket(family, socket.SOCK_DGRAM, 0))
+attempt("raw", libc.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+"""
+    assert refused(place.python(TRY + script))
 
 
-def test_a11_namespaces_inside(attack: Attack) -> None:
-    for command in ("unshare -U true", "unshare -Ur true", "unshare -n true", "unshare -p true",
-                    "nsenter -t 1 -m true", "bwrap --ro-bind / / true"):  # fmt: skip
-        assert attack(f"{command} 2>/dev/null && echo done") == ""
+def test_a11_namespaces_inside(place: Place) -> None:
+    commands = ("unshare -U true", "unshare -Ur true", "unshare -n true", "unshare -p true",
+                "nsenter -t 1 -m true", "bwrap --ro-bind / / true")  # fmt: skip
+    assert place.shell("".join(f"{line} 2>/dev/null && echo done\n" for line in commands)) == ""
+    script = """
+for flag in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+    attempt(hex(flag), libc.unshare(flag))
+    attempt("clone", libc.syscall(56, flag | 17, 0, 0, 0, 0))
+attempt("setns", libc.setns(os.open("/proc/self/ns/net", 0), 0))
+"""
+    assert refused(place.python(TRY + script))
+    assert refused(place.python(TRY + "attempt('clone3', libc.syscall(435, 0, 0))"), "ENOSYS")
 
 
-@needs_seccomp
-def test_a12_calls_that_tests_do_not_need(python: Attack) -> None:
-    assert python("print(libc.syscall(250, 0, -3, 0, 0, 0))").strip() == "-1"  # keyctl
+def test_a12_calls_that_tests_do_not_need(place: Place) -> None:
+    script = """
+attempt("ptrace", libc.ptrace(0, 0, 0, 0))
+attempt("process_vm_readv", libc.syscall(310, 1, 0, 0, 0, 0, 0))
+attempt("process_vm_writev", libc.syscall(311, 1, 0, 0, 0, 0, 0))
+attempt("io_uring_setup", libc.syscall(425, 1, 0))
+attempt("bpf", libc.syscall(321, 0, 0, 0))
+attempt("perf_event_open", libc.syscall(298, 0, 0, -1, -1, 0))
+attempt("keyctl", libc.syscall(250, 0, -3, 0, 0, 0))
+attempt("add_key", libc.syscall(248, b"user", b"x", b"y", 1, -3))
+attempt("userfaultfd", libc.syscall(323, 1))
+attempt("open_by_handle_at", libc.syscall(304, -100, 0, 0))
+attempt("fanotify_init", libc.syscall(300, 0, 0))
+attempt("kcmp", libc.syscall(312, 1, 1, 0, 0, 0))
+"""
+    assert refused(place.python(TRY + script))
 
 
-def test_a13_becoming_another_user(attack: Attack) -> None:
+def test_a13_becoming_another_user(place: Place) -> None:
     shell = "id -u; grep -E 'NoNew|CapEff' /proc/self/status"
-    assert attack(f'cp /bin/bash b; chmod 4755 b; ./b -p -c "{shell}"').split() == [
+    assert place.shell(f'cp /bin/bash b; chmod 4755 b; ./b -p -c "{shell}"').split() == [
         "1000",
         "CapEff:",
         "0" * 16,
         "NoNewPrivs:",
         "1",
     ]
-    assert "uid=0" not in attack("su -c id; sudo id; setpriv --reuid 0 id; newgrp root")
+    assert "uid=0" not in place.shell("su -c id; sudo id; setpriv --reuid 0 id; newgrp root")
 
 
-def test_a14_devices(attack: Attack, view: View) -> None:
-    attack("mknod disk b 8 0; mknod mem c 1 1; mknod /tmp/disk b 254 0; head -c 1 /tmp/disk && pwn")
-    assert not (view.source / "disk").exists()
-    assert not (view.source / "mem").exists()
+def test_a14_devices(place: Place) -> None:
+    place.shell("mknod disk b 8 0; mknod mem c 1 1; mknod /tmp/disk b 254 0; head -c 1 /tmp/disk")
+    assert not (place.workspace / "disk").exists()
+    assert not (place.workspace / "mem").exists()
 
 
-def test_a16_typing_into_the_users_terminal(bubblewrap: Bubblewrap, view: View) -> None:
-    parent, child = pty.openpty()
+X32 = """
+#include <errno.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    long result = syscall(0x40000000 + 272, 0x10000000);  /* x32: unshare(CLONE_NEWUSER) */
+    printf("x32 %s\\n", result == -1 && errno == ENOSYS ? "missing" : "there");
+    fflush(stdout);
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(310), "b"(0x10000000));  /* the same, i386 */
+    printf("int80 returned %ld\\n", result);
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86-64 has these calls")
+def test_a15_other_ways_to_name_a_call(place: Place) -> None:
+    (place.workspace / "x.c").write_text(X32)
+    result = place.run(["sh", "-c", "gcc -O1 -o x x.c && exec ./x"])
+    if "gcc: not found" in result.output:
+        pytest.skip("no compiler here")
+    assert result.output == "x32 missing\n"
+    assert result.exit_code == -31  # SIGSYS
+
+
+def test_a16_typing_into_the_users_terminal(place: Place) -> None:
+    script = """
+import fcntl, pty
+for fd in (0, 1, 2, *pty.openpty()):
     try:
-        script = (
-            "import fcntl,sys\nfor f in (0,1,2):\n  fcntl.ioctl(f, 0x5412, b'x'); print('typed')"
-        )
-        output = bubblewrap.run(["/usr/bin/python3", "-c", script], view, SHORT).output
-        assert "typed" not in output
-        output = bubblewrap.run(["sh", "-c", "echo x > /dev/tty"], view, SHORT).output
-        assert "No such device" in output
-    finally:
-        os.close(parent)
-        os.close(child)
+        fcntl.ioctl(fd, 0x5412, b"x")
+        print("typed")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+    assert place.python(script) == "EPERM\n" * 5
+    assert "No such device" in place.shell("echo x > /dev/tty")
 
 
-def test_a17_signals(attack: Attack) -> None:
-    assert attack(f"kill -9 {os.getpid()} && echo sent").count("sent") == 0 or os.getpid() < 10
-    attack("kill -9 -1")
-    attack("kill -STOP 1; kill -9 1")
-    assert "sandbox" not in attack(f"cat /proc/{os.getpid()}/cmdline")
+def test_a17_signals(place: Place) -> None:
+    pid = place.agent.pid
+    assert "sent" not in place.shell(f"kill -9 {pid} && echo sent") or pid < 10
+    place.shell("kill -9 -1")
+    place.shell("kill -STOP 1; kill -9 1")
+    assert "sandbox" not in place.shell(f"cat /proc/{pid}/cmdline")
 
 
 FORKS = """
@@ -233,21 +297,56 @@ time.sleep(98771)
 """
 
 
-@pytest.mark.xfail(os.geteuid() == 0, strict=True, reason="root is exempt; needs an own uid")
-def test_a18_number_of_processes(bubblewrap: Bubblewrap, view: View) -> None:
-    script = ["/usr/bin/python3", "-c", "import os" + FORKS]
-    result = bubblewrap.run(script, view, Limits(wall_s=4))
-    assert int(result.output) <= 300
-
-
-def test_a18_many_processes_are_gone_at_the_limit(
-    bubblewrap: Bubblewrap, view: View, survivors: Callable[[str], list[str]]
-) -> None:
-    result = bubblewrap.run(["/usr/bin/python3", "-c", "import os" + FORKS], view, Limits(wall_s=3))
+def test_a18_number_of_processes(place: Place) -> None:
+    result = place.run(["/usr/bin/python3", "-c", "import os" + FORKS], wall_s=4)
     assert result.timed_out
-    assert int(result.output) > 200
-    assert result.duration_s < 8
-    assert survivors("98771") == []
+    assert 200 < int(result.output) <= 300
+    assert result.duration_s < 10
+
+
+def test_a18_a_fork_bomb(place: Place) -> None:
+    started = time.monotonic()
+    result = place.run(["bash", "-c", ":(){ :|:& };:; sleep 98"], wall_s=3)
+    assert result.timed_out or result.too_much == "processes"
+    assert time.monotonic() - started < 3 + 2 + 3  # the machine is shared with other tests
+    assert subprocess.run(["true"], check=True).returncode == 0
+
+
+def test_a19_memory_of_one_process(place: Place) -> None:
+    result = place.run(["/usr/bin/python3", "-c", "x = bytearray(100 * 2**30)"])
+    assert result.exit_code == 1
+    assert "MemoryError" in result.output
+
+
+def test_a19_memory_of_many_processes(place: Place) -> None:
+    script = """
+import time
+for _ in range(20):
+    if os.fork() == 0:
+        x = bytearray(os.urandom(1024)) * (32 * 1024)
+        time.sleep(98)
+time.sleep(98)
+"""
+    argv = ["/usr/bin/python3", "-c", "import os" + script]
+    result = place.run(argv, resident_bytes=256 * MIB)
+    assert (result.too_much, result.exit_code) == ("memory", -9)
+    assert "256 MiB are allowed]" in result.output
+
+
+def test_a19_shared_memory_counts_once(place: Place) -> None:
+    script = """
+import time
+x = bytearray(os.urandom(1024)) * (64 * 1024)
+children = [os.fork() for _ in range(1)]
+children += [os.fork() for _ in range(1)]
+children += [os.fork() for _ in range(1)]
+time.sleep(0.5)
+print("fine")
+"""
+    argv = ["/usr/bin/python3", "-c", "import os" + script]
+    result = place.run(argv, resident_bytes=200 * MIB)
+    assert result.too_much == ""
+    assert result.output.count("fine") == 8
 
 
 def test_a20_a_line_without_end(bubblewrap: Bubblewrap, view: View) -> None:
@@ -260,95 +359,78 @@ def test_a20_a_line_without_end(bubblewrap: Bubblewrap, view: View) -> None:
     assert after - before < 8 * 1024  # KiB
 
 
-@pytest.mark.xfail(strict=True, reason="needs a limit on the whole workspace, not on each file")
-def test_a21_many_files_fill_the_disk(bubblewrap: Bubblewrap, view: View) -> None:
-    script = "for i in 1 2 3 4; do head -c 1000000 /dev/zero > $i; done"
-    bubblewrap.run(["sh", "-c", script], view, Limits(wall_s=20, file_bytes=MIB))
-    assert sum(path.stat().st_size for path in view.source.iterdir() if path.is_file()) <= 2 * MIB
+def test_a20_printing_as_fast_as_it_can(place: Place) -> None:
+    result = place.run(["sh", "-c", "cat /dev/zero & yes"], cancel_after_s=1.0)
+    assert result.cancelled
+    assert result.duration_s < 1 + 2
+    assert result.num_output_bytes > 1_000_000
 
 
-def test_a22_daemons(attack: Attack, survivors: Callable[[str], list[str]]) -> None:
+def test_a21_one_huge_file(place: Place) -> None:
+    result = place.run(["sh", "-c", "cat /dev/zero > big"], file_bytes=16 * MIB)
+    assert result.exit_code not in (0, None)
+    assert (place.workspace / "big").stat().st_size == 16 * MIB
+
+
+def test_a21_many_files_fill_the_disk(place: Place) -> None:
+    script = "i=0; while :; do head -c 1000000 /dev/zero > $i; i=$((i+1)); done"
+    result = place.run(["sh", "-c", script], file_bytes=MIB, disk_bytes=32 * MIB)
+    assert (result.too_much, result.exit_code) == ("disk", -9)
+    assert "32 MiB are allowed]" in result.output
+    assert sum(path.stat().st_size for path in place.workspace.glob("[0-9]*")) < 1024 * MIB
+
+
+def test_a21_ten_gigabytes(place: Place) -> None:
+    script = "for i in 1 2 3 4 5 6 7 8 9 10; do head -c 1000000000 /dev/zero > $i; done"
     started = time.monotonic()
-    attack("for i in 1 2 3; do (setsid setsid sleep 98772 &); nohup sleep 98772 & disown; done")
-    assert time.monotonic() - started < 3
-    assert survivors("98772") == []
+    result = place.run(["sh", "-c", script], disk_bytes=512 * MIB)
+    assert result.too_much == "disk"
+    assert time.monotonic() - started < 15
+    (place.home / "journal").write_text("still writable\n")
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "echo x > .git/config",
-        "echo x > .git/hooks/pre-commit",
-        "chmod 777 .git/config",
-        "mv .git git",
-        "rm -rf .git; mkdir .git",
-        "mkdir -p .git/info; echo x > .git/info/attributes",
-        "ln -sfn /tmp .git",
-        "umount .git; echo x > .git/config",
-        "mv ../workspace ../other",
-        "touch -d 2001-01-01 .git/config",
-        "ln .git/config hard; echo x > hard",
-        "setfattr -n user.x -v y .git/config",
-    ],
-)
-def test_a25_git(attack: Attack, view: View, script: str) -> None:
-    git = view.source / ".git"
-    before = (git / "config").lstat()
-    attack(script)
-    assert git.is_dir()
-    assert not git.is_symlink()
-    assert sorted(path.name for path in git.rglob("*")) == ["config", "hooks"]
-    assert (git / "config").read_text() == "[core]\n"
-    after = (git / "config").lstat()
-    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a21_what_must_stay_free(bubblewrap: Bubblewrap, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(disk)]
+    subprocess.run(mount, check=True)
+    try:
+        script = "i=0; while :; do head -c 1000000 /dev/zero > $i; i=$((i+1)); done 2>/dev/null"
+        result = bubblewrap.run(["sh", "-c", script], View(disk, disk), SHORT)
+        # Of a disk that is nearly full, half of what was free stays free.
+        assert result.too_much == "disk"
+        assert "of the disk are free]" in result.output
+        (disk / "journal").write_bytes(bytes(MIB))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.xfail(strict=True, reason="nested repositories are the hardening layer's")
-def test_a26_nested_git(attack: Attack, view: View) -> None:
-    (view.source / "sub" / ".git").mkdir(parents=True)
-    attack("echo x > sub/.git/config")
-    assert not (view.source / "sub" / ".git" / "config").exists()
-
-
-def test_a29_a_link_where_the_next_sandbox_mounts(
-    bubblewrap: Bubblewrap, view: View, canary: Path
-) -> None:
-    bubblewrap.run(["ln", "-s", str(canary.parent), "deep"], view, SHORT)
-    trap = View(
-        view.source,
-        view.workspace,
-        protected=((canary, view.workspace / "deep" / "new" / "settings"),),
+def test_a22_daemons(place: Place) -> None:
+    started = time.monotonic()
+    place.shell(
+        "for i in 1 2 3; do (setsid setsid sleep 98772 &); nohup sleep 98772 & disown; done"
     )
-    with pytest.raises(SandboxError, match="symbolic link"):
-        bubblewrap.run(["true"], trap, SHORT)
+    assert time.monotonic() - started < 3
+    assert place.survivors() == []
 
 
-def test_a29_git_that_is_a_link(bubblewrap: Bubblewrap, tmp_path: Path, canary: Path) -> None:
-    source = tmp_path / "repo"
-    source.mkdir()
-    (source / ".git").symlink_to(canary.parent)
-    with pytest.raises(SandboxError, match="symbolic link"):
-        bubblewrap.run(["true"], View(source, source), SHORT)
+def test_a23_what_ignores_signals_or_stops_itself(place: Place) -> None:
+    for script in ("trap '' TERM HUP INT; sleep 98 & sleep 98; sleep 98", "kill -STOP $$; sleep 9"):
+        result = place.run(["sh", "-c", script], wall_s=0.5)
+        assert result.timed_out
+        assert result.duration_s < 2.5
+        assert place.survivors() == []
 
 
-def test_a31_links_made_inside_lead_nowhere_inside(attack: Attack, canary: Path) -> None:
-    assert "treasure" not in attack(f"ln -s {canary} link; cat link; echo x > link")
+def test_a24_reading_the_input(place: Place) -> None:
+    assert place.run(["sh", "-c", "cat; echo end"], wall_s=5).output == "end\n"
 
 
-def test_a35_hard_links_to_the_host(attack: Attack, canary: Path) -> None:
-    attack(f"ln {canary} hard; ln /usr/bin/env /tmp/hard; ln /etc/passwd hard")
-    assert canary.stat().st_nlink == 1
-
-
-def test_a56_cancel_right_after_the_start(
-    bubblewrap: Bubblewrap, view: View, survivors: Callable[[str], list[str]]
-) -> None:
+@pytest.mark.slow
+def test_a56_cancel_right_after_the_start(place: Place) -> None:
     for number in range(200):
-        moment = time.monotonic() + number % 50 * 0.002
-        bubblewrap.run(
-            ["sh", "-c", "setsid sleep 98773 & sleep 98773"],
-            view,
-            SHORT,
-            cancel=lambda moment=moment: time.monotonic() > moment,
+        place.run(
+            ["sh", "-c", "setsid sleep 98773 & sleep 98773"], cancel_after_s=number % 50 * 0.001
         )
-    assert survivors("98773") == []
+        assert place.survivors() == []

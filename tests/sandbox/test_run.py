@@ -302,7 +302,7 @@ def test_kill_of_the_supervisor_ends_the_sandbox(
         for path in (
             Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
         ):
-            if b"supervisor.py" in Path(f"/proc/{path}/cmdline").read_bytes():
+            if b"sandbox.supervisor" in Path(f"/proc/{path}/cmdline").read_bytes():
                 os.kill(int(path), 9)
 
     with pytest.raises(SandboxError, match="watches over"):

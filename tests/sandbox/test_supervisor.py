@@ -4,6 +4,7 @@ import marshal
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import supervisor
+from sandbox import descendants, supervisor
+from sandbox.spare import PACKAGES
 
 Survivors = Callable[[str], list[str]]
 
@@ -23,18 +25,24 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
         "argv": list(argv),
         "environment": {"PATH": os.environ["PATH"]},
         "cwd": "/",
-        "fds": [],
+        "num_fds": 0,
         "rlimits": [(resource.RLIMIT_CORE, 0)],
         "wall_s": 10.0,
         "grace_s": 0.0,
         "agent": os.getppid(),
+        "watch": None,
+        "confined": None,
+        "uid": None,
+        "trees": [],
+        "pid_max": None,
+        "sweeps": True,
         **changes,
     }
 
 
 def supervise(what: dict[str, Any], then: bytes = b"") -> dict[str, Any]:
     """Give an order, and perhaps the sign to stop; read the report."""
-    control, control_in = os.pipe()
+    control, control_in = (end.detach() for end in socket.socketpair())
     status, status_in = os.pipe()
     data = marshal.dumps(what)
     os.write(control_in, len(data).to_bytes(4, "little") + data + then)
@@ -90,19 +98,19 @@ def test_descendants_of_any_session_are_found() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         end = time.monotonic() + 2
-        while len(supervisor.descendants()) < 3 and time.monotonic() < end:
+        while len(descendants.descendants()) < 3 and time.monotonic() < end:
             time.sleep(0.01)
-        found = supervisor.descendants()
+        found = descendants.descendants()
         assert process.pid in found
         assert len(found) == 3
         for pid in found:
-            supervisor.send(pid, supervisor.SIGKILL)
-    supervisor.send(process.pid, supervisor.SIGKILL)  # gone: no error
-    assert supervisor.children(process.pid) == []
+            descendants.send(pid, descendants.SIGKILL)
+    descendants.send(process.pid, descendants.SIGKILL)  # gone: no error
+    assert descendants.children(process.pid) == []
 
 
 def test_an_agent_that_dies_before_its_order_ends_the_supervisor() -> None:
-    read, write = os.pipe()
+    read, write = (end.detach() for end in socket.socketpair())
     os.write(write, b"\x10\0")
     os.close(write)
     with pytest.raises(SystemExit):
@@ -120,12 +128,11 @@ def test_a_report_nobody_reads_is_no_error() -> None:
 def test_the_supervisor_starts_quickly() -> None:
     """It loads no module that costs more than the rest together."""
     code = """
-import sys
-exec(compile(open(sys.argv[1]).read(), "supervisor", "exec"), {"__name__": "supervisor"})
+import sys; sys.path.append(sys.argv[1]); import sandbox.supervisor
 print(*sorted({"json", "subprocess", "typing", "signal", "pathlib"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, supervisor.__file__],
+        [sys.executable, "-I", "-S", "-c", code, PACKAGES],
         capture_output=True,
         text=True,
         check=True,

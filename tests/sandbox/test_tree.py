@@ -81,7 +81,8 @@ def test_a_copy_leaves_out_git_environments_and_special_files(
     (repository / "pkg" / "node_modules").mkdir()
     os.mkfifo(repository / "fifo")
     skipped = copy_tree(repository, tmp_path / "copy")
-    assert skipped == (repository / "env", repository / "pkg" / "node_modules")
+    inner = repository / "pkg"
+    assert skipped == (repository / "env", inner / ".git", inner / "node_modules")
     assert tree_of(tmp_path / "copy") == before
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from sandbox import beneath
 from sandbox.errors import PathRefused
-from sandbox.workspace import Workspace, is_git_name
+from sandbox.protected import is_git_name
+from sandbox.workspace import Workspace
 
 SEEN_AS = Path("/home/me/repo")
 

@@ -6,7 +6,9 @@ import pytest
 
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
+from sandbox.direct import Direct
 from sandbox.limits import Limits
+from sandbox.scan import Watched
 from tests.plain import plain_python
 from tools.errors import ToolFailed
 from tools.project import detect_environment
@@ -150,3 +152,16 @@ def test_what_passes_when_run_again_is_told_as_flaky_and_once(tmp_path: Path) ->
     )
     assert tool.run({}).text.startswith("1 failed, 1 passed.")
     assert "FLAKY" not in tool.run({}).text
+
+
+def test_what_a_run_leaves_and_may_not_leave_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "ws"
+    folder.mkdir()
+    sandbox = Watched(Direct(), tmp_path / "aside")
+    command = ("sh", "-c", "touch .envrc")
+    environment = detect_environment(folder, plain_python())
+    tool = RunTests(command, environment, View(folder, folder), sandbox, Limits(wall_s=20))
+    assert tool.run({}).text.endswith(
+        "\n[.envrc was taken out of the workspace: other programs obey it; ask the user.]"
+    )
+    assert list(folder.iterdir()) == []

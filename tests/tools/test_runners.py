@@ -659,5 +659,5 @@ def test_texts_are_made_relative_and_free_of_times(tmp_path: Path) -> None:
         "/home/me/other/c.py:4: in y\n"
         "<tools>/bin/npm junit.xml d.py\n"
         "==== 3 passed ====\nRan 3 tests\n--- FAIL: TestX\n"
-        "ok  \tpkg\n\nreversed"
+        "ok  \tpkg\n\n<U+202E>reversed"
     )

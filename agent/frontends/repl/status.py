@@ -13,7 +13,7 @@ def status_line(status: "Status", width: int) -> str:
     left = [status.mode, one_line(status.model, 28)]
     if status.branch:
         left.append(one_line(status.branch, 24))
-    left.append(status.sandbox)
+    left.append("no sandbox" if status.sandbox == "direct" else f"sandbox {status.sandbox}")
     right = [_window(status)] if status.context_tokens else ["loading"] * (not status.is_loaded)
     if status.num_reused:
         right.append(f"{count_words(status.num_reused)} reused")

@@ -134,7 +134,7 @@ def branches(repl: "Repl", _words: str) -> None:
 
 def resume(repl: "Repl", words: str) -> None:
     """Go on with an earlier session."""
-    from agent.session import list_sessions
+    from agent.sessions import list_sessions
 
     def choose(name: str) -> None:
         repl.do(lambda _cancel: _resume(repl, name), "resuming")

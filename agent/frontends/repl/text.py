@@ -6,15 +6,13 @@ characters go, and lines are cut by the cells they fill, which wide characters f
 
 from rich.cells import cell_len, set_cell_size
 
-from agent.frontends.console import INVISIBLE
-from tools.truncate import clean
+from agent.frontends.console import on_screen
+from agent.preview import spelled
 
 
 def harmless(text: str) -> str:
     """Return what a person would have read, its lines and indentation kept."""
-    shown = INVISIBLE.sub("", clean(text)).expandtabs(4)
-    # A lone surrogate cannot be written to a terminal.
-    return shown.encode("utf-8", "replace").decode("utf-8")
+    return on_screen(text).expandtabs(4)
 
 
 def one_line(text: str, width: int) -> str:
@@ -57,10 +55,4 @@ def revealed(text: str) -> str:
 
     For what a person allows; there, what is left out could be what matters.
     """
-    return "".join(map(_revealed, text))
-
-
-def _revealed(character: str) -> str:
-    if character in "\n\t" or (character.isprintable() and not INVISIBLE.match(character)):
-        return character
-    return ascii(character)[1:-1]
+    return "\n".join(spelled(line) for line in text.split("\n"))

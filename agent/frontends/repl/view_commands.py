@@ -1,21 +1,24 @@
 """Commands that show something, or set how things are shown."""
 
 import base64
+import json
 import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.frontends.repl.export import KINDS, exported
 from agent.frontends.repl.keys import KEYS
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import count_words, harmless, one_line
 from agent.frontends.repl.theme import NAMES, theme_for
 from agent.frontends.repl.worker import Printed
+from agent.frontends.transcript import as_document, as_html, as_markdown
+from agent.journal import Contents, read_all
+from agent.session import JOURNAL
 from inference.messages import Message
 from sandbox.base import Cancel
 
@@ -31,6 +34,18 @@ FILLS = (
     *(("system", "instructions and tools"), ("user", "prompts")),
     *(("assistant", "replies"), ("tool", "results")),
 )
+
+
+def _as_json(name: str, contents: Contents) -> str:
+    return json.dumps(as_document(name, contents), indent=2) + "\n"
+
+
+FORMS: dict[str, Callable[[str, Contents], str]] = {
+    ".md": as_markdown,
+    ".json": _as_json,
+    ".html": as_html,
+}
+"""How a conversation is written, by the end of the file's name."""
 
 
 def show_help(repl: "Repl", _words: str) -> None:
@@ -103,11 +118,12 @@ def export(repl: "Repl", words: str) -> None:
     path = Path(words).expanduser() if words else Path("conversation.md")
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
-        kind = path.suffix.removeprefix(".")
-        if kind not in KINDS:
-            raise UsageError(f"name a file that ends in .{', .'.join(KINDS)}")
+        write = FORMS.get(path.suffix)
+        if write is None:
+            raise UsageError(f"name a file that ends in {', '.join(FORMS)}")
         assert repl.talk is not None, "commands wait until the talk is open"
-        text = exported(_messages(repl), kind, repl.talk.id)
+        session = repl.talk.session
+        text = write(session.id, read_all(session.folder / JOURNAL))
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)

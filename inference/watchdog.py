@@ -1,0 +1,67 @@
+"""When an engine counts as hung or out of memory, and with how much less the next one is tried.
+
+A step is one chunk of a prompt or one token. How long one takes depends on the machine, so what
+the engine has shown so far is the measure; before it has shown anything, there is much patience.
+No torch: a front end reads this too.
+"""
+
+import time
+from dataclasses import replace
+
+from inference.door import EngineSettings
+
+FIRST_FACTOR = 8.0
+"""The first step may take so many times `stall_s`: pages are loaded, kernels are built."""
+SLOWEST_FACTOR = 10.0
+"""A later one so many times the slowest so far; a chunk grows dearer as the context grows."""
+MIN_CHUNK = 64
+"""Tokens; with fewer a prompt takes several times as long."""
+
+
+class Watchdog:
+    """Told by one thread when steps begin and end, asked by another."""
+
+    def __init__(self, stall_s: float) -> None:
+        self._stall_s = stall_s
+        self._begun_s: float | None = None
+        self._slowest_s = 0.0
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._begun_s = time.monotonic()
+
+    def end(self, is_progress: bool) -> None:
+        """The step has ended; only what made progress is a measure for others."""
+        assert self._begun_s is not None, "a step ends that has begun"
+        if is_progress:
+            self._slowest_s = max(self._slowest_s, time.monotonic() - self._begun_s)
+        self._begun_s = None
+
+    @property
+    def limit_s(self) -> float:
+        """How long the next step may take."""
+        if not self._slowest_s:
+            return FIRST_FACTOR * self._stall_s
+        return max(self._stall_s, SLOWEST_FACTOR * self._slowest_s)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the step under way takes too long."""
+        begun_s = self._begun_s
+        return begun_s is not None and time.monotonic() - begun_s > self.limit_s
+
+
+def smaller(settings: EngineSettings) -> EngineSettings:
+    """Return a plan that needs less memory at a time: for an engine in the place of one that died.
+
+    The tokens that come out are the same; prompts are read more slowly, and fewer states are kept.
+    """
+    chunk = min(settings.prefill_chunk, max(MIN_CHUNK, settings.prefill_chunk // 4))
+    return replace(settings, prefill_chunk=chunk, cache_bytes=settings.cache_bytes // 4)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is a lack of memory, of the machine or of the GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -1,0 +1,231 @@
+"""R15 to R17: an engine that hangs or runs out of memory costs a reply, and no conversation.
+
+What the agent does then, one more try and after that an end to resume from, is in
+tests/agent/test_engine_gone.py; what of the state is still there, in
+tests/inference/test_host_store.py.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inference import host_link
+from inference.door import EngineSettings, GenerationEnd, OnProgress
+from inference.engine import Engine
+from inference.errors import EngineGone, ModelUnavailable
+from inference.host import Host
+from inference.host_address import address_of, identity_of
+from inference.host_client import HostEngine
+from inference.messages import SamplingOptions
+from inference.model import Model
+from inference.opened import OpenedEngine
+from inference.watchdog import FIRST_FACTOR, SLOWEST_FACTOR, Watchdog, is_out_of_memory, smaller
+from sandbox.base import View
+from sandbox.direct import Direct
+from sandbox.limits import Limits
+from tests.inference.conftest import random_module
+from tests.inference.faults import is_ended, wait_for
+
+ROOT = Path(__file__).parent.parent.parent
+PROMPT = tuple(range(1, 41))
+SETTINGS = EngineSettings("owner/tiny", stall_s=0.1)
+CPU_OUT_OF_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(random_module("qwen3_5"))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    names = {"RUNTIME_DIR": "", "STATE_HOME": "state", "CACHE_HOME": "cache"}
+    return {f"XDG_{name}": str(tmp_path / folder) for name, folder in names.items()}
+
+
+Start = Callable[[Callable[[OnProgress], OpenedEngine]], threading.Thread]
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Starts a host in a thread."""
+    running: list[tuple[Host, threading.Thread]] = []
+
+    def begin(opener: Callable[[OnProgress], OpenedEngine]) -> threading.Thread:
+        address = address_of(SETTINGS, environment)
+        with address.locked():
+            listener = address.listen()
+        host = Host(listener, address, SETTINGS, 60.0, opener)
+        thread = threading.Thread(target=host.run)
+        running.append((host, thread))
+        thread.start()
+        return thread
+
+    yield begin
+    for host, thread in running:
+        if thread.is_alive():
+            host.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def opener_of(model: Model, folder: Path) -> Callable[[OnProgress], OpenedEngine]:
+    def opener(on_progress: OnProgress) -> OpenedEngine:
+        return OpenedEngine(Engine(model, cache_bytes=10_000_000, prefill_chunk=8), folder, {})
+
+    return opener
+
+
+def ask(engine: HostEngine, prompt: tuple[int, ...] = PROMPT) -> GenerationEnd:
+    branch = engine.find(prompt)
+    new = prompt[len(branch) :]
+    *_, end = engine.generate(
+        branch, new, SamplingOptions(), max_new_tokens=6, cancel=lambda: False
+    )
+    assert isinstance(end, GenerationEnd)
+    return end
+
+
+def test_r16_an_engine_that_hangs_is_ended_and_another_goes_on(
+    start: Start,
+    model: Model,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opener = opener_of(model, tmp_path)
+    thread = start(opener)
+    with closing(HostEngine(SETTINGS, environment=environment)) as engine:
+        before = ask(engine)
+        go_on = threading.Event()
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "forward_past", lambda *_args, **_more: go_on.wait(20))
+            with pytest.raises(EngineGone, match=r"The engine made no progress for \d+ s"):
+                ask(engine, (9, *PROMPT))
+            thread.join(10)
+            assert not thread.is_alive(), "it left although its other thread hangs"
+        start(opener)
+        assert ask(engine).token_ids == before.token_ids
+        assert engine._settings.prefill_chunk < SETTINGS.prefill_chunk
+        go_on.set()
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(CPU_OUT_OF_MEMORY)]
+)
+def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
+    start: Start,
+    model: Model,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    opener = opener_of(model, tmp_path)
+    thread = start(opener)
+
+    def fail(*_args: Any, **_more: Any) -> Any:
+        raise error
+
+    with closing(HostEngine(SETTINGS, environment=environment)) as engine:
+        before = ask(engine)
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "forward_past", fail)
+            with pytest.raises(EngineGone, match="ran out of memory"):
+                ask(engine, (9, *PROMPT))
+            thread.join(10)
+            assert not thread.is_alive()
+        start(opener)
+        assert ask(engine).token_ids == before.token_ids
+        assert engine._settings.prefill_chunk < SETTINGS.prefill_chunk
+
+
+def test_r15_a_model_that_does_not_fit_is_one_sentence(
+    start: Start, environment: dict[str, str]
+) -> None:
+    def opener(on_progress: OnProgress) -> OpenedEngine:
+        raise RuntimeError(CPU_OUT_OF_MEMORY)
+
+    start(opener)
+    with pytest.raises(ModelUnavailable, match="owner/tiny does not fit into memory; choose"):
+        HostEngine(SETTINGS, environment=environment)
+
+
+def test_r15_a_smaller_plan_is_of_the_same_engine_and_has_an_end() -> None:
+    plan = smaller(SETTINGS)
+    assert (plan.prefill_chunk, plan.cache_bytes) == (128, SETTINGS.cache_bytes // 4)
+    assert identity_of(plan) == identity_of(SETTINGS), "no second copy of the weights beside it"
+    assert smaller(smaller(plan)).prefill_chunk == 64
+    assert smaller(replace(SETTINGS, prefill_chunk=8)).prefill_chunk == 8
+    assert not is_out_of_memory(RuntimeError("a size does not fit"))
+
+
+def test_r16_progress_is_a_measure_and_a_slow_machine_gets_its_time() -> None:
+    watchdog = Watchdog(stall_s=0.02)
+    assert watchdog.limit_s == FIRST_FACTOR * 0.02
+    watchdog.begin()
+    assert not watchdog.is_stalled
+    time.sleep(0.05)
+    watchdog.end(is_progress=True)
+    assert watchdog.limit_s >= SLOWEST_FACTOR * 0.05
+    watchdog.begin()
+    time.sleep(0.1)
+    assert not watchdog.is_stalled, "a step on this machine takes its time"
+    watchdog.end(is_progress=False)
+    assert not watchdog.is_stalled, "who does nothing does not hang"
+
+
+FROZEN = """
+import socket, sys
+from inference import wire
+listener = socket.socket(fileno=int(sys.argv[1]))
+sock, _ = listener.accept()
+sock.recv(65536)
+import os
+for reply in (wire.Hello(os.getpid(), sys.argv[2]), wire.Ready("/", {}, 4096)):
+    sock.sendall(wire.pack_reply(reply))
+sys.stdin.read()
+"""
+
+
+def test_r16_a_process_in_which_nothing_runs_any_more_is_killed(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = address_of(SETTINGS, environment)
+    with address.locked(), address.listen() as listener:
+        number = listener.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-c", FROZEN, str(number), address.identity],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            pass_fds=(number,),
+        )
+    try:
+        monkeypatch.setattr(host_link, "peer", lambda _sock: (process.pid, os.getuid()))
+        with closing(HostEngine(SETTINGS, environment=environment)) as engine:
+            monkeypatch.setattr(host_link, "SILENT_S", 0.2)
+            monkeypatch.setattr(host_link, "DEAF_S", 0.2)
+            with pytest.raises(EngineGone, match=rf"\(pid {process.pid}\) hung and was ended"):
+                engine._link.ask(host_link.wire.Measure(engine._link.number(), 1))
+            wait_for(lambda: is_ended(process.pid), limit_s=10)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_r17_the_kernel_takes_a_command_before_the_engine(tmp_path: Path) -> None:
+    words = ("cat", "/proc/self/oom_score_adj")
+    result = Direct().run(words, View(tmp_path, tmp_path), Limits(wall_s=20))
+    # An engine's host inherits what we have, and keeps it.
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    assert int(result.output) == 1000 > ours
