@@ -168,7 +168,7 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         if self.session is None:
-            self.state, warning = usable_state(self.state)
+            self.state, warning = usable_state(self.state, repository)
             if warning:
                 yield Notice(warning)
         session = self._opened(repository)

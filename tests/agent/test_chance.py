@@ -42,7 +42,8 @@ def test_a_test_that_was_red_by_chance_is_not_repaired_by_any_edit(tmp_path: Pat
     verdict = project.judge(before, (DOUBLE,))
     assert not verdict.fixed
     assert verdict.reason == (
-        f"No red test is one that stays red. Red or green by chance, with nothing changed: {DOUBLE}."
+        "No red test is one that stays red. "
+        f"Red or green by chance, with nothing changed: {DOUBLE}."
     )
     verdict = project.judge(before)
     assert (verdict.fixed, verdict.targets) == (True, {ADD})

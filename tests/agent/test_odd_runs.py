@@ -5,10 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import Notice
+from agent.events import Event, Notice
+from agent.fix import run_fix
+from agent.request import FixRequest
 from agent.settings import ApprovalConfig, Config, HooksConfig
-from tests.agent.fakes import FINISH, REPAIR, bash, make_repository, picture
-from tests.agent.test_fix import fix
+from tests.agent.fakes import (
+    FINISH,
+    REPAIR,
+    ScriptedModel,
+    bash,
+    make_repository,
+    picture,
+    write,
+)
+from tests.agent.test_fix import drained, fix
 
 
 @pytest.fixture
@@ -28,6 +38,27 @@ def test_in_plan_mode_no_command_can_write_whatever_it_is_taken_for(repository: 
     outcome, _, model = fix(repository, [bash("ls"), FINISH], config=config)
     assert (outcome.sentence, outcome.patch) == ("nothing was changed, in plan mode", "")
     assert "shop" in model.seen[1][-1].content
+
+
+def test_what_we_keep_ourselves_is_left_out_of_the_copy_and_kept_elsewhere(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repository, {"cache/qwen-agent/big": "x", "st/qwen-agent/sessions/1": "x"})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(repository / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(repository / "st"))
+    monkeypatch.setattr("tempfile.tempdir", str(repository.parent))
+    model, events = ScriptedModel([[bash("ls -a . st cache"), REPAIR, FINISH]]), list[Event]()
+    run = run_fix(
+        FixRequest(repository),
+        chat_factory=lambda _: model,
+    )
+    outcome = drained(run, events)
+    assert (outcome.exit_code, outcome.changed_files) == (0, ("shop/cart.py",))
+    told = model.seen[1][-1].content
+    assert "cart" in model.seen[0][-1].content
+    assert "qwen-agent" not in told
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert f"st/qwen-agent cannot be used (it is in {repository})" in notice
 
 
 def test_a_command_that_is_too_long_is_a_failed_call_and_the_run_goes_on(repository: Path) -> None:
