@@ -97,7 +97,7 @@ def approver(config: Config, view: View) -> Approver:
 
     def path(text: str) -> str:
         try:
-            return str(view.folder / workspace.resolve(text))
+            return str(view.folder / workspace.real(text))
         except PathRefused:
             return text  # the tool refuses it too
 
