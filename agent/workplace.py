@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 from agent.deciding_files import TEST_FOLDERS
 from agent.errors import UsageError
-from agent.left_alone import LeftAlone
 from agent.request import FixRequest
 from agent.session import Session, remove
 from sandbox.base import Cancel, Sandbox, View
@@ -102,7 +101,7 @@ def open_workplace(
     else:
         remove(tree)
         remove(shadow)
-        skipped = copy_tree(repository, tree)
+        skipped = _copy(repository, tree)
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
         session.record("prepared", base=checkpoint.save("base"), skipped=names)
@@ -120,56 +119,6 @@ def open_workplace(
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )
-
-
-def open_own_files(
-    request: FixRequest,
-    repository: Path,
-    session: Session,
-    sandbox: Sandbox,
-    network: Path | None = None,
-) -> Workplace:
-    """Let the model work on the person's own files; what it needs not know is how tests are run.
-
-    Raises:
-        ProjectError: the tests cannot be run as it was asked for.
-        SandboxError: the files cannot be saved.
-    """
-    shadow, left_alone = session.folder / "checkpoints", LeftAlone(repository)
-    if "prepared" in session.facts:
-        checkpoint = Checkpoint.open(shadow, repository, left_alone)
-    else:
-        remove(shadow)
-        checkpoint = Checkpoint.create(shadow, repository, left_alone)
-        session.record("prepared", base=checkpoint.save("base"), skipped=[])
-    project, command = _project_if_any(request, repository)
-    python = request.python or _outer_python(project, repository)
-    environment = detect_environment(project, python)
-    view = _view(repository, repository, session.folder, (), sandbox)
-    return Workplace(
-        command=command,
-        environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
-        sandbox=sandbox,
-        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
-        checkpoint=checkpoint,
-        base=session.facts["prepared"]["base"],
-        is_copy=False,
-    )
-
-
-def _project_if_any(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
-    """Find the project and its tests; no command where there are none, or what runs them is not."""
-    try:
-        project, command = find_project(request, repository)
-        python = request.python or _outer_python(project, repository)
-        check_environment(command, detect_environment(project, python))
-    except ProjectError:
-        if request.test_command or request.python:
-            raise
-        return repository, ()
-    return project, command
 
 
 def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from agent.approval import Allowed, Answer, Ask, Denied, Effects, answered, decide
+from agent.bench import approver
 from agent.config import narrow
 from agent.remembered import Remembered, key_of
 from agent.settings import ApprovalConfig, Config
 from agent.shell_words import read_script
 from inference.messages import ToolCall
+from sandbox.base import View
 
 
 def bash(command: str) -> ToolCall:
@@ -137,6 +139,15 @@ RULES = ApprovalConfig(
 )
 def test_rules_allow_and_deny_and_denying_wins(call: ToolCall, kind: type) -> None:
     assert type(decide(call, RULES)) is kind
+
+
+def test_a_rule_speaks_of_the_file_whatever_link_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/a.py").touch()
+    (tmp_path / "lnk.py").symlink_to("tests/a.py")
+    config = Config(approval=ApprovalConfig(deny=("edit: tests/*",)))
+    denied = approver(config, View(tmp_path, tmp_path))(edit("lnk.py"))
+    assert denied == Denied("Changing tests/a.py is denied by the user's rules.")
 
 
 def test_denied_in_every_mode() -> None:

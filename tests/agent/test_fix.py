@@ -141,7 +141,7 @@ def test_a_spent_budget_has_its_own_code_unless_the_tests_are_green(repository: 
     spent = Config(budget=Budget(max_steps=1))
     outcome, _, _ = fix(repository, [RUN_TESTS, REPAIR, FINISH], config=spent)
     assert outcome.exit_code == 5
-    assert "1 replies are spent" in outcome.sentence
+    assert "1 reply is spent" in outcome.sentence
     outcome, _, _ = fix(repository, [REPAIR, FINISH], config=spent)
     assert outcome.exit_code == 0
 

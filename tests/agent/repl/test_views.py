@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from agent.frontends.repl.export import exported
 from rich.cells import cell_len
 
 from agent.errors import UsageError
-from agent.frontends.repl.export import exported
 from agent.frontends.repl.status import status_line
 from agent.frontends.repl.text import count_words, seconds_words
 from agent.status import Status
