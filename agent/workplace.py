@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from agent.config import snapshots_folder, state_folder
 from agent.deciding_files import TEST_FOLDERS
-from agent.errors import UsageError
+from agent.errors import ConfigError, UsageError
+from agent.left_alone import LeftAlone
 from agent.request import FixRequest
 from agent.session import Session, remove
 from sandbox.base import Cancel, Sandbox, View
@@ -19,7 +21,7 @@ from sandbox.checkpoint import Checkpoint
 from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
 from sandbox.scan import Watched
-from sandbox.tree import copy_tree
+from sandbox.tree import copy_tree, is_environment
 from tools.errors import ProjectError
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
 from tools.runners import run_tests_once
@@ -119,6 +121,65 @@ def open_workplace(
         checkpoint=checkpoint,
         base=session.facts["prepared"]["base"],
     )
+
+
+def open_own_files(
+    request: FixRequest,
+    repository: Path,
+    session: Session,
+    sandbox: Sandbox,
+    network: Path | None = None,
+) -> Workplace:
+    """Let the model work on the person's own files; what it needs not know is how tests are run.
+
+    Raises:
+        ProjectError: the tests cannot be run as it was asked for.
+        SandboxError: the files cannot be saved.
+    """
+    shadow, left_alone = session.folder / "checkpoints", LeftAlone(repository)
+    if "prepared" in session.facts:
+        checkpoint = Checkpoint.open(shadow, repository, left_alone)
+    else:
+        remove(shadow)
+        checkpoint = Checkpoint.create(shadow, repository, left_alone)
+        session.record("prepared", base=checkpoint.save("base"), skipped=[])
+    project, command = _project_if_any(request, repository)
+    python = request.python or _outer_python(project, repository)
+    environment = detect_environment(project, python)
+    view = _view(repository, repository, session.folder, (), sandbox)
+    return Workplace(
+        command=command,
+        environment=environment,
+        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
+        sandbox=sandbox,
+        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
+        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
+        checkpoint=checkpoint,
+        base=session.facts["prepared"]["base"],
+        is_copy=False,
+    )
+
+
+def _project_if_any(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
+    """Find the project and its tests; no command where there are none, or what runs them is not."""
+    try:
+        project, command = find_project(request, repository)
+        python = request.python or _outer_python(project, repository)
+        check_environment(command, detect_environment(project, python))
+    except ProjectError:
+        if request.test_command or request.python:
+            raise
+        return repository, ()
+    return project, command
+
+
+def _copy(repository: Path, tree: Path) -> tuple[Path, ...]:
+    """Copy all but what we keep ourselves, should that be in the repository."""
+    ours: set[Path] = set()
+    with suppress(ConfigError):  # without a home there are no such folders
+        ours = {state_folder().resolve(), snapshots_folder().parent.resolve()}
+    skipped = copy_tree(repository, tree, lambda path: path in ours or is_environment(path))
+    return tuple(path for path in skipped if path not in ours)
 
 
 def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:
