@@ -49,7 +49,9 @@ def supervise(control: int, status: int) -> None:
     """Run the command read from `control`; report to `status` when all of it is gone."""
     # Orphans come to a sub-reaper instead of init: nothing can leave by losing its parent.
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    os.set_inheritable(status, False)
+    # The agent's number for it may be one that the command inherits something under.
+    status, given = os.dup(status), status
+    os.close(given)
     order = read_order(control)
     try:
         report = carry_out(order, control)
