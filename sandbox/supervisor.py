@@ -49,9 +49,7 @@ def supervise(control: int, status: int) -> None:
     """Run the command read from `control`; report to `status` when all of it is gone."""
     # Orphans come to a sub-reaper instead of init: nothing can leave by losing its parent.
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # The agent's number for it may be one that the command inherits something under.
-    status, given = os.dup(status), status
-    os.close(given)
+    os.set_inheritable(status, False)
     order = read_order(control)
     try:
         report = carry_out(order, control)
@@ -265,4 +263,7 @@ def end(child: int) -> tuple[int, int]:
 
 def main() -> None:
     """Supervise one command; the argument is the number of the status pipe."""
-    supervise(control=0, status=int(sys.argv[-1]))
+    given = int(sys.argv[-1])
+    status = os.dup(given)  # the agent's number for it may be one that the command's files get
+    os.close(given)
+    supervise(control=0, status=status)
