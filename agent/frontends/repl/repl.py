@@ -131,7 +131,7 @@ class Repl:
 
     def leave(self, code: int = 0) -> None:
         """End the session."""
-        if not self.screen.app.is_done:
+        if self.screen.app.is_running and not self.screen.app.is_done:
             self.screen.app.exit(result=code)
 
     def do(self, steps: Callable[[Cancel], Iterator[Event | Printed]], words: str = "") -> None:
