@@ -192,6 +192,8 @@ class Workspace:
                 break
             except FileNotFoundError:
                 continue
+        else:  # a command has taken the folder itself away
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         root = self.root / self.folder
         if not real.is_relative_to(root):
             raise PathRefused(f"{path} leads out of the workspace.")

@@ -709,7 +709,9 @@ def test_a_read_only_repository_is_refused_unless_only_a_patch_is_wanted(
 ) -> None:
     # Root may write everywhere, so what the system would say to others is put in its place.
     really = os.access
-    monkeypatch.setattr(os, "access", lambda p, m: Path(p) != repository and really(p, m))
+    monkeypatch.setattr(
+        os, "access", lambda p, m, **more: Path(p) != repository and really(p, m, **more)
+    )
     refused(repository, 2, "read-only")
     outcome, _, _ = fix(repository, [REPAIR, FINISH], dry_run=True)
     assert outcome.exit_code == 0
