@@ -48,9 +48,7 @@ def open_conversation(
     check_writable(repository)
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
-    where, fault = usable_state(state or state_folder())
-    if where.resolve().is_relative_to(repository):
-        raise UsageError(f"{where} is in the repository; set XDG_STATE_HOME to a folder elsewhere")
+    where, fault = usable_state(state or state_folder(), repository)
     around = _around(request, repository, chat_factory, where)
     own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}
