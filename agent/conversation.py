@@ -29,6 +29,7 @@ from agent.models import NANO, resolve
 from agent.outcome import FixOutcome
 from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
+from agent.servers import ServerStatus
 from agent.session import Session, remove
 from agent.settings import ApprovalMode
 from agent.status import Gauge, Status
@@ -267,6 +268,33 @@ class Conversation:
         """Return what has become of the files since the talk began, as a patch."""
         place = self._bench.place()
         return place.checkpoint.diff(place.base)
+
+    # ---- MCP servers
+
+    def servers(self) -> tuple[ServerStatus, ...]:
+        """Say how each stands and what it has; nothing is known before the first turn."""
+        return self._bench.servers.statuses()
+
+    def server_prompt(self, server: str, name: str, arguments: dict[str, str]) -> str:
+        """Return a prompt of a server, for the person to read and to send.
+
+        Raises:
+            UsageError: there is no such server in use, or it does not answer.
+        """
+        return self._bench.servers.prompt(server, name, arguments)
+
+    def server_resource(self, server: str, uri: str) -> str:
+        """Return a resource of a server as text; raises as `server_prompt` does."""
+        return self._bench.servers.resource(server, uri)
+
+    def reload_servers(self) -> None:
+        """Start the servers anew with the next turn; with other tools all is read again then.
+
+        Raises:
+            UsageError: a turn is running.
+        """
+        with self._alone():
+            self._bench.reload_servers()
 
     # ---- settings
 

@@ -37,8 +37,9 @@ class Child:
         """Whether it has not ended."""
         return not self._ended.is_set()
 
-    def stop(self) -> None:
-        """End it and all that it started; one that has ended stays as it is."""
+    def stop(self, grace_s: float = 0.0) -> None:
+        """End it and all that it started, if it has not ended by itself in `grace_s` seconds."""
+        self._ended.wait(grace_s)
         self._stop.set()
         self._ended.wait(KILL_S)
 
@@ -61,11 +62,11 @@ class Child:
         limits: Limits,
         theirs: socket.socket,
     ) -> None:
-        try:
-            with theirs:
+        with theirs:  # closed last: whoever reads the end of it finds out why
+            try:
                 seen = replace(view, talks_over=theirs.fileno())
                 self._result = sandbox.run(argv, seen, limits, self._stop.is_set)
-        except (SandboxError, OSError) as error:
-            self._error = error
-        finally:
-            self._ended.set()
+            except (SandboxError, OSError) as error:
+                self._error = error
+            finally:
+                self._ended.set()

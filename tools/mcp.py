@@ -25,6 +25,8 @@ from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 12_000
 SEPARATOR = "__"
+MCP = "mcp"
+"""What a person is asked about under this name is a server, not a call."""
 WORKSPACE = "{workspace}"
 AT_HOME = 'cd "$HOME" && exec "$@"'
 DAY_S = 86_400

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 START_S = 30.0
 """How long a server may take until it has listed what it has; `npx` may load a package first."""
 END_S = 5.0
+GRACE_S = 0.5
+"""What a local server has to end by itself, once its input has."""
 MAX_PAGES = 20
 MAX_ERROR = 300
 
@@ -78,10 +80,18 @@ class Link:
         if self._child is not None:
             self._child.stop()
 
+    def ended(self) -> str:
+        """Say why a server is gone; empty while it is there, or where nothing is known of that."""
+        if self._allowance.fault:
+            return self._allowance.fault
+        if self._child is not None and not self._child.is_running:
+            return line(self._child.why(), MAX_ERROR)
+        return ""
+
     # ---- in the thread of those who ask
 
     def _ask(self, ask: "Callable[[Client], Awaitable[T]]", cancel: Cancel) -> T:
-        if self._client is None or self._held.done() or self._allowance.fault:
+        if self._client is None or self._held.done() or self.ended():
             raise ToolFailed(f"The MCP server {self.server.name} has ended{self._why()}.")
         client = self._client
         self._allowance.renew()
@@ -105,12 +115,8 @@ class Link:
             raise ToolFailed(f"The MCP server {name} failed{said}") from error
 
     def _why(self) -> str:
-        """Say why it is gone, if it is."""
-        if self._allowance.fault:
-            return f": {self._allowance.fault}"
-        if self._child is not None and not self._child.is_running:
-            return f": {line(self._child.why(), MAX_ERROR)}"
-        return ""
+        why = self.ended()
+        return f": {why}" if why else ""
 
     # ---- in the thread of the loop
 
@@ -131,7 +137,7 @@ class Link:
                 raise
         finally:
             if self._child is not None:
-                await asyncio.to_thread(self._child.stop)
+                await asyncio.to_thread(self._child.stop, GRACE_S)
 
     def _transport(self) -> Any:
         from tools.mcp_transport import over_http, over_socket
@@ -141,7 +147,7 @@ class Link:
         return over_socket(self._child.socket, self._allowance)
 
     async def _heard(self, message: Any) -> None:
-        """Notice that a list has changed; nothing else that a server says unasked is listened to."""
+        """Notice that a list has changed; whatever else is said unasked is not listened to."""
         from mcp_types import ToolListChangedNotification
 
         self.has_changed |= isinstance(message, ToolListChangedNotification)

@@ -107,6 +107,12 @@ def prompt_text(server: str, messages: Sequence[Json]) -> str:
     return readable(f"[A prompt of the MCP server {server}:]\n" + "\n\n".join(texts)).strip()
 
 
+def resource_text(server: str, contents: Sequence[Json]) -> str:
+    """Write the contents of a resource as text that a person can send."""
+    texts = [_block_text({"type": "resource", "resource": held}) for held in contents]
+    return readable(f"[A resource of the MCP server {server}:]\n" + "\n\n".join(texts)).strip()
+
+
 def prompt_line(prompt: Json) -> str:
     """List a prompt with its arguments; those that may be left out with a question mark."""
     arguments = [
