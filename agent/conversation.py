@@ -29,7 +29,7 @@ from agent.models import NANO, resolve
 from agent.outcome import FixOutcome
 from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
-from agent.servers import ServerStatus
+from agent.servers import Servers
 from agent.session import Session, remove
 from agent.settings import ApprovalMode
 from agent.status import Gauge, Status
@@ -271,21 +271,10 @@ class Conversation:
 
     # ---- MCP servers
 
-    def servers(self) -> tuple[ServerStatus, ...]:
-        """Say how each stands and what it has; nothing is known before the first turn."""
-        return self._bench.servers.statuses()
-
-    def server_prompt(self, server: str, name: str, arguments: dict[str, str]) -> str:
-        """Return a prompt of a server, for the person to read and to send.
-
-        Raises:
-            UsageError: there is no such server in use, or it does not answer.
-        """
-        return self._bench.servers.prompt(server, name, arguments)
-
-    def server_resource(self, server: str, uri: str) -> str:
-        """Return a resource of a server as text; raises as `server_prompt` does."""
-        return self._bench.servers.resource(server, uri)
+    @property
+    def servers(self) -> Servers:
+        """The MCP servers: how they stand, their prompts and resources; after the first turn."""
+        return self._bench.servers
 
     def reload_servers(self) -> None:
         """Start the servers anew with the next turn; with other tools all is read again then.

@@ -118,13 +118,13 @@ def test_a_server_of_the_sdk_is_used_in_a_talk(tmp_path: Path, way: str) -> None
         assert talk.results[1].startswith("b must be an integer")
         assert [ask.call.name for ask in talk.person.asked] == ["mcp", "calc__add", "calc__add"]
         conversation = talk.conversation
-        [status] = conversation.servers()
+        [status] = conversation.servers.statuses()
         assert status.prompts == ("greet name: Greet somebody.",)
         assert status.resources == ("text://motto motto",)
-        assert conversation.server_prompt("calc", "greet", {"name": "you"}).endswith(
+        assert conversation.servers.prompt("calc", "greet", {"name": "you"}).endswith(
             "Say hello to you."
         )
-        assert conversation.server_resource("calc", "text://motto").endswith("small is good")
+        assert conversation.servers.resource("calc", "text://motto").endswith("small is good")
         conversation.close()
 
 
@@ -155,7 +155,7 @@ def test_a_server_from_npm_is_used_in_a_talk(
         assert "hello" in talk.results[0]
         assert "5" in talk.results[1]
         assert "[image/png, about" in talk.results[2]
-        [status] = talk.conversation.servers()
+        [status] = talk.conversation.servers.statuses()
         assert status.fault == ""
         assert status.prompts
         assert status.resources

@@ -88,7 +88,7 @@ def test_a_server_is_shown_before_its_tools_are_used_and_then_remembered(stage: 
     assert "Says it again." in asked.preview
     assert "  words: What to say." in asked.preview
     assert talk.results == ['echo {"words": "hello"}']
-    [status] = talk.conversation.servers()
+    [status] = talk.conversation.servers.statuses()
     assert (status.tools, status.fault) == (("evil__echo",), "")
     assert [spec.name for spec in talk.model.specs][-2:] == ["finish", "evil__echo"]
     again = stage.talk(SAY, Say(text="Done."))
@@ -151,7 +151,7 @@ def test_a_server_that_cannot_be_had_is_told_of_and_the_talk_goes_on(stage: Stag
     assert notice.startswith("The MCP server gone is not used: ")
     assert "no_such_module" in notice
     with pytest.raises(UsageError, match="no MCP server gone is in use"):
-        talk.conversation.server_prompt("gone", "x", {})
+        talk.conversation.servers.prompt("gone", "x", {})
 
 
 def test_a_talk_that_is_resumed_has_the_servers_that_it_is_resumed_with(stage: Stage) -> None:
@@ -186,7 +186,7 @@ def test_what_a_repository_wants_started_is_ignored_and_said_so(stage: Stage) ->
     talk.say("Hi.")
     assert notices(talk)[0] == "Ignored in the repository's own settings: mcp."
     assert notices(talk)[1].startswith("The repository's .mcp.json is ignored")
-    assert [status.name for status in talk.conversation.servers()] == ["evil"]
+    assert [status.name for status in talk.conversation.servers.statuses()] == ["evil"]
 
 
 def test_servers_are_read_from_the_settings_of_the_user(

@@ -19,6 +19,7 @@ from tools.mcp import McpTool, start
 from tools.mcp_link import Link
 from tools.mcp_loop import Loop
 from tools.mcp_server import McpServer, usable_name
+from tools.mcp_words import MAX_TOOLS, offers
 from tools.registry import Registry
 
 HOSTILE = Path(__file__).with_name("mcp_hostile.py")
@@ -137,6 +138,29 @@ def test_a50_what_a_server_answers_acts_on_no_screen_and_tells_no_secret(place: 
     assert "\x1b" not in result.text + result.summary
     assert "<U+202E>" in result.text
     assert TOKEN not in result.text
+
+
+def test_a50_a_server_gets_nothing_from_the_person_or_the_model(place: Place) -> None:
+    result = place.call("ask")
+    assert all(code < 0 for code in json.loads(result.text))
+
+
+def test_a50_many_tools_and_endless_schemas_are_left_out() -> None:
+    deep: dict[str, Any] = {"type": "string"}
+    for _ in range(150):
+        deep = {"type": "object", "properties": {"a": deep}}
+    back = {"$ref": "#/$defs/t"}
+    loop = {"type": "object", "properties": {f"p{n}": back for n in range(99)}}
+    schema = {"type": "object", "properties": {"a": back}, "$defs": {"t": loop}}
+    listed = [{"name": "loop", "inputSchema": schema}, tool("deep", a=deep)]
+    listed.append(tool("large", **{f"p{n}": {"type": "string"} for n in range(999)}))
+    listed += [tool(f"t{n}") for n in range(99)]
+    offered, left_out = offers("evil", listed)
+    assert len(offered) == MAX_TOOLS
+    assert len(json.dumps([offer.parameters for offer in offered])) < 4_000
+    assert "'loop' is left out: its parameters take more than 4,000" in left_out[0]
+    assert "'large' is left out: its parameters take more than 20,000" in left_out[1]
+    assert len(left_out) == 10
 
 
 def test_a_long_answer_is_cut_and_kept_whole_for_a_file(place: Place) -> None:
