@@ -27,6 +27,7 @@ from tools.mcp_loop import Loop
 from tools.mcp_server import McpServer
 from tools.mcp_words import Json, Listing, Offer, cut, prompt_text, resource_text
 
+NOT_YET = "it is started with the first prompt"
 MAX_TEXT = 32_000
 """Characters of a prompt or a resource that a person asks for."""
 
@@ -53,7 +54,10 @@ class _Used:
     server: McpServer
     link: Link | None = None
     listing: Listing | None = None
-    fault: str = "not started"
+    fault: str = ""
+    """Why it is not used."""
+    is_decided: bool = False
+    """Whether it is known if it is used."""
     is_changed_told: bool = False
 
 
@@ -64,18 +68,19 @@ class Servers:
         self._used = [_Used(server) for server in servers]
         self._sandbox = sandbox
         self._open = ExitStack()
+        self._is_started = False
         self._is_offered = False
         self.tools: tuple[McpTool, ...] = ()
         """Those of the servers that are used, in the order they were named."""
 
     def start(self, view: View) -> None:
         """Begin to start and connect them all, if that was not done yet; `view` is the files."""
-        if not self._used or self._used[0].fault != "not started":
+        if not self._used or self._is_started:
             return
+        self._is_started = True
         loop = Loop()
         self._open.callback(loop.close)
         for used in self._used:
-            used.fault = ""
             try:
                 used.link = self._link(used.server, view, loop)
                 self._open.callback(used.link.close)
@@ -94,7 +99,9 @@ class Servers:
         if self._is_offered:
             return
         for used in self._used:
-            yield from self._take(used, ask, trusted, cancel)
+            if not used.is_decided:
+                yield from self._take(used, ask, trusted, cancel)
+                used.is_decided = True
         self._is_offered = True
         self.tools = tuple(
             McpTool(used.link, offer)
@@ -163,6 +170,8 @@ class Servers:
         if used.listing is not None:
             yield from map(Notice, used.listing.left_out)
             if not is_trusted(used.server, used.listing.tools, ask, trusted):
+                if cancel():
+                    raise RunCancelled("cancelled while MCP servers were asked about")
                 used.fault = "you have not allowed it"
         if used.fault:
             yield Notice(f"The MCP server {name} is not used: {used.fault}.")
@@ -180,6 +189,8 @@ def is_trusted(
     server: McpServer, tools: Sequence[Offer], ask: AskPerson, trusted: Remembered
 ) -> bool:
     """Say whether the person agrees to a server with these tools; ask if they have not yet."""
+    if not tools:  # the model reads nothing of it
+        return True
     known, key = _hash("name", server.name), _hash(server.source, *map(_record, tools))
     if key in trusted:
         return True
@@ -225,7 +236,7 @@ def _hash(*parts: object) -> str:
 def _status(used: _Used) -> ServerStatus:
     server, listing = used.server, used.listing
     if listing is None:
-        return ServerStatus(server.name, server.source, used.fault or "it has not answered yet")
+        return ServerStatus(server.name, server.source, used.fault or NOT_YET)
     return ServerStatus(
         server.name,
         server.source,

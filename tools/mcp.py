@@ -83,6 +83,7 @@ def start(server: McpServer, sandbox: Sandbox, view: View, network: Path | None)
         guarded=(),
         scratch=None,
         network=network,
+        path=(Path(words[0]).parent, *view.path),  # where node is that `npx` looks for
         environment=server.environment,
     )
     return Child(sandbox, ["/bin/sh", "-c", AT_HOME, "sh", *words], seen, LIMITS)

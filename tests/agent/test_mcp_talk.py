@@ -12,7 +12,7 @@ from agent.approval import Answer
 from agent.config import config_file, load_config
 from agent.conversation import Conversation
 from agent.errors import ConfigError, UsageError
-from agent.events import Notice
+from agent.events import Notice, StopReason
 from agent.mcp_config import load_servers
 from agent.models import NANO
 from agent.open_talk import open_conversation, resume_conversation
@@ -94,6 +94,15 @@ def test_a_server_is_shown_before_its_tools_are_used_and_then_remembered(stage: 
     again = stage.talk(SAY, Say(text="Done."))
     again.say("Say hello.")
     assert again.person.asked == []
+
+
+def test_who_stops_at_the_question_is_asked_again(stage: Stage) -> None:
+    talk = stage.talk(SAY, Say(text="Done."), answers=(None, ALWAYS))
+    assert talk.say("Say hello.").reason is StopReason.CANCELLED
+    assert talk.model.specs == ()
+    talk.say("Say hello.")
+    assert len(talk.person.asked) == 2
+    assert talk.results == ['echo {"words": "hello"}']
 
 
 def test_a50_a_schema_or_a_word_that_changed_is_asked_about_again(stage: Stage) -> None:
