@@ -62,7 +62,7 @@ class Link:
             ToolFailed: there is none.
         """
         given = dict(arguments)
-        return self._ask(lambda client: _dumped(client.call_tool(tool, given)), cancel)
+        return self._ask(lambda client: _dumped(_called(client, tool, given)), cancel)
 
     def prompt(self, name: str, arguments: dict[str, str], cancel: Cancel = never) -> Json:
         """Return one of its prompts as JSON; raises as `call` does."""
@@ -99,7 +99,11 @@ class Link:
         async def asked() -> T:
             return await ask(client)
 
-        return self._answer(self._loop.begin(asked()), self.server.timeout_s, cancel)
+        answer = self._loop.begin(asked())
+        try:
+            return self._answer(answer, self.server.timeout_s, cancel)
+        finally:
+            answer.cancel()  # without effect on one that is there
 
     def _answer(self, future: "Future[T]", timeout_s: float, cancel: Cancel) -> T:
         name = self.server.name
@@ -179,6 +183,17 @@ async def _pages(ask: Callable[..., Awaitable[Any]], key: str) -> Sequence[Json]
         if cursor is None:
             break
     return found
+
+
+async def _called(client: "Client", tool: str, arguments: dict[str, Any]) -> Any:
+    """Call a tool, but do not compare the answer with the schema that the server gave of it.
+
+    A pattern in that schema could take for ever, and a pattern that is matched stops all threads.
+    """
+    from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+    params = CallToolRequestParams(name=tool, arguments=arguments)
+    return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
 
 
 async def _dumped(answer: Awaitable[Any]) -> Json:

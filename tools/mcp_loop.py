@@ -56,10 +56,9 @@ class Loop:
 
 
 def wait_for(future: Future[Any], timeout_s: float, cancel: Cancel) -> bool:
-    """Wait until a future is done; say whether it is. One that is not is given up."""
+    """Wait until a future is done; say whether it is."""
     deadline = time.monotonic() + timeout_s
     while not cancel() and (left_s := deadline - time.monotonic()) > 0:
         if wait([future], min(left_s, LOOK_S)).done:
             return True
-    future.cancel()
     return False

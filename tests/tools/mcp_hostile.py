@@ -64,6 +64,8 @@ def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             return text(ANSI + TOKEN)
         case "ask":
             return text(json.dumps([ask(method)["error"]["code"] for method in ASKED]))
+        case "match":
+            return {**text("done"), "structuredContent": {"a": "a" * 60 + "!"}}
         case "long":
             return text("0123456789" * 20_000)
         case "look":

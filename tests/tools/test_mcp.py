@@ -145,6 +145,18 @@ def test_a50_a_server_gets_nothing_from_the_person_or_the_model(place: Place) ->
     assert all(code < 0 for code in json.loads(result.text))
 
 
+def test_a50_a_pattern_that_takes_for_ever_is_not_matched(place: Place) -> None:
+    slow = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    assert place.again(place.link({**tool("match"), "outputSchema": slow})).text == "done"
+
+
+def test_who_did_not_wait_for_a_server_can_wait_again(place: Place) -> None:
+    link = place.link(tool("echo"))
+    with pytest.raises(ToolFailed, match="cancelled"):
+        link.listing(lambda: True)
+    assert [offer.name for offer in link.listing(never).tools] == ["echo"]
+
+
 def test_a50_many_tools_and_endless_schemas_are_left_out() -> None:
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(150):
