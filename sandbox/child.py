@@ -14,6 +14,7 @@ from sandbox.base import CommandResult, Sandbox, View
 from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 
+NUM_LAST_LINES = 3
 KILL_S = 15.0
 """How long the end of one that was told to stop is waited for."""
 
@@ -44,7 +45,7 @@ class Child:
         self._ended.wait(KILL_S)
 
     def why(self) -> str:
-        """Say how it ended, with the last line of what it wrote to its standard error."""
+        """Say how it ended, with the last lines of what it wrote to its standard error."""
         if self._error is not None:
             return str(self._error)
         if self._result is None:
@@ -52,7 +53,7 @@ class Child:
         lines = self._result.output.strip().splitlines()
         code = self._result.exit_code
         how = "it was stopped" if code is None else f"it ended with exit code {code}"
-        return f"{how}: {lines[-1]}" if lines else how
+        return f"{how}: {' '.join(lines[-NUM_LAST_LINES:])}" if lines else how
 
     def _run(
         self,

@@ -20,13 +20,13 @@ from tools.mcp_words import MAX_LISTED, Json, Listing, line, offers, prompt_line
 if TYPE_CHECKING:
     from mcp import Client
 
-START_S = 30.0
+START_S = 60.0
 """How long a server may take until it has listed what it has; `npx` may load a package first."""
 END_S = 5.0
 GRACE_S = 0.5
 """What a local server has to end by itself, once its input has."""
 MAX_PAGES = 20
-MAX_ERROR = 300
+MAX_ERROR = 400
 
 T = TypeVar("T")
 
