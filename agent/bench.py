@@ -19,6 +19,7 @@ from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
 from sandbox.workspace import Workspace
+from tools.base import Tool
 from tools.editor_forms import FULL
 from tools.jobs import Jobs
 from tools.registry import Registry
@@ -37,6 +38,8 @@ class Materials:
     config: Config
     deadline_s: float = math.inf
     """When the model must stop, on the monotonic clock."""
+    server_tools: tuple[Tool, ...] = ()
+    """Those of MCP servers, after all others; nano gets none."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def load_config(path: Path) -> Config:
         ConfigError: a key nobody knows or a value that cannot be meant.
     """
     config = Config()
-    for table, values in _read(path).items():
+    for table, values in read_settings(path).items():
+        if table == "mcp":  # `mcp_config.py` reads it: what it names is no setting to be kept
+            continue
         known = {entry.name for entry in fields(Config)}
         if table not in known or not isinstance(values, dict):
             raise ConfigError(f"{path}: {table} is not a table of settings ({_listed(known)})")
@@ -63,7 +65,7 @@ def narrow(config: Config, repository: Path) -> tuple[Config, tuple[str, ...]]:
     """
     path = repository / REPOSITORY_FILE
     ignored: list[str] = []
-    for table, values in _read(path).items():
+    for table, values in read_settings(path).items():
         if table not in ("budget", "sandbox", "approval") or not isinstance(values, dict):
             ignored.append(table)
             continue
@@ -166,7 +168,12 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the tables of a file; none if there is no such file.
+
+    Raises:
+        ConfigError: it cannot be read, or not as TOML.
+    """
     try:
         if not path.is_file():
             return {}

@@ -29,6 +29,7 @@ from agent.models import NANO, resolve
 from agent.outcome import FixOutcome
 from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
+from agent.servers import Servers
 from agent.session import Session, remove
 from agent.settings import ApprovalMode
 from agent.status import Gauge, Status
@@ -267,6 +268,22 @@ class Conversation:
         """Return what has become of the files since the talk began, as a patch."""
         place = self._bench.place()
         return place.checkpoint.diff(place.base)
+
+    # ---- MCP servers
+
+    @property
+    def servers(self) -> Servers:
+        """The MCP servers: how they stand, their prompts and resources; after the first turn."""
+        return self._bench.servers
+
+    def reload_servers(self) -> None:
+        """Start the servers anew with the next turn; with other tools all is read again then.
+
+        Raises:
+            UsageError: a turn is running.
+        """
+        with self._alone():
+            self._bench.reload_servers()
 
     # ---- settings
 

@@ -112,6 +112,7 @@ class FullBench:
                 self.todo,
                 *([Skill(skills)] if skills else []),
                 Finish(),
+                *given.server_tools,
             ]
         )
 

@@ -20,7 +20,10 @@ from agent.talk_bench import Surroundings
 from agent.talk_request import TalkRequest
 from agent.workplace import check_writable, find_repository
 from sandbox.choose import choose
+from tools.mcp_server import McpServer
 
+OTHERS_FILE = ".mcp.json"
+"""Where other agents read which MCP servers a repository wants started."""
 NO_LIMIT = 2**62
 """Of tokens: a person is there, and stops what they do not want."""
 
@@ -31,11 +34,12 @@ def open_conversation(
     chat_factory: ChatFactory | None = None,
     state: Path | None = None,
     loading: Loading | None = None,
+    servers: tuple[McpServer, ...] = (),
 ) -> Conversation:
     """Begin a talk.
 
     `chat_factory` makes the model instead of the one that the request names; `loading` is a model
-    that other talks have too.
+    that other talks have too; `servers` are the MCP servers that may be used.
 
     Raises:
         UsageError: the folder is in no repository, or is the home folder.
@@ -49,7 +53,7 @@ def open_conversation(
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
     where, fault = usable_state(state or state_folder(), repository)
-    around = _around(request, repository, chat_factory, where)
+    around = _around(request, repository, chat_factory, where, servers)
     own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}
     session = Session.create(around.state, {**start, "request": request.to_record()})
@@ -64,6 +68,7 @@ def resume_conversation(
     chat_factory: ChatFactory | None = None,
     state: Path | None = None,
     loading: Loading | None = None,
+    servers: tuple[McpServer, ...] = (),
 ) -> Conversation:
     """Go on with the talk `name`, or with the last one about the repository of `path`.
 
@@ -80,7 +85,7 @@ def resume_conversation(
         request = TalkRequest.from_record(session.start["request"])
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
         repository = find_repository(Path(session.start["repository"]))
-        around = _around(request, repository, chat_factory, where)
+        around = _around(request, repository, chat_factory, where, servers)
         own, notices = _settled(request, repository)
     except (KeyError, TypeError, ValueError) as error:
         session.close()
@@ -93,9 +98,14 @@ def resume_conversation(
 
 
 def _around(
-    request: TalkRequest, repository: Path, factory: ChatFactory | None, state: Path
+    request: TalkRequest,
+    repository: Path,
+    factory: ChatFactory | None,
+    state: Path,
+    servers: tuple[McpServer, ...],
 ) -> Surroundings:
-    return Surroundings(repository, state, choose(request.sandbox), factory or load_chat)
+    sandbox = choose(request.sandbox)
+    return Surroundings(repository, state, sandbox, factory or load_chat, servers)
 
 
 def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:
@@ -104,7 +114,13 @@ def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[
     budget = replace(request.config.budget, max_tokens=NO_LIMIT)
     config, ignored = narrow(replace(request.config, approval=approval, budget=budget), repository)
     notices = [f"Ignored in the repository's own settings: {', '.join(ignored)}."]
-    return replace(request, config=config), notices if ignored else []
+    notices = notices if ignored else []
+    if (repository / OTHERS_FILE).exists():
+        notices.append(
+            f"The repository's {OTHERS_FILE} is ignored: what it starts is yours to name, under "
+            "[mcp.servers] of your own settings."
+        )
+    return replace(request, config=config), notices
 
 
 def _check_is_project(repository: Path) -> None:

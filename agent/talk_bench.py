@@ -21,6 +21,7 @@ from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
 from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
+from agent.servers import Servers
 from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.talk_request import TalkRequest
@@ -34,6 +35,7 @@ from sandbox.base import Cancel, Sandbox
 from sandbox.proxy import way_out
 from sandbox.scan import Watched
 from tools.editor_forms import FOR_NANO, FULL
+from tools.mcp_server import McpServer
 
 MAX_NANO_TOKENS = 512
 """Of one reply: it needs fewer, and to words that it does not know it finds no end."""
@@ -49,6 +51,8 @@ class Surroundings:
     sandbox: Sandbox
     factory: ChatFactory
     """Loads a model."""
+    servers: tuple[McpServer, ...] = ()
+    """The MCP servers that the person or their editor has named."""
 
 
 class TalkBench:
@@ -77,6 +81,9 @@ class TalkBench:
         self._held_open = ExitStack()
         self._bench: Bench | None = None
         self._approver: Approver | None = None
+        self._remembered = Remembered(around.state, around.repository)
+        self.servers = Servers(around.servers, around.sandbox)
+        """Asked for their tools before the first turn, and not again."""
 
     @property
     def chat(self) -> ChatModel | None:
@@ -134,14 +141,19 @@ class TalkBench:
         if self._bench is None:
             if not self.loading.is_done:
                 yield ModelLoading(self.loading.name)
-            self.place()  # the files are saved while the model loads
+            place = self.place()  # the files are saved while the model loads
+            if self.loading.name != NANO:
+                self.servers.start(place.view)
             try:
                 chat = self.loading.wait(cancel)
             except InferenceError:
                 self.loading = self._load()
                 raise
+            if chat.name != NANO:
+                yield from self.servers.offer(self._ask, self._remembered, cancel)
             self._bench = self._made(OneAtATime(chat, self.loading.lock))
             self._adopt(chat.name)
+        yield from self.servers.news()
         return self._bench
 
     def forget(self) -> None:
@@ -157,6 +169,12 @@ class TalkBench:
         self._bench = None
         self._told.forget()
 
+    def reload_servers(self) -> None:
+        """Start the MCP servers anew with the next turn, which takes the tools they have then."""
+        self.servers.close()
+        self.servers = Servers(self.around.servers, self.around.sandbox)
+        self.renew()
+
     def close(self) -> None:
         """End what still runs in the background."""
         if self._bench is not None:
@@ -165,6 +183,7 @@ class TalkBench:
     def leave(self) -> None:
         """End all that the talk holds; nothing can be asked of it any more."""
         self.close()
+        self.servers.close()
         self._held_open.close()
 
     @property
@@ -182,14 +201,15 @@ class TalkBench:
         num_new = request.config.model.max_new_tokens
         num_new = min(num_new, MAX_NANO_TOKENS) if is_nano else num_new
         options = ReplyOptions(max_new_tokens=num_new, thinking=not is_nano)
-        bench = make_bench(Materials(place, self._session, chat, options, request.config))
+        given = Materials(place, self._session, chat, options, request.config)
+        bench = make_bench(replace(given, server_tools=self.servers.tools))
         bench.go_on(self._session)
         view = tool_view(place)
         self._approver = Approver(
             request.config.approval,
             self._ask,
             effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL),
-            Remembered(self.around.state, self.around.repository),
+            self._remembered,
         )
         parts = replace(
             bench.parts,

@@ -47,6 +47,9 @@ class View:
     """Variables added to the scrubbed environment (PATH, HOME, LANG, TERM, TMPDIR)."""
     folder: PurePosixPath = field(default_factory=PurePosixPath)
     """Where commands start, relative to the workspace."""
+    talks_over: int | None = None
+    """A descriptor of ours, a socket, that is the command's standard input and output; what it
+    prints there is then not part of its result. None: no input, and all it prints is."""
 
     def start(self) -> PurePosixPath:
         """Give `folder`, or what a command has left of it: a link in its place leads nowhere."""

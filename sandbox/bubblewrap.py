@@ -169,6 +169,7 @@ class Room:
             environment=os.environ if "environment" in self.without else ENVIRONMENT,
             cwd=Path("/"),
             fds=fds,
+            talks_over=view.talks_over,
             writable=tuple(mount.source for mount in mounts if mount.writable),
             trees=tuple((mount.source, mount.writable) for mount in mounts),
             uid=_own_uid(view) if self.has_own_uid else None,

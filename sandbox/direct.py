@@ -36,7 +36,12 @@ class Direct:
             raise SandboxError(f"{view.source} is not a folder, so no command can run in it.")
         start = view.source / view.start()
         command = Command(
-            tuple(argv), _environment(view), start, grace_s=GRACE_S, writable=(view.source,)
+            tuple(argv),
+            _environment(view),
+            start,
+            talks_over=view.talks_over,
+            grace_s=GRACE_S,
+            writable=(view.source,),
         )
         return run_command(command, limits, cancel, on_output).result(argv)
 

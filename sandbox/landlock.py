@@ -106,6 +106,7 @@ def _command(argv: Sequence[str], view: View, private: Path, without: frozenset[
         argv=tuple(argv),
         environment=_environment(view, private),
         cwd=view.source / view.start(),
+        talks_over=view.talks_over,
         writable=tuple(own),
         confined={
             "readable": [str(path) for path in readable if path.exists()],

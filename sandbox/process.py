@@ -50,6 +50,8 @@ class Command:
     cwd: Path
     fds: tuple[int, ...] = ()
     """Descriptors of ours that the command inherits, as `spare.FIRST_FD` and the numbers after."""
+    talks_over: int | None = None
+    """Another one, that becomes its standard input and output."""
     grace_s: float = 0.0
     """Seconds between SIGTERM and SIGKILL when it is stopped; 0 sends no SIGTERM."""
     writable: tuple[Path, ...] = ()
@@ -64,6 +66,11 @@ class Command:
     """What `confine.confine` is asked for, where there are no namespaces."""
     without: frozenset[str] = frozenset()
     """The layers left out, see `bwrap.LAYERS`."""
+
+    @property
+    def all_fds(self) -> tuple[int, ...]:
+        """Give every descriptor that the supervisor is sent, in order."""
+        return self.fds if self.talks_over is None else (*self.fds, self.talks_over)
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def run_command(
 
     supervisor = spare.take()
     with closing(supervisor):
-        supervisor.send(_order(command, limits), command.fds)
+        supervisor.send(_order(command, limits), command.all_fds)
         spare.start_next()
         give_up = started + limits.wall_s + command.grace_s + spare.OVERTIME_S
         report_bytes = _follow(supervisor, take, cancel, give_up)
@@ -166,7 +173,8 @@ def _order(command: Command, limits: Limits) -> bytes:
             "argv": list(command.argv),
             "environment": dict(command.environment),
             "cwd": str(command.cwd),
-            "num_fds": len(command.fds),
+            "num_fds": len(command.all_fds),
+            "talks_over": None if command.talks_over is None else len(command.fds),
             "rlimits": [] if "limits" in command.without else _rlimits(limits),
             "watch": None if "limits" in command.without else _watch(command, limits),
             "wall_s": limits.wall_s,

@@ -171,7 +171,7 @@ def become_command(
 ) -> None:
     """Turn this fresh child into the command: session, input, what shuts it in, then exec."""
     os.setsid()  # `kill 0` in the command must not reach the supervisor
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    connect_input(order["talks_over"])
     for number in MAY_BE_IGNORED:
         _libc.signal(number, 0)
     prefer_for_the_oom_killer()
@@ -186,6 +186,16 @@ def become_command(
     if wait_until(supervisor, 0):  # it died before
         os._exit(126)
     os.execve(path if program is None else program, order["argv"], order["environment"])
+
+
+def connect_input(talks_over: int | None) -> None:
+    """Give the command its input: none, or the socket that it answers on as well."""
+    if talks_over is None:
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        return
+    for number in (0, 1):
+        os.dup2(FIRST_FD + talks_over, number)
+    os.close(FIRST_FD + talks_over)
 
 
 def find(name: str, environment: dict[str, str]) -> str:

@@ -65,7 +65,7 @@ def _checked(tool: Tool, arguments: Arguments) -> dict[str, Any]:
         if name not in properties:
             raise ToolFailed(f"{tool.name} has no parameter {name}. {_form(tool)}")
         schema = properties[name]
-        if value is None or (value == "" and schema["type"] != "string"):
+        if value is None or (value == "" and schema.get("type", "string") != "string"):
             continue  # models write an empty tag for what they leave out
         try:
             checked[name] = _converted(value, schema)
@@ -83,9 +83,11 @@ def _converted(value: Any, schema: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it is another; the text says which it must be.
     """
-    kind: str = schema["type"]
-    if kind == "array":
+    kind: str = schema.get("type", "")
+    if kind == "array" and schema["items"].get("type") in _LISTS:
         return _converted_list(value, schema["items"])
+    if kind not in _KINDS:
+        return _as_it_comes(value, kind)
     if kind == "string" and isinstance(value, str):
         return _checked_text(value, schema)
     if kind == "integer":
@@ -110,6 +112,12 @@ def _converted_list(value: Any, item_schema: Mapping[str, Any]) -> list[Any]:
         return [_converted(item, item_schema) for item in items]
     except ValueError:
         raise ValueError(_LISTS[kind]) from None
+
+
+def _as_it_comes(value: Any, kind: str) -> Any:
+    """Return a value of a kind that no tool of ours takes; the server that does looks at it."""
+    parsed = _parsed(value) if isinstance(value, str) and kind else None
+    return value if parsed is None else parsed
 
 
 def _parsed(text: str) -> Any:

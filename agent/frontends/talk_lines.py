@@ -1,11 +1,13 @@
 """A talk without a screen, from its opening to its exit code: one answer, or line by line."""
 
 from agent.compose import ChatFactory
+from agent.config import config_file
 from agent.conversation import Conversation, Person
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.one_answer import Nobody, answer_once
 from agent.frontends.output import OutputLost, complain
 from agent.frontends.plain_talk import PlainPerson, PlainTalk
+from agent.mcp_config import load_servers
 from agent.open_talk import open_conversation, resume_conversation
 from agent.outcome import CANCELLED
 from agent.talk_request import TalkRequest
@@ -44,8 +46,9 @@ def run(
 def _opened(
     request: TalkRequest, resumes: str | None, person: Person, chat_factory: ChatFactory | None
 ) -> Conversation:
+    servers = load_servers(config_file())
     if resumes is None:
-        return open_conversation(request, person, chat_factory)
-    talk = resume_conversation(resumes, person, request.path, chat_factory)
+        return open_conversation(request, person, chat_factory, servers=servers)
+    talk = resume_conversation(resumes, person, request.path, chat_factory, servers=servers)
     talk.set_mode(request.mode)
     return talk

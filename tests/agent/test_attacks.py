@@ -1,7 +1,8 @@
 """Attacks on the agent by what it reads: settings, instructions, output, and the model's own calls.
 
 The letters are the cases of the project's threat list; those by files and by processes are in
-`tests/sandbox/`. A50 (MCP) waits for MCP. A canary of the user must not change in any.
+`tests/sandbox/`, A50 (MCP) in `test_mcp_talk.py` and `tests/tools/`. A canary of the user must not
+change in any.
 """
 
 import base64

@@ -31,6 +31,7 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
         "grace_s": 0.0,
         "agent": os.getppid(),
         "watch": None,
+        "talks_over": None,
         "confined": None,
         "uid": None,
         "trees": [],

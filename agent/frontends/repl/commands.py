@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.frontends.repl import talk_commands as talk
 from agent.frontends.repl import view_commands as view
 from agent.frontends.repl.fuzzy import best
+from agent.frontends.repl.mcp_commands import mcp
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import ERRORS
 
@@ -56,6 +57,7 @@ COMMANDS = (
     Command("attempts", "N PROMPT", "N attempts on copies; the best is applied", talk.attempts),
     Command("init", "", "have AGENTS.md written from the repository", talk.init),
     Command("memory", "[TEXT]", "show AGENTS.md; or add a line to it", view.memory),
+    Command("mcp", "[reload|prompt|read]", "MCP servers: what they have; start them anew", mcp),
     Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
     Command("theme", "[dark|light|mono]", "colours for a dark or a light ground", view.theme, True),
     Command("cache", "", "what is kept on disk of earlier conversations", view.cache),

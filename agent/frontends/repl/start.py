@@ -21,6 +21,7 @@ from agent.frontends.repl.repl import Launch, Repl
 from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed, Question
+from agent.mcp_config import load_servers
 from agent.talk_request import TalkRequest
 from sandbox.base import Cancel
 
@@ -50,7 +51,10 @@ def run(
     def resume(repl: Repl, name: str) -> "Conversation":
         from agent.open_talk import resume_conversation
 
-        return resume_conversation(name, AtScreen(repl), request.path, chat_factory)
+        servers = load_servers(config_file())
+        return resume_conversation(
+            name, AtScreen(repl), request.path, chat_factory, servers=servers
+        )
 
     def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
         from agent.open_talk import open_conversation
@@ -64,7 +68,8 @@ def run(
         if chat_factory is None:
             name = yield from choose_model(repl, name, cancel)
         chosen = replace(request, model=name)
-        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory))
+        servers = load_servers(config_file())
+        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory, servers=servers))
 
     settings = request.config.repl
     launch = Launch(

@@ -1,0 +1,74 @@
+"""`/mcp`: which MCP servers there are, what they have for a person, and starting them anew."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.worker import Printed
+from agent.servers import ServerStatus
+from sandbox.base import Cancel
+
+if TYPE_CHECKING:
+    from agent.frontends.repl.repl import Repl
+
+FORM = "write /mcp, /mcp reload, /mcp prompt SERVER NAME KEY=VALUE... or /mcp read SERVER ADDRESS"
+NONE = "No MCP server is named; see docs/mcp.md."
+RELOADED = "The MCP servers are started anew with the next prompt."
+
+
+def mcp(repl: "Repl", words: str) -> None:
+    """List the servers, ask one for a text, or start them anew."""
+
+    def steps(_cancel: Cancel) -> Iterator[Printed]:
+        assert repl.talk is not None, "commands wait until the talk is open"
+        servers = repl.talk.servers
+        match words.split():
+            case []:
+                statuses = servers.statuses()
+                yield Printed(lambda painter: _drawn(painter, statuses))
+            case ["reload"]:
+                repl.talk.reload_servers()
+                yield Printed(lambda painter: painter.line((painter.theme.dim, RELOADED)))
+            case ["prompt", server, name, *pairs]:
+                yield _typed(repl, servers.prompt(server, name, _arguments(pairs)))
+            case ["read", server, uri]:
+                yield _typed(repl, servers.resource(server, uri))
+            case _:
+                raise UsageError(FORM)
+
+    repl.do(steps, "asking")
+
+
+def _typed(repl: "Repl", text: str) -> Printed:
+    """Put a text into the input, to be read before it is sent."""
+    return Printed(lambda _painter: repl.prompt.put(text))
+
+
+def _arguments(pairs: list[str]) -> dict[str, str]:
+    """Read `KEY=VALUE` words.
+
+    Raises:
+        UsageError: one is none.
+    """
+    if not all("=" in pair for pair in pairs):
+        raise UsageError(FORM)
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _drawn(painter: Painter, statuses: tuple[ServerStatus, ...]) -> str:
+    if not statuses:
+        return painter.line((painter.theme.dim, NONE))
+    lines: list[str] = []
+    for one in statuses:
+        state = f"not used: {one.fault}" if one.fault else f"{len(one.tools)} tools"
+        lines.append(painter.line((painter.theme.accent, f"  {one.name}  "), ("", state)))
+        lines.append(painter.line((painter.theme.dim, f"    {one.source}")))
+        for label, entries in (
+            ("tool", one.tools),
+            ("prompt", one.prompts),
+            ("resource", one.resources),
+        ):
+            for entry in entries:
+                lines.append(painter.line((painter.theme.dim, f"    {label} "), ("", entry)))
+    return "".join(lines)

@@ -1,0 +1,61 @@
+"""What an editor hands in becomes servers of a talk, and sees no more than it needs."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.mcp_handed import installed_in, with_handed_in
+from tools.mcp_server import McpServer
+
+OWN = McpServer("files", ("npx",), hosts=("registry.npmjs.org",))
+LOCAL = {
+    "name": "My Tracker",
+    "command": "/usr/bin/env",
+    "args": ["tracker", "stdio"],
+    "env": [{"name": "TOKEN", "value": "one"}],
+}
+FAR = {
+    "type": "http",
+    "name": "far",
+    "url": "https://mcp.example.com",
+    "headers": [{"name": "Authorization", "value": "Bearer two"}],
+}
+
+
+def test_servers_of_an_editor_come_after_those_of_the_user() -> None:
+    servers, left_out = with_handed_in([OWN], [LOCAL, FAR, {**LOCAL, "name": "my tracker"}])
+    assert [server.name for server in servers] == ["files", "my-tracker", "far", "my-tracker-2"]
+    assert servers[1].command == ("/usr/bin/env", "tracker", "stdio")
+    assert servers[1].environment == {"TOKEN": "one"}
+    assert servers[2].headers == {"Authorization": "Bearer two"}
+    assert left_out == ()
+
+
+def test_the_user_s_own_server_wins_where_both_have_a_name() -> None:
+    assert with_handed_in([OWN], [{**LOCAL, "name": "Files"}]) == ((OWN,), ())
+
+
+def test_a_server_that_cannot_be_meant_is_told_of() -> None:
+    sse = {**FAR, "type": "sse"}
+    servers, left_out = with_handed_in([], [sse, {**FAR, "url": "ftp://x"}, {"name": "empty"}])
+    assert servers == ()
+    assert "'sse' are not spoken with" in left_out[0]
+    assert "'ftp://x' is no address" in left_out[1]
+    assert left_out[2] == (
+        "The MCP server empty of your editor is not used: give a command or a url."
+    )
+
+
+def test_a_program_of_an_editor_shows_where_it_is_installed_and_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    inner, outer = tmp_path / ".local/tracker/bin/run", tmp_path / "bin/run"
+    for program in (inner, outer):
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    assert installed_in(str(inner)) == (tmp_path / ".local/tracker",)
+    assert installed_in(str(outer)) == (outer,)
+    assert installed_in("/usr/bin/env") == ()
+    assert installed_in("no-such-program") == ()

@@ -1,0 +1,209 @@
+"""The connection to one MCP server: made in the background, kept until the session ends.
+
+All that can go wrong on the other side ends here, as a `ToolFailed` in one clean sentence.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sandbox.base import Cancel, never
+from sandbox.child import Child
+from tools.errors import ToolFailed
+from tools.mcp_allowance import Allowance
+from tools.mcp_loop import Loop, wait_for
+from tools.mcp_server import McpServer
+from tools.mcp_words import MAX_LISTED, Json, Listing, line, offers, prompt_line, resource_line
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+START_S = 60.0
+"""How long a server may take until it has listed what it has; `npx` may load a package first."""
+END_S = 5.0
+GRACE_S = 0.5
+"""What a local server has to end by itself, once its input has."""
+MAX_PAGES = 20
+MAX_ERROR = 400
+
+T = TypeVar("T")
+
+
+class Link:
+    """One server and how to ask it; begins to connect when it is made."""
+
+    def __init__(self, server: McpServer, loop: Loop, child: Child | None = None) -> None:
+        """Connect to a remote server, or to a local one that runs as `child`."""
+        self.server = server
+        self.has_changed = False
+        """Whether it says that its list of tools is no longer the one that it gave."""
+        self._loop = loop
+        self._child = child
+        self._end = asyncio.Event()
+        self._allowance = Allowance(self._end.set)
+        self._client: Client | None = None
+        self._listed: Future[Listing] = Future()
+        self._held = loop.begin(self._hold())
+
+    def listing(self, cancel: Cancel, timeout_s: float = START_S) -> Listing:
+        """Return what the server offers, once it has said so.
+
+        Raises:
+            ToolFailed: it cannot be had, or nobody wants to wait any more.
+        """
+        return self._answer(self._listed, timeout_s, cancel)
+
+    def call(self, tool: str, arguments: Json, cancel: Cancel) -> Json:
+        """Call a tool of the server; return its result as JSON.
+
+        Raises:
+            ToolFailed: there is none.
+        """
+        given = dict(arguments)
+        return self._ask(lambda client: _dumped(_called(client, tool, given)), cancel)
+
+    def prompt(self, name: str, arguments: dict[str, str], cancel: Cancel = never) -> Json:
+        """Return one of its prompts as JSON; raises as `call` does."""
+        return self._ask(lambda client: _dumped(client.get_prompt(name, arguments)), cancel)
+
+    def resource(self, uri: str, cancel: Cancel = never) -> Json:
+        """Return one of its resources as JSON; raises as `call` does."""
+        return self._ask(lambda client: _dumped(client.read_resource(uri)), cancel)
+
+    def close(self) -> None:
+        """End the connection, and a local server with all that it started."""
+        with suppress(RuntimeError):  # its loop has ended
+            self._loop.call(self._end.set)
+        wait_for(self._held, END_S, never)
+        if self._child is not None:
+            self._child.stop()
+
+    def ended(self) -> str:
+        """Say why a server is gone; empty while it is there, or where nothing is known of that."""
+        if self._allowance.fault:
+            return self._allowance.fault
+        if self._child is not None and not self._child.is_running:
+            return line(self._child.why(), MAX_ERROR)
+        return ""
+
+    # ---- in the thread of those who ask
+
+    def _ask(self, ask: "Callable[[Client], Awaitable[T]]", cancel: Cancel) -> T:
+        if self._client is None or self._held.done() or self.ended():
+            raise ToolFailed(f"The MCP server {self.server.name} has ended{self._why()}.")
+        client = self._client
+        self._allowance.renew()
+
+        async def asked() -> T:
+            return await ask(client)
+
+        answer = self._loop.begin(asked())
+        try:
+            return self._answer(answer, self.server.timeout_s, cancel)
+        finally:
+            answer.cancel()  # without effect on one that is there
+
+    def _answer(self, future: "Future[T]", timeout_s: float, cancel: Cancel) -> T:
+        name = self.server.name
+        if not wait_for(future, timeout_s, cancel):
+            if cancel():
+                raise ToolFailed("cancelled")
+            raise ToolFailed(f"The MCP server {name} did not answer in {timeout_s:g} s.")
+        try:
+            return future.result()
+        # The SDK names no common error, and what a strange server provokes in it is not foreseen.
+        except (Exception, CancelledError) as error:
+            said = self._why() or f": {line(_innermost(error), MAX_ERROR)}"
+            raise ToolFailed(f"The MCP server {name} failed{said}") from error
+
+    def _why(self) -> str:
+        why = self.ended()
+        return f": {why}" if why else ""
+
+    # ---- in the thread of the loop
+
+    async def _hold(self) -> None:
+        """Connect, list, and keep the connection until the end; an error is that of the list."""
+        try:
+            from mcp import Client
+
+            async with Client(self._transport(), cache=None, message_handler=self._heard) as client:
+                listing = await _listed(self.server.name, client)
+                self._client = client
+                self._listed.set_result(listing)
+                await self._end.wait()
+        except BaseException as error:
+            if not self._listed.done():
+                self._listed.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            if self._child is not None:
+                await asyncio.to_thread(self._child.stop, GRACE_S)
+
+    def _transport(self) -> Any:
+        from tools.mcp_transport import over_http, over_socket
+
+        if self._child is None:
+            return over_http(self.server, self._allowance)
+        return over_socket(self._child.socket, self._allowance)
+
+    async def _heard(self, message: Any) -> None:
+        """Notice that a list has changed; whatever else is said unasked is not listened to."""
+        from mcp_types import ToolListChangedNotification
+
+        self.has_changed |= isinstance(message, ToolListChangedNotification)
+
+
+async def _listed(server: str, client: "Client") -> Listing:
+    """Ask for all that a server has; what it does not claim to have is not asked for."""
+    has = client.server_capabilities
+    tools = await _pages(client.list_tools, "tools") if has.tools else []
+    prompts = await _pages(client.list_prompts, "prompts") if has.prompts else []
+    resources = await _pages(client.list_resources, "resources") if has.resources else []
+    offered, left_out = offers(server, tools)
+    return Listing(
+        offered,
+        left_out,
+        tuple(map(prompt_line, prompts[:MAX_LISTED])),
+        tuple(map(resource_line, resources[:MAX_LISTED])),
+    )
+
+
+async def _pages(ask: Callable[..., Awaitable[Any]], key: str) -> Sequence[Json]:
+    """Return the entries of a list that comes in pages, as many as anybody means to have."""
+    found: list[Json] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await _dumped(ask(cursor=cursor))
+        found += page[key]
+        cursor = page.get("nextCursor")
+        if cursor is None:
+            break
+    return found
+
+
+async def _called(client: "Client", tool: str, arguments: dict[str, Any]) -> Any:
+    """Call a tool, but do not compare the answer with the schema that the server gave of it.
+
+    A pattern in that schema could take for ever, and a pattern that is matched stops all threads.
+    """
+    from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
+
+    params = CallToolRequestParams(name=tool, arguments=arguments)
+    return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
+
+
+async def _dumped(answer: Awaitable[Any]) -> Json:
+    """Return an answer of the SDK as JSON."""
+    record: Json = (await answer).model_dump(mode="json", by_alias=True, exclude_none=True)
+    return record
+
+
+def _innermost(error: BaseException) -> str:
+    """Name what went wrong inside of the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
