@@ -37,7 +37,7 @@ def text_of(blocks: Sequence[Block]) -> str:
 
 
 def named(uri: str) -> str:
-    """Return how a resource is called in the text: a file by its path, with a line if it has one."""
+    """Return how a resource is called in the text: a file by its path and line."""
     parts = urlsplit(uri)
     if parts.scheme != "file":
         return uri

@@ -77,9 +77,8 @@ def places_of(call: Call, files: Files) -> list[schema.ToolCallLocation]:
     """Name the file of a call, and the line where it begins if that is known."""
     if isinstance(call, BadToolCall) or not isinstance(path := call.arguments.get("path"), str):
         return []
-    lines = call.arguments.get("view_range")
-    is_range = isinstance(lines, list) and bool(lines) and isinstance(lines[0], int)
-    line = lines[0] if is_range and lines[0] > 0 else None
+    first, *_ = call.arguments.get("view_range") or [None]
+    line = first if isinstance(first, int) and first > 0 else None
     return [schema.ToolCallLocation(path=files.absolute(path), line=line)]
 
 

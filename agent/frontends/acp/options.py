@@ -50,13 +50,19 @@ def options_of(talk: Conversation) -> Options:
     ]
     return [
         schema.SessionConfigOptionSelect(
-            **{"id": MODE, "name": "Mode", "category": "mode", "type": "select"},
+            type="select",
+            id=MODE,
+            name="Mode",
+            category="mode",
             description="What runs without asking",
             current_value=talk.mode,
             options=modes,
         ),
         schema.SessionConfigOptionSelect(
-            **{"id": MODEL, "name": "Model", "category": "model", "type": "select"},
+            type="select",
+            id=MODEL,
+            name="Model",
+            category="model",
             description="Which model answers from the next prompt on",
             current_value=model,
             options=models,

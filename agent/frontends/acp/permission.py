@@ -1,5 +1,8 @@
 """Asking the person at the editor about a call, with four answers; two are remembered."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from acp import schema
 from pydantic import ValidationError
 
@@ -11,7 +14,8 @@ from agent.frontends.acp.words import as_params
 from agent.rules import changes_file
 from sandbox.base import Cancel, never
 
-ANSWERS = {
+Kind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
+ANSWERS: Mapping[Kind, Answer] = {
     "allow_once": Answer(True),
     "allow_always": Answer(True, always=True),
     "reject_once": Answer(False),

@@ -25,7 +25,7 @@ class SharedModels:
         self._slots: dict[str, _Slot] = {}
 
     def __call__(self, request: FixRequest) -> ChatModel:
-        """Return the model that a request names; raises as the factory does, and may be asked again."""
+        """Return the model that a request names; raises as the factory does."""
         with self._lock:
             slot = self._slots.setdefault(request.model, _Slot())
         with slot.loading:
