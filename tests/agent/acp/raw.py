@@ -22,7 +22,7 @@ class Raw:
         self.folder = folder
         if not (folder / "work").exists():
             make_repository(folder / "work")
-        (folder / "script.json").write_text(json.dumps(script or [{"text": "Done."}]))
+        self.script(*(script or [{"text": "Done."}]))
         self._errors = (folder / "stderr").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, *SCRIPTED, str(folder / "script.json"), *AUTO],
@@ -33,10 +33,15 @@ class Raw:
             stderr=self._errors,
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
+        self._is_deaf = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if initializes:
             self.ask(0, "initialize", protocolVersion=1)
+
+    def script(self, *replies: dict[str, Any]) -> None:
+        """Change what the model says."""
+        (self.folder / "script.json").write_text(json.dumps(replies))
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -89,6 +94,10 @@ class Raw:
             self._reader.join(TIMEOUT_S)
             self._errors.close()
 
+    def stop_reading(self) -> None:
+        """Close what the process writes to, with its next line."""
+        self._is_deaf = True
+
     def hang_up(self) -> None:
         """Close what the process reads, as an editor does that goes away."""
         assert self.process.stdin is not None
@@ -100,3 +109,5 @@ class Raw:
         with self.process.stdout:
             for line in self.process.stdout:
                 self._lines.put(line)
+                if self._is_deaf:
+                    break

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from acp import schema
 
 from agent.frontends.acp.stdio import MAX_FRAME_BYTES
+from agent.session import Session
 from agent.sessions import list_sessions
 from tests.agent.acp.editor import SENT, Editor
 from tests.agent.acp.raw import Raw
@@ -148,16 +150,18 @@ def test_a_line_that_is_too_long_is_read_past(process: Raw) -> None:
     assert peak_kib < 400 * 1024
 
 
-def test_a_number_is_used_once_at_a_time(tmp_path: Path) -> None:
-    raw = Raw(tmp_path, {"hangs": True})
-    name = raw.open()
+def test_a_number_is_used_once_at_a_time(process: Raw) -> None:
+    process.script({"hangs": True})
+    name = process.open()
     for _ in range(2):
-        raw.send(id="twice", method="session/prompt", params=raw.prompt(name, "Go."))
-    assert raw.answer("twice")["error"]["message"] == "a request with the id 'twice' is open"
-    raw.send(method="session/cancel", params={"sessionId": name})
-    assert raw.answer("twice")["result"]["stopReason"] == "cancelled"
-    assert raw.end() == 0
-    assert "somebody prints" in (tmp_path / "stderr").read_text(), "and not between the messages"
+        process.send(id="twice", method="session/prompt", params=process.prompt(name, "Go."))
+    answer = process.answer("twice")
+    assert answer["error"]["message"] == "a request with the id 'twice' is open"
+    process.send(method="session/cancel", params={"sessionId": name})
+    assert process.answer("twice")["result"]["stopReason"] == "cancelled"
+    process.script({"text": "Done."})
+    noise = (process.folder / "stderr").read_text()
+    assert "somebody prints" in noise, "and not between the messages"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +181,10 @@ def test_when_the_editor_is_gone_all_is_kept_and_nothing_runs_on(tmp_path: Path,
             raw.hang_up()
         case "unread":
             raw.stop_reading()
-            raw.send(method="session/cancel", params={"sessionId": name})
+            while raw.process.poll() is None:
+                with suppress(BrokenPipeError):
+                    raw.send(id=time.time_ns(), method="logout")
+                time.sleep(0.05)
         case _:
             raw.process.send_signal(getattr(signal, how))
     assert raw.process.wait(20) == 0
@@ -188,16 +195,20 @@ def test_when_the_editor_is_gone_all_is_kept_and_nothing_runs_on(tmp_path: Path,
     assert (kept.id, kept.title, kept.exit_code, kept.num_damaged) == (name, "Go.", 0, 0)
 
 
-def test_a_session_of_another_process_is_not_touched(tmp_path: Path) -> None:
-    raw, other = Raw(tmp_path), Raw(tmp_path)
-    name = raw.open()
-    assert raw.ask(1, "session/prompt", **raw.prompt(name, "Go."))["result"]
-    where = {"sessionId": name, "cwd": str(tmp_path / "work"), "mcpServers": []}
-    assert "in use" in other.ask(2, "session/load", **where)["error"]["message"]
-    assert "in use" in other.ask(3, "session/delete", sessionId=name)["error"]["message"]
-    assert (raw.end(), other.end()) == (0, 0)
+def test_a_session_of_another_process_is_not_touched(process: Raw) -> None:
+    work = str(process.folder / "work")
+    start = {"kind": "talk", "repository": work, "model": "m"}
+    session = Session.create(process.folder / "state" / "qwen-agent", start)
+    where = {"sessionId": session.id, "cwd": work, "mcpServers": []}
+    assert "in use" in process.ask(2, "session/load", **where)["error"]["message"]
+    answer = process.ask(3, "session/delete", sessionId=session.id)
+    assert answer["error"]["message"] == f"session {session.id} is in use"
+    session.close()
+    assert process.ask(4, "session/delete", sessionId=session.id)["result"] == {}
+    assert not session.folder.exists()
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_read_are_told_to_the_editor(tmp_path: Path) -> None:
     file = tmp_path / "config" / "qwen-agent" / "config.toml"
     file.parent.mkdir(parents=True)
