@@ -61,7 +61,7 @@ class EditorTalk:
 
     def prompt(self, request: Request, text: str) -> None:
         """Answer a prompt after those before it; that it has come is told at once."""
-        is_first = not self.talk.points()
+        is_first = not self.talk.points() and not text.startswith("/")
         self._prompts.add(request)
         self.tell(titled(text.partition("\n")[0][:MAX_TITLE] if is_first else None))
         self._lane.do(lambda: self._run(request, text))

@@ -55,7 +55,16 @@ class AtEditor:
             return UNASKED
         if isinstance(outcome, schema.DeniedOutcome):
             return None
-        return ANSWERS.get(outcome.option_id, UNASKED)
+        answer = _answer_of(outcome.option_id)
+        if answer.allowed:
+            self._peer.notify("session/update", as_params(self._begun(self._story)))
+        return answer
+
+    def _begun(self, story: Story) -> schema.SessionNotification:
+        update = schema.ToolCallProgress(
+            session_update="tool_call_update", tool_call_id=story.call_id, status="in_progress"
+        )
+        return schema.SessionNotification(session_id=self._session_id, update=update)
 
     def _request(self, ask: Ask, story: Story) -> Params:
         """Show exactly what would happen: the diff, or the command."""
@@ -84,3 +93,7 @@ class AtEditor:
                 ],
             )
         )
+
+
+def _answer_of(option: str) -> Answer:
+    return next((answer for kind, answer in ANSWERS.items() if kind == option), UNASKED)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.agent.acp.editor import SCRIPTED, Editor, started
 
-TEST_S = 60
+TEST_S = 180
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -144,7 +144,7 @@ class Editor:
         """Wait for an update of a kind, with a text in it."""
         while not any(text in str(update) for update in self.all(kind)):
             self.heard.clear()
-            await asyncio.wait_for(self.heard.wait(), 20)
+            await asyncio.wait_for(self.heard.wait(), 60)
 
     def all(self, kind: type[Any], session_id: str = "") -> list[Any]:
         """Return the updates of a kind."""
@@ -207,7 +207,7 @@ def environment(folder: Path) -> dict[str, str]:
     """Keep everything of the agent below a folder."""
     names = {"XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
     places = {name: str(folder / place) for name, place in names.items()}
-    return {**os.environ, **places, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **places, "HF_HOME": str(folder / "hub"), "OMP_NUM_THREADS": "1"}
 
 
 def view(path: str) -> dict[str, Any]:

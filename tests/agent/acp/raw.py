@@ -5,6 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,20 @@ TIMEOUT_S = 30.0
 class Raw:
     """One process; leave it by `end`."""
 
-    def __init__(self, folder: Path, *script: dict[str, Any], initializes: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *script: dict[str, Any],
+        initializes: bool = True,
+        words: Sequence[str] = AUTO,
+    ) -> None:
         self.folder = folder
         if not (folder / "work").exists():
             make_repository(folder / "work")
         self.script(*(script or [{"text": "Done."}]))
         self._errors = (folder / "stderr").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, *SCRIPTED, str(folder / "script.json"), *AUTO],
+            [sys.executable, *SCRIPTED, str(folder / "script.json"), *words],
             cwd=ROOT,
             env=environment(folder),
             stdin=subprocess.PIPE,
