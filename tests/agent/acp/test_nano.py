@@ -59,7 +59,7 @@ async def test_a_session_that_was_killed_is_loaded_with_its_state(tmp_path: Path
 
     async with editing(tmp_path, program=COMMAND, words=words) as editor:
         name = await editor.open()
-        turn = asyncio.create_task(editor.say(name, "word " * 20_000))
+        turn = asyncio.create_task(editor.say(name, "word " * 1_000))
         await editor.until(schema.SessionInfoUpdate, "'phase': 'reading'")
         await editor.agent.cancel(session_id=name)
         assert (await turn).stop_reason == "cancelled", "while the prompt was read"
