@@ -40,6 +40,8 @@ class Ask:
     """Exactly what would happen, the command or the diff, as `preview.py` writes it."""
     key: str
     """What an answer for always is remembered by."""
+    exact: str = ""
+    """The same as `preview` with nothing cut or spelled, for a screen that nothing can hide on."""
 
 
 Decision = Allowed | Denied | Ask
@@ -51,7 +53,7 @@ class Answer:
 
     allowed: bool
     always: bool = False
-    """Not to be asked again in this repository, while what would run stays the same."""
+    """Not to be asked again in this repository, while what would run stays the same; a no, too."""
     reason: str = ""
     """Why not, in words that go to the model."""
     arguments: Mapping[str, Any] | None = None
@@ -95,7 +97,17 @@ def decide(
     if call.name == "run_tests" or (config.mode == "edit" and changes_file(call)):
         return Allowed()
     key = effects.key(call)
-    return Allowed() if key in remembered else Ask(call, preview(effects.preview(call)), key)
+    if refused(key) in remembered:
+        return Denied("The user does not want this call to run, now or later.")
+    if key in remembered:
+        return Allowed()
+    exact = effects.preview(call)
+    return Ask(call, preview(exact), key, exact)
+
+
+def refused(key: str) -> str:
+    """Return what a no for always is remembered by."""
+    return f"no {key}"
 
 
 def answered(ask: Ask, answer: Answer) -> ToolCall | Denied:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide
+from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide, refused
 from agent.remembered import Remembered
 from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
@@ -46,8 +46,11 @@ class Approver:
         if not isinstance(decision, Ask):
             return call
         answer = self._ask(decision)
-        if answer.allowed and answer.always:
-            self._kept.add(decision.key)
-            if self._remembered is not None:
-                self._remembered.add(decision.key)
+        if answer.always:
+            self._keep(decision.key if answer.allowed else refused(decision.key))
         return answered(decision, answer)
+
+    def _keep(self, key: str) -> None:
+        self._kept.add(key)
+        if self._remembered is not None:
+            self._remembered.add(key)

@@ -67,6 +67,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _add_talk_arguments(
         commands.add_parser(TALK, help="talk about a repository; what a bare `qwen-agent` does")
     )
+    _add_acp_arguments(
+        commands.add_parser("acp", help="serve an editor: the Agent Client Protocol on stdio")
+    )
     _add_doctor_arguments(
         commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
     )
@@ -170,6 +173,17 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add("-p", "--prompt", metavar="TEXT|-", help="answer this and leave; - is standard input")
     add("--stream-json", action="store_true", help="print each event of it as a JSON line")
     add("--plain", action="store_true", help="plain lines on a terminal, too: for screen readers")
+    levels = ("bubblewrap", "direct")
+    add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
+
+
+def _add_acp_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    modes = ("plan", "ask", "edit", "auto")
+    add("--mode", choices=modes, help="what runs without asking, to begin with; default ask")
+    add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
+    add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
     levels = ("bubblewrap", "direct")
     add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
 

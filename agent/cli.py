@@ -68,6 +68,10 @@ def answer(words: list[str]) -> int:
             from agent.frontends.talk import run as run_talk
 
             return run_talk(arguments)
+        if arguments.command == "acp":
+            from agent.frontends.acp.start import run as run_acp
+
+            return run_acp(arguments)
         if arguments.command == "doctor":
             from agent.frontends.doctor import run as run_doctor
 

@@ -252,8 +252,10 @@ class Conversation:
             paths = redo(self.session, self._bench.place().checkpoint)
             return Rewound(None, "", tuple(sorted(paths)))
 
-    def fork(self) -> "Conversation":
+    def fork(self, person: Person | None = None) -> "Conversation":
         """Begin a second talk that has said the same until now, on the same files and model.
+
+        `person` is who is talked with there; the same one if left out.
 
         Raises:
             UsageError: a turn is running.
@@ -262,7 +264,8 @@ class Conversation:
         with self._alone():
             bench = self._bench
             session = fork_session(self.session, bench.around.state)
-            return Conversation(bench.request, bench.around, session, self._person, bench.loading)
+            person = person or self._person
+            return Conversation(bench.request, bench.around, session, person, bench.loading)
 
     def diff(self) -> str:
         """Return what has become of the files since the talk began, as a patch."""

@@ -11,6 +11,8 @@ from inference.chat import ChatModel
 from sandbox.base import Cancel
 
 POLL_S = 0.05
+LOADER = "load the model"
+"""The name of the threads that do."""
 
 
 class Loading:
@@ -26,7 +28,7 @@ class Loading:
         self.lock = threading.Lock()
         """Held by whoever asks the model, where several share it."""
         self._chat: Future[ChatModel] = Future()
-        threading.Thread(target=self._run, args=(load,), name="load the model", daemon=True).start()
+        threading.Thread(target=self._run, args=(load,), name=LOADER, daemon=True).start()
 
     @property
     def is_done(self) -> bool:

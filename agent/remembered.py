@@ -1,7 +1,7 @@
-"""What a person allowed for always: one small file a repository, entries by hash of what would run.
+"""What a person allowed or refused for always: one small file a repository.
 
-A command that starts a script of the repository is remembered with the content of that script, so
-a changed script is asked about again.
+An entry is the hash of what would run. A command that starts a script of the repository is
+remembered with the content of that script, so a changed script is asked about again.
 """
 
 import hashlib

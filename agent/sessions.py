@@ -9,6 +9,7 @@ from agent.errors import SessionError, UsageError
 from agent.journal import Contents, read_all
 from agent.outcome import RESUMABLE
 from agent.session import JOURNAL, start_of
+from agent.told import typed_text
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class SessionInfo:
     """Lines of the journal that cannot be read."""
     kind: str = "fix"
     """Or `talk`."""
+    title: str = ""
+    """The first line that the person said; empty if nothing was said yet."""
 
 
 def list_sessions(state: Path) -> Iterator[SessionInfo]:
@@ -106,4 +109,12 @@ def _info(folder: Path, contents: Contents) -> SessionInfo:
         num_messages=sum(record["type"] == "message" for record in contents.records),
         num_damaged=len(contents.bad),
         kind=start.get("kind", "fix"),
+        title=_title(contents),
     )
+
+
+def _title(contents: Contents) -> str:
+    for record in contents.records:
+        if record["type"] == "message" and record["message"]["role"] == "user":
+            return typed_text(record["message"].get("content", "")).strip().partition("\n")[0]
+    return ""

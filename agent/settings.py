@@ -9,6 +9,12 @@ from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
+ABOUT_MODES: Mapping[ApprovalMode, str] = {
+    "plan": "reads only",
+    "ask": "asks before each change and command",
+    "edit": "asks before commands",
+    "auto": "asks nothing, inside of the sandbox",
+}
 ContextKind = Literal["none", "repo"]
 ThemeChoice = Literal["auto", "dark", "light", "mono"]
 KeysChoice = Literal["emacs", "vi"]

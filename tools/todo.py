@@ -65,7 +65,7 @@ class Todo:
         Raises:
             ToolFailed: it is too long, or one of its items is.
         """
-        items = _items(arguments["items"])
+        items = read_items(arguments["items"])
         known = {item.text for item in items}
         dropped = [text for text in self.open_items() if text not in known]
         if items != self.items:
@@ -88,8 +88,12 @@ def as_text(items: Sequence[Item]) -> str:
     return "\n".join(map(str, items))
 
 
-def _items(rows: Sequence[str]) -> tuple[Item, ...]:
-    """Read the items; one text of several lines, with or without bullets, is a list too."""
+def read_items(rows: Sequence[str]) -> tuple[Item, ...]:
+    """Read the items; one text of several lines, with or without bullets, is a list too.
+
+    Raises:
+        ToolFailed: there are too many, or one is too long.
+    """
     found = [_item(line.strip()) for row in rows for line in row.split("\n")]
     items = tuple(item for item in found if item.text)
     if len(items) > MAX_ITEMS:

@@ -5,7 +5,6 @@ talk) and `view_commands.py` (they show something or set how it is shown).
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,10 @@ from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.mcp_commands import mcp
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import ERRORS
+from agent.own_commands import own_commands, with_arguments
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
-
-MAX_OWN_BYTES = 64 * 1024
-ARGUMENTS = "$ARGUMENTS"
-"""In a command of one's own: what was typed after its name."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,7 @@ class Commands:
 
     def own(self) -> Mapping[str, str]:
         """Return the person's own commands: a name, and the prompt that it stands for."""
-        found: dict[str, str] = {}
-        with suppress(OSError):
-            for path in sorted(self._folder.glob("*.md")):
-                with path.open("rb") as file:
-                    found[path.stem] = file.read(MAX_OWN_BYTES).decode("utf-8", "replace")
-        return found
+        return own_commands(self._folder)
 
     def run(self, repl: "Repl", typed: str) -> None:
         """Carry out a command as it was typed, with its slash."""
@@ -103,7 +94,7 @@ class Commands:
             else:
                 command.run(repl, words.strip())
         elif (prompt := self.own().get(name)) is not None:
-            with_words = prompt.replace(ARGUMENTS, words.strip())
+            with_words = with_arguments(prompt, words)
             repl.prompt_model(with_words)
         else:
             near = best(name, self.offers(), 1)

@@ -9,7 +9,7 @@ from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.text import one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
-from agent.settings import ApprovalMode
+from agent.settings import ABOUT_MODES, ApprovalMode
 from agent.wording import prompt
 from sandbox.base import Cancel
 
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from agent.rewind import Point
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
-ABOUT_MODES = {
-    "plan": "reads only",
-    "ask": "asks before each change and command",
-    "edit": "asks before commands",
-    "auto": "asks nothing, inside of the sandbox",
-}
 MAX_ATTEMPTS = 16
 MAX_PREVIEW_LINES = 5
 MAX_SESSIONS = 200

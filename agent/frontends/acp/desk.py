@@ -1,0 +1,209 @@
+"""The sessions: opening, finding, listing, closing and deleting them."""
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from acp import schema
+
+from agent.compose import ChatFactory
+from agent.conversation import Conversation
+from agent.errors import SessionError
+from agent.frontends.acp.calls import Files
+from agent.frontends.acp.commands import Commands
+from agent.frontends.acp.editor_talk import EditorTalk
+from agent.frontends.acp.permission import AtEditor
+from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
+from agent.frontends.acp.updates import Story
+from agent.open_talk import open_conversation, resume_conversation
+from agent.prune import Kept, prune
+from agent.session import JOURNAL
+from agent.sessions import SessionInfo, list_sessions
+from agent.talk_request import TalkRequest
+from agent.workplace import find_repository
+
+log = logging.getLogger(__name__)
+PAGE = 50
+"""Sessions of one answer."""
+ID = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+Place = schema.LoadSessionRequest | schema.ResumeSessionRequest | schema.ForkSessionRequest
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all sessions have in common."""
+
+    request: TalkRequest
+    """Every field but the folder."""
+    state: Path
+    factory: ChatFactory
+    resolve: Callable[[str], str]
+    """From the name of a model to the one that the factory knows."""
+    commands: Commands
+
+
+class Desk:
+    """All sessions of one client."""
+
+    def __init__(self, peer: Peer, setup: Setup) -> None:
+        self._peer = peer
+        self._setup = setup
+        self._lock = threading.Lock()
+        self._open: dict[str, EditorTalk] = {}
+
+    def get(self, session_id: str) -> EditorTalk:
+        """Return an open session.
+
+        Raises:
+            RpcError: it is not open.
+        """
+        with self._lock:
+            session = self._open.get(session_id)
+        if session is None:
+            raise RpcError(NOT_FOUND, f"session {session_id} is not open", {"uri": session_id})
+        return session
+
+    def new(self, params: schema.NewSessionRequest) -> EditorTalk:
+        """Begin a talk.
+
+        Raises:
+            RpcError, AgentError, InferenceError, SandboxError: it cannot be.
+        """
+        folder = _folder(params.cwd, params.additional_directories)
+        _mention(params.mcp_servers)
+        setup, person = self._setup, AtEditor(self._peer)
+        request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
+        return self._enter(
+            open_conversation(request, person, setup.factory, setup.state), person, folder
+        )
+
+    def resume(self, params: Place) -> EditorTalk:
+        """Go on with a talk, which may be open already; raises as `new` does."""
+        folder = _folder(params.cwd, params.additional_directories)
+        _mention(params.mcp_servers or ())
+        with self._lock:
+            session = self._open.get(params.session_id)
+        if session is None:
+            talk, person = self._resumed(params.session_id)
+            session = self._enter(talk, person, folder)
+        about = session.talk.session.start["repository"]
+        if str(find_repository(folder)) != about:
+            self.close_one(params.session_id)
+            raise RpcError(INVALID_PARAMS, f"session {params.session_id} is about {about}")
+        return session
+
+    def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
+        """Begin a second talk that has said the same; raises as `new` does."""
+        with self._lock:
+            was_open = params.session_id in self._open
+        session, person = self.resume(params), AtEditor(self._peer)
+        try:
+            fork = session.talk.fork(person)
+        finally:
+            if not was_open:
+                self.close_one(params.session_id)
+        return self._enter(fork, person, Path(params.cwd))
+
+    def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
+        """List the talks of one folder, or all, the newest first.
+
+        Raises:
+            RpcError: the cursor is none of ours.
+        """
+        cursor = params.cursor or ""
+        if cursor and not ID.fullmatch(cursor):
+            raise RpcError(INVALID_PARAMS, "that cursor was not given by this agent")
+        found = (
+            info
+            for info in list_sessions(self._setup.state)
+            if info.kind == "talk" and info.title and (not cursor or info.id < cursor)
+            if params.cwd is None or Path(params.cwd).is_relative_to(info.repository)
+        )
+        page = list(islice(found, PAGE + 1))
+        return schema.ListSessionsResponse(
+            sessions=[_listed(info) for info in page[:PAGE]],
+            next_cursor=page[PAGE - 1].id if len(page) > PAGE else None,
+        )
+
+    def close_one(self, session_id: str) -> None:
+        """Close a session, if it is open."""
+        with self._lock:
+            session = self._open.pop(session_id, None)
+        if session is not None:
+            session.close()
+
+    def delete(self, session_id: str) -> None:
+        """Remove a session from the disk; one that is not there is gone already.
+
+        Raises:
+            SessionError: another process has it, or it cannot be removed.
+        """
+        self.close_one(session_id)
+        folder = self._setup.state / "sessions" / session_id
+        is_there = ID.fullmatch(session_id) and (folder / JOURNAL).is_file()
+        if is_there and not prune(Kept(folder, num_bytes=0, age_s=0.0)):
+            raise SessionError(f"session {session_id} is in use")
+
+    def close(self) -> None:
+        """Close all sessions."""
+        with self._lock:
+            names = list(self._open)
+            for session in self._open.values():
+                session.cancel()
+        for name in names:
+            self.close_one(name)
+
+    def _resumed(self, session_id: str) -> tuple[Conversation, AtEditor]:
+        state, person = self._setup.state, AtEditor(self._peer)
+        if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
+            raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
+        talk = resume_conversation(
+            session_id, person, chat_factory=self._setup.factory, state=state
+        )
+        return talk, person
+
+    def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
+        story = Story(Files(folder, Path(talk.session.start["repository"])))
+        session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
+        with self._lock:
+            self._open[talk.id] = session
+        return session
+
+
+def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
+    """Return the folder of a session.
+
+    Raises:
+        RpcError: it is no folder that a session can be in.
+    """
+    if additional:
+        raise RpcError(INVALID_PARAMS, "a session is about one folder, without further ones")
+    if not cwd.startswith("/") or "\0" in cwd:
+        raise RpcError(INVALID_PARAMS, "cwd is a path from the root")
+    with suppress(OSError, ValueError):
+        if Path(cwd).is_dir():
+            return Path(cwd)
+    raise RpcError(INVALID_PARAMS, f"{cwd!r} is no folder")
+
+
+def _mention(servers: Sequence[object]) -> None:
+    if servers:
+        log.warning("MCP servers are not used: %d were given", len(servers))
+
+
+def _listed(info: SessionInfo) -> schema.SessionInfo:
+    with suppress(OSError):
+        changed = datetime.fromtimestamp((info.folder / JOURNAL).stat().st_mtime, UTC)
+        return schema.SessionInfo(
+            session_id=info.id,
+            cwd=info.repository,
+            title=info.title,
+            updated_at=changed.isoformat(timespec="seconds"),
+        )
+    return schema.SessionInfo(session_id=info.id, cwd=info.repository, title=info.title)

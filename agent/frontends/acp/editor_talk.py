@@ -1,0 +1,142 @@
+"""One talk as an editor sees it: prompts in, updates out, in a thread of its own."""
+
+import logging
+from collections.abc import Iterator
+
+from acp import schema
+
+from agent.conversation import Conversation
+from agent.errors import RunCancelled, WorkspaceBusy
+from agent.events import Event, StopReason, TurnEnded
+from agent.frontends.acp.commands import Commands
+from agent.frontends.acp.failures import failure
+from agent.frontends.acp.lane import Lane, Work
+from agent.frontends.acp.permission import AtEditor
+from agent.frontends.acp.replay import replayed
+from agent.frontends.acp.rpc import Peer, Request
+from agent.frontends.acp.updates import Story, Update, doing, said, sum_of, titled, typed, used
+from agent.frontends.acp.words import as_params
+from agent.settings import ApprovalMode
+from sandbox.base import Cancel
+
+log = logging.getLogger(__name__)
+MAX_TITLE = 80
+LEAVE_S = 10.0
+"""How long a turn that was told to stop is waited for."""
+
+
+class EditorTalk:
+    """An open session."""
+
+    def __init__(
+        self, talk: Conversation, person: AtEditor, story: Story, peer: Peer, commands: Commands
+    ) -> None:
+        self.talk = talk
+        self._person = person
+        self._story = story
+        self._peer = peer
+        self._commands = commands
+        self._lane = Lane(f"session {talk.id}")
+        self._prompts: set[Request] = set()
+        person.enter(talk.id, story)
+
+    def tell(self, update: Update) -> None:
+        """Send one update."""
+        told = schema.SessionNotification(session_id=self.talk.id, update=update)
+        self._peer.notify("session/update", as_params(told))
+
+    def do(self, work: Work) -> None:
+        """Have something done when no turn runs."""
+        self._lane.do(work)
+
+    def welcome(self) -> None:
+        """Tell what an editor shows of a session that was just opened."""
+        self.tell(self._commands.offers())
+
+    def replay(self) -> None:
+        """Tell the whole conversation again."""
+        for update in replayed(self.talk.session.messages, self._story):
+            self.tell(update)
+        self.tell(used(self.talk.status(), None))
+
+    def prompt(self, request: Request, text: str) -> None:
+        """Answer a prompt after those before it; that it has come is told at once."""
+        is_first = not self.talk.points() and not text.startswith("/")
+        self._prompts.add(request)
+        self.tell(titled(text.partition("\n")[0][:MAX_TITLE] if is_first else None))
+        self._lane.do(lambda: self._run(request, text))
+
+    def cancel(self) -> None:
+        """Stop the prompt that runs, and those that wait."""
+        for request in tuple(self._prompts):
+            request.cancel()
+
+    def set_mode(self, mode: ApprovalMode) -> None:
+        """Change what runs without asking, and tell it."""
+        self.talk.set_mode(mode)
+        self.tell(
+            schema.CurrentModeUpdate(session_update="current_mode_update", current_mode_id=mode)
+        )
+
+    def close(self) -> None:
+        """Stop what runs, save what was said, and end what the talk has started."""
+        self.cancel()
+        if not self._lane.end(LEAVE_S):
+            log.warning("session %s is still busy and is left", self.talk.id)
+        self.talk.close()
+
+    # ---- one prompt
+
+    def _run(self, request: Request, text: str) -> None:
+        try:
+            ended = self._turn(text, request.is_cancelled)
+        except Exception as error:
+            if request.is_cancelled() or isinstance(error, RunCancelled):
+                ended = TurnEnded(StopReason.CANCELLED, "cancelled")
+                log.info("cancelled: %s", error)
+            else:
+                self._prompts.discard(request)
+                request.fail(failure(error))
+                return
+        self._prompts.discard(request)
+        answer = schema.PromptResponse(
+            stop_reason=ended.reason.value, usage=sum_of(self._story.usages)
+        )
+        request.succeed(as_params(answer))
+
+    def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
+        """Run a prompt, and what came too late to steer it; return how the last turn ended."""
+        self._story.begin()
+        self._person.begin(cancel)
+        ended = TurnEnded(StopReason.END_TURN, "")
+        next_text: str | None = text
+        while next_text is not None and not cancel():
+            for item in self._unhurried(next_text, cancel):
+                if isinstance(item, TurnEnded):
+                    ended = item
+                for update in self._updates(item):
+                    self.tell(update)
+            next_text = self.talk.next_prompt()
+            if next_text is not None:
+                self.tell(typed(next_text))
+        return TurnEnded(StopReason.CANCELLED, "cancelled") if cancel() else ended
+
+    def _updates(self, item: Event | str) -> Iterator[Update]:
+        if isinstance(item, str):
+            yield said(f"{item}\n")
+        else:
+            yield from self._story.updates(item, self.talk.status)
+
+    def _unhurried(self, text: str, cancel: Cancel) -> Iterator[Event | str]:
+        """Run a prompt, once no other session writes to the same files."""
+        is_told = False
+        while not cancel():
+            try:
+                yield from self._commands.run(self.talk, text, cancel)
+                return
+            except WorkspaceBusy as error:
+                if not isinstance(error.__cause__, BlockingIOError):
+                    raise  # it cannot be locked at all
+            if not is_told:
+                self.tell(doing("waiting"))
+                is_told = True

@@ -1,0 +1,99 @@
+"""Asking the person at the editor about a call, with four answers; two are remembered."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from acp import schema
+from pydantic import ValidationError
+
+from agent.approval import Answer, Ask
+from agent.frontends.acp.calls import diffs, kind_of, places_of, raw_input, title_of, words
+from agent.frontends.acp.rpc import Gone, Params, Peer, RpcError
+from agent.frontends.acp.updates import Story
+from agent.frontends.acp.words import as_params
+from agent.rules import changes_file
+from sandbox.base import Cancel, never
+
+Kind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
+ANSWERS: Mapping[Kind, Answer] = {
+    "allow_once": Answer(True),
+    "allow_always": Answer(True, always=True),
+    "reject_once": Answer(False),
+    "reject_always": Answer(False, always=True),
+}
+UNASKED = Answer(False, reason="the editor could not ask them; find another way.")
+
+
+class AtEditor:
+    """The person of one talk, for the thread in which its turns run."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._session_id = ""
+        self._story: Story | None = None
+        self._cancel: Cancel = never
+
+    def enter(self, session_id: str, story: Story) -> None:
+        """Sit down at a talk."""
+        self._session_id, self._story = session_id, story
+
+    def begin(self, cancel: Cancel) -> None:
+        """Be there for a new turn; whoever waits for an answer goes on when `cancel` says so."""
+        self._cancel = cancel
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide; None when the whole turn is to stop."""
+        assert self._story is not None, "a turn runs after `enter`"
+        try:
+            found = self._peer.ask(
+                "session/request_permission", self._request(ask, self._story), self._cancel
+            )
+            outcome = schema.RequestPermissionResponse.model_validate(found).outcome
+        except Gone:
+            return None
+        except (RpcError, ValidationError):
+            return UNASKED
+        if isinstance(outcome, schema.DeniedOutcome):
+            return None
+        answer = _answer_of(outcome.option_id)
+        if answer.allowed:
+            self._peer.notify("session/update", as_params(self._begun(self._story)))
+        return answer
+
+    def _begun(self, story: Story) -> schema.SessionNotification:
+        update = schema.ToolCallProgress(
+            session_update="tool_call_update", tool_call_id=story.call_id, status="in_progress"
+        )
+        return schema.SessionNotification(session_id=self._session_id, update=update)
+
+    def _request(self, ask: Ask, story: Story) -> Params:
+        """Show exactly what would happen: the diff, or the command."""
+        call, what = ask.call, "this file" if changes_file(ask.call) else "this"
+        names = {
+            "allow_once": "Allow",
+            "allow_always": f"Always allow {what}",
+            "reject_once": "Reject",
+            "reject_always": f"Never allow {what}",
+        }
+        return as_params(
+            schema.RequestPermissionRequest(
+                session_id=self._session_id,
+                tool_call=schema.ToolCallUpdate(
+                    tool_call_id=story.call_id,
+                    title=title_of(call),
+                    kind=kind_of(call),
+                    status="pending",
+                    content=[*diffs(ask.exact, story.files)] or [words(ask.preview, fenced=True)],
+                    locations=places_of(call, story.files) or None,
+                    raw_input=raw_input(call),
+                ),
+                options=[
+                    schema.PermissionOption(option_id=kind, kind=kind, name=names[kind])
+                    for kind in ANSWERS
+                ],
+            )
+        )
+
+
+def _answer_of(option: str) -> Answer:
+    return next((answer for kind, answer in ANSWERS.items() if kind == option), UNASKED)

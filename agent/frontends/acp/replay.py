@@ -1,0 +1,34 @@
+"""A conversation that has been, told as if it happened again: what an editor shows on `load`."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from agent.frontends.acp.calls import Call, told
+from agent.frontends.acp.updates import Story, Update, after, said, thought, typed
+from agent.told import typed_text
+from inference.messages import Message
+
+
+def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
+    """Yield the updates of a conversation, oldest first."""
+    waiting: deque[tuple[str, Call]] = deque()
+    for message in messages:
+        match message.role:
+            case "user":
+                yield typed(typed_text(message.content))
+            case "assistant":
+                yield from _reply(message)
+                for call in message.tool_calls:
+                    yield story.call(call)
+                    waiting.append((story.call_id, call))
+            case "tool" if waiting:
+                number, call = waiting.popleft()
+                yield told(number, call, message.content, story.files)
+                yield from after(call)
+
+
+def _reply(message: Message) -> Iterator[Update]:
+    if message.thinking:
+        yield thought(message.thinking)
+    if message.content:
+        yield said(message.content)

@@ -1,0 +1,97 @@
+"""`qwen-agent acp`, from its first line to its last: streams, log, signals, and a clean end."""
+
+import logging
+import os
+import signal
+import threading
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.config import config_file, load_config, state_folder
+from agent.frontends.acp.handshake import Client, Handshake
+from agent.frontends.acp.rpc import Handler, Peer
+from agent.frontends.acp.stdio import take_standard_streams
+
+if TYPE_CHECKING:
+    from agent.compose import ChatFactory
+
+LOG = "acp.log"
+LOADER = "load the model"
+"""The thread of `agent/loading.py`, which is not imported for its name."""
+MAX_LOG_BYTES = 4 * 1024 * 1024
+"""A larger one is begun anew."""
+log = logging.getLogger(__name__)
+
+
+def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
+    """Serve one client until it leaves, or a signal says to; return the exit code."""
+    peer = Peer(take_standard_streams())
+    _open_log(state_folder())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the reading ends
+    handshake = Handshake(peer, lambda *known: _make_agent(arguments, chat_factory, *known))
+    try:
+        peer.serve(handshake)
+    except KeyboardInterrupt:
+        log.info("told to stop")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    peer.leave()
+    handshake.close()
+    if any(thread.name == LOADER for thread in threading.enumerate()):
+        os._exit(0)  # Python would wait for it, or crash beside it
+    return 0
+
+
+def _make_agent(
+    arguments: Namespace, chat_factory: "ChatFactory | None", peer: Peer, client: Client
+) -> Handler:
+    """Load the words of the protocol and the agent's own rooms, all but the model."""
+    from agent.compose import load_chat
+    from agent.frontends.acp.agent_v1 import AgentV1
+    from agent.frontends.acp.commands import Commands
+    from agent.frontends.acp.desk import Desk, Setup
+    from agent.frontends.acp.shared_models import SharedModels
+    from agent.frontends.asked import absolute, command_of
+    from agent.models import resolve
+    from agent.talk_request import TalkRequest
+
+    log.info("serving %s", client.name or "a client without a name")
+    config = load_config(config_file())
+    request = TalkRequest(
+        path=Path(),
+        model=arguments.model or config.model.name,
+        mode=arguments.mode or "ask",
+        test_command=command_of(arguments.test_cmd) if arguments.test_cmd is not None else (),
+        python=arguments.python and absolute(arguments.python),
+        sandbox=arguments.sandbox,
+        config=config,
+    )
+    setup = Setup(
+        request,
+        state_folder(),
+        SharedModels(chat_factory or load_chat),
+        str if chat_factory else resolve,
+        Commands(config_file().with_name("commands")),
+    )
+    return AgentV1(Desk(peer, setup))
+
+
+def _open_log(state: Path) -> None:
+    """Write what only we need to know to a file; without one, nothing is written."""
+    path = state / LOG
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, exist_ok=True)
+        is_large = path.is_file() and path.stat().st_size > MAX_LOG_BYTES
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if is_large else os.O_APPEND)
+        file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8", errors="replace")
+    except OSError:
+        logging.getLogger().addHandler(logging.NullHandler())
+        return
+    logging.basicConfig(
+        stream=file,
+        level=logging.INFO,
+        format=f"%(asctime)s {os.getpid()} %(levelname)s %(name)s: %(message)s",
+    )

@@ -1,0 +1,54 @@
+"""`qwen-agent acp` in a process of its own with a scripted model, and somebody who prints.
+
+python -m tests.agent.acp.driver SCRIPT.json ARGUMENT...   with SCRIPT a list of replies, which is
+read again for each of them.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.arguments import parse
+from agent.frontends.acp.start import run
+from inference.errors import InferenceError
+from inference.messages import Message, Piece, ReplyOptions, ToolSpec
+from tests.agent.fakes import Say, ScriptedModel, call
+
+
+class FileModel(ScriptedModel):
+    """Reads its script from a file that may be another one the next time."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__([])
+        self._file = file
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        options: ReplyOptions,
+        cancel: Callable[[], bool],
+    ) -> Iterator[Piece]:
+        self.scripts = [[say_of(record) for record in json.loads(self._file.read_text())]]
+        print("somebody prints", flush=True)
+        yield from super().reply(messages, tools, options, cancel)
+
+
+def say_of(record: dict[str, Any]) -> Say:
+    """Read one reply."""
+    calls = tuple(call(name, **values) for name, values in record.pop("calls", ()))
+    error = record.pop("error", None)
+    return Say(calls, **record, error=None if error is None else InferenceError(error))
+
+
+def main() -> int:
+    """Be the command."""
+    file, *words = sys.argv[1:]
+    model = FileModel(Path(file))
+    return run(parse(["acp", *words]), lambda _request: model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

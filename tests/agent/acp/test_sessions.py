@@ -1,0 +1,347 @@
+"""Sessions in an editor: prompts, permissions, cancel, modes, and all that happens to a session."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acp import RequestError, schema
+
+from tests.agent.acp.editor import Editor, command, repair, view
+from tests.agent.fakes import CART, make_repository
+
+DONE = {"text": "Mended."}
+MENDED = CART.replace("price - tax", "price + tax")
+
+
+def cart(editor: Editor) -> str:
+    return (editor.work / "shop" / "cart.py").read_text()
+
+
+async def test_a_repair_is_shown_as_it_happens(editor: Editor) -> None:
+    look = {"thinking": "Where?", "text": "I look.", **view("shop/cart.py")}
+    steps = {"calls": [["todo", {"items": ["[x] look", "[ ] mend", "[ ] test"]}]]}
+    shell = command("echo tests; exit 3")
+    editor.script(look, steps, repair(), shell, view("none.py"), DONE)
+    ended = await editor.say(await editor.open(), "Mend it.")
+    assert ended.stop_reason == "end_turn"
+    assert ended.usage is not None
+    assert ended.usage.output_tokens == 6 * 3
+    assert cart(editor) == MENDED
+    path = str(editor.work / "shop" / "cart.py")
+
+    started = editor.all(schema.ToolCallStart)
+    assert [one.kind for one in started] == ["read", "think", "edit", "execute", "read"]
+    assert started[0].title == "View shop/cart.py"
+    assert started[0].locations[0].path == path
+    assert started[2].raw_input["new_str"] == "price + tax"
+
+    done = {one.tool_call_id: one for one in editor.all(schema.ToolCallProgress)}
+    assert [one.status for one in done.values()] == ["completed"] * 4 + ["failed"]
+    (change,) = done["call-3"].content
+    assert (change.type, change.path) == ("diff", path)
+    assert "price - tax" in change.old_text
+    assert change.new_text == change.old_text.replace("price - tax", "price + tax")
+    assert done["call-3"].locations[0].line == 5
+    assert "```console\ntests" in done["call-4"].content[0].content.text
+    assert "exit code 3" in done["call-4"].raw_output["text"]
+
+    plan = editor.all(schema.AgentPlanUpdate)[-1].entries
+    states = [(entry.content, entry.status) for entry in plan]
+    assert states == [("look", "completed"), ("mend", "in_progress"), ("test", "pending")]
+    assert editor.all(schema.AgentThoughtChunk)[0].content.text == "Where?"
+    assert editor.text() == "I look.Mended."
+    used = editor.all(schema.UsageUpdate)[-1]
+    assert used.size == 100_000
+    assert used.used > 200
+    assert used.field_meta["qwen-agent/reply"]["numGenerated"] == 3
+    titles = [one.title for one in editor.all(schema.SessionInfoUpdate) if one.title]
+    assert titles == ["Mend it."]
+    phases = [one.field_meta["qwen-agent/status"] for one in editor.all(schema.SessionInfoUpdate)]
+    assert phases[0] == {"phase": "begun"}
+    assert {"done", "total", "elapsedS"} <= {*phases[-1]}
+
+
+async def test_files_that_a_prompt_names_or_holds_reach_the_model(editor: Editor) -> None:
+    editor.script(DONE)
+    uri = f"file://{editor.work}/shop/cart.py"
+    name = await editor.open()
+    await editor.agent.prompt(
+        session_id=name,
+        prompt=[
+            schema.TextContentBlock(type="text", text="Look at "),
+            schema.ResourceContentBlock(type="resource_link", name="cart.py", uri=f"{uri}#L4"),
+            schema.TextContentBlock(type="text", text=" and "),
+            schema.EmbeddedResourceContentBlock(
+                type="resource",
+                resource=schema.TextResourceContents(uri="buffer:1", text="not ```saved"),
+            ),
+        ],
+    )
+    await editor.agent.close_session(session_id=name)
+    await editor.agent.load_session(cwd=str(editor.work), session_id=name, mcp_servers=[])
+    assert editor.all(schema.UserMessageChunk)[0].content.text == (
+        f"Look at `{editor.work}/shop/cart.py:4` and `buffer:1`\n\n"
+        "buffer:1 (buffer:1):\n````\nnot ```saved\n````"
+    )
+
+
+async def test_a_person_is_asked_once_and_what_they_say_for_always_is_kept(editor: Editor) -> None:
+    editor.script(repair(), command("echo a > made.txt"), DONE)
+    editor.answers = ("allow_always", "reject_always")
+    await editor.say(await editor.open(), "Mend it.")
+    edit, shell = editor.asked
+    assert (edit.status, edit.content[0].type) == ("pending", "diff")
+    assert edit.content[0].new_text.count("price + tax") == 1
+    assert "echo a > made.txt" in shell.content[0].content.text
+    assert cart(editor) == MENDED
+    assert not (editor.work / "made.txt").exists()
+
+    editor.script(repair(back=True), command("echo a > made.txt"), DONE)
+    editor.asked.clear()
+    await editor.say(await editor.open(), "And back.")
+    assert editor.asked == []
+    assert cart(editor) == CART
+    assert not (editor.work / "made.txt").exists()
+    refused = editor.all(schema.ToolCallProgress)[-1]
+    assert refused.status == "failed"
+    assert "now or later" in refused.raw_output["text"]
+
+
+@pytest.mark.parametrize("answer", ["allow_once", "reject_once"])
+async def test_an_answer_for_once_is_asked_for_again(editor: Editor, answer: str) -> None:
+    editor.script(repair(), repair(back=True), repair(), DONE)
+    editor.answers = (answer,)
+    await editor.say(await editor.open(), "Back and forth.")
+    assert len(editor.asked) >= 2
+    assert cart(editor) == (MENDED if answer == "allow_once" else CART)
+
+
+async def test_a_person_who_gives_no_answer_stops_the_turn(editor: Editor) -> None:
+    editor.script(repair(), DONE)
+    editor.answers = (None,)
+    ended = await editor.say(await editor.open(), "Mend it.")
+    assert ended.stop_reason == "cancelled"
+    assert cart(editor) == CART
+
+
+@pytest.mark.parametrize("during", ["decode", "tool", "question"])
+async def test_cancel_ends_the_turn_and_the_next_one_goes_on(editor: Editor, during: str) -> None:
+    sleep = command("echo begun > made.txt; sleep 60")
+    editor.script({"decode": {"hangs": True}, "tool": sleep, "question": repair()}[during], DONE)
+    editor.answers = ("never",) if during == "question" else ("allow_once",)
+    name = await editor.open()
+    turn = asyncio.create_task(editor.say(name, "Go."))
+    waiting = asyncio.create_task(editor.say(name, "And then this."))
+    if during == "decode":
+        await editor.until(schema.AgentMessageChunk)
+    while during == "tool" and not (editor.work / "made.txt").exists():
+        await asyncio.sleep(0.02)
+    while during == "question" and not editor.asked:
+        await asyncio.sleep(0.02)
+    await editor.agent.cancel(session_id=name)
+    assert (await turn).stop_reason == "cancelled"
+    assert (await waiting).stop_reason == "cancelled"
+    editor.script(DONE)
+    again = await editor.say(name, "Go on.")
+    assert again.stop_reason == "end_turn"
+    assert editor.text().endswith("Mended.")
+    assert cart(editor) == CART
+
+
+async def test_a_request_is_cancelled_by_its_number_too(editor: Editor) -> None:
+    editor.script({"hangs": True})
+    turn = asyncio.create_task(editor.say(await editor.open(), "Go."))
+    await editor.until(schema.AgentMessageChunk)
+    connection = editor.agent._conn
+    number = {"requestId": connection._next_request_id - 1}
+    await connection.send_notification("$/cancel_request", number)
+    assert (await turn).stop_reason == "cancelled"
+
+
+async def test_the_mode_and_the_model_are_set_in_both_ways(editor: Editor) -> None:
+    agent = editor.agent
+    editor.script(repair(), DONE)
+    opened = await agent.new_session(cwd=str(editor.work), mcp_servers=[])
+    name = opened.session_id
+    assert opened.modes is not None
+    assert opened.modes.current_mode_id == "ask"
+    assert opened.config_options is not None
+    assert [option.category for option in opened.config_options] == ["mode", "model"]
+    await agent.set_session_mode(session_id=name, mode_id="auto")
+    assert editor.all(schema.CurrentModeUpdate)[-1].current_mode_id == "auto"
+    await editor.say(name, "Mend it.")
+    assert editor.asked == []
+    assert cart(editor) == MENDED
+    mode, _model = editor.all(schema.ConfigOptionUpdate)[-1].config_options
+    assert mode.current_value == "auto"
+
+    now = await agent.set_config_option(session_id=name, config_id="mode", value="plan")
+    assert now is not None
+    assert now.config_options[0].current_value == "plan"
+    now = await agent.set_config_option(session_id=name, config_id="model", value="nano")
+    assert now is not None
+    assert "nano" in {option.value for option in now.config_options[1].options}
+    with pytest.raises(RequestError, match="there is no mode 'never'; there are plan"):
+        await agent.set_session_mode(session_id=name, mode_id="never")
+    with pytest.raises(RequestError, match="there is no option 'colour'"):
+        await agent.set_config_option(session_id=name, config_id="colour", value="blue")
+
+
+async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Editor) -> None:
+    agent, cwd = editor.agent, str(editor.work)
+    editor.script({"text": "I look.", "thinking": "Hm.", **view("shop/cart.py")}, repair(), DONE)
+    name = await editor.open()
+    await editor.say(name, "Mend it.\nPlease.")
+    fork = await agent.fork_session(session_id=name, cwd=cwd)
+    assert fork.session_id != name
+    await agent.close_session(session_id=name)
+    with pytest.raises(RequestError, match="is not open"):
+        await editor.say(name, "Are you there?")
+
+    found = (await agent.list_sessions(cwd=cwd)).sessions
+    assert {one.session_id for one in found} == {name, fork.session_id}
+    assert {one.title for one in found} == {"Mend it."}
+    assert all(one.cwd == cwd and one.updated_at for one in found)
+    assert (await agent.list_sessions(cwd=str(editor.folder))).sessions == []
+
+    editor.told.clear()
+    await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    assert editor.all(schema.UserMessageChunk)[0].content.text == "Mend it.\nPlease."
+    assert editor.all(schema.AgentThoughtChunk)[0].content.text == "Hm."
+    assert editor.text(name) == "I look.Mended."
+    ids = [one.tool_call_id for one in editor.all(schema.ToolCallStart)]
+    ends = editor.all(schema.ToolCallProgress)
+    assert ids == [one.tool_call_id for one in ends] == ["call-1", "call-2"]
+    assert ends[1].content[0].new_text == "price + tax"
+    assert editor.all(schema.UsageUpdate)[-1].used > 0
+
+    await agent.close_session(session_id=name)
+    editor.told.clear()
+    resumed = await agent.resume_session(cwd=cwd, session_id=name)
+    assert resumed.modes is not None
+    assert editor.all(schema.UserMessageChunk) == []
+    assert (await editor.say(name, "/undo")).stop_reason == "end_turn"
+    assert cart(editor) == CART
+
+    await editor.ask("session/delete", sessionId=name)
+    await editor.ask("session/delete", sessionId=name)
+    left = (await agent.list_sessions(cwd=cwd)).sessions
+    assert [one.session_id for one in left] == [fork.session_id]
+    with pytest.raises(RequestError, match=f"there is no session {name}"):
+        await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+
+
+async def test_a_list_goes_on_where_the_last_page_ended(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor.script(DONE)
+    names = [await editor.open() for _ in range(2)]
+    for name in names:
+        await editor.say(name, "Hello.")
+    cwd = str(editor.work)
+    whole = (await editor.agent.list_sessions(cwd=cwd)).sessions
+    rest = await editor.agent.list_sessions(cwd=cwd, cursor=whole[0].session_id)
+    assert [one.session_id for one in rest.sessions] == [whole[1].session_id]
+    with pytest.raises(RequestError, match="that cursor was not given"):
+        await editor.agent.list_sessions(cursor="../..")
+
+
+async def test_two_sessions_side_by_side_and_two_that_take_turns_in_a_folder(
+    editor: Editor,
+) -> None:
+    other = make_repository(editor.folder / "other")
+    editor.script(command("sleep 0.3"), repair(), DONE)
+    names = [await editor.open(), await editor.open(other)]
+    ends = await asyncio.gather(*(editor.say(name, "Mend it.") for name in names))
+    assert [one.stop_reason for one in ends] == ["end_turn", "end_turn"]
+    order = [name for name, update in editor.told if hasattr(update, "tool_call_id")]
+    assert order != sorted(order, key=names.index), "they took turns"
+    assert cart(editor) == (other / "shop" / "cart.py").read_text() == MENDED
+    assert [editor.text(name) for name in names] == ["Mended.", "Mended."]
+
+    third = await editor.open()
+    both = await asyncio.gather(editor.say(names[0], "Again."), editor.say(third, "Too."))
+    assert [one.stop_reason for one in both] == ["end_turn", "end_turn"]
+
+
+async def test_what_the_engine_cannot_do_is_said_and_the_session_goes_on(editor: Editor) -> None:
+    editor.script({"error": "the model fell over"})
+    name = await editor.open()
+    with pytest.raises(RequestError, match="the model fell over"):
+        await editor.say(name, "Go.")
+    editor.script(DONE)
+    assert (await editor.say(name, "Go.")).stop_reason == "end_turn"
+
+
+async def test_a_turn_can_be_steered(editor: Editor) -> None:
+    editor.script(command("while [ ! -e told ]; do sleep 0.02; done"), DONE)
+    name = await editor.open()
+    turn = asyncio.create_task(editor.say(name, "Go."))
+    await editor.until(schema.ToolCallStart)
+    words = {"sessionId": name, "text": "Use tabs."}
+    await editor.agent.ext_notification("qwen-agent/steer", words)
+    await editor.ask("logout")  # when this is answered, that has been read
+    (editor.work / "told").touch()
+    assert (await turn).stop_reason == "end_turn"
+    assert editor.all(schema.UserMessageChunk)[-1].content.text == "Use tabs."
+
+
+async def test_commands_are_offered_and_carried_out(editor: Editor) -> None:
+    own = editor.home / "config" / "qwen-agent" / "commands"
+    own.mkdir(parents=True)
+    (own / "review.md").write_text("Review $ARGUMENTS.\nThoroughly.")
+    editor.script(repair(), DONE)
+    name = await editor.open()
+    await editor.say(name, "/review the cart")
+    offered = editor.all(schema.AvailableCommandsUpdate)[0].available_commands
+    names = {one.name: one.description for one in offered}
+    assert {"undo", "redo", "diff", "test", "compact", "attempts", "init"} <= {*names}
+    assert names["review"] == "your own: Review $ARGUMENTS."
+    await editor.say(name, "/diff")
+    assert "```diff\n" in editor.text()
+    assert "+    return price + tax" in editor.text()
+    await editor.say(name, "/test")
+    assert "The tests: 2 passed" in editor.text()
+    with pytest.raises(RequestError, match="write /attempts N PROMPT"):
+        await editor.say(name, "/attempts many")
+    await editor.agent.close_session(session_id=name)
+    await editor.agent.load_session(cwd=str(editor.work), session_id=name, mcp_servers=[])
+    assert editor.all(schema.UserMessageChunk)[0].content.text == "Review the cart.\nThoroughly."
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "sentence"),
+    [
+        ("session/new", {"cwd": "work", "mcpServers": []}, "cwd is a path from the root"),
+        ("session/new", {"cwd": "/none", "mcpServers": []}, "'/none' is no folder"),
+        ("session/new", {"cwd": "/", "mcpServers": []}, "repository"),
+        ("session/new", {"cwd": "/"}, "the params are not as the protocol says"),
+        ("session/prompt", {"sessionId": "no", "prompt": []}, "session no is not open"),
+        ("session/load", {"sessionId": "../..", "cwd": "/tmp", "mcpServers": []}, "no session"),
+        ("session/close", {"sessionId": "no"}, "session no is not open"),
+        ("authenticate", {"methodId": "key"}, "there is no login 'key': none is needed"),
+        ("session/unheard_of", {}, "there is no method session/unheard_of"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_a_sentence(
+    editor: Editor, method: str, params: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RequestError, match=sentence) as refused:
+        await editor.ask(method, **params)
+    assert refused.value.code in (-32601, -32602, -32002)
+
+
+async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor, tmp_path: Path) -> None:
+    name = await editor.open()
+    image = schema.ImageContentBlock(type="image", data="aGk=", mime_type="image/png")
+    with pytest.raises(RequestError, match="the model reads text, and no image"):
+        await editor.agent.prompt(session_id=name, prompt=[image])
+    with pytest.raises(RequestError, match="the prompt is empty"):
+        await editor.say(name, " ")
+    with pytest.raises(RequestError, match="40,000,000 characters, and 1,000,000 at most"):
+        await editor.say(name, "x" * 40_000_000)
+    with pytest.raises(RequestError, match="one folder, without further ones"):
+        await editor.agent.new_session(
+            cwd=str(tmp_path), additional_directories=["/tmp"], mcp_servers=[]
+        )
