@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from acp import schema
+from pydantic import BaseModel
 
 from agent.compose import ChatFactory
+from agent.config import config_file
 from agent.conversation import Conversation
 from agent.errors import SessionError
 from agent.frontends.acp.calls import Files
@@ -21,12 +23,15 @@ from agent.frontends.acp.editor_talk import EditorTalk
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
 from agent.frontends.acp.updates import Story
+from agent.mcp_config import load_servers
+from agent.mcp_handed import with_handed_in
 from agent.open_talk import open_conversation, resume_conversation
 from agent.prune import Kept, prune
 from agent.session import JOURNAL
 from agent.sessions import SessionInfo, list_sessions
 from agent.talk_request import TalkRequest
 from agent.workplace import find_repository
+from tools.mcp_server import McpServer
 
 log = logging.getLogger(__name__)
 PAGE = 50
@@ -76,21 +81,20 @@ class Desk:
             RpcError, AgentError, InferenceError, SandboxError: it cannot be.
         """
         folder = _folder(params.cwd, params.additional_directories)
-        _mention(params.mcp_servers)
+        servers = _servers(params.mcp_servers)
         setup, person = self._setup, AtEditor(self._peer)
         request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
-        return self._enter(
-            open_conversation(request, person, setup.factory, setup.state), person, folder
-        )
+        talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
+        return self._enter(talk, person, folder)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
         folder = _folder(params.cwd, params.additional_directories)
-        _mention(params.mcp_servers or ())
+        servers = _servers(params.mcp_servers or ())
         with self._lock:
             session = self._open.get(params.session_id)
         if session is None:
-            talk, person = self._resumed(params.session_id)
+            talk, person = self._resumed(params.session_id, servers)
             session = self._enter(talk, person, folder)
         about = session.talk.session.start["repository"]
         if str(find_repository(folder)) != about:
@@ -159,12 +163,14 @@ class Desk:
         for name in names:
             self.close_one(name)
 
-    def _resumed(self, session_id: str) -> tuple[Conversation, AtEditor]:
+    def _resumed(
+        self, session_id: str, servers: Sequence[McpServer]
+    ) -> tuple[Conversation, AtEditor]:
         state, person = self._setup.state, AtEditor(self._peer)
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
         talk = resume_conversation(
-            session_id, person, chat_factory=self._setup.factory, state=state
+            session_id, person, chat_factory=self._setup.factory, state=state, servers=servers
         )
         return talk, person
 
@@ -192,9 +198,17 @@ def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
     raise RpcError(INVALID_PARAMS, f"{cwd!r} is no folder")
 
 
-def _mention(servers: Sequence[object]) -> None:
-    if servers:
-        log.warning("MCP servers are not used: %d were given", len(servers))
+def _servers(handed_in: Sequence[BaseModel]) -> tuple[McpServer, ...]:
+    """Give the MCP servers of the user's settings and those of the editor.
+
+    Raises:
+        ConfigError: the settings cannot be read.
+    """
+    records = [one.model_dump(by_alias=True, mode="json") for one in handed_in]
+    servers, left_out = with_handed_in(load_servers(config_file()), records)
+    for sentence in left_out:
+        log.warning(sentence)
+    return servers
 
 
 def _listed(info: SessionInfo) -> schema.SessionInfo:

@@ -56,7 +56,7 @@ class AtEditor:
         if isinstance(outcome, schema.DeniedOutcome):
             return None
         answer = _answer_of(outcome.option_id)
-        if answer.allowed:
+        if answer.allowed and self._story.call_id:
             self._peer.notify("session/update", as_params(self._begun(self._story)))
         return answer
 
@@ -79,7 +79,8 @@ class AtEditor:
             schema.RequestPermissionRequest(
                 session_id=self._session_id,
                 tool_call=schema.ToolCallUpdate(
-                    tool_call_id=story.call_id,
+                    # Without a call of the model it is a server that is asked about.
+                    tool_call_id=story.call_id or f"ask-{ask.key[:16]}",
                     title=title_of(call),
                     kind=kind_of(call),
                     status="pending",
