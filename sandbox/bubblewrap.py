@@ -35,8 +35,8 @@ from sandbox.spare import FIRST_FD
 from sandbox.staging import STAGE
 from sandbox.streams import memory_file
 
-UIDS = (64001, 64002)
-"""An id that no account has, and another for a workspace that belongs to the first."""
+UIDS = (64001, 64002, 64003)
+"""Ids that no account has; whoever owns a workspace, as user and group, one is left."""
 FATAL_SIGNALS = (4, 5, 6, 7, 8, 9, 11, 13, 15, 24, 25, 31)
 """bwrap reports a signal as a shell does, by 128 + n; these are hardly anyone's own exit codes."""
 

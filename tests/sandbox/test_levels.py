@@ -139,7 +139,7 @@ def test_direct_is_for_those_who_ask() -> None:
 def test_at_the_full_level_files_belong_to_the_owner_of_the_workspace(view: View) -> None:
     sandbox = Bubblewrap()
     assert sandbox.level == "full"
-    for owner in ((0, 0), (1234, 4321), (64001, 64001)):
+    for owner in ((0, 0), (1234, 4321), (64001, 64002)):
         for path in (view.source, *view.source.rglob("*")):
             os.chown(path, *owner)
         (view.source / "hello.txt").chmod(0o600)
@@ -151,6 +151,13 @@ def test_at_the_full_level_files_belong_to_the_owner_of_the_workspace(view: View
         assert (view.source / "it").stat().st_gid == owner[1]
         assert (view.source / "hello.txt").read_text().count("x") >= 1
         (view.source / "it").unlink()
+
+
+@as_root
+def test_at_the_full_level_the_output_can_be_opened_by_name(view: View) -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; echo both | tee /dev/stderr"
+    result = Bubblewrap().run(["sh", "-c", script], view, SHORT)
+    assert (result.exit_code, result.output) == (0, "out\nerr\nboth\nboth\n")
 
 
 @as_root
