@@ -349,6 +349,29 @@ print("fine")
     assert result.output.count("fine") == 8
 
 
+@pytest.mark.parametrize("before", ["", "libc.prctl(4, 0, 0, 0, 0)"])  # PR_SET_DUMPABLE
+def test_a19_memory_that_no_process_looks_at(place: Place, before: str) -> None:
+    script = f"""
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+{before}
+for _ in range(4):
+    os.posix_fallocate(os.memfd_create("x"), 0, 100 << 20)
+time.sleep(98)
+"""
+    result = place.run(["/usr/bin/python3", "-c", script], resident_bytes=100 * MIB)
+    assert (result.too_much, result.exit_code) == ("memory", -9)
+
+
+def test_a19_memory_of_system_v(place: Place) -> None:
+    assert place.python(f'{TRY}\nattempt("shmget", libc.shmget(0, 100 << 20, 0o1600))') == (
+        "shmget EINVAL\n"
+    )
+    assert place.python(f'{TRY}\nattempt("shmget", libc.shmget(0, 4096, 0o1600))') == (
+        "shmget done\n"
+    )
+
+
 def test_a20_a_line_without_end(bubblewrap: Bubblewrap, view: View) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = bubblewrap.run(["head", "-c", "300000000", "/dev/zero"], view, SHORT)
@@ -378,6 +401,15 @@ def test_a21_many_files_fill_the_disk(place: Place) -> None:
     assert (result.too_much, result.exit_code) == ("disk", -9)
     assert "32 MiB are allowed]" in result.output
     assert sum(path.stat().st_size for path in place.workspace.glob("[0-9]*")) < 1024 * MIB
+
+
+@pytest.mark.parametrize("then", ["chmod 0 $i", "exec {fd}< $i/x; rm -r $i"])
+def test_a21_files_that_no_folder_lists(place: Place, then: str) -> None:
+    script = (
+        "for i in $(seq 40); do mkdir $i; head -c 10000000 /dev/zero > $i/x; %s; done; sleep 98"
+    )
+    result = place.run(["bash", "-c", script % then], disk_bytes=32 * MIB)
+    assert (result.too_much, result.exit_code) == ("disk", -9)
 
 
 def test_a21_ten_gigabytes(place: Place) -> None:
