@@ -189,7 +189,8 @@ def _without_namespaces(machine: str, typing: Sequence[Instruction]) -> list[Ins
         steps += _if(EQUAL, denied, refuse)
     for name, (_, arguments) in OF_ITSELF_ONLY.items():
         checks = [_argument(argument, _unless(EQUAL, 0, refuse)) for argument in arguments]
-        steps += _on(*numbers([name], machine), [step for check in checks for step in check])
+        (number,) = numbers([name], machine)
+        steps += _on(number, [step for check in checks for step in check])
     bounds = [
         *_unless(AT_LEAST, OF_TERMINALS, not_for_this),
         *_if(AT_LEAST, OF_TERMINALS + 0x100, not_for_this),

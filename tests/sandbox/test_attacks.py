@@ -9,8 +9,10 @@ import os
 import resource
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -363,6 +365,15 @@ time.sleep(98)
     assert (result.too_much, result.exit_code) == ("memory", -9)
 
 
+def test_a19_memory_that_others_take_is_not_counted(place: Place) -> None:
+    with FileIO(os.memfd_create("other"), "r+b") as file:
+        taking = threading.Timer(0.5, os.posix_fallocate, (file.fileno(), 0, 200 * MIB))
+        taking.start()
+        result = place.run(["sleep", "1.2"], resident_bytes=100 * MIB)
+        taking.join()
+    assert (result.too_much, result.exit_code) == ("", 0)
+
+
 def test_a19_memory_of_system_v(place: Place) -> None:
     assert place.python(f'{TRY}\nattempt("shmget", libc.shmget(0, 100 << 20, 0o1600))') == (
         "shmget EINVAL\n"
@@ -405,10 +416,9 @@ def test_a21_many_files_fill_the_disk(place: Place) -> None:
 
 @pytest.mark.parametrize("then", ["chmod 0 $i", "exec {fd}< $i/x; rm -r $i"])
 def test_a21_files_that_no_folder_lists(place: Place, then: str) -> None:
-    script = (
-        "for i in $(seq 40); do mkdir $i; head -c 10000000 /dev/zero > $i/x; %s; done; sleep 98"
-    )
-    result = place.run(["bash", "-c", script % then], disk_bytes=32 * MIB)
+    script = f"mkdir $i; head -c 10000000 /dev/zero > $i/x; {then}"
+    loop = f"for i in $(seq 40); do {script}; done; sleep 98"
+    result = place.run(["bash", "-c", loop], disk_bytes=32 * MIB)
     assert (result.too_much, result.exit_code) == ("disk", -9)
 
 
