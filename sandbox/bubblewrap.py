@@ -28,15 +28,15 @@ from sandbox.bwrap import (
 from sandbox.errors import LevelRefused, SandboxError, SandboxUnavailable
 from sandbox.kernel import counts_processes_by_namespace, limits_process_ids_by_namespace
 from sandbox.limits import Limits
-from sandbox.mounts import FORWARD, PROXY, Mount, check_mounts, mount_points, mounts_of
+from sandbox.mounts import FORWARD, PROXY, SYSTEM, Mount, check_mounts, mount_points, mounts_of
 from sandbox.process import Command, Outcome, run_command
 from sandbox.seccomp import program
 from sandbox.spare import FIRST_FD
 from sandbox.staging import STAGE
 from sandbox.streams import memory_file
 
-UIDS = (64001, 64002)
-"""An id that no account has, and another for a workspace that belongs to the first."""
+UIDS = (64001, 64002, 64003)
+"""Ids that no account has; whoever owns a workspace, as user and group, one is left."""
 FATAL_SIGNALS = (4, 5, 6, 7, 8, 9, 11, 13, 15, 24, 25, 31)
 """bwrap reports a signal as a shell does, by 128 + n; these are hardly anyone's own exit codes."""
 
@@ -46,8 +46,8 @@ LIMIT_AND_START = 'ulimit -u {n} 2>/dev/null || ulimit -p {n} 2>/dev/null; exec 
 """The same with a limit of processes, which bash and dash name differently. Set inside, since
 there only those of the sandbox are counted. Root is exempt from it."""
 PROXY_PORT = 3128
-WAY_OUT = f"/usr/bin/python3 -I -S {FORWARD} {PROXY} {PROXY_PORT}"
-"""Before the command, where a view has a network: what programs are told is their proxy."""
+PYTHONS = (Path("/usr/bin/python3"), Path("/usr/local/bin/python3"))
+"""Where a sandbox may have an interpreter of the system's."""
 
 
 class Bubblewrap:
@@ -199,10 +199,24 @@ def _own_uid(view: View) -> int:
 
 
 def _start(limits: Limits, view: View, has_limits: bool) -> str:
-    way_out = f"{WAY_OUT} && " if view.network else ""
+    way_out = f"{_way_out()} && " if view.network else ""
     if has_limits and counts_processes_by_namespace():
         return way_out + LIMIT_AND_START.format(n=limits.num_processes)
     return way_out + START
+
+
+def _way_out() -> str:
+    """Give what runs before the command: it opens the port that programs are told is their proxy.
+
+    Raises:
+        SandboxUnavailable: no interpreter that a sandbox sees could run it.
+    """
+    for python in PYTHONS:
+        if python.exists() and python.resolve().is_relative_to(SYSTEM):
+            return f"{python} -I -S {FORWARD} {PROXY} {PROXY_PORT}"
+    raise SandboxUnavailable(
+        f"a way out to allowed hosts needs {' or '.join(map(str, PYTHONS))}; install python3."
+    )
 
 
 def _environment(view: View) -> dict[str, str]:

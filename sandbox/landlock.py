@@ -101,7 +101,7 @@ def _command(argv: Sequence[str], view: View, private: Path, without: frozenset[
     readable = [Path(name) for name in ("/usr", *SYSTEM_FOLDERS, *FILES)]
     readable += [*view.read_only, *protected]
     (own if view.writable else readable).insert(0, view.source)
-    calls = b"" if "seccomp" in without else program(has_network_of_its_own=False)
+    calls = b"" if "seccomp" in without else program(has_namespaces=False)
     return Command(
         argv=tuple(argv),
         environment=_environment(view, private),

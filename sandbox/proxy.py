@@ -12,20 +12,33 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sandbox.forward import copy
 from sandbox.hosts import check_host, is_allowed
+from sandbox.limits import LEAST_S
 
 PORTS = (443, 80)
 MAX_HEAD_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
+HEAD_S = 10.0
+"""How long a client may take to say what it wants; it holds one of `MAX_CONNECTIONS`."""
 IDLE_S = 60.0
 _REQUEST = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.[01]")
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*")
+"""What no two readers of HTTP take for different things: no bare line end, no space in a name."""
 _PLAIN = re.compile(r"http://([^/?#@]+)(/[!-~]*)?")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.IPv6Network,
+        ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16",
+         "fec0::/10"),
+    )
+)  # fmt: skip
+"""Networks that wrap an address of IPv4, and the site-local one that nothing says is private."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """From a name and a port to addresses."""
@@ -48,7 +61,7 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if ip in _NAT64 or ip.sixtofour is not None or ip.teredo is not None:
+        if any(ip in network for network in _NOT_PUBLIC):
             return False
     return ip.is_global and not ip.is_multicast
 
@@ -102,7 +115,6 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         try:
             with client:
-                client.settimeout(IDLE_S)
                 try:
                     self._answer(client)
                 except Refused as refusal:
@@ -119,9 +131,10 @@ class Proxy:
             Refused: it may not be.
         """
         head, rest = _read_head(client)
+        client.settimeout(IDLE_S)
         line, *fields = head.split(b"\r\n")
         request = _REQUEST.fullmatch(line)
-        if request is None or b"\0" in head:
+        if request is None or not all(map(_FIELD.fullmatch, fields)):
             raise Refused("This is no request that a proxy takes")
         method, target = request[1].decode(), request[2].decode()
         if method == "CONNECT":
@@ -179,7 +192,9 @@ def way_out(hosts: Sequence[str]) -> Iterator[Path | None]:
 
 def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
     data = b""
+    end = time.monotonic() + HEAD_S
     while b"\r\n\r\n" not in data:
+        client.settimeout(max(end - time.monotonic(), LEAST_S))
         piece = client.recv(4096)
         if not piece or len(data) > MAX_HEAD_BYTES:
             raise Refused("This request has no end")
@@ -201,8 +216,7 @@ def _plain_request(method: str, path: str, host: str, fields: Sequence[bytes]) -
     kept = [
         field
         for field in fields
-        if not field[:1].isspace()
-        and (name := field.partition(b":")[0].strip().lower()) not in dropped
+        if (name := field.partition(b":")[0].lower()) not in dropped
         and not name.startswith(b"proxy-")
     ]
     first = f"{method} {path} HTTP/1.1".encode()

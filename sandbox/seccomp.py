@@ -50,7 +50,7 @@ DENIED: dict[str, Numbers] = {
 
 FILTERED: dict[str, Numbers] = {
     "clone3": 435, "clone": (56, 220), "unshare": (272, 97), "ioctl": (16, 29),
-    "socket": (41, 198), "socketpair": (53, 199),
+    "socket": (41, 198), "socketpair": (53, 199), "shmget": (29, 194), "semget": (64, 190),
 }  # fmt: skip
 CHANGES_OF_METADATA: dict[str, Numbers] = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": 452,
@@ -62,7 +62,29 @@ CHANGES_OF_METADATA: dict[str, Numbers] = {
 }  # fmt: skip
 """What Landlock lets a command do to any file that its user owns."""
 
-CALLS = {**DENIED, **FILTERED, **CHANGES_OF_METADATA}
+WITHOUT_NAMESPACES: dict[str, Numbers] = {
+    "shmget": (29, 194), "shmctl": (31, 195), "shmat": (30, 196), "shmdt": (67, 197),
+    "semget": (64, 190), "semctl": (66, 191), "semop": (65, 193), "semtimedop": (220, 192),
+    "msgget": (68, 186), "msgctl": (71, 187), "msgsnd": (69, 189), "msgrcv": (70, 188),
+    "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "ioprio_set": (251, 30), "process_mrelease": 448,
+}  # fmt: skip
+"""What an own namespace contains: memory, semaphores and queues of the host; its processes."""
+OF_ITSELF_ONLY: dict[str, tuple[Numbers, tuple[int, ...]]] = {
+    "prlimit64": ((302, 261), (0,)), "setpriority": ((141, 140), (0, 1)),
+    "sched_setaffinity": ((203, 122), (0,)), "sched_setscheduler": ((144, 119), (0,)),
+    "sched_setparam": ((142, 118), (0,)), "sched_setattr": ((314, 274), (0,)),
+}  # fmt: skip
+"""Calls that act on another process where one of these arguments is not 0; for setpriority the
+first says whether it is a process, a group or a user. Landlock keeps signals in, and not these."""
+
+CALLS = {
+    **DENIED,
+    **FILTERED,
+    **CHANGES_OF_METADATA,
+    **WITHOUT_NAMESPACES,
+    **{name: call for name, (call, _) in OF_ITSELF_ONLY.items()},
+}
 
 NEW_NAMESPACES = 0x7E02_0000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET."""
@@ -70,6 +92,11 @@ NEW_TIME = 0x80
 """CLONE_NEWTIME, which in `clone` is a part of the signal's number."""
 TYPES_INTO_A_TERMINAL = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX."""
+OF_TERMINALS = 0x5400
+"""What is asked of terminals and pipes begins so; other requests set flags of files (no rule of
+Landlock is asked), or have no file that may be opened."""
+SHARED_BYTES, SEMAPHORES = 64 * 1024, 250
+"""The most of one piece of System V: what no process maps is counted by nobody."""
 FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that a network namespace contains."""
 
@@ -95,22 +122,23 @@ class Instruction:
         return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.k)
 
 
-def program(machine: str = "", has_network_of_its_own: bool = True) -> bytes:
+def program(machine: str = "", has_namespaces: bool = True) -> bytes:
     """Build the filter.
 
     Args:
         machine: as `uname -m` says it; this one by default.
-        has_network_of_its_own: where not, no socket may be made at all, and what changes the
-            modes, owners, times and attributes of files is left out without a complaint.
+        has_namespaces: where not, no socket may be made at all, other processes and what they
+            share cannot be named, and what changes the modes, owners, times and attributes of
+            files is left out without a complaint.
 
     Raises:
         SandboxUnavailable: there is no filter for this kind of machine.
     """
-    steps = instructions(machine or platform.machine(), has_network_of_its_own)
+    steps = instructions(machine or platform.machine(), has_namespaces)
     return b"".join(step.packed() for step in steps)
 
 
-def instructions(machine: str, has_network_of_its_own: bool) -> list[Instruction]:
+def instructions(machine: str, has_namespaces: bool) -> list[Instruction]:
     """Give the steps of the filter, see `program`."""
     if machine not in AUDIT_ARCH:
         raise SandboxUnavailable(
@@ -125,16 +153,49 @@ def instructions(machine: str, has_network_of_its_own: bool) -> list[Instruction
     for denied in numbers(DENIED, machine):
         steps += _if(EQUAL, denied, refuse)
     steps += _if(EQUAL, number["clone3"], _error(errno.ENOSYS))
-    if not has_network_of_its_own:
-        for change in numbers(CHANGES_OF_METADATA, machine):
-            steps += _if(EQUAL, change, _error(0))
-    steps += _on(number["clone"], 0, _if(ANY_BIT, NEW_NAMESPACES, refuse))
-    steps += _on(number["unshare"], 0, _if(ANY_BIT, NEW_NAMESPACES | NEW_TIME, refuse))
+    steps += _on(number["clone"], _argument(0, _if(ANY_BIT, NEW_NAMESPACES, refuse)))
+    forbidden = NEW_NAMESPACES | NEW_TIME
+    steps += _on(number["unshare"], _argument(0, _if(ANY_BIT, forbidden, refuse)))
     typing = [step for request in TYPES_INTO_A_TERMINAL for step in _if(EQUAL, request, refuse)]
-    steps += _on(number["ioctl"], 1, typing)
-    steps += _on(number["socket"], 0, _one_of(FAMILIES if has_network_of_its_own else ()))
-    steps += _on(number["socketpair"], 0, _one_of(FAMILIES))
+    steps += _within(machine, typing) if has_namespaces else _without_namespaces(machine, typing)
+    steps += _on(number["socketpair"], _argument(0, _one_of(FAMILIES)))
     return [*steps, Instruction(RETURN, ALLOW)]
+
+
+def _within(machine: str, typing: Sequence[Instruction]) -> list[Instruction]:
+    """Give the steps for what namespaces contain: it is allowed, within bounds."""
+    ioctl, socket, shmget, semget = numbers(("ioctl", "socket", "shmget", "semget"), machine)
+    too_much = _error(errno.EINVAL)
+    size = [
+        *_argument(1, _if(AT_LEAST, SHARED_BYTES + 1, too_much)),
+        *_argument(1, _unless(EQUAL, 0, too_much), upper_half=True),
+    ]
+    return [
+        *_on(ioctl, _argument(1, typing)),
+        *_on(socket, _argument(0, _one_of(FAMILIES))),
+        *_on(shmget, size),
+        *_on(semget, _argument(1, _if(AT_LEAST, SEMAPHORES + 1, too_much))),
+    ]
+
+
+def _without_namespaces(machine: str, typing: Sequence[Instruction]) -> list[Instruction]:
+    """Give the steps for what nothing contains, neither namespaces nor Landlock."""
+    ioctl, socket = numbers(("ioctl", "socket"), machine)
+    refuse, not_for_this = _error(errno.EPERM), _error(errno.ENOTTY)
+    steps = _if(EQUAL, socket, refuse)
+    for change in numbers(CHANGES_OF_METADATA, machine):
+        steps += _if(EQUAL, change, _error(0))
+    for denied in numbers(WITHOUT_NAMESPACES, machine):
+        steps += _if(EQUAL, denied, refuse)
+    for name, (_, arguments) in OF_ITSELF_ONLY.items():
+        checks = [_argument(argument, _unless(EQUAL, 0, refuse)) for argument in arguments]
+        (number,) = numbers([name], machine)
+        steps += _on(number, [step for check in checks for step in check])
+    bounds = [
+        *_unless(AT_LEAST, OF_TERMINALS, not_for_this),
+        *_if(AT_LEAST, OF_TERMINALS + 0x100, not_for_this),
+    ]
+    return [*steps, *_on(ioctl, _argument(1, [*typing, *bounds]))]
 
 
 def numbers(names: Iterable[str], machine: str) -> list[int]:
@@ -164,8 +225,15 @@ def _one_of(values: Sequence[int]) -> list[Instruction]:
     return [*allowed, Instruction(RETURN, _error(errno.EPERM))]
 
 
-def _on(number: int, argument: int, check: Sequence[Instruction]) -> list[Instruction]:
-    """Look at one argument of one call; the kernel reads no more of it than its lower half."""
-    low_half = ARGUMENTS_AT + 8 * argument  # both machines are little-endian
-    body = [Instruction(LOAD, low_half), *check, Instruction(RETURN, ALLOW)]
+def _argument(
+    index: int, check: Sequence[Instruction], upper_half: bool = False
+) -> list[Instruction]:
+    """Look at one argument; of most, the kernel reads no more than the lower half."""
+    place = ARGUMENTS_AT + 8 * index + 4 * upper_half  # both machines are little-endian
+    return [Instruction(LOAD, place), *check]
+
+
+def _on(number: int, check: Sequence[Instruction]) -> list[Instruction]:
+    """Look closer at one call, which passes if `check` comes to its end."""
+    body = [*check, Instruction(RETURN, ALLOW)]
     return [Instruction(EQUAL, number, 0, len(body)), *body]

@@ -90,7 +90,11 @@ def take() -> Supervisor:
     global _spare
     with _lock:
         supervisor, _spare = _spare, None
-    return supervisor if supervisor and supervisor.is_ready() else Supervisor()
+    if supervisor and supervisor.is_ready():
+        return supervisor
+    if supervisor:
+        supervisor.close()
+    return Supervisor()
 
 
 def start_next() -> None:

@@ -82,6 +82,7 @@ def carry_out(order: dict[str, Any], control: int) -> dict[str, Any]:
 def prepare(order: dict[str, Any]) -> None:
     """Do in this process what the command inherits from it."""
     if order["uid"]:
+        os.fchown(1, order["uid"], order["uid"])  # only its owner can open /dev/stdout anew
         staging.stage(order["trees"], order["uid"])
     if order["pid_max"]:
         staging.own_process_ids()

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 
 from sandbox.descendants import descendants
+from sandbox.nameless import BLOCK_BYTES, UNKNOWN, nameless
 
 WATCH_S = 0.1
 MIB = 1024 * 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-BLOCK_BYTES = 512
-"""The unit of st_blocks, on every file system."""
 LEAST_FILES = 10_000
 """Files that must still fit on the disk: journals and checkpoints are files too."""
 
@@ -43,6 +42,7 @@ class Watch:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._folders = [os.open(folder, flags) for folder in folders]
         self._resident_bytes = resident_bytes
+        self._shared_at_start = shared_memory()
         self._num_processes = num_processes
         self._disk_bytes = disk_bytes
         self._free_at_start, files = self._free() if folders else (0, 0)
@@ -60,19 +60,22 @@ class Watch:
         memory = self._memory_complaint(pids)
         if memory:
             return "memory", memory
-        disk = self._disk_complaint()
+        disk = self._disk_complaint(pids)
         return ("disk", disk) if disk else ("", "")
 
     def _memory_complaint(self, pids: set[int]) -> str:
         used = sum(map(resident, pids))
-        if used > self._resident_bytes:
-            used = sum(map(proportional, pids))  # what processes share counts once
+        grown = max(shared_memory() - self._shared_at_start, 0)  # by whomever
+        if used + grown > self._resident_bytes:
+            each = [proportional(pid) for pid in pids]
+            shared = sum(shared for _, shared in each)
+            used = sum(own for own, _ in each) + max(shared, min(nameless(pids)[0], grown))
         if used <= self._resident_bytes:
             return ""
         allowed = _mib(self._resident_bytes)
         return f"its processes used {_mib(used)} of memory, {allowed} are allowed"
 
-    def _disk_complaint(self) -> str:
+    def _disk_complaint(self, pids: set[int]) -> str:
         if not self._folders:
             return ""
         free, files = self._free()
@@ -83,7 +86,8 @@ class Watch:
         written = self._free_at_start - free
         if written <= self._disk_bytes:
             return ""
-        if used_by(self._folders, self._disk_bytes) <= self._disk_bytes:
+        used = used_by(self._folders, self._disk_bytes) + min(nameless(pids)[1], written)
+        if used <= self._disk_bytes:
             self._free_at_start = free  # something else on this machine wrote it
             return ""
         return f"it wrote {_mib(written)}, {_mib(self._disk_bytes)} are allowed"
@@ -103,26 +107,47 @@ def resident(pid: int) -> int:
         return 0
 
 
-def proportional(pid: int) -> int:
-    """Give the same with its share alone of what it shares; slower to find out."""
+def proportional(pid: int) -> tuple[int, int]:
+    """Give its own memory, and what it has of shared memory; slower to find out.
+
+    What processes share counts by their shares.
+    """
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:  # noqa: PTH123
-            lines = (line.split() for line in file)
-            return next(int(words[1]) * 1024 for words in lines if words[0] == "Pss:")
-    except (OSError, StopIteration):
-        return resident(pid)
+            fields = {words[0]: words[1] for words in map(str.split, file)}
+        shared = int(fields.get("Pss_Shmem:", 0)) * 1024
+        return int(fields["Pss:"]) * 1024 - shared, shared
+    except (OSError, KeyError):
+        return resident(pid), 0
+
+
+def shared_memory() -> int:
+    """Give the bytes of all memory on this machine that is shared, in files or without a name."""
+    with open("/proc/meminfo") as file:  # noqa: PTH123
+        return next((int(line.split()[1]) * 1024 for line in file if line[:6] == "Shmem:"), 0)
 
 
 def used_by(folders: list[int], enough: int) -> int:
-    """Add up what the files of folders take on disk; stop once it is more than `enough`."""
+    """Add up what the files of folders take on disk; stop once it is more than `enough`.
+
+    It is `UNKNOWN` where a folder cannot be looked into.
+    """
     total = 0
-    for folder in folders:
-        for _, names, files, parent in os.fwalk(".", dir_fd=folder):
-            for name in (*names, *files):
-                total += _size_on_disk(name, parent)
-            if total > enough:
-                return total
+    try:
+        for folder in folders:
+            for _, names, files, parent in os.fwalk(".", onerror=_unless_gone, dir_fd=folder):
+                for name in (*names, *files):
+                    total += _size_on_disk(name, parent)
+                if total > enough:
+                    return total
+    except (OSError, RecursionError):
+        return UNKNOWN
     return total
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _size_on_disk(name: str, parent: int) -> int:

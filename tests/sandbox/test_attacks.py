@@ -9,8 +9,10 @@ import os
 import resource
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -349,6 +351,38 @@ print("fine")
     assert result.output.count("fine") == 8
 
 
+@pytest.mark.parametrize("before", ["", "libc.prctl(4, 0, 0, 0, 0)"])  # PR_SET_DUMPABLE
+def test_a19_memory_that_no_process_looks_at(place: Place, before: str) -> None:
+    script = f"""
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+{before}
+for _ in range(4):
+    os.posix_fallocate(os.memfd_create("x"), 0, 100 << 20)
+time.sleep(98)
+"""
+    result = place.run(["/usr/bin/python3", "-c", script], resident_bytes=100 * MIB)
+    assert (result.too_much, result.exit_code) == ("memory", -9)
+
+
+def test_a19_memory_that_others_take_is_not_counted(place: Place) -> None:
+    with FileIO(os.memfd_create("other"), "r+b") as file:
+        taking = threading.Timer(0.5, os.posix_fallocate, (file.fileno(), 0, 200 * MIB))
+        taking.start()
+        result = place.run(["sleep", "1.2"], resident_bytes=100 * MIB)
+        taking.join()
+    assert (result.too_much, result.exit_code) == ("", 0)
+
+
+def test_a19_memory_of_system_v(place: Place) -> None:
+    assert place.python(f'{TRY}\nattempt("shmget", libc.shmget(0, 100 << 20, 0o1600))') == (
+        "shmget EINVAL\n"
+    )
+    assert place.python(f'{TRY}\nattempt("shmget", libc.shmget(0, 4096, 0o1600))') == (
+        "shmget done\n"
+    )
+
+
 def test_a20_a_line_without_end(bubblewrap: Bubblewrap, view: View) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = bubblewrap.run(["head", "-c", "300000000", "/dev/zero"], view, SHORT)
@@ -378,6 +412,14 @@ def test_a21_many_files_fill_the_disk(place: Place) -> None:
     assert (result.too_much, result.exit_code) == ("disk", -9)
     assert "32 MiB are allowed]" in result.output
     assert sum(path.stat().st_size for path in place.workspace.glob("[0-9]*")) < 1024 * MIB
+
+
+@pytest.mark.parametrize("then", ["chmod 0 $i", "exec {fd}< $i/x; rm -r $i"])
+def test_a21_files_that_no_folder_lists(place: Place, then: str) -> None:
+    script = f"mkdir $i; head -c 10000000 /dev/zero > $i/x; {then}"
+    loop = f"for i in $(seq 40); do {script}; done; sleep 98"
+    result = place.run(["bash", "-c", loop], disk_bytes=32 * MIB)
+    assert (result.too_much, result.exit_code) == ("disk", -9)
 
 
 def test_a21_ten_gigabytes(place: Place) -> None:

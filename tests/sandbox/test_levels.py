@@ -4,6 +4,7 @@ A machine without a feature is this one, in a process whose filter of system cal
 feature away: what a container does, too.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from sandbox.errors import SandboxError, SandboxUnavailable
 from sandbox.landlock import Landlock
 from sandbox.limits import MIB, Limits
 
+LIBC = ctypes.CDLL(None)
 SHORT = Limits(wall_s=20)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do it")
 
@@ -33,7 +35,8 @@ steps = [Instruction(LOAD, 0)]
 for name in filter(None, refused):
     if name in ("clone", "unshare"):
         number, = seccomp.numbers([name], platform.machine())
-        steps += [*seccomp._on(number, 0, seccomp._if(ANY_BIT, 0x10000000, refuse))]
+        user = seccomp._argument(0, seccomp._if(ANY_BIT, 0x10000000, refuse))
+        steps += seccomp._on(number, user)
     else:
         steps += seccomp._if(EQUAL, {"landlock": 444, "idmap": 442}[name], refuse)
 steps.append(Instruction(RETURN, ALLOW))
@@ -139,7 +142,7 @@ def test_direct_is_for_those_who_ask() -> None:
 def test_at_the_full_level_files_belong_to_the_owner_of_the_workspace(view: View) -> None:
     sandbox = Bubblewrap()
     assert sandbox.level == "full"
-    for owner in ((0, 0), (1234, 4321), (64001, 64001)):
+    for owner in ((0, 0), (1234, 4321), (64001, 64002)):
         for path in (view.source, *view.source.rglob("*")):
             os.chown(path, *owner)
         (view.source / "hello.txt").chmod(0o600)
@@ -151,6 +154,13 @@ def test_at_the_full_level_files_belong_to_the_owner_of_the_workspace(view: View
         assert (view.source / "it").stat().st_gid == owner[1]
         assert (view.source / "hello.txt").read_text().count("x") >= 1
         (view.source / "it").unlink()
+
+
+@as_root
+def test_at_the_full_level_the_output_can_be_opened_by_name(view: View) -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; echo both | tee /dev/stderr"
+    result = Bubblewrap().run(["sh", "-c", script], view, SHORT)
+    assert (result.exit_code, result.output) == (0, "out\nerr\nboth\nboth\n")
 
 
 @as_root
@@ -273,6 +283,40 @@ print(libc.syscall(101, 16, 1, 0, 0))
     result = Landlock().run(["/usr/bin/python3", "-c", script], bare_view, SHORT)
     num_bounding = "0" if os.geteuid() == 0 else result.output.split("\n")[0]
     assert result.output == f"{num_bounding}\nrefused\nrefused\n-1\n"
+
+
+def test_landlock_lets_no_call_reach_what_other_processes_have(bare_view: View) -> None:
+    """Their limits and priorities, shared memory of the host, flags of a file that is only read."""
+    shared = shared_memory()
+    script = f"""
+import fcntl, os, resource
+def tried(call, *arguments):
+    try:
+        call(*arguments); print("done")
+    except OSError as error:
+        print(error.strerror)
+tried(resource.prlimit, {os.getpid()}, resource.RLIMIT_NOFILE)
+tried(os.sched_setaffinity, {os.getpid()}, os.sched_getaffinity({os.getpid()}))
+tried(os.setpriority, os.PRIO_PROCESS, {os.getpid()}, os.getpriority(0, {os.getpid()}))
+print(__import__("ctypes").CDLL(None).shmat({shared}, None, 0))
+tried(fcntl.ioctl, open("/usr/bin/env"), 0x40086602, (0x80080).to_bytes(8, "little"))
+tried(os.nice, 1)
+tried(resource.getrlimit, resource.RLIMIT_NOFILE)
+"""
+    try:
+        result = Landlock().run(["/usr/bin/python3", "-c", script], bare_view, SHORT)
+    finally:
+        LIBC.shmctl(shared, 0, None)
+    refused = "Operation not permitted\n"
+    inappropriate = "Inappropriate ioctl for device\n"
+    assert result.output == f"{refused * 3}-1\n{inappropriate}done\ndone\n"
+
+
+def shared_memory() -> int:
+    """Make a piece of shared memory that everybody may read; give its number."""
+    number: int = LIBC.shmget(0, 4096, 0o1666)
+    assert number >= 0
+    return number
 
 
 def test_landlock_keeps_a_read_only_view_read_only(bare_view: View, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ this test on the loopback of the host, which no sandbox can reach by itself.
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
+from sandbox.errors import SandboxUnavailable
 from sandbox.hosts import check_host, is_allowed
 from sandbox.limits import Limits
 from sandbox.proxy import Proxy, is_public
@@ -153,6 +155,35 @@ def test_plain_requests_name_the_host_that_was_checked_and_nothing_follows(serve
     assert seen.decode() == f"GET /x HTTP/1.1\r\n{host}\r\nConnection: close\r\nA: b\r\n\r\n"
 
 
+@pytest.mark.parametrize(
+    "field",
+    [b"A: b\nHost: evil.com", b"A: b\rHost: evil.com", b"Transfer-Encoding\xa0: chunked",
+     b"Transfer-Encoding : chunked", b" folded: x", b"A: \0", b"A: \xff", b"no colon", b": x"],
+)  # fmt: skip
+def test_a51_a_field_that_two_readers_read_differently_is_refused(
+    server: Server, field: bytes
+) -> None:
+    with proxied(server, ["pypi.org"]) as proxy:
+        for line in (b"GET http://pypi.org:%d/x", b"CONNECT pypi.org:%d"):
+            request = line % server.port + b" HTTP/1.1\r\n" + field + b"\r\n\r\n"
+            assert ask(proxy, request).startswith(b"HTTP/1.1 403 This is no request")
+    assert server.seen == []
+
+
+def test_a_request_that_trickles_in_ends_in_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.proxy.HEAD_S", 0.3)
+    with proxied(server, ["pypi.org"]) as proxy, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(proxy.socket))
+        started = time.monotonic()
+        with suppress(BrokenPipeError):
+            while time.monotonic() - started < 5:
+                client.sendall(b"A")
+                time.sleep(0.05)
+        assert time.monotonic() - started < 3
+
+
 def test_a51_a_redirect_is_a_new_request(server: Server) -> None:
     """The proxy follows none: a client that does asks again, and is refused."""
     with proxied(server, ["pypi.org"]) as proxy:
@@ -180,7 +211,8 @@ def test_what_is_no_name_cannot_be_allowed(text: str) -> None:
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1",
-     "64:ff9b::7f00:1", "2002:7f00:1::", "255.255.255.255"],
+     "64:ff9b::7f00:1", "2002:7f00:1::", "255.255.255.255", "fec0::1", "64:ff9b:1::7f00:1",
+     "::127.0.0.1", "::8.8.8.8", "::ffff:0:127.0.0.1", "2001:0:7f00:1::"],
 )  # fmt: skip
 def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
@@ -211,6 +243,19 @@ def test_commands_reach_an_allowed_host_and_no_other(
         assert "hello" not in fetch(f"http://pypi.org:{server.port}/simple", view)
     assert len(server.seen) == 1
     assert not Path(proxy.socket).exists()
+
+
+def test_the_way_out_uses_a_python_that_is_there_or_says_so(
+    bubblewrap: Bubblewrap, view: View, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, there = Path("/tmp/python3"), Path("/usr/bin/python3")
+    with proxied(server, ["pypi.org"]) as proxy:
+        opened = replace(view, network=proxy.socket)
+        monkeypatch.setattr("sandbox.bubblewrap.PYTHONS", (outside, there))
+        assert bubblewrap.run(["true"], opened, SHORT).exit_code == 0
+        monkeypatch.setattr("sandbox.bubblewrap.PYTHONS", (outside,))
+        with pytest.raises(SandboxUnavailable, match="needs /tmp/python3; install"):
+            bubblewrap.run(["true"], opened, SHORT)
 
 
 def test_an_exit_code_and_a_missing_command_pass_through_with_a_way_out(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sandbox import staging
 from sandbox.confine import landlock_version
 from sandbox.limits import MIB
+from sandbox.nameless import UNKNOWN
 from sandbox.watch import Watch, proportional, resident, used_by
 
 MUCH = 1 << 50
@@ -82,9 +84,55 @@ def test_memory_and_number_of_processes(disk: Path) -> None:
         assert word == "memory"
         assert "64 MiB are allowed" in sentence
         assert watch(disk, num_processes=0).complaint()[0] == "processes"
-        assert 64 * MIB < proportional(process.pid) <= resident(process.pid)
+        assert 64 * MIB < sum(proportional(process.pid)) <= resident(process.pid)
         process.communicate()
-    assert resident(process.pid) == proportional(process.pid) == 0
+    assert resident(process.pid) == sum(proportional(process.pid)) == 0
+
+
+MEMORY_FILE = "file = os.memfd_create('x'); os.posix_fallocate(file, 0, 64 << 20)"
+MAPPED = f"{MEMORY_FILE}; shared = mmap.mmap(file, 64 << 20); os.close(file)"
+FORGOTTEN = "x = mmap.mmap(-1, 64 << 20); x[:] = bytes(64 << 20); x.madvise(mmap.MADV_DONTNEED)"
+
+
+@contextmanager
+def holding(script: str, *arguments: str) -> Iterator[None]:
+    """Have a child that has run a script of Python, until the end."""
+    words = [sys.executable, "-c", f"import mmap, os, sys; {script}; print(flush=True); input()"]
+    with subprocess.Popen(
+        [*words, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield
+        process.communicate(b"\n")
+
+
+@pytest.mark.parametrize("script", [MEMORY_FILE, MAPPED, FORGOTTEN])
+def test_memory_that_no_process_looks_at_is_counted(disk: Path, script: str) -> None:
+    watching = watch(disk, resident_bytes=48 * MIB)
+    with holding(script):
+        assert watching.complaint()[0] == "memory"
+
+
+def test_shared_memory_is_counted_once(disk: Path) -> None:
+    watching = watch(disk, resident_bytes=112 * MIB)
+    with holding(f"{MEMORY_FILE}; x = mmap.mmap(file, 64 << 20); x[:] = b'x' * (64 << 20)"):
+        assert watching.complaint() == ("", "")
+
+
+@pytest.mark.parametrize("then", ["", "; x = mmap.mmap(file, 32 << 20); os.close(file)"])
+def test_a_file_without_a_name_is_counted(disk: Path, then: str) -> None:
+    watching = watch(disk, disk_bytes=8 * MIB)
+    script = "file = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR); os.unlink(sys.argv[1]); "
+    with holding(f"{script} os.posix_fallocate(file, 0, 32 << 20){then}", str(disk / "gone")):
+        assert watching.complaint()[0] == "disk"
+    assert watching.complaint() == ("", "")
+
+
+def test_a_folder_that_cannot_be_looked_into_may_hold_anything(disk: Path) -> None:
+    folder = os.open(disk, os.O_RDONLY)
+    os.close(folder)
+    assert used_by([folder], 0) == UNKNOWN
 
 
 def test_in_a_map_two_ids_change_places_and_all_others_stay() -> None:
