@@ -15,11 +15,12 @@ from agent.deciding_files import TEST_FOLDERS
 from agent.errors import ConfigError, UsageError
 from agent.left_alone import LeftAlone
 from agent.request import FixRequest
-from agent.session import Session, remove
+from agent.session import Session
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
 from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
+from sandbox.remove import remove_tree
 from sandbox.scan import Watched
 from sandbox.tree import copy_tree, is_environment
 from tools.errors import ProjectError
@@ -101,8 +102,8 @@ def open_workplace(
         skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
         checkpoint = Checkpoint.open(shadow, tree)
     else:
-        remove(tree)
-        remove(shadow)
+        remove_tree(tree)
+        remove_tree(shadow)
         skipped = _copy(repository, tree)
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
@@ -140,7 +141,7 @@ def open_own_files(
     if "prepared" in session.facts:
         checkpoint = Checkpoint.open(shadow, repository, left_alone)
     else:
-        remove(shadow)
+        remove_tree(shadow)
         checkpoint = Checkpoint.create(shadow, repository, left_alone)
         session.record("prepared", base=checkpoint.save("base"), skipped=[])
     project, command = _project_if_any(request, repository)
@@ -187,7 +188,7 @@ def own_workplace(place: Workplace, number: int, session: Session, commit: str) 
     if number > 1:
         tree = session.folder / ATTEMPTS / str(number)
         if not tree.exists():
-            copy_tree(place.view.source, tree)
+            copy_tree(place.view.source, tree, is_ours=True)
         seen_at = tree if place.sandbox.level in IN_PLACE else place.view.workspace
         place = replace(
             place,

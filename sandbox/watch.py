@@ -114,14 +114,20 @@ def proportional(pid: int) -> int:
 
 
 def used_by(folders: list[int], enough: int) -> int:
-    """Add up what the files of folders take on disk; stop once it is more than `enough`."""
+    """Add up what the files of folders take on disk; stop once it is more than `enough`.
+
+    What lies deeper than can be counted is too much.
+    """
     total = 0
-    for folder in folders:
-        for _, names, files, parent in os.fwalk(".", dir_fd=folder):
-            for name in (*names, *files):
-                total += _size_on_disk(name, parent)
-            if total > enough:
-                return total
+    try:
+        for folder in folders:
+            for _, names, files, parent in os.fwalk(".", dir_fd=folder):
+                for name in (*names, *files):
+                    total += _size_on_disk(name, parent)
+                if total > enough:
+                    return total
+    except RecursionError:
+        return enough + 1
     return total
 
 
