@@ -55,7 +55,8 @@ def mounts_of(view: View, guards: bool = True) -> tuple[Mount, ...]:
 
 
 def _guarded(view: View) -> Sequence[PurePosixPath]:
-    return protected_below(view.source) if view.guarded is None else view.guarded
+    named = protected_below(view.source) if view.guarded is None else view.guarded
+    return (*named, *view.obeyed)
 
 
 def _can_be_mounted(path: Path) -> bool:

@@ -71,6 +71,7 @@ class Survey:
         self._root = view.source
         self._seen_as = view.workspace
         self._beside = {*SYSTEM, *view.read_only}
+        self._obeyed = set(map(str, view.obeyed))
         self._folders: dict[str, Folder] = {}
 
     def shows(self, view: View) -> None:
@@ -129,6 +130,9 @@ class Survey:
                 guarded[start + name] = _inode(f"{self._root}/{start}{name}")
             elif path:  # the tree itself may be a repository
                 guarded[path] = times[0]
+        for name in (*listing.folders, *(entry.name for entry in listing.others)):
+            if start + name in self._obeyed:
+                guarded[start + name] = _inode(f"{self._root}/{start}{name}")
         links, setuid = {}, []
         for entry in listing.others:
             try:
@@ -138,7 +142,7 @@ class Survey:
                     setuid.append(start + entry.name)
             except OSError:  # gone meanwhile
                 continue
-        folders = tuple(start + name for name in listing.folders)
+        folders = tuple(start + name for name in listing.folders if start + name not in guarded)
         return Folder(times, folders, guarded, links, tuple(setuid), is_closed)
 
     def _leads_out(self, path: str, links: dict[str, str]) -> bool:
@@ -218,6 +222,7 @@ class _Watch:
 
     def __init__(self, view: View) -> None:
         self._root = view.source
+        self._obeyed = set(map(str, view.obeyed))
         self.survey = Survey(view)
         self._before = self.survey.look()
         self._num_running = 0
@@ -243,7 +248,7 @@ class _Watch:
             # A known path is not enough: the folder around it may be another one now.
             is_new = inode not in known
             if is_new and not is_in_use(self._root / path) and _put_aside(self._root, path, aside):
-                told.append(_words(path))
+                told.append(_words(path, path in self._obeyed))
         for path, target in now.links.items():
             if before.links.get(path) != target and _put_aside(self._root, path, aside):
                 told.append(f"The link {path} to {target} was taken away: it leads out.")
@@ -268,9 +273,9 @@ class _Watch:
         return told
 
 
-def _words(path: str) -> str:
+def _words(path: str, is_obeyed: bool) -> str:
     name = PurePosixPath(path).name
-    if is_protected_name(name) and not is_git_name(name):
+    if is_obeyed or (is_protected_name(name) and not is_git_name(name)):
         return f"{path} was taken out of the workspace: other programs obey it; ask the user."
     return (
         f"{path} was taken out of the workspace: a repository made here is not kept. "

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 
@@ -187,13 +187,30 @@ def check_changes(checkpoint: Checkpoint, base: str, final: str) -> None:
         SandboxError: one of a path that other programs obey, or a link that leads out.
     """
     for path in checkpoint.changed(base, final):
-        place, entry = PurePosixPath(path), checkpoint.entry(final, path)
-        if part := protected_part(place):
-            raise SandboxError(f"{path}: {part} is obeyed by other programs; nothing was changed.")
-        if entry is not None and entry.mode == LINK:
-            target = os.fsdecode(checkpoint.file(final, path) or b"")
-            if _leads_out(place, target):
-                raise SandboxError(f"{path} is a link out, to {target}; nothing was changed.")
+        entry = checkpoint.entry(final, path)
+        is_link = entry is not None and entry.mode == LINK
+        target = os.fsdecode(checkpoint.file(final, path) or b"") if is_link else None
+        if why := why_refused(PurePosixPath(path), target):
+            raise SandboxError(f"{path} cannot be changed, for {why}; nothing was changed.")
+
+
+def why_refused(
+    path: PurePosixPath, target: str | None, obeyed: Collection[PurePosixPath] = ()
+) -> str:
+    """Say why a change would act by itself among the user's files; empty if it would not.
+
+    Args:
+        path: what was changed.
+        target: where it leads if it now is a link.
+        obeyed: paths that other programs obey whatever their names are.
+    """
+    if part := protected_part(path):
+        return f"other programs obey {part}"
+    if around := next(filter(path.is_relative_to, obeyed), None):
+        return f"other programs obey {around}"
+    if target is not None and _leads_out(path, target):
+        return f"it is a link out, to {target}"
+    return ""
 
 
 def _leads_out(link: PurePosixPath, target: str) -> bool:
