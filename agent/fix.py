@@ -374,7 +374,7 @@ class FixRun:
         folder = self.session.folder if self.session else self.state
         path = folder / "traceback.txt"
         with suppress(OSError):
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+            write_whole(path, traceback.format_exc().encode("utf-8", "replace"), mode=0o600)
             return f"; the traceback is in {path}"
         return ""
 

@@ -45,9 +45,7 @@ class Acting:
 
 
 def shell(script: str) -> Act:
-    # A shell whose real user is another one than it acts for would go back to that one.
-    user = NOBODY if os.getuid() == 0 else None
-    return lambda folder: subprocess.run(["/bin/sh", "-c", script], cwd=folder, user=user)
+    return lambda folder: subprocess.run(["/bin/sh", "-c", script], cwd=folder)
 
 
 def nested(names: Sequence[str], last: str) -> Act:
@@ -90,12 +88,12 @@ def place() -> Iterator[Place]:
     is_root = os.geteuid() == 0
     if is_root:
         os.chown(folder, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
+        os.setresuid(NOBODY, NOBODY, 0)
     try:
         yield Place(folder)
     finally:
         if is_root:
-            os.seteuid(0)
+            os.setresuid(0, 0, 0)
         remove_tree(folder)
 
 
