@@ -373,7 +373,7 @@ class FixRun:
         """Save the traceback of the exception in hand; return where, for the sentence."""
         folder = self.session.folder if self.session else self.state
         path = folder / "traceback.txt"
-        with suppress(OSError):
+        with suppress(SessionError):
             write_whole(path, traceback.format_exc().encode("utf-8", "replace"), mode=0o600)
             return f"; the traceback is in {path}"
         return ""
