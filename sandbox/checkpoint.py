@@ -25,6 +25,7 @@ from sandbox.snapshot import (
     differs,
     git_mode,
     identity,
+    is_too_deep,
     look,
 )
 
@@ -140,6 +141,8 @@ class Checkpoint:
         for path in now.folders:
             if path in wanted.files:
                 for folder, folders, names in os.walk(self.worktree / path):
+                    if is_too_deep(os.path.relpath(folder, self.worktree)):
+                        folders.clear()
                     if ".git" in map(str.lower, (*folders, *names)):
                         raise SandboxError(f"{folder} is a repository; move it away first.")
 

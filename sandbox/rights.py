@@ -11,10 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from sandbox.beneath import open_beneath
 
-LOOK = stat.S_IRUSR | stat.S_IXUSR
-"""What is needed to see what is in a folder."""
-CHANGE = stat.S_IRWXU
-"""What is needed to take something out of it."""
+RIGHTS = stat.S_IRWXU
+"""What is needed to see what is in a folder, and to put back what was there."""
 
 
 @contextmanager
@@ -35,13 +33,13 @@ def opened(root: Path, path: PurePosixPath, flags: int) -> Iterator[int]:
         os.close(fd)
 
 
-def open_up(root: Path, folder: PurePosixPath, rights: int = LOOK) -> None:
-    """Give us these rights in a folder of the tree and in those on the way, as far as we may."""
+def open_up(root: Path, folder: PurePosixPath) -> None:
+    """Give us all rights in a folder of the tree and in those on the way, as far as we may."""
     with suppress(OSError):  # gone, or of another user
-        _add(root, rights)
+        _add(root, RIGHTS)
         for place in (*list(folder.parents)[-2::-1], folder):
             with opened(root, place, os.O_PATH | os.O_DIRECTORY) as fd:
-                _add(_name_of(fd), rights)
+                _add(_name_of(fd), RIGHTS)
 
 
 def make_readable(root: Path, file: PurePosixPath) -> bool:

@@ -21,7 +21,7 @@ from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.mounts import is_in_use
 from sandbox.protected import is_git_name, is_protected_name, read_folder
-from sandbox.rights import CHANGE, LOOK, open_up, opened
+from sandbox.rights import RIGHTS, open_up, opened
 from sandbox.snapshot import is_too_deep
 
 SETTLED_NS = 100_000_000
@@ -47,7 +47,7 @@ class Folder:
     links: dict[str, str]
     setuid: tuple[str, ...]
     is_closed: bool
-    """Whether even its owner may not see what is in it."""
+    """Whether even its owner may not see and change what is in it."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Survey:
             return known
         if max(times[1:]) > now_ns - SETTLED_NS:
             times = (times[0], now_ns, now_ns)  # not to be taken for settled at the next look
-        return self._read(path, times, status.st_mode & LOOK != LOOK)
+        return self._read(path, times, status.st_mode & RIGHTS != RIGHTS)
 
     def _read(self, path: str, times: tuple[int, int, int], is_closed: bool) -> Folder:
         listing = read_folder(Path(f"{self._root}/{path}"))
@@ -268,7 +268,8 @@ class _Watch:
         while closed := self.survey.look().closed - tried:
             for path in sorted(closed):
                 open_up(self._root, PurePosixPath(path))
-                told.append(f"{path or 'The workspace'} is open again: its owner must see into it.")
+                name = path or "The workspace"
+                told.append(f"{name} is open again (u+rwx): it may not be closed to its owner.")
             tried |= closed
         return told
 
@@ -299,7 +300,7 @@ def _put_aside(root: Path, path: str, aside: Path) -> bool:
     place = PurePosixPath(path)
     try:
         aside.mkdir(mode=0o700, exist_ok=True)
-        open_up(root, place.parent, CHANGE)
+        open_up(root, place.parent)
         kept = os.fsencode(f"{secrets.token_hex(4)}-{place.name}")[:MAX_NAME_BYTES]
         with opened(root, place.parent, os.O_PATH | os.O_DIRECTORY) as folder:
             _allow_move(place.name, folder)
@@ -314,10 +315,10 @@ def _put_aside(root: Path, path: str, aside: Path) -> bool:
 def _allow_move(name: str, folder: int) -> None:
     """Make a folder writable, as a move of it to another folder asks for."""
     mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-    if stat.S_ISDIR(mode) and mode & CHANGE != CHANGE:
+    if stat.S_ISDIR(mode) and mode & RIGHTS != RIGHTS:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            Path(f"/proc/self/fd/{fd}").chmod(stat.S_IMODE(mode) | CHANGE)
+            Path(f"/proc/self/fd/{fd}").chmod(stat.S_IMODE(mode) | RIGHTS)
         finally:
             os.close(fd)
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError, SourceUnreadable
 from sandbox.protected import protected_part
-from sandbox.rights import LOOK, make_readable, open_up
+from sandbox.rights import RIGHTS, make_readable, open_up
 from sandbox.snapshot import EXECUTABLE, LINK, PLAIN, is_too_deep
 
 FICLONE = 0x40049409
@@ -106,7 +106,7 @@ def _copy_folder(
         path = f"{folder}/{entry.name}" if folder else entry.name
         old, new = source / path, target / path
         mode = entry.stat(follow_symlinks=False).st_mode
-        if is_ours and stat.S_ISDIR(mode) and mode & LOOK != LOOK:
+        if is_ours and stat.S_ISDIR(mode) and mode & RIGHTS != RIGHTS:
             open_up(source, PurePosixPath(path))
         if entry.name == ".git":
             if stat.S_ISDIR(mode) or stat.S_ISREG(mode):  # a link could lead anywhere

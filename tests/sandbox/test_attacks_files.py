@@ -241,7 +241,7 @@ def test_a29_a_folder_around_a_protected_path_that_became_a_link(
         found_before = replace(view, guarded=(PurePosixPath("pkg/.vscode"),))
         with pytest.raises(SandboxError, match="symbolic link"):
             bubblewrap.run(["true"], found_before, SHORT)
-        assert run("echo x > pkg/precious").exit_code != 0
+        assert "No such file" in run("echo x > pkg/precious").output
     finally:
         (canary.parent / ".vscode").rmdir()
 

@@ -108,13 +108,13 @@ def place() -> Iterator[Place]:
 def test_what_may_not_stay_is_put_aside_however_it_is_named_or_closed(
     place: Place, act: Act
 ) -> None:
-    assert len(place.run(act)) == 1
+    assert [notice for notice in place.run(act) if " taken " in notice]
     assert len(list(place.aside.iterdir())) == 1
     assert set(place.names()) <= {"d"}
 
 
 def test_folders_that_a_command_closed_are_opened_and_looked_into(place: Place) -> None:
-    notices = place.run(shell("mkdir -p a/b/c; touch a/b/.envrc; chmod 0 a/b/c a/b a"))
+    notices = place.run(shell("mkdir -p a/b/c; touch a/b/.envrc; chmod 555 a/b/c; chmod 0 a/b a"))
     assert [notice.split()[0] for notice in notices] == ["a", "a/b", "a/b/c", "a/b/.envrc"]
     assert list((place.source / "a" / "b" / "c").iterdir()) == []
     assert place.run(shell("true")) == ()
