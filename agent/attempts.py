@@ -34,6 +34,8 @@ from tools.test_report import TestReport
 
 ADD_TEST = "add_test"
 REPAIR = "repair"
+MAX_LEFT_OUT = 5
+"""Told of what is left out of a repair."""
 BUDGET_REASONS = (StopReason.MAX_TOKENS, StopReason.MAX_TURN_REQUESTS)
 
 
@@ -230,8 +232,10 @@ class Attempt:
         if self._only_plans:
             self.checkpoint.restore(ground.commit)
         repository = find_repository(self.task.request.path)
-        if outside := leave_out(repository, self.checkpoint, ground.commit):
-            yield Notice(f"Not in the repair: {outside[0]}, for it is in a submodule or a link.")
+        obeyed = place.view.obeyed
+        left_out = leave_out(repository, self.checkpoint, ground.commit, obeyed)
+        for sentence in left_out[:MAX_LEFT_OUT]:
+            yield Notice(f"Not in the repair: {sentence}.")
         changed = self.checkpoint.changed(ground.commit)
         if not changed:
             sentence = "nothing was changed"

@@ -87,7 +87,7 @@ def tool_view(place: Workplace) -> View:
 
 def workspace_of(view: View) -> Workspace:
     """Give the files of a view, named from the folder of the project."""
-    return Workspace(view.source, view.workspace, view.folder)
+    return Workspace(view.source, view.workspace, view.folder, view.obeyed)
 
 
 def approver(config: Config, view: View) -> Approver:

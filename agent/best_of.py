@@ -15,10 +15,11 @@ from agent.attempts import Attempt, AttemptResult, Start, Task
 from agent.budget import tokens_spent
 from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.outcome import FIXED, strongest
-from agent.session import Session, remove
+from agent.session import Session
 from agent.workplace import ATTEMPTS
 from inference.chat import ChatModel
 from sandbox.base import Cancel
+from sandbox.remove import remove_tree
 
 Attempts = Generator[Event, None, AttemptResult]
 
@@ -34,7 +35,7 @@ def make_attempts(task: Task, session: Session, chat: ChatModel, cancel: Cancel)
     while True:
         attempt = Attempt(number, task, _start(task, best), session, chat, cancel)
         last = yield from attempt.run()
-        remove(session.folder / ATTEMPTS)
+        remove_tree(session.folder / ATTEMPTS)
         if best is None or distance(last, task) < distance(best, task):
             best = last
             session.record("best", attempt=number, tree=last.judged)

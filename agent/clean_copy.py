@@ -5,7 +5,6 @@ nothing is written through a link that lies in it.
 """
 
 import os
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from agent.deciding_files import decides_tests, is_rule_by_name, shadows_runner
 from agent.support_files import Deciding
 from sandbox.checkpoint import Checkpoint
-from sandbox.snapshot import LINK, File
+from sandbox.remove import remove_tree
+from sandbox.snapshot import LINK, File, is_too_deep
 
 FOREIGN_FOLDERS = frozenset({".git", "node_modules", "site-packages"})
 
@@ -73,9 +73,11 @@ def _paths_by_name(copy: Path) -> Iterator[str]:
     """Files that a checkpoint may not know, because something told it to ignore them."""
     for folder, folders, names in os.walk(copy):
         here = Path(folder)
+        if is_too_deep(here.relative_to(copy).as_posix()):
+            folders.clear()
         for name in list(folders):
             if name == "__pycache__" or _is_cargo_output(here / name):
-                shutil.rmtree(here / name)
+                remove_tree(here / name)
                 folders.remove(name)
             elif name in FOREIGN_FOLDERS or (here / name / "pyvenv.cfg").is_file():
                 folders.remove(name)
@@ -106,7 +108,7 @@ def _place(copy: Path, path: str) -> Path:
 def _remove(copy: Path, path: str) -> bool:
     place = _place(copy, path)
     if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
+        remove_tree(place)
     elif place.is_symlink() or place.exists():
         place.unlink()
     else:

@@ -30,7 +30,7 @@ from agent.outcome import FixOutcome
 from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
 from agent.servers import Servers
-from agent.session import Session, remove
+from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.status import Gauge, Status
 from agent.talk_bench import Surroundings, TalkBench
@@ -40,6 +40,7 @@ from agent.turn import Turn
 from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
+from sandbox.remove import remove_tree
 from tools.errors import ProjectError
 from tools.run_tests import summarise
 
@@ -308,7 +309,7 @@ class Conversation:
         prompts = [point.words for point in self.points() if point.kind == "prompt"]
         if not self.session.messages:
             self.session.close()
-            remove(self.session.folder)
+            remove_tree(self.session.folder)
             return
         with suppress(SessionError):  # all that was said is on disk already
             self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")

@@ -182,8 +182,8 @@ def disk(part: str, folder: Path, free_bytes: int) -> Finding:
 def folder(part: str, path: Path, uid: int) -> Finding:
     """Say whether a folder of ours can be written by us and read by nobody else."""
     there = nearest(path)
-    if not os.access(there, os.W_OK | os.X_OK):
-        mend = f"chown -R {uid} {there}  # as root, or set the XDG variable to a folder of yours"
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        mend = _mend_unwritable(part, there, uid)
         return Finding(part, "fail", f"{path} cannot be written", mend, ERROR)
     if there != path:
         return Finding(part, "ok", f"{path}, made when it is needed")
@@ -195,9 +195,25 @@ def folder(part: str, path: Path, uid: int) -> Finding:
     return Finding(part, "ok", str(path))
 
 
+def _mend_unwritable(part: str, there: Path, uid: int) -> str:
+    """Say what lets us write where we may not: rights, if the place is ours, or another place."""
+    status = there.stat()
+    if there.is_dir() and status.st_uid == uid and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        return f"chmod u+rwx {there}"
+    if there.is_dir() and status.st_uid != uid and there.parent.stat().st_uid == uid:
+        return f"chown -R {uid} {there}  # as root"
+    return f"export XDG_{part.split()[0].upper()}_HOME=FOLDER  # one of yours"
+
+
 def nearest(path: Path) -> Path:
-    """Give the path, or the folder around it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    """Give the path, or the innermost around it that can be seen."""
+    # Asked of the system and not of pathlib, which raises where it may not look.
+    return next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
+
+
+def unreadable(part: str, error: Exception) -> Finding:
+    """Say of a part that it cannot be looked at, and why."""
+    return Finding(part, "fail", f"it cannot be looked at: {error}", exit_code=ERROR)
 
 
 def settings_file(path: Path, uid: int) -> Finding:

@@ -44,7 +44,7 @@ from agent.patch import check_target, write_whole
 from agent.regressions import check_base, look_back
 from agent.reopening import reopened
 from agent.request import FixRequest
-from agent.session import Session, remove
+from agent.session import Session
 from agent.state_folder import usable_state
 from agent.tree_size import check_size
 from agent.user_commit import check_commit, make_commit, message_of, summary_of
@@ -60,6 +60,7 @@ from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
 from sandbox.proxy import way_out
+from sandbox.remove import remove_tree
 from sandbox.tree import check_changes
 from tools.errors import ProjectError
 from tools.run_tests import summarise, why_no_tests, why_not_started
@@ -366,14 +367,14 @@ class FixRun:
         session.close()
         if code not in RESUMABLE:
             for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS):
-                remove(session.folder / name)
+                remove_tree(session.folder / name)
 
     def _kept_traceback(self) -> str:
         """Save the traceback of the exception in hand; return where, for the sentence."""
         folder = self.session.folder if self.session else self.state
         path = folder / "traceback.txt"
-        with suppress(OSError):
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+        with suppress(SessionError):
+            write_whole(path, traceback.format_exc().encode("utf-8", "replace"), mode=0o600)
             return f"; the traceback is in {path}"
         return ""
 

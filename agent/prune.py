@@ -1,14 +1,13 @@
 """Which kept sessions may go, and taking them away; nothing that is in use, nothing unasked."""
 
-import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SessionError
 from agent.journal import reserved
-from agent.session import JOURNAL, remove
+from agent.session import JOURNAL
+from sandbox.remove import remove_tree, size_of
 
 UNBORN_S = 3600.0
 """A folder without a journal may be of a session that begins just now; not after this long."""
@@ -57,24 +56,14 @@ def prune(kept: Kept) -> bool:
     """
     try:
         if not (kept.folder / JOURNAL).exists():
-            remove(kept.folder)
+            remove_tree(kept.folder)
             return True
         with reserved(kept.folder / JOURNAL) as is_ours:
             if is_ours:
-                remove(kept.folder)
+                remove_tree(kept.folder)
             return is_ours
     except OSError as error:
         raise SessionError(f"{kept.folder} cannot be removed: {error.strerror}") from error
-
-
-def size_of(folder: Path) -> int:
-    """Count the bytes of all files below a folder; what cannot be seen counts nothing."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += Path(where, name).lstat().st_size
-    return total
 
 
 def _is_free(kept: Kept) -> bool:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from agent.errors import GitFailed, RunCancelled, UsageError
 from agent.events import Event, TestsRan
@@ -12,6 +11,7 @@ from agent.session import Session
 from agent.user_git import run_git
 from agent.workplace import Workplace
 from sandbox.base import Cancel
+from sandbox.remove import temporary_folder
 from tools.errors import ProjectError
 from tools.git_files import blob_id
 from tools.git_tree import check_out
@@ -86,8 +86,8 @@ def _run_at(
     Commands see the copy at the repository's own path, with the project's environment of today.
     """
     git = place.view.protected[0][1]
-    with TemporaryDirectory(prefix="earlier-", dir=folder, ignore_cleanup_errors=True) as name:
-        copy = Path(name) / "tree"
+    with temporary_folder(folder, "earlier-") as here:
+        copy = here / "tree"
         paths = check_out(ref, copy, place.sandbox, place.view, git, cancel)
         changed = _changed(paths, copy, place)
         view = replace(place.view, source=copy)

@@ -6,9 +6,7 @@ the journal: messages with the token ids the model generated, and the last check
 of it is lost, the conversation goes on from before that line; what came later stays in the file.
 """
 
-import os
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -297,22 +295,6 @@ class Session:
             usage = Usage(**record["usage"])
             self.usages.append(usage)
             self.measured = (len(self.messages), usage.num_prompt + usage.num_generated)
-
-
-def remove(folder: Path) -> None:
-    """Delete a folder of the session; a file that a test made unreadable does not stop it."""
-
-    def unlock(_function: object, path: str, _error: object) -> None:
-        parent = Path(path).parent
-        parent.chmod(0o700)
-        if not Path(path).is_symlink() and Path(path).is_dir():
-            Path(path).chmod(0o700)
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)  # noqa: PTH108 - the twin of what rmtree was doing
-
-    if folder.exists():
-        shutil.rmtree(folder, onerror=unlock)
 
 
 def _damage(bad: Sequence[int], num_unused: int, name: str) -> str:

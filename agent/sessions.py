@@ -46,6 +46,8 @@ def list_sessions(state: Path) -> Iterator[SessionInfo]:
     except OSError as error:
         raise SessionError(f"{root} cannot be read: {error.strerror}") from error
     for folder in folders:
+        if folder.is_symlink() or not folder.is_dir():
+            continue
         # Asked of the system and not of pathlib, which raises where it may not look.
         if os.access(folder, os.X_OK) and not (folder / JOURNAL).is_file():
             continue

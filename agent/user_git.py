@@ -91,6 +91,27 @@ def ignored(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(os.fsdecode(name).removeprefix("./") for name in found.split(b"\0") if name)
 
 
+def hooks_folders(repository: Path) -> tuple[PurePosixPath, ...]:
+    """Return the folders in the repository from which git takes hooks, by any of its settings.
+
+    Raises:
+        GitFailed: it cannot tell.
+    """
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - pathlib fails without a home
+    xdg = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    words = ("config", "--show-scope", "--null", "--type=path", "--get-all", "core.hooksPath")
+    found = set()
+    for file in (home / ".gitconfig", xdg / "git" / "config"):
+        settings = {"GIT_CONFIG_NOSYSTEM": "0", "GIT_CONFIG_GLOBAL": str(file), "HOME": str(home)}
+        listing = _run(repository, words, b"", settings).split(b"\0")
+        for scope, value in zip(listing[::2], listing[1::2], strict=False):
+            if scope != b"command":  # ours
+                place = repository / os.fsdecode(value)
+                found |= {Path(os.path.normpath(place)), place.resolve()}
+    inside = (place.relative_to(repository) for place in found if repository in place.parents)
+    return tuple(sorted(map(PurePosixPath, inside)))
+
+
 def _no_programs(repository: Path) -> dict[str, str]:
     """Return variables that take the programs from the settings that have names of their own.
 

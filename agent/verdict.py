@@ -15,7 +15,6 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from agent.chance import green_by_chance
 from agent.clean_copy import restore_deciding_files
@@ -28,6 +27,7 @@ from sandbox.base import Cancel, Sandbox, View, never
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError
 from sandbox.limits import Limits
+from sandbox.remove import temporary_folder
 from sandbox.tree import copy_tree
 from sandbox.workspace import Workspace
 from tools.project import Environment
@@ -91,9 +91,9 @@ def judge(
     repair = _Repair(Workspace(view.source, view.workspace), checkpoint.changed(base), files)
     spoiled = repair.with_changed_tests(deciding, before.by_exit_code)
     deciding = replace(deciding, paths=deciding.paths | spoiled)
-    with TemporaryDirectory(prefix="verdict-", dir=folder, ignore_cleanup_errors=True) as name:
-        copy = Path(name) / "tree"
-        copy_tree(view.source, copy)
+    with temporary_folder(folder, "verdict-") as here:
+        copy = here / "tree"
+        copy_tree(view.source, copy, is_ours=True)
         left_out = restore_deciding_files(copy, checkpoint, base, deciding, added_tests)
         clean = replace(view, source=copy, writable=True)
 

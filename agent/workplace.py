@@ -6,20 +6,24 @@ and not touched again until a repair is applied.
 
 import math
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from agent.config import snapshots_folder, state_folder
 from agent.deciding_files import TEST_FOLDERS
-from agent.errors import ConfigError, UsageError
+from agent.errors import ConfigError, GitFailed, UsageError
 from agent.left_alone import LeftAlone
 from agent.request import FixRequest
-from agent.session import Session, remove
+from agent.session import Session
+from agent.user_git import hooks_folders
 from sandbox.base import Cancel, Sandbox, View
 from sandbox.checkpoint import Checkpoint
 from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
+from sandbox.protected import protected_part
+from sandbox.remove import remove_tree
 from sandbox.scan import Watched
 from sandbox.tree import copy_tree, is_environment
 from tools.errors import ProjectError
@@ -101,8 +105,8 @@ def open_workplace(
         skipped = tuple(Path(name) for name in session.facts["prepared"]["skipped"])
         checkpoint = Checkpoint.open(shadow, tree)
     else:
-        remove(tree)
-        remove(shadow)
+        remove_tree(tree)
+        remove_tree(shadow)
         skipped = _copy(repository, tree)
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
@@ -140,7 +144,7 @@ def open_own_files(
     if "prepared" in session.facts:
         checkpoint = Checkpoint.open(shadow, repository, left_alone)
     else:
-        remove(shadow)
+        remove_tree(shadow)
         checkpoint = Checkpoint.create(shadow, repository, left_alone)
         session.record("prepared", base=checkpoint.save("base"), skipped=[])
     project, command = _project_if_any(request, repository)
@@ -187,7 +191,7 @@ def own_workplace(place: Workplace, number: int, session: Session, commit: str) 
     if number > 1:
         tree = session.folder / ATTEMPTS / str(number)
         if not tree.exists():
-            copy_tree(place.view.source, tree)
+            copy_tree(place.view.source, tree, is_ours=True)
         seen_at = tree if place.sandbox.level in IN_PLACE else place.view.workspace
         place = replace(
             place,
@@ -244,16 +248,61 @@ def _view(
         workspace=tree if sandbox.level in IN_PLACE else repository,
         read_only=(*skipped, *_git_elsewhere(git)),
         protected=((git, git),),
+        obeyed=_hooks(repository),
         scratch=scratch,
     )
 
 
+def _hooks(repository: Path) -> tuple[PurePosixPath, ...]:
+    """Name where git takes hooks from, but what is protected by its name anyway."""
+    try:
+        return tuple(path for path in hooks_folders(repository) if not protected_part(path))
+    except GitFailed:  # not a repository of git's; nothing is committed there
+        return ()
+
+
 def _git_elsewhere(git: Path) -> tuple[Path, ...]:
-    """Return the real git folder of a worktree or submodule, whose `.git` is a file."""
+    """Return the real git folder of a worktree or submodule, whose `.git` is a file.
+
+    Raises:
+        UsageError: it is the git folder of another repository, which commands may not see.
+    """
     if git.is_dir():
         return ()
-    words = git.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
+    if not git.is_file():
+        raise UsageError(f"{git} is neither a folder nor a file; remove it")
+    words = _text_of(git).removeprefix("gitdir:").strip()
     folder = (git.parent / words).resolve()
+    is_worktree = folder.parent.name == "worktrees"
     # Of a worktree, the objects are two levels up: `main/.git/worktrees/name`.
-    shared = folder.parent.parent if folder.parent.name == "worktrees" else folder
-    return (shared,) if (shared / "objects").is_dir() else ()
+    shared = folder.parent.parent if is_worktree else folder
+    if not (shared / "objects").is_dir():
+        return ()
+    if is_worktree:
+        is_own = _leads_to(folder / "gitdir", folder, git)
+    else:
+        is_own = _is_worktree_of(folder, git.parent)
+    if not is_own:
+        raise UsageError(
+            f"{git} leads to {folder}, which does not name {git.parent} as its worktree; if it is "
+            f"yours, run `git config -f {folder}/config core.worktree {git.parent}`"
+        )
+    return (shared,)
+
+
+def _leads_to(file: Path, folder: Path, place: Path) -> bool:
+    words = _text_of(file).strip()
+    return bool(words) and (folder / words).resolve() == place.resolve()
+
+
+def _is_worktree_of(folder: Path, place: Path) -> bool:
+    """Say whether the settings of a git folder name this place as where the files are."""
+    found = re.findall(r"(?m)^\s*worktree\s*=\s*(.*?)\s*$", _text_of(folder / "config"))
+    return bool(found) and (folder / found[-1].strip('"')).resolve() == place.resolve()
+
+
+def _text_of(file: Path) -> str:
+    """Read a small file of git; nothing where there is none."""
+    if not file.is_file():
+        return ""
+    return file.read_text(encoding="utf-8", errors="replace")

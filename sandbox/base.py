@@ -37,6 +37,8 @@ class View:
     """(on disk, in the sandbox) pairs bound read-only over the workspace: the `.git` folder."""
     guarded: tuple[PurePosixPath, ...] | None = None
     """Paths of the workspace that stay read-only (`protected.py`); None to look for them first."""
+    obeyed: tuple[PurePosixPath, ...] = ()
+    """Paths of the workspace that other programs obey although their names do not say so."""
     scratch: Path | None = None
     """A folder on disk, writable at its own path: for a result file that the host reads back."""
     network: Path | None = None

@@ -14,6 +14,7 @@ from secrets import token_hex
 
 from sandbox.errors import SandboxError
 from sandbox.reading import Stored, store
+from sandbox.remove import remove_tree
 from sandbox.shadow_git import ShadowGit
 from sandbox.snapshot import (
     LINK,
@@ -24,6 +25,7 @@ from sandbox.snapshot import (
     differs,
     git_mode,
     identity,
+    is_too_deep,
     look,
 )
 
@@ -36,11 +38,12 @@ SETTLED_NS = 2_000_000_000
 class Checkpoint:
     """The saved moments of one worktree."""
 
-    def __init__(self, git_dir: Path, worktree: Path, ignored: Ignored) -> None:
+    def __init__(self, git_dir: Path, worktree: Path, ignored: Ignored | None) -> None:
         self.git_dir = git_dir
         self.worktree = worktree
         self._git = ShadowGit(git_dir)
-        self._ignored = ignored
+        self._ignored = ignored or default_ignored(worktree)
+        self._is_copy = ignored is None
         self._blobs: dict[str, tuple[tuple[int, ...], str]] = {}
         self._snapshots: dict[str, Snapshot] = {}
 
@@ -57,11 +60,14 @@ class Checkpoint:
 
     @classmethod
     def open(cls, git_dir: Path, worktree: Path, ignored: Ignored | None = None) -> "Checkpoint":
-        """Go on with a shadow repository that `create` made, perhaps in an earlier process."""
+        """Go on with a shadow repository that `create` made, perhaps in an earlier process.
+
+        With `ignored` the files are a person's own; without, all of them are a copy of ours.
+        """
         git_dir, worktree = git_dir.absolute(), worktree.resolve(strict=True)
         if git_dir.resolve().is_relative_to(worktree):
             raise SandboxError(f"checkpoints cannot be kept in {git_dir}, inside the workspace.")
-        return cls(git_dir, worktree, ignored or default_ignored(worktree))
+        return cls(git_dir, worktree, ignored)
 
     def save(self, label: str) -> str:
         """Keep the worktree as it is now; give the commit id.
@@ -135,6 +141,8 @@ class Checkpoint:
         for path in now.folders:
             if path in wanted.files:
                 for folder, folders, names in os.walk(self.worktree / path):
+                    if is_too_deep(os.path.relpath(folder, self.worktree)):
+                        folders.clear()
                     if ".git" in map(str.lower, (*folders, *names)):
                         raise SandboxError(f"{folder} is a repository; move it away first.")
 
@@ -147,7 +155,7 @@ class Checkpoint:
             if path not in wanted.folders:
                 folder = self.worktree / path
                 if path in wanted.files:
-                    _remove_tree(folder)  # only ignored files can be left in it
+                    remove_tree(folder)  # only ignored files can be left in it
                 elif not any(folder.iterdir()):
                     folder.rmdir()
 
@@ -185,7 +193,7 @@ class Checkpoint:
         What a command in the background makes or takes away meanwhile is in it or is not.
         """
         started = time.time_ns()
-        seen = look(self.worktree, self._ignored)
+        seen = look(self.worktree, self._ignored, self._is_copy)
         known = {
             path: Stored(status, self._blobs[path][1])
             for path, status in seen.files.items()
@@ -210,16 +218,6 @@ def _make_folder(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         path.unlink()
     path.mkdir(exist_ok=True)
-
-
-def _remove_tree(folder: Path) -> None:
-    """Remove a folder with all that is in it."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            _remove_tree(path)
-        else:
-            path.unlink()
-    folder.rmdir()
 
 
 def _write(path: Path, data: bytes, file: File) -> None:

@@ -126,5 +126,6 @@ def _environment(view: View, private: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "TMPDIR": str(private),
+        "GIT_CONFIG_NOSYSTEM": "1",  # /etc/gitconfig cannot be read, and git would not start
         **view.environment,
     }

@@ -1,5 +1,6 @@
 """Which folders of the host a view shows, in the order to mount them; it mounts nothing itself."""
 
+import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,8 @@ def mounts_of(view: View, guards: bool = True) -> tuple[Mount, ...]:
 
 
 def _guarded(view: View) -> Sequence[PurePosixPath]:
-    return protected_below(view.source) if view.guarded is None else view.guarded
+    named = protected_below(view.source) if view.guarded is None else view.guarded
+    return (*named, *view.obeyed)
 
 
 def _can_be_mounted(path: Path) -> bool:
@@ -104,7 +106,7 @@ def mount_points(mounts: Sequence[Mount]) -> Iterator[None]:
                 if not _in_use[path]:
                     del _in_use[path]
                     with suppress(OSError):  # gone, or the command has put something into it
-                        _remove_if_empty(path)
+                        _take_away(path)
 
 
 def is_in_use(path: Path) -> bool:
@@ -139,6 +141,19 @@ def _make(path: Path, is_folder: bool) -> None:
             path.touch(exist_ok=False)
     except OSError as error:
         raise SandboxError(f"{path} cannot be made for the sandbox: {error.strerror}.") from error
+
+
+def _take_away(path: Path) -> None:
+    """Take a mount point away, also where the command has closed the folder around it."""
+    try:
+        _remove_if_empty(path)
+    except PermissionError:
+        mode = stat.S_IMODE(path.parent.stat().st_mode)
+        path.parent.chmod(mode | stat.S_IRWXU)
+        try:
+            _remove_if_empty(path)
+        finally:
+            path.parent.chmod(mode)
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -11,6 +11,7 @@ has pushed them, and to mend one is ordinary work.
 """
 
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,18 +21,28 @@ from sandbox.snapshot import IGNORED_NAMES
 GIT_NAMES = frozenset((".git", "git~1"))
 """The second is what Windows' file systems call the first in eight characters."""
 OURS = ".qwen-agent.toml"
-EDITORS = (".vscode", ".idea", ".fleet", ".zed", ".devcontainer", ".devcontainer.json")
+EDITORS = (
+    *(".vscode", ".idea", ".fleet", ".zed", ".devcontainer", ".devcontainer.json", ".vs", ".run"),
+)
+OTHER_HISTORIES = (".hg", ".svn")
 AGENTS = (
     *(".mcp.json", ".claude", ".cursor", ".codex", ".gemini", ".qwen", ".agents", ".continue"),
-    *(".windsurf", ".kiro", ".roo", ".amazonq", ".opencode", "opencode.json", ".aider.conf.yml"),
+    *(".windsurf", ".kiro", ".roo", ".amazonq", ".opencode", "opencode.json", "opencode.jsonc"),
+    *(".aider.conf.yml", ".clinerules", ".trae", ".junie", "crush.json", ".crush.json"),
 )
-ON_ENTRY = (".envrc", ".mise.toml", "mise.toml", ".lvimrc", ".exrc", ".nvim.lua")
+ON_ENTRY = (
+    *(".envrc", ".mise", ".lvimrc", ".exrc", ".nvim.lua", ".dir-locals.el", ".dir-locals-2.el"),
+    *(".vimrc", "_vimrc", ".gvimrc", "_gvimrc"),
+)
 """Obeyed by shells and editors that are started in the folder."""
-ON_COMMIT = (
-    *(".husky", ".pre-commit-config.yaml", ".pre-commit-config.yml"),
-    *("lefthook.yml", ".lefthook.yml", "lefthook.yaml", ".lefthook.yaml", ".overcommit.yml"),
+ON_COMMIT = (*(".husky", ".pre-commit-config.yaml", ".pre-commit-config.yml", ".overcommit.yml"),)
+NAMES = frozenset((*GIT_NAMES, OURS, *EDITORS, *AGENTS, *ON_ENTRY, *ON_COMMIT, *OTHER_HISTORIES))
+PATTERNS = re.compile(
+    r"\.?lefthook(-local)?\.(ya?ml|toml|json)"
+    r"|\.?mise(\.[\w-]+)*\.toml"  # `mise.local.toml`, `mise.production.toml`
+    r"|.+\.code-workspace"
 )
-NAMES = frozenset((*GIT_NAMES, OURS, *EDITORS, *AGENTS, *ON_ENTRY, *ON_COMMIT))
+"""Names of which there are many of one kind."""
 
 
 def folded(name: str) -> str:
@@ -51,7 +62,8 @@ def is_git_name(name: str) -> bool:
 
 def is_protected_name(name: str) -> bool:
     """Say whether some file system takes this for a name that other programs obey."""
-    return folded(name) in NAMES
+    plain = folded(name)
+    return plain in NAMES or PATTERNS.fullmatch(plain) is not None
 
 
 def protected_part(path: PurePosixPath) -> str | None:

@@ -45,7 +45,8 @@ def store(git: ShadowGit, worktree: Path, seen: Seen, paths: Sequence[str]) -> d
             stored |= _store_some(git, root, seen, paths[start : start + NUM_OPEN])
         return stored
     except OSError as error:
-        raise SandboxError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        verb = "written" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "read"
+        raise SandboxError(f"{error.filename} cannot be {verb}: {error.strerror}.") from error
     finally:
         os.close(root)
 

@@ -7,10 +7,12 @@ import json
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sandbox.errors import SandboxError
+from sandbox.rights import make_readable
 
 Ignored = Callable[[str], bool]
 """Asked with a path relative to the worktree; true leaves it, and all below it, alone."""
@@ -19,6 +21,10 @@ IGNORED_NAMES = frozenset(
     ("__pycache__", ".pytest_cache", "node_modules", ".venv", "venv", ".tox", ".git")
 )
 MAX_FILES = 200_000
+MAX_DEPTH = 256
+"""Folders inside one another that are looked into."""
+MAX_PATH_BYTES = 2048
+"""Of a folder, relative to the worktree; the system takes 4,096 with all that comes before."""
 
 LINK, PLAIN, EXECUTABLE = "120000", "100644", "100755"
 USUAL = {PLAIN: 0o644, EXECUTABLE: 0o755}
@@ -88,49 +94,66 @@ def default_ignored(worktree: Path) -> Ignored:
     return ignored
 
 
-def look(worktree: Path, ignored: Ignored) -> Seen:
+def is_too_deep(folder: str) -> bool:
+    """Say whether a folder, relative to its tree, lies so deep that it is not looked into."""
+    return folder.count("/") >= MAX_DEPTH or len(os.fsencode(folder)) > MAX_PATH_BYTES
+
+
+def look(worktree: Path, ignored: Ignored, is_ours: bool = False) -> Seen:
     """List a worktree; links are not followed, special and unreadable files not seen.
+
+    Where all files are ours, those that a command made unreadable are made readable.
 
     Raises:
         SandboxError: a folder cannot be read, or there are too many files.
     """
-    seen = Seen()
+    seen, waiting = Seen(), [""]
     try:
-        _look_into("", worktree, ignored, seen)
+        while waiting:
+            waiting += _look_into(waiting.pop(), worktree, ignored, is_ours, seen)
     except OSError as error:
         raise SandboxError(f"{error.filename} cannot be read: {error.strerror}.") from error
     return seen
 
 
-def _look_into(folder: str, worktree: Path, ignored: Ignored, seen: Seen) -> None:
-    """List a folder and those below it; what goes away meanwhile is not seen."""
-    with os.scandir(worktree / folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+def _look_into(
+    folder: str, worktree: Path, ignored: Ignored, is_ours: bool, seen: Seen
+) -> list[str]:
+    """List a folder and give those in it; what goes away meanwhile is not seen."""
+    folders = []
+    try:
+        with os.scandir(worktree / folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):  # a command took it away meanwhile
+        if not folder:
+            raise
+        del seen.folders[folder]
+        return []
     for entry in found:
         path = f"{folder}/{entry.name}" if folder else entry.name
         # Git's index takes no `.git` in any case, and no link called `.gitmodules`.
         if entry.name.lower() == ".git" or ignored(path):
             continue
-        try:
-            _look_at(entry, path, worktree, ignored, seen)
-        except (FileNotFoundError, NotADirectoryError):  # a command took it away meanwhile
-            seen.folders.pop(path, None)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                if not is_too_deep(path):
+                    seen.folders[path] = stat.S_IMODE(status.st_mode)
+                    folders.append(path)
+            elif _is_seen(status.st_mode, worktree, path, is_ours):
+                seen.files[path] = status
         if len(seen.files) > MAX_FILES:
             raise SandboxError(f"{worktree} has more than {MAX_FILES} files.")
+    return folders
 
 
-def _look_at(
-    entry: "os.DirEntry[str]", path: str, worktree: Path, ignored: Ignored, seen: Seen
-) -> None:
-    status = entry.stat(follow_symlinks=False)
-    if stat.S_ISDIR(status.st_mode):
-        seen.folders[path] = stat.S_IMODE(status.st_mode)
-        _look_into(path, worktree, ignored, seen)
-    elif stat.S_ISLNK(status.st_mode):
-        if entry.name.lower() != ".gitmodules":
-            seen.files[path] = status
-    elif stat.S_ISREG(status.st_mode) and os.access(entry.path, os.R_OK):
-        seen.files[path] = status
+def _is_seen(mode: int, worktree: Path, path: str, is_ours: bool) -> bool:
+    """Say whether an entry that is no folder is a link or file that can be read."""
+    if stat.S_ISLNK(mode):
+        return os.path.basename(path).lower() != ".gitmodules"  # noqa: PTH119 - as above
+    if not stat.S_ISREG(mode) or os.access(worktree / path, os.R_OK):
+        return stat.S_ISREG(mode)
+    return is_ours and make_readable(worktree, PurePosixPath(path))
 
 
 def git_mode(status: os.stat_result) -> str:

@@ -10,14 +10,15 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError, SourceUnreadable
 from sandbox.protected import protected_part
-from sandbox.snapshot import EXECUTABLE, LINK, PLAIN
+from sandbox.rights import RIGHTS, make_readable, open_up
+from sandbox.snapshot import EXECUTABLE, LINK, PLAIN, is_too_deep
 
 FICLONE = 0x40049409
 """The ioctl that shares the blocks of another file, where the file system can."""
@@ -52,11 +53,14 @@ def _leads_to_environment(link: Path) -> bool:
     return is_python or (target.name != "node_modules" and is_environment(target))
 
 
-def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[Path, ...]:
+def copy_tree(
+    source: Path, target: Path, skip: Skip = is_environment, is_ours: bool = False
+) -> tuple[Path, ...]:
     """Copy a working tree without any `.git`: bytes, permissions, times, links as links.
 
     Sockets, fifos and devices are left out. Returns what is left where it is, for the caller to
-    show read-only: folders that `skip` names, links to an environment, inner repositories' `.git`.
+    show read-only: folders that `skip` names or that lie too deep, links to an environment, inner
+    repositories' `.git`. Where `source` `is_ours`, what a command made unreadable is opened first.
 
     Raises:
         SourceUnreadable: a file or folder may not be read; the copy is incomplete.
@@ -64,7 +68,18 @@ def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
-        return tuple(path for path in _copy_folder(source, target, skip) if path != source / ".git")
+        if is_ours:
+            open_up(source, PurePosixPath())
+        skipped, waiting, copied = [], [""], []
+        while waiting:
+            folder = waiting.pop()
+            copied.append(folder)
+            inner, left = _copy_folder(source, target, folder, skip, is_ours)
+            waiting += inner
+            skipped += left
+        for folder in reversed(copied):  # last: it may take away the right to write
+            shutil.copystat(source / folder, target / folder)
+        return tuple(path for path in skipped if path != source / ".git")
     except PermissionError as error:
         place = Path(error.filename or source)
         if not place.is_relative_to(source):
@@ -79,29 +94,37 @@ def copy_tree(source: Path, target: Path, skip: Skip = is_environment) -> tuple[
         raise SandboxError(f"{place} cannot be copied: {error.strerror}.") from error
 
 
-def _copy_folder(source: Path, target: Path, skip: Skip) -> list[Path]:
-    skipped: list[Path] = []
-    with os.scandir(source) as entries:
+def _copy_folder(
+    source: Path, target: Path, folder: str, skip: Skip, is_ours: bool
+) -> tuple[list[str], list[Path]]:
+    """Copy what is in one folder; give the folders in it, made and empty, and what was left."""
+    inner: list[str] = []
+    left: list[Path] = []
+    with os.scandir(source / folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        old, new = Path(entry.path), target / entry.name
+        path = f"{folder}/{entry.name}" if folder else entry.name
+        old, new = source / path, target / path
         mode = entry.stat(follow_symlinks=False).st_mode
+        if is_ours and stat.S_ISDIR(mode) and mode & RIGHTS != RIGHTS:
+            open_up(source, PurePosixPath(path))
         if entry.name == ".git":
             if stat.S_ISDIR(mode) or stat.S_ISREG(mode):  # a link could lead anywhere
-                skipped.append(old)
+                left.append(old)
         elif stat.S_ISLNK(mode) and _leads_to_environment(old):
-            skipped.append(old)
+            left.append(old)
         elif stat.S_ISLNK(mode):
             new.symlink_to(old.readlink())
         elif stat.S_ISREG(mode):
+            if is_ours and not mode & stat.S_IRUSR:
+                make_readable(source, PurePosixPath(path))
             _copy_file(old, new)
-        elif stat.S_ISDIR(mode) and skip(old):
-            skipped.append(old)
+        elif stat.S_ISDIR(mode) and (is_too_deep(path) or skip(old)):
+            left.append(old)
         elif stat.S_ISDIR(mode):
             new.mkdir()
-            skipped += _copy_folder(old, new, skip)
-    shutil.copystat(source, target)  # last: it may take away the right to write
-    return skipped
+            inner.append(path)
+    return inner, left
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -164,13 +187,30 @@ def check_changes(checkpoint: Checkpoint, base: str, final: str) -> None:
         SandboxError: one of a path that other programs obey, or a link that leads out.
     """
     for path in checkpoint.changed(base, final):
-        place, entry = PurePosixPath(path), checkpoint.entry(final, path)
-        if part := protected_part(place):
-            raise SandboxError(f"{path}: {part} is obeyed by other programs; nothing was changed.")
-        if entry is not None and entry.mode == LINK:
-            target = os.fsdecode(checkpoint.file(final, path) or b"")
-            if _leads_out(place, target):
-                raise SandboxError(f"{path} is a link out, to {target}; nothing was changed.")
+        entry = checkpoint.entry(final, path)
+        is_link = entry is not None and entry.mode == LINK
+        target = os.fsdecode(checkpoint.file(final, path) or b"") if is_link else None
+        if why := why_refused(PurePosixPath(path), target):
+            raise SandboxError(f"{path} cannot be changed, for {why}; nothing was changed.")
+
+
+def why_refused(
+    path: PurePosixPath, target: str | None, obeyed: Collection[PurePosixPath] = ()
+) -> str:
+    """Say why a change would act by itself among the user's files; empty if it would not.
+
+    Args:
+        path: what was changed.
+        target: where it leads if it now is a link.
+        obeyed: paths that other programs obey whatever their names are.
+    """
+    if part := protected_part(path):
+        return f"other programs obey {part}"
+    if around := next(filter(path.is_relative_to, obeyed), None):
+        return f"other programs obey {around}"
+    if target is not None and _leads_out(path, target):
+        return f"it is a link out, to {target}"
+    return ""
 
 
 def _leads_out(link: PurePosixPath, target: str) -> bool:
@@ -211,11 +251,25 @@ def _stage(checkpoint: Checkpoint, commit: str, path: str, place: Path, fresh: P
         file.flush()
         os.fsync(file.fileno())
     now = _look_at(place)
+    _keep_owner(place if now is not None else _nearest(place), fresh)
     if now is not None and now[0] == entry.mode:  # finer permissions stay the user's
         shutil.copymode(place, fresh)
     else:
         fresh.chmod(entry.permissions & 0o777)  # no setuid bit
     return fresh
+
+
+def _keep_owner(old: Path, fresh: Path) -> None:
+    """Let something new belong to whom the old belongs to, or the folder around it, if we may."""
+    owner, own = old.lstat(), fresh.lstat()
+    if (owner.st_uid, owner.st_gid) != (own.st_uid, own.st_gid):
+        with suppress(PermissionError):  # an ordinary user's file stays its writer's
+            os.chown(fresh, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _nearest(place: Path) -> Path:
+    """Give the innermost folder around a place that is there already."""
+    return next(folder for folder in place.parents if folder.is_dir())
 
 
 def _place(fresh: Path, place: Path, kept: Path, undo: ExitStack) -> None:
@@ -243,6 +297,7 @@ def _make_folders(target: Path, folder: PurePosixPath, undo: ExitStack) -> None:
         if not place.is_dir():
             place.mkdir()
             undo.callback(place.rmdir)
+            _keep_owner(place.parent, place)
 
 
 def _remove_emptied(target: Path, folder: PurePosixPath, undo: ExitStack) -> None:

@@ -130,7 +130,8 @@ def shared_memory() -> int:
 def used_by(folders: list[int], enough: int) -> int:
     """Add up what the files of folders take on disk; stop once it is more than `enough`.
 
-    It is `UNKNOWN` where a folder cannot be looked into.
+    It is `UNKNOWN` where a folder cannot be looked into; what lies deeper than can be counted is
+    too much.
     """
     total = 0
     try:
@@ -140,7 +141,9 @@ def used_by(folders: list[int], enough: int) -> int:
                     total += _size_on_disk(name, parent)
                 if total > enough:
                     return total
-    except (OSError, RecursionError):
+    except RecursionError:
+        return enough + 1
+    except OSError:
         return UNKNOWN
     return total
 

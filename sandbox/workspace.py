@@ -26,7 +26,13 @@ HERE = PurePosixPath()
 class Workspace:
     """One folder on disk, called by the path under which commands see it."""
 
-    def __init__(self, root: Path, seen_as: Path, folder: PurePosixPath = HERE) -> None:
+    def __init__(
+        self,
+        root: Path,
+        seen_as: Path,
+        folder: PurePosixPath = HERE,
+        obeyed: tuple[PurePosixPath, ...] = (),
+    ) -> None:
         """Open the folder `root`; paths of tools are relative or begin with `seen_as`.
 
         With `folder` they are those of a folder in `root`, and lead nowhere else. Commands may put
@@ -34,6 +40,7 @@ class Workspace:
         """
         self.root = root.resolve(strict=True)
         self.folder = folder
+        self._obeyed = obeyed
         self.seen_as = seen_as / folder
 
     def resolve(self, text: str) -> PurePosixPath:
@@ -178,10 +185,22 @@ class Workspace:
         relative = self.resolve(path)
         if not relative.parts:
             raise PathRefused(f"{path} is the workspace itself, not a file.")
-        _refuse_protected(path, relative)
+        self._refuse_protected(path, relative)
         target = self._real(path, relative)
-        _refuse_protected(path, target)
+        self._refuse_protected(path, target)
         return target
+
+    def _refuse_protected(self, path: str, relative: PurePosixPath) -> None:
+        place = self.folder / relative
+        obeyed = (str(around) for around in self._obeyed if place.is_relative_to(around))
+        part = protected_part(relative) or next(obeyed, None)
+        if part is None:
+            return
+        if is_git_name(part):
+            raise PathRefused(f"{path} belongs to git and is read-only.")
+        raise PathRefused(
+            f"{path} is read-only: other programs obey {part}. Only the user changes it."
+        )
 
     def _real(self, path: str, relative: PurePosixPath) -> PurePosixPath:
         """Take every link on the way, so that what follows need follow none."""
@@ -260,15 +279,6 @@ def replace_file(folder: int, name: str, data: bytes, old: os.stat_result | None
         os.unlink(fresh, dir_fd=folder)
         raise
     os.fsync(folder)
-
-
-def _refuse_protected(path: str, relative: PurePosixPath) -> None:
-    part = protected_part(relative)
-    if part is None:
-        return
-    if is_git_name(part):
-        raise PathRefused(f"{path} belongs to git and is read-only.")
-    raise PathRefused(f"{path} is read-only: other programs obey {part}. Only the user changes it.")
 
 
 def _refuse_unless_regular(path: str, status: os.stat_result) -> None:

@@ -4,7 +4,6 @@ What a program prints inside the sandbox is never taken for an outcome. Where a 
 file, the outcome is its exit code, and what it printed of single tests is only told.
 """
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from sandbox.base import Cancel, CommandResult, Sandbox, View, never
 from sandbox.limits import Limits
+from sandbox.remove import temporary_folder
 from tools.command_words import Argv, parts_of, start_folder
 from tools.jest import JestRunner
 from tools.plain_runners import CargoRunner, GenericRunner, GoRunner
@@ -59,8 +59,8 @@ def run_tests_once(
     runner = runner_for(words, view.source / view.folder)
     chosen = tuple(name for name in only if name != command_id(words))
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="tests-", dir=view.scratch) as folder:
-        scratch = Path(folder).resolve()
+    with temporary_folder(view.scratch, "tests-") as folder:
+        scratch = folder.resolve()
         prepared = runner.prepare(words, environment, view, scratch, chosen)
         seen = _view_with(view, environment, scratch, prepared.variables)
         result = sandbox.run(prepared.argv, seen, environment.widened(limits), cancel, tally.feed)

@@ -12,7 +12,8 @@ import platform
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -94,15 +95,30 @@ def open_sandbox() -> tuple[Isolation | None, str]:
 
 def examine(sandbox: Isolation | None, complaint: str, deep: bool) -> Iterator[Finding]:
     """Look at every part; `deep` loads torch, which takes seconds."""
-    yield from _system()
-    yield from try_layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
+    probes: dict[str, Callable[[], Iterable[Finding]]] = {
+        "system": _system,
+        "sandbox": lambda: (
+            try_layers(sandbox) if sandbox else look.no_sandbox(complaint, _causes())
+        ),
+        "programs": _programs,
+        "engine": lambda: _engine(deep),
+        "state folder": lambda: _folder("state", state_folder()),
+        "cache folder": lambda: _folder("cache", snapshots_folder()),
+        "settings": _settings,
+        "model": _model,
+    }
+    for part, probe in probes.items():
+        try:
+            yield from probe()
+        except (OSError, ConfigError) as error:  # the other parts are looked at all the same
+            yield look.unreadable(part, error)
+
+
+def _programs() -> Iterator[Finding]:
     yield look.program("git", shutil.which("git"), needed=True)
     yield look.program("ripgrep", find_ripgrep(View(Path(), Path())), False, "grep is used")
     modules = {language.module for language in LANGUAGES.values()}
     yield look.grammars(modules, lambda name: importlib.util.find_spec(name) is not None)
-    yield from _engine(deep)
-    yield from _folders()
-    yield from _choices()
 
 
 def _system() -> Iterator[Finding]:
@@ -158,22 +174,25 @@ def _engine(deep: bool) -> Iterator[Finding]:
         yield Finding("engine", "fail", str(error), exit_code=NO_MODEL)
 
 
-def _folders() -> Iterator[Finding]:
-    places = (("state", state_folder()), ("cache", snapshots_folder()))
-    for name, path in places:
-        yield look.folder(f"{name} folder", path, os.getuid())
-        free = shutil.disk_usage(look.nearest(path)).free
-        yield look.disk(f"{name} disk", path, free)
+def _folder(name: str, path: Path) -> Iterator[Finding]:
+    yield look.folder(f"{name} folder", path, os.getuid())
+    free = shutil.disk_usage(look.nearest(path)).free
+    yield look.disk(f"{name} disk", path, free)
 
 
-def _choices() -> Iterator[Finding]:
+def _settings() -> Iterator[Finding]:
     path = config_file()
     yield look.settings_file(path, os.getuid())
-    config = Config()
     try:
-        config = load_config(path)
+        load_config(path)
     except ConfigError as error:
         yield Finding("settings", "fail", str(error), f"edit {path}", USAGE)
+
+
+def _model() -> Iterator[Finding]:
+    config = Config()
+    with suppress(ConfigError):  # told of with the settings
+        config = load_config(config_file())
     yield look.model(config.model.name, resolve)
 
 

@@ -268,6 +268,34 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     assert look.folder("f", tmp_path / "new", UID).exit_code == 1
 
 
+def test_advice_about_a_folder_is_what_can_help(tmp_path: Path) -> None:
+    mend = look.folder("state folder", Path("/dev/null/.local/state"), UID).mend
+    assert mend.startswith("export XDG_STATE_HOME=")
+    tmp_path.chmod(0o555)
+    assert look._mend_unwritable("f", tmp_path, UID) == f"chmod u+rwx {tmp_path}"
+    assert "chown" not in look._mend_unwritable("f", tmp_path, UID + 1)
+
+
+@pytest.mark.skipif(UID != 0, reason="only root can become somebody else")
+def test_a_home_that_cannot_be_entered_is_a_line_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    here = {finding.part for finding in examine(None, "none", deep=False)}  # all is loaded now
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(home))
+    os.setresuid(65534, 65534, 0)
+    try:
+        found = {finding.part: finding for finding in examine(None, "none", deep=False)}
+    finally:
+        os.setresuid(0, 0, 0)
+    assert {"git", "engine", "state folder", "cache folder", "settings", "model"} <= set(found)
+    assert found["settings"].state == found["state folder"].state == "fail"
+    assert here <= set(found)
+
+
 def test_settings_that_others_may_write_are_a_fault(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     assert look.settings_file(file, UID).state == "ok"

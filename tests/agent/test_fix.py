@@ -551,6 +551,7 @@ def test_a_bug_of_ours_is_a_sentence_and_a_kept_traceback(repository: Path) -> N
     assert outcome.exit_code == 1
     path = Path(outcome.sentence.rpartition(" is in ")[2])
     assert "ZeroDivisionError: ours" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
     assert picture(repository) == before
 
 

@@ -1,14 +1,17 @@
 """Runs of `fix` in which something odd stands in the way: it loses no repair and fools nobody."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from agent.errors import UsageError
 from agent.events import CallEnded, Event, Notice
 from agent.fix import run_fix
 from agent.request import FixRequest
 from agent.settings import ApprovalConfig, Config, HooksConfig
+from agent.workplace import _git_elsewhere
 from tests.agent.fakes import (
     FINISH,
     REPAIR,
@@ -114,3 +117,60 @@ def test_a_base_that_is_no_commit_is_refused_before_anything_runs(repository: Pa
     outcome, events, _ = fix(repository, base="nosuch")
     assert (outcome.exit_code, events) == (2, [])
     assert outcome.sentence == "--base: nosuch is no commit of this repository; fetch it first"
+
+
+def test_what_other_programs_obey_is_left_out_and_the_rest_lands(tmp_path: Path) -> None:
+    files = {"sub/.vscode/tasks.json": "{}\n", "tools/hooks/pre-commit": "true\n"}
+    repository = make_repository(tmp_path / "repo", files)
+    git(repository, "config", "core.hooksPath", "tools/hooks")
+    meddle = bash(
+        "mv sub sub2; mkdir -p sub/.vscode; echo EVIL > sub/.vscode/tasks.json; "
+        "echo EVIL > tools/hooks/pre-commit; mv tools old; mkdir -p tools/hooks; "
+        "echo EVIL > tools/hooks/pre-commit"
+    )
+    outcome, events, _ = fix(repository, [meddle, REPAIR, FINISH])
+    assert outcome.exit_code == 0
+    assert (repository / "sub/.vscode/tasks.json").read_text() == "{}\n"
+    assert (repository / "tools/hooks/pre-commit").read_text() == "true\n"
+    assert "EVIL" not in outcome.patch
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    obeyed = "Not in the repair: tools/hooks/pre-commit, for other programs obey tools/hooks."
+    assert obeyed in notices
+    named = "Not in the repair: sub/.vscode/tasks.json, for other programs obey .vscode."
+    assert named in notices
+
+
+def test_the_git_folder_of_another_repository_is_not_shown(tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "other")
+    git(other, "worktree", "add", "-q", str(tmp_path / "tree"))
+    for words in (other / ".git", other / ".git" / "worktrees" / "tree"):
+        repository = tmp_path / f"evil-{words.name}"
+        repository.mkdir()
+        (repository / ".git").write_text(f"gitdir: {words}\n")
+        with pytest.raises(UsageError, match="does not name"):
+            _git_elsewhere(repository / ".git")
+    assert _git_elsewhere(tmp_path / "tree" / ".git") == (other / ".git",)
+
+
+def test_the_git_folders_of_submodules_and_of_our_own_choice_are_shown(tmp_path: Path) -> None:
+    inner, repository = make_repository(tmp_path / "inner"), make_repository(tmp_path / "repo")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", str(inner), "vendor")
+    found = _git_elsewhere(repository / "vendor" / ".git")
+    assert found == (repository / ".git" / "modules" / "vendor",)
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    git(apart, "init", "-q", f"--separate-git-dir={tmp_path / 'kept'}")
+    with pytest.raises(UsageError) as refusal:
+        _git_elsewhere(apart / ".git")
+    command = str(refusal.value).split("`")[1].split()
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert _git_elsewhere(apart / ".git") == (tmp_path / "kept",)
+
+
+def test_a_git_that_is_neither_file_nor_folder_is_refused_at_once(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "repo")
+    (repository / ".git").rename(tmp_path / "git")
+    os.mkfifo(repository / ".git")
+    outcome, _, _ = fix(repository, [REPAIR, FINISH])
+    assert outcome.exit_code == 2
+    assert "is neither a folder nor a file" in outcome.sentence

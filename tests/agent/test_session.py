@@ -5,7 +5,7 @@ import pytest
 
 from agent.errors import SessionError, UsageError
 from agent.journal import Journal
-from agent.session import JOURNAL, Session, remove
+from agent.session import JOURNAL, Session
 from agent.sessions import find_session, list_sessions
 from inference.messages import BadToolCall, Message, ToolCall, Usage
 
@@ -99,12 +99,3 @@ def test_a_session_that_stopped_before_its_first_line_is_told(tmp_path: Path) ->
     Journal.create(folder / JOURNAL).close()
     with pytest.raises(SessionError, match="before it began"):
         Session.open(folder)
-
-
-def test_a_folder_made_unwritable_is_removed_all_the_same(tmp_path: Path) -> None:
-    locked = tmp_path / "tree" / "locked"
-    locked.mkdir(parents=True)
-    (locked / "file").write_text("x")
-    locked.chmod(0o000)
-    remove(tmp_path / "tree")
-    assert not (tmp_path / "tree").exists()

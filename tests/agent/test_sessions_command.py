@@ -58,6 +58,13 @@ def test_a_list_is_for_people_and_with_json_for_programs(
     assert (info["id"], info["exit_code"], info["num_messages"]) == (session.id, 130, 3)
 
 
+def test_a_stray_file_among_the_sessions_is_no_session(state: Path) -> None:
+    session = kept(state)
+    (state / "sessions" / "notes.txt").write_text("x")
+    (state / "sessions" / "link").symlink_to(session.folder)
+    assert [info.id for info in list_sessions(state)] == [session.id]
+
+
 def test_show_tells_the_conversation_with_what_it_cost(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

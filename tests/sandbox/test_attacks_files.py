@@ -10,7 +10,8 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -229,7 +230,7 @@ def test_a29_a_link_where_the_next_sandbox_mounts(
 
 
 def test_a29_a_folder_around_a_protected_path_that_became_a_link(
-    run: Attack, view: View, canary: Path
+    bubblewrap: Bubblewrap, run: Attack, view: View, canary: Path
 ) -> None:
     (view.source / "pkg" / ".vscode").mkdir(parents=True)
     (canary.parent / ".vscode").mkdir()
@@ -237,8 +238,10 @@ def test_a29_a_folder_around_a_protected_path_that_became_a_link(
         run("true")
         (view.source / "pkg").rename(view.source / "old")
         (view.source / "pkg").symlink_to(canary.parent)
+        found_before = replace(view, guarded=(PurePosixPath("pkg/.vscode"),))
         with pytest.raises(SandboxError, match="symbolic link"):
-            run("echo x > pkg/precious")
+            bubblewrap.run(["true"], found_before, SHORT)
+        assert "No such file" in run("echo x > pkg/precious").output
     finally:
         (canary.parent / ".vscode").rmdir()
 

@@ -18,14 +18,30 @@ SHORT = Limits(wall_s=20)
     "name",
     [".git", ".GIT", ".git\u200c", "\ufeff.git", ".g\u0131t".replace("\u0131", "i"), ".git.",
      ".git ", "GIT~1", ".git::$INDEX_ALLOCATION", "\uff0egit", ".\u2060vscode", ".VSCode", ".Envrc",
-     ".mcp.json", ".qwen-agent.toml", ".pre-commit-config.yaml", ".husky", ".claude"],
+     ".mcp.json", ".qwen-agent.toml", ".pre-commit-config.yaml", ".husky", ".claude",
+     "lefthook-local.yaml", ".lefthook.toml", "mise.ci.toml", ".mise.toml", ".mise", ".clinerules",
+     "shop.code-workspace", ".VS", "_vimrc", ".dir-locals.el", ".hg", ".run", "opencode.jsonc"],
 )  # fmt: skip
 def test_names_are_known_however_a_file_system_may_fold_them(name: str) -> None:
     assert is_protected_name(name)
 
 
 @pytest.mark.parametrize(
-    "name", [".gitignore", ".github", "git", "a.git", "vscode", ".env", "envrc", "AGENTS.md"]
+    "name",
+    [
+        ".gitignore",
+        ".github",
+        "git",
+        "a.git",
+        "vscode",
+        ".env",
+        "envrc",
+        "AGENTS.md",
+        "compromise.toml",
+        "lefthook.txt",
+        "code-workspace",
+        "run",
+    ],
 )
 def test_ordinary_names_are_not_protected(name: str) -> None:
     assert not is_protected_name(name)

@@ -1,7 +1,7 @@
 """What a command leaves behind that could act outside is put aside, told of, and nothing else."""
 
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -70,6 +70,29 @@ def test_what_was_there_before_the_first_command_stays_even_when_it_moves(place:
     assert place.run("true").notices == ()
     assert place.run("mv pkg other").notices == ()
     assert place.names() == ["other", "other/.vscode", "out"]
+
+
+def test_a_folder_around_what_is_protected_cannot_be_exchanged(place: Place) -> None:
+    (place.source / "sub" / ".vscode").mkdir(parents=True)
+    (place.source / "sub" / ".vscode" / "tasks.json").write_text("{}")
+    result = place.run("mv sub sub2; mkdir -p sub/.vscode; echo EVIL > sub/.vscode/tasks.json")
+    assert [notice.split()[0] for notice in result.notices] == ["sub/.vscode"]
+    assert place.names() == ["sub", "sub2", "sub2/.vscode", "sub2/.vscode/tasks.json"]
+
+
+def test_what_was_put_back_between_commands_stays(place: Place) -> None:
+    assert place.run("true").notices == ()
+    (place.source / ".envrc").write_text("of the user")
+    assert place.run("true").notices == ()
+    assert place.names() == [".envrc"]
+
+
+def test_a_path_that_the_view_says_is_obeyed_is_put_aside(place: Place) -> None:
+    hooks = View(place.source, place.source, obeyed=(PurePosixPath("tools/hooks"),))
+    script = ["sh", "-c", "mkdir -p tools/hooks hooks; touch tools/hooks/pre-commit"]
+    notices = place.sandbox.run(script, hooks, SHORT).notices
+    assert [notice.split()[0] for notice in notices] == ["tools/hooks"]
+    assert place.names() == ["hooks", "tools"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,12 @@ from sandbox import descendants, supervisor
 from sandbox.spare import PACKAGES
 
 Survivors = Callable[[str], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def no_sub_reaper_afterwards() -> Iterator[None]:
+    yield
+    supervisor._libc.prctl(supervisor.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def order(*argv: str, **changes: Any) -> dict[str, Any]:

@@ -228,6 +228,19 @@ def test_a_failure_after_some_files_were_placed_takes_them_back(edit: Edit) -> N
 
 
 @pytest.mark.fault
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")
+def test_files_that_root_mends_stay_those_of_their_owner(edit: Edit) -> None:
+    for path in (edit.repository, *edit.repository.rglob("*")):
+        os.chown(path, 65534, 65533, follow_symlinks=False)
+    (edit.copy / "pkg" / "a.py").write_text("mended\n")
+    (edit.copy / "new" / "inner").mkdir(parents=True)
+    (edit.copy / "new" / "inner" / "c.py").write_text("new\n")
+    edit.bring_back()
+    for name in ("pkg/a.py", "new", "new/inner", "new/inner/c.py"):
+        status = (edit.repository / name).stat()
+        assert (status.st_uid, status.st_gid) == (65534, 65533), name
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
 def test_a_full_disk_is_named_by_the_folder_that_is_full(tmp_path: Path) -> None:
     small, source = tmp_path / "small", tmp_path / "source"
