@@ -27,6 +27,8 @@ class Denied:
     """The call may not run, and why, in words for the model."""
 
     reason: str
+    unanswered: bool = False
+    """A person was to be asked, and there was none."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Answer:
     """Why not, in words that go to the model."""
     arguments: Mapping[str, Any] | None = None
     """Other arguments to run the call with; None to leave them."""
+    by_nobody: bool = False
+    """There is no person."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def answered(ask: Ask, answer: Answer) -> ToolCall | Denied:
     """Turn a person's answer into the call to run, or into the reason for the model."""
     if not answer.allowed:
         said = f" They say: {answer.reason}" if answer.reason else ""
-        return Denied(f"The user does not want this call to run.{said}")
+        return Denied(f"The user does not want this call to run.{said}", answer.by_nobody)
     if answer.arguments is None:
         return ask.call
     return replace(ask.call, arguments=dict(answer.arguments))

@@ -12,7 +12,7 @@ AskPerson = Callable[[Ask], Answer]
 
 def nobody_there(ask: Ask) -> Answer:
     """Be the person of a run that nobody watches."""
-    return Answer(False, reason="nobody is there to allow it; find another way.")
+    return Answer(False, reason="nobody is there to allow it; find another way.", by_nobody=True)
 
 
 class Approver:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from agent.bench import Materials
 from agent.clean_copy import restore_deciding_files
 from agent.compose import make_bench, reply_options
-from agent.errors import RunCancelled
+from agent.errors import HookBroken, RunCancelled
 from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
 from agent.leaving_out import leave_out
 from agent.loop import continue_turn, run_turn
@@ -106,7 +106,7 @@ class Attempt:
         self.session = session
         self.cancel = cancel
         self.failures: set[int] = set()
-        """Exit codes of what could not be had any more: the engine, the sandbox."""
+        """Exit codes of what could not be had any more: the engine, the sandbox, a hook."""
         request = task.request
         self.place = own_workplace(task.place, number, session, start.commit)
         self.checkpoint = self.place.checkpoint
@@ -173,7 +173,7 @@ class Attempt:
                 if isinstance(event, TurnEnded):
                     return (yield from self._ended(event))
                 yield event
-        except (ModelUnavailable, SandboxUnavailable) as error:
+        except (ModelUnavailable, SandboxUnavailable, HookBroken) as error:
             # What was edited until now is judged all the same. Whoever resumes goes on from here.
             self.failures.add(error.exit_code)
             ended = TurnEnded(StopReason.REFUSAL, str(error).rstrip("."))
@@ -296,11 +296,20 @@ class Attempt:
         if "denied" in self.session.facts and not self._only_plans:
             codes.add(DENIED)
             if strongest(codes) == DENIED:
-                tool = self.session.facts["denied"]["tool"]
-                sentence = f"{sentence.rstrip('.')}; the settings deny {tool}"
+                sentence = f"{sentence.rstrip('.')}; {self._why_denied()}"
         codes |= self.failures
         kept = final or self.checkpoint.save("as the model left it")
         return AttemptResult(strongest(codes), sentence, ended, kept, targets, verdict, judged)
+
+    def _why_denied(self) -> str:
+        fact = self.session.facts["denied"]
+        if not fact.get("unanswered"):
+            return f"the settings deny {fact['tool']}"
+        mode = self.task.request.config.approval.mode
+        return (
+            f"in mode {mode} somebody is asked about {fact['tool']}, and nobody was there: "
+            "allow it in approval.allow, or set approval.mode to auto"
+        )
 
     @property
     def _only_plans(self) -> bool:

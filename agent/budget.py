@@ -24,12 +24,18 @@ def spent(turn: Turn) -> TurnEnded | None:
     if time.monotonic() >= turn.parts.deadline_s:
         return _out_of_time(budget)
     if turn.num_steps >= budget.max_steps:
-        return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{budget.max_steps} replies are spent")
+        return TurnEnded(
+            StopReason.MAX_TURN_REQUESTS, _all_of(budget.max_steps, "reply", "replies")
+        )
     if turn.num_calls >= budget.max_calls:
-        return TurnEnded(StopReason.MAX_TURN_REQUESTS, f"{budget.max_calls} calls are spent")
+        return TurnEnded(StopReason.MAX_TURN_REQUESTS, _all_of(budget.max_calls, "call", "calls"))
     if tokens_spent(session) >= budget.max_tokens:
-        return TurnEnded(StopReason.MAX_TOKENS, f"{budget.max_tokens} tokens are spent")
+        return TurnEnded(StopReason.MAX_TOKENS, _all_of(budget.max_tokens, "token", "tokens"))
     return None
+
+
+def _all_of(number: int, one: str, many: str) -> str:
+    return f"1 {one} is spent" if number == 1 else f"{number} {many} are spent"
 
 
 def interrupted(turn: Turn) -> TurnEnded:

@@ -99,7 +99,7 @@ def _approved(call: ToolCall, turn: Turn) -> ToolCall | ToolResult:
     """Return the call to run, or no, if the settings or somebody who was asked says so."""
     approved = turn.parts.approve(call)
     if isinstance(approved, Denied):
-        turn.session.record("denied", tool=call.name)
+        turn.session.record("denied", tool=call.name, unanswered=approved.unanswered)
         return ToolResult(approved.reason, f"denied: {call.name}", ok=False)
     for ask in turn.parts.before_call:
         if (reason := ask(approved, turn.stops)) is not None:
@@ -115,7 +115,8 @@ def _record(call: Call, result: ToolResult, told: str | None, turn: Turn) -> tup
     session, text, said = turn.session, result.text, None
     before, after = session.checkpoint, turn.parts.checkpoint(session.checkpoint)
     if isinstance(call, ToolCall) and told is not None:
-        text += turn.guard.after(call, before, after, told)
+        note = turn.guard.after(call, before, after, told)
+        text += "" if result.done else note
     if not result.done:
         text, said = steered(text, turn.parts)
     session.add(Message("tool", text), None, after, finishes=result.done)

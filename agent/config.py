@@ -142,7 +142,7 @@ def _of_kind(value: Any, default: Any, where: str) -> Any:
         return _number(value, where)
     elif type(value) is type(default):
         return value
-    raise ConfigError(f"{where} must be a {_kind(default)}, not {value!r}")
+    raise ConfigError(f"{where} must be {_kind(default)}, not {value!r}")
 
 
 def _number(value: float, where: str) -> float:
@@ -153,8 +153,13 @@ def _number(value: float, where: str) -> float:
 
 
 def _kind(default: Any) -> str:
-    kinds: dict[type, str] = {tuple: "list of strings", float: "number", int: "whole number"}
-    return kinds.get(type(default), "string")
+    kinds: dict[type, str] = {
+        tuple: "a list of strings",
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+    }
+    return kinds.get(type(default), "a string")
 
 
 def _listed(names: set[str]) -> str:

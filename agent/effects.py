@@ -22,7 +22,7 @@ def effects_on(workspace: Workspace, view: View, form: Form) -> Effects:
 
     def path(text: str) -> str:
         try:
-            return str(view.folder / workspace.resolve(text))
+            return str(view.folder / workspace.real(text))
         except PathRefused:
             return text  # the tool refuses it too
 

@@ -4,6 +4,7 @@ AgentError               one sentence for the user, and the exit code of its cla
 ├── UsageError           arguments or configuration that cannot be meant (2)
 │   ├── ConfigError      a settings file, named with what is wrong in it (2)
 │   └── GitFailed        git does not do with the user's repository what it was asked (2)
+├── HookBroken           a hook of the user's settings cannot be run (6)
 ├── SessionError         the session on disk cannot be written or read (1)
 ├── NotApplied           the user's files changed meanwhile; the patch is kept (1)
 ├── WorkspaceBusy        another session writes to the same files (1)
@@ -29,6 +30,12 @@ class ConfigError(UsageError):
 
 class GitFailed(UsageError):
     """Git refused, or is not there; the text is its own last line."""
+
+
+class HookBroken(AgentError):
+    """A hook that every call waits for cannot be run, so that no call can."""
+
+    exit_code = 6
 
 
 class SessionError(AgentError):

@@ -41,7 +41,7 @@ from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
-from agent.regressions import look_back
+from agent.regressions import check_base, look_back
 from agent.reopening import reopened
 from agent.request import FixRequest
 from agent.session import Session, remove
@@ -154,6 +154,8 @@ class FixRun:
         if self.request.patch is not None:
             check_target(self.request.patch, repository)
         check_commit(self.request, repository)
+        if self.request.base:
+            check_base(self.request.base, repository)
         config, ignored = narrow(self.request.config, repository)
         self.request = replace(self.request, config=config)
         if ignored:
@@ -168,7 +170,7 @@ class FixRun:
             # when this session is resumed.
             self.request = replace(self.request, model=resolve(self.request.model))
         if self.session is None:
-            self.state, warning = usable_state(self.state)
+            self.state, warning = usable_state(self.state, repository)
             if warning:
                 yield Notice(warning)
         session = self._opened(repository)

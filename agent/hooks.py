@@ -13,9 +13,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from agent.errors import HookBroken
 from agent.settings import HooksConfig
 from inference.messages import ToolCall
-from sandbox.base import Cancel, Sandbox, View
+from sandbox.base import Cancel, CommandResult, Sandbox, View
 from sandbox.errors import PathRefused
 from sandbox.limits import Limits
 from sandbox.workspace import Workspace
@@ -27,6 +28,8 @@ from tools.textfile import NotText, TextFile, unified_diff
 from tools.truncate import cut_middle
 
 MAX_CHARACTERS = 2_000
+NOT_STARTED = (126, 127)
+"""What a shell ends with where the program is missing or none."""
 MAX_ARGUMENT_BYTES = 32 * 1024
 """Of the path or of all arguments of a call in one variable; a longer one is left out."""
 
@@ -51,23 +54,36 @@ class Hooks:
         self._workspace = Workspace(view.source, view.workspace, view.folder)
 
     def before(self, call: ToolCall, cancel: Cancel) -> str | None:
-        """Return why a call may not run."""
+        """Return why a call may not run.
+
+        Raises:
+            HookBroken: a hook could not be asked.
+        """
         commands = list(self._config.before_tool)
         if call.name == "finish":
             commands += self._config.before_finish
-        return self._first_failure(commands, call, cancel)
+        failure = self._first_failure(commands, call, cancel)
+        if failure is None:
+            return None
+        command, done = failure
+        if done.timed_out or done.exit_code in NOT_STARTED:
+            raise HookBroken(
+                f"the hook `{command}` of your settings {_cause(done)}, so no call can run; "
+                "mend it or take it out of [hooks]"
+            )
+        return _told(command, done)
 
     def after(self, call: ToolCall, result: ToolResult, cancel: Cancel) -> ToolResult:
         """Add what a hook says of an edit, and show what it did to the file."""
         if not (result.ok and result.diff and self._config.after_edit):
             return result
-        path = str(self._workspace.resolve(call.arguments["path"]))
+        path = str(self._workspace.real(call.arguments["path"]))
         before = self._content(path)
         failure = self._first_failure(self._config.after_edit, call, cancel)
         after = self._content(path)
         if before is not None and before != after:
             result = self._changed(path, result, before, after)
-        return replace(result, text=f"{result.text}\n\n{failure}") if failure else result
+        return replace(result, text=f"{result.text}\n\n{_told(*failure)}") if failure else result
 
     def _content(self, path: str) -> bytes | None:
         """Return what is in a file; None where there is none that can be read."""
@@ -92,15 +108,29 @@ class Hooks:
         text = f"{result.text}\n\nThe user's hook then changed the file. It is now:\n{lines}"
         return replace(result, text=text, diff=diff)
 
-    def _first_failure(self, commands: Sequence[str], call: ToolCall, cancel: Cancel) -> str | None:
+    def _first_failure(
+        self, commands: Sequence[str], call: ToolCall, cancel: Cancel
+    ) -> tuple[str, CommandResult] | None:
         for command in commands:
             view = replace(self._view, environment={**self._view.environment, **_variables(call)})
             done = self._sandbox.run(["sh", "-c", command], view, self._limits, cancel)
             if done.exit_code != 0:
-                output = cut_middle(readable(done.output).strip("\n"), MAX_CHARACTERS)
-                how = "timed out" if done.timed_out else f"exit code {done.exit_code}"
-                return f"The user's hook `{command}` failed ({how}).\n{output}".rstrip()
+                return command, done
         return None
+
+
+def _told(command: str, done: CommandResult) -> str:
+    """Tell the model."""
+    output = cut_middle(readable(done.output).strip("\n"), MAX_CHARACTERS)
+    how = "timed out" if done.timed_out else f"exit code {done.exit_code}"
+    return f"The user's hook `{command}` failed ({how}).\n{output}".rstrip()
+
+
+def _cause(done: CommandResult) -> str:
+    """Tell the user why a hook gave no answer."""
+    if done.timed_out:
+        return f"did not end within {done.duration_s:.0f} s"
+    return f"could not be started ({' '.join(readable(done.output).split())})"
 
 
 def _variables(call: ToolCall) -> Mapping[str, str]:

@@ -48,7 +48,7 @@ def open_conversation(
     check_writable(repository)
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
-    where, fault = usable_state(state or state_folder())
+    where, fault = usable_state(state or state_folder(), repository)
     around = _around(request, repository, chat_factory, where)
     own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}

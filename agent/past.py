@@ -77,7 +77,7 @@ class Past:
 
     def _path_of(self, change: _Change) -> str:
         try:
-            return str(self._workspace.resolve(str(change.arguments.get("path", ""))))
+            return str(self._workspace.real(str(change.arguments.get("path", ""))))
         except PathRefused:
             return ""
 

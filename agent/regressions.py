@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agent.errors import RunCancelled
+from agent.errors import GitFailed, RunCancelled, UsageError
 from agent.events import Event, TestsRan
 from agent.session import Session
+from agent.user_git import run_git
 from agent.workplace import Workplace
 from sandbox.base import Cancel
 from tools.errors import ProjectError
@@ -41,6 +42,20 @@ class Earlier:
         end = f" and {more} more" if more > 0 else ""
         names = ", ".join(self.changed[:MAX_NAMED])
         return f"These tests passed at {self.ref}. Changed since then: {names}{end}."
+
+
+def check_base(ref: str, repository: Path) -> None:
+    """Make sure that there is such a commit, before any test is run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        run_git(repository, *words)
+    except GitFailed as error:
+        text = f"--base: {ref} is no commit of this repository; fetch it first"
+        raise UsageError(text) from error
 
 
 def look_back(

@@ -8,13 +8,16 @@ import tempfile
 from pathlib import Path
 
 
-def usable_state(state: Path) -> tuple[Path, str]:
+def usable_state(state: Path, repository: Path) -> tuple[Path, str]:
     """Return a folder for sessions, and why it is not `state`, in a sentence; empty if it is.
+
+    In the repository it cannot be: what looks for its tests would find them in our copies too.
 
     Raises:
         OSError: there is no temporary folder either.
     """
-    fault = _fault(state)
+    is_inside = state.resolve().is_relative_to(repository)
+    fault = f"it is in {repository}" if is_inside else _fault(state)
     if not fault:
         return state, ""
     base = Path(tempfile.mkdtemp(prefix="qwen-agent-"))

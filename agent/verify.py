@@ -4,6 +4,7 @@ The words come inside the result of the edit itself, where a model reads them be
 It refuses nothing and takes nothing back.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +21,8 @@ from tools.textfile import NotText, TextFile
 
 MAX_CHARACTERS = 512 * 1024
 """A longer file was written by no hand."""
+CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
+"""The comment in which a Python file names its encoding (PEP 263)."""
 MAX_FAULTS = 3
 """Shown of one file: the first is often the cause of the rest."""
 
@@ -60,21 +63,28 @@ class Verify:
     def _syntax_of(self, file: FileDiff) -> Iterator[str]:
         """Yield a line for each new fault, an empty one if all is well, none if nobody knows."""
         reader = reader_of(file.path) if self._config.syntax else None
-        text = self._text_of(file.path)
-        if reader is None or text is None:
+        now = self._content_of(file.path)
+        if reader is None or now is None:
             return
+        text = now.text
         try:
             faults = introduced(reader, file.before(text), text)
-            is_well = not faults and not reader(text)
+            is_well = not faults and not reader(text) and _is_decoded(file.path, now)
         except NotRead:
             return
         yield from (f"{file.path}:{fault.line}: {fault.words}" for fault in faults[:MAX_FAULTS])
         if is_well:
             yield ""
 
-    def _text_of(self, path: str) -> str | None:
+    def _content_of(self, path: str) -> TextFile | None:
         try:
-            text = TextFile.decode(self._workspace.read(path)).text
+            file = TextFile.decode(self._workspace.read(path))
         except (OSError, PathRefused, NotText):
             return None
-        return text if len(text) <= MAX_CHARACTERS else None
+        return file if len(file.text) <= MAX_CHARACTERS else None
+
+
+def _is_decoded(path: str, file: TextFile) -> bool:
+    """Whether its language can read all of its bytes, as far as is known."""
+    says_how = path.endswith(".py") and any(map(CODING.match, file.lines[:2]))
+    return file.is_known or says_how

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from agent.config import snapshots_folder, state_folder
 from agent.deciding_files import TEST_FOLDERS
-from agent.errors import UsageError
+from agent.errors import ConfigError, UsageError
 from agent.left_alone import LeftAlone
 from agent.request import FixRequest
 from agent.session import Session, remove
@@ -20,7 +21,7 @@ from sandbox.checkpoint import Checkpoint
 from sandbox.choose import IN_PLACE, choose
 from sandbox.limits import Limits
 from sandbox.scan import Watched
-from sandbox.tree import copy_tree
+from sandbox.tree import copy_tree, is_environment
 from tools.errors import ProjectError
 from tools.project import Environment, check_environment, detect_environment, detect_test_command
 from tools.runners import run_tests_once
@@ -102,7 +103,7 @@ def open_workplace(
     else:
         remove(tree)
         remove(shadow)
-        skipped = copy_tree(repository, tree)
+        skipped = _copy(repository, tree)
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
         session.record("prepared", base=checkpoint.save("base"), skipped=names)
@@ -170,6 +171,15 @@ def _project_if_any(request: FixRequest, repository: Path) -> tuple[Path, tuple[
             raise
         return repository, ()
     return project, command
+
+
+def _copy(repository: Path, tree: Path) -> tuple[Path, ...]:
+    """Copy all but what we keep ourselves, should that be in the repository."""
+    ours: set[Path] = set()
+    with suppress(ConfigError):  # without a home there are no such folders
+        ours = {state_folder().resolve(), snapshots_folder().parent.resolve()}
+    skipped = copy_tree(repository, tree, lambda path: path in ours or is_environment(path))
+    return tuple(path for path in skipped if path not in ours)
 
 
 def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:

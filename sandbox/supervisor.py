@@ -263,4 +263,7 @@ def end(child: int) -> tuple[int, int]:
 
 def main() -> None:
     """Supervise one command; the argument is the number of the status pipe."""
-    supervise(control=0, status=int(sys.argv[-1]))
+    given = int(sys.argv[-1])
+    status = os.dup(given)  # the agent's number for it may be one that the command's files get
+    os.close(given)
+    supervise(control=0, status=status)

@@ -63,6 +63,18 @@ class Workspace:
                 parts.append(part)
         return PurePosixPath(*parts)
 
+    def real(self, text: str) -> PurePosixPath:
+        """Turn a path into that of what it leads to, so that one file has one name.
+
+        Raises:
+            PathRefused: it lies elsewhere, or leads there.
+        """
+        relative = self.resolve(text)
+        try:
+            return self._real(text, relative)
+        except OSError:  # what comes next says what is wrong with it
+            return relative
+
     def read(self, path: str) -> bytes:
         """Give the content of a regular file.
 
@@ -167,7 +179,12 @@ class Workspace:
         if not relative.parts:
             raise PathRefused(f"{path} is the workspace itself, not a file.")
         _refuse_protected(path, relative)
-        # A link on the way is taken now, so that writing itself need follow none.
+        target = self._real(path, relative)
+        _refuse_protected(path, target)
+        return target
+
+    def _real(self, path: str, relative: PurePosixPath) -> PurePosixPath:
+        """Take every link on the way, so that what follows need follow none."""
         for existing in (relative, *relative.parents):
             try:
                 with self._opened(existing, os.O_PATH) as fd:
@@ -175,12 +192,12 @@ class Workspace:
                 break
             except FileNotFoundError:
                 continue
+        else:  # a command has taken the folder itself away
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         root = self.root / self.folder
         if not real.is_relative_to(root):
             raise PathRefused(f"{path} leads out of the workspace.")
-        target = PurePosixPath(real.relative_to(root), relative.relative_to(existing))
-        _refuse_protected(path, target)
-        return target
+        return PurePosixPath(real.relative_to(root), relative.relative_to(existing))
 
     @contextmanager
     def _folder(self, path: PurePosixPath) -> Iterator[int]:

@@ -21,7 +21,7 @@ def tree_of(readme: str) -> Iterator[str]:
         names = line.lstrip()
         depth = (len(line) - len(names)) // 2
         # Names end where two spaces begin the words about them; a line of words alone has none.
-        for name in re.split(r"\s{2,}", names)[0].split() if depth < 3 else ():
+        for name in re.split(r"\s{2,}", names)[0].split() if depth < 4 else ():
             path = "".join(folders[:depth]) + name
             if name.endswith("/"):
                 folders[depth:] = [name]

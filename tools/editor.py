@@ -100,7 +100,7 @@ class StrReplaceEditor:
             PathRefused: the path leaves the workspace or is no regular file.
         """
         self._num_calls += 1
-        path = str(self._workspace.resolve(arguments["path"]))
+        path = str(self._workspace.real(arguments["path"]))
         try:
             return self._carry_out(path, arguments)
         except OSError as error:
@@ -252,7 +252,10 @@ class StrReplaceEditor:
                 f"{path} has changed since your last edit, so that edit cannot be taken back; "
                 "view the file and use str_replace."
             )
-        now = TextFile.decode(edit.after)
+        try:
+            now = TextFile.decode(edit.after)
+        except NotText as error:  # a hook of the user's has come after the edit
+            raise ToolFailed(f"{path} is no text any more; use bash to mend it.") from error
         if edit.before is None:
             self._workspace.remove(path)
             self._history.drop(path)

@@ -17,6 +17,8 @@ from tools.errors import ToolFailed
 from tools.grammars import NotParsed
 from tools.repository_map import CountTokens, RepositoryMap, estimate_tokens, symbol_row
 from tools.symbols import Definition, Symbols
+from tools.syntax import DOUBT, Fault, NotRead, reader_of
+from tools.textfile import NotText, TextFile
 
 MAX_SYMBOLS = 200
 """Of one file."""
@@ -93,7 +95,18 @@ class Outline:
         if num_more := len(definitions) - len(rows):
             rows.append(f"[{num_more} more, from line {definitions[MAX_SYMBOLS].first} on]")
         text = "\n".join([path, *rows]) if rows else f"{path} defines nothing."
+        if fault := self._fault(path):
+            text += f"\n[not all of it was understood: line {fault.line}: {fault.words}]"
         return ToolResult(text, f"outlined {path} ({_count(len(definitions), 'symbol')})")
+
+    def _fault(self, path: str) -> Fault | None:
+        """Return the first mistake in a file, which may hide what comes after it."""
+        reader = reader_of(path)
+        with suppress(NotRead, NotText, PathRefused, OSError):
+            text = TextFile.decode(self._workspace.read(path)).text
+            faults = reader(text) if reader else ()
+            return next((fault for fault in faults if not fault.words.endswith(DOUBT)), None)
+        return None
 
     def _folder(self, path: str, focus: Iterable[tuple[str, bool]], cancel: Cancel) -> ToolResult:
         self._update(cancel)
@@ -123,9 +136,10 @@ class Outline:
         ]
         uses = [use for path, symbols in found for use in _uses(name, path, symbols)]
         if not definitions and not uses:
-            raise ToolFailed(self._not_found(name))
+            raise ToolFailed(self._not_found(name, f"in {below}" if below else "here"))
         rows = [_title("defined", len(definitions)), *_cut(definitions, MAX_DEFINITIONS)]
-        rows += [_title("used", len(uses)), *_grouped(uses[:MAX_REFERENCES])]
+        where = f" in {below}, and nothing else was searched" if below and not uses else ""
+        rows += [_title("used", len(uses), where), *_grouped(uses[:MAX_REFERENCES])]
         if (num_more := len(uses) - MAX_REFERENCES) > 0:
             others = f" in {MAX_FILES} of {len(paths)} files" if len(paths) > MAX_FILES else ""
             rows.append(f"[{num_more} more uses{others}; name a path to narrow]")
@@ -153,13 +167,13 @@ class Outline:
             with suppress(NotParsed, PathRefused, OSError):
                 yield path, self._map.index.read(path)
 
-    def _not_found(self, name: str) -> str:
+    def _not_found(self, name: str, where: str) -> str:
         known = {one.name for file in self._map.index.files.values() for one in file.definitions}
         similar = sorted(
             (one for one in known if name.lower() in one.lower()), key=lambda one: (len(one), one)
         )
         hint = f"; similar: {', '.join(similar[:MAX_SUGGESTIONS])}" if similar else ""
-        return f"No code here defines or uses {name}{hint}. Use search for other text."
+        return f"No code {where} defines or uses {name}{hint}. Use search for other text."
 
 
 class _Use(NamedTuple):
@@ -191,9 +205,9 @@ def _cut(rows: list[str], limit: int) -> list[str]:
     return [*rows[:limit], f"[{len(rows) - limit} more]"]
 
 
-def _title(what: str, number: int) -> str:
+def _title(what: str, number: int, where: str = "") -> str:
     if number == 0:
-        return f"Nowhere {what}."
+        return f"Nowhere {what}{where}."
     return f"{what.capitalize()} in {_count(number, 'place')}:"
 
 

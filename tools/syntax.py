@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_SHOWN_CHARACTERS = 60
 WITH_MACROS = (C, CPP)
 """Their grammar alone cannot tell a macro from a mistake."""
+DOUBT = " (or a macro)"
 WITH_COMMENTS = ("tsconfig", "jsconfig")
 """Files that end in .json and are not JSON."""
 
@@ -125,7 +126,7 @@ def _toml_faults(text: str) -> list[Fault]:
 def _grammar_faults(text: str, language: Language) -> list[Fault]:
     source = text.encode("utf-8", "replace")
     root = _parser(language).parse(source).root_node
-    doubt = " (or a macro)" if language in WITH_MACROS else ""
+    doubt = DOUBT if language in WITH_MACROS else ""
     return [_fault(node, source, doubt) for node in _broken(root)]
 
 

@@ -166,8 +166,10 @@ def _issue(text: str, cancel: Cancel) -> str:
         elif text.startswith("@"):
             with Path(text[1:]).expanduser().open(encoding="utf-8") as file:
                 text = file.read(MAX_ISSUE_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--issue {text}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"--issue {text}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--issue {text}: it is no text in UTF-8") from error
     if not text.strip():
         raise UsageError("--issue holds no text")
     return text.strip()

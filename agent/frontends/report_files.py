@@ -4,6 +4,7 @@ They are written when the run is over. One that cannot be written makes the run 
 result on standard output would that cannot be written.
 """
 
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,7 +56,20 @@ def report_files(arguments: Namespace) -> ReportFiles:
     Raises:
         UsageError: one of them cannot.
     """
+    _check_apart(arguments)
     return ReportFiles(_checked(arguments.junit, "--junit"), _checked(arguments.sarif, "--sarif"))
+
+
+def _check_apart(arguments: Namespace) -> None:
+    """Refuse one file for two things: the last that is written would be all there is."""
+    flags: dict[str, str] = {}
+    for flag in ("junit", "sarif", "patch"):
+        name = getattr(arguments, flag)
+        place = "" if name is None or is_standard_output(name) else os.path.realpath(name)
+        if place in flags and not Path(place).is_char_device():
+            raise UsageError(f"--{flags[place]} and --{flag} are one file, {name}; name two")
+        if place:
+            flags[place] = flag
 
 
 def _checked(name: str | None, flag: str) -> Path | None:

@@ -137,7 +137,7 @@ def measure_start(folder: Path) -> list[float]:
         started = time.perf_counter()
         session = Session(folder)
         seconds.append(session.wait_for("Ask, or /help") - started)
-        session.wait_for("direct")
+        session.wait_for("/100k")
         session.close()
     return seconds[1:]
 
@@ -187,7 +187,7 @@ def main() -> None:
         subprocess.run(["git", "init", "-q", str(repository)], check=True, timeout=60)
         starts = measure_start(repository)
         session = Session(repository)
-        session.wait_for("direct")
+        session.wait_for("/100k")
         keys = measure_keys(session)
         output_s = measure_output(session)
         session.close()

@@ -7,11 +7,13 @@ import pytest
 
 from agent.approval import Allowed, Answer, Ask, Denied, Effects, answered, decide
 from agent.approver import Approver
+from agent.bench import approver
 from agent.config import narrow
 from agent.remembered import Remembered, key_of
 from agent.settings import ApprovalConfig, ApprovalMode, Config
 from agent.shell_words import read_script
 from inference.messages import ToolCall
+from sandbox.base import View
 
 
 def bash(command: str) -> ToolCall:
@@ -141,6 +143,15 @@ def test_rules_allow_and_deny_and_denying_wins(call: ToolCall, kind: type) -> No
     assert type(decide(call, RULES)) is kind
 
 
+def test_a_rule_speaks_of_the_file_whatever_link_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/a.py").touch()
+    (tmp_path / "lnk.py").symlink_to("tests/a.py")
+    config = Config(approval=ApprovalConfig(deny=("edit: tests/*",)))
+    denied = approver(config, View(tmp_path, tmp_path))(edit("lnk.py"))
+    assert denied == Denied("Changing tests/a.py is denied by the user's rules.")
+
+
 def test_denied_in_every_mode() -> None:
     for mode in ("plan", "ask", "edit", "auto"):
         config = ApprovalConfig(mode=mode, deny=("bash: git push",))  # type: ignore[arg-type]
@@ -185,15 +196,15 @@ def test_always_is_remembered_until_the_script_it_runs_changes(tmp_path: Path) -
 
 
 def test_a_no_for_always_holds_in_every_mode_and_in_the_next_session(tmp_path: Path) -> None:
-    def approver(mode: ApprovalMode, answer: Answer) -> Approver:
+    def session(mode: ApprovalMode, answer: Answer) -> Approver:
         config = ApprovalConfig(mode=mode)
         remembered = Remembered(tmp_path, Path("/repo"))
         return Approver(config, lambda ask: answer, remembered=remembered)
 
-    assert isinstance(approver("ask", Answer(False, always=True))(bash("make")), Denied)
+    assert isinstance(session("ask", Answer(False, always=True))(bash("make")), Denied)
     for mode in get_args(ApprovalMode):
-        assert isinstance(approver(mode, Answer(True))(bash("make")), Denied)
-    assert approver("ask", Answer(True))(bash("make all")) == bash("make all")
+        assert isinstance(session(mode, Answer(True))(bash("make")), Denied)
+    assert session("ask", Answer(True))(bash("make all")) == bash("make all")
 
 
 def test_a_damaged_memory_allows_nothing(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_spent_budget_has_its_own_code_unless_the_tests_are_green(repository: 
     spent = Config(budget=Budget(max_steps=1))
     outcome, _, _ = fix(repository, [RUN_TESTS, REPAIR, FINISH], config=spent)
     assert outcome.exit_code == 5
-    assert "1 replies are spent" in outcome.sentence
+    assert "1 reply is spent" in outcome.sentence
     outcome, _, _ = fix(repository, [REPAIR, FINISH], config=spent)
     assert outcome.exit_code == 0
 
@@ -709,7 +709,9 @@ def test_a_read_only_repository_is_refused_unless_only_a_patch_is_wanted(
 ) -> None:
     # Root may write everywhere, so what the system would say to others is put in its place.
     really = os.access
-    monkeypatch.setattr(os, "access", lambda p, m: Path(p) != repository and really(p, m))
+    monkeypatch.setattr(
+        os, "access", lambda p, m, **more: Path(p) != repository and really(p, m, **more)
+    )
     refused(repository, 2, "read-only")
     outcome, _, _ = fix(repository, [REPAIR, FINISH], dry_run=True)
     assert outcome.exit_code == 0

@@ -337,6 +337,15 @@ def test_an_argument_that_cannot_be_meant_is_a_sentence(words: tuple[str, ...]) 
     assert "\n" not in str(caught.value)
 
 
+def test_a_report_that_cannot_be_read_is_told_in_our_words(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"\xff\xfe\x00")
+    for name, cause in (("odd", "it is no text in UTF-8"), ("", "Is a directory")):
+        text = f"@{tmp_path}/{name}"
+        with pytest.raises(UsageError) as refused:
+            request_of(parse(["fix", "--issue", text]), Config())
+        assert str(refused.value) == f"--issue {text}: {cause}"
+
+
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(["--help"]) == 0
     text = capsys.readouterr().out

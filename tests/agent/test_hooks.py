@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import HookBroken
 from agent.hooks import Hooks
 from agent.settings import HooksConfig
 from inference.messages import ToolCall
@@ -21,10 +22,10 @@ FINISH = ToolCall("finish", {"summary": "done"})
 EDITED = ToolResult("Created a.py.", "created", diff="+1")
 
 
-def hooks(tmp_path: Path, **commands: str) -> Hooks:
+def hooks(tmp_path: Path, wall_s: float = 20.0, **commands: str) -> Hooks:
     config = HooksConfig(**{name: (command,) for name, command in commands.items()})
     editor = StrReplaceEditor(Workspace(tmp_path, tmp_path))
-    return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=20), editor)
+    return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=wall_s), editor)
 
 
 class Edited:
@@ -99,6 +100,25 @@ def test_a_formatted_file_is_not_stale_and_the_edit_is_taken_back_whole(tmp_path
 def test_a_hook_that_removes_the_file_is_told(tmp_path: Path) -> None:
     result = Edited(tmp_path, "rm a.py")("create", file_text="a = 1\n")
     assert result.text.endswith("The user's hook then removed a.py.")
+
+
+def test_an_edit_before_a_hook_made_the_file_no_text_is_not_taken_back(tmp_path: Path) -> None:
+    edited = Edited(tmp_path, after_edit="printf '\\0' > a.py")
+    assert "is no text after the user's hook" in edited("create", file_text="x = 1\n").text
+    with pytest.raises(ToolFailed, match=r"a\.py is no text any more; use bash"):
+        edited("undo_edit")
+
+
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [("nosuchprogram", "could not be started"), ("sleep 30", "did not end within 1 s")],
+)
+def test_a_hook_that_cannot_be_asked_is_named_to_the_user(
+    tmp_path: Path, command: str, cause: str
+) -> None:
+    made = hooks(tmp_path, 1.0, before_tool=command)
+    with pytest.raises(HookBroken, match=f"hook `{command}` of your settings {cause}"):
+        made.before(EDIT, never)
 
 
 def test_finish_can_be_refused(tmp_path: Path) -> None:

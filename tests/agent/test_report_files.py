@@ -329,6 +329,15 @@ def test_a_report_goes_to_no_file_of_the_repository(tmp_path: Path) -> None:
     report_files(parse(["fix", "--junit", str(tmp_path / "last.xml")]))  # it is written over
 
 
+def test_two_things_never_go_to_one_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("a")
+    one, other = str(tmp_path / "a"), str(tmp_path / "link")
+    for words in (["--junit", one, "--sarif", other], ["--patch", other, "--junit", one]):
+        with pytest.raises(UsageError, match=r"are one file, .*; name two"):
+            report_files(parse(["fix", *words]))
+    report_files(parse(["fix", "--junit", "/dev/null", "--patch", "/dev/null", "--sarif", one]))
+
+
 def test_a_report_that_cannot_be_written_makes_the_run_an_error(tmp_path: Path) -> None:
     files = report_files(parse(["fix", "--junit", str(tmp_path / "a.xml")]))
     (tmp_path / "a.xml").mkdir()

@@ -38,6 +38,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ("[budget]\nmax_stops = 1\n", "budget.max_stops is no setting; known are max_calls"),
         ('[budget]\nmax_steps = "3"\n', "must be a whole number"),
         ("[budget]\nmax_steps = true\n", "must be a whole number"),
+        ("[verify]\nsyntax = 1\n", "must be true or false, not 1"),
         ("[budget]\nmax_steps = 0\n", "must be more than 0"),
         ("[budget]\nmax_time_s = nan\n", "must be more than 0"),
         ("[guard]\nnote_at = 9\n", "must not decrease"),

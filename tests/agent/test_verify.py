@@ -130,6 +130,19 @@ def test_a_fault_from_before_is_not_the_edits_and_gets_no_praise(
     assert result.text == "tests/test_cart.py: 1 passed."
 
 
+def test_bytes_that_the_language_cannot_read_get_no_praise(desk: Desk, tmp_path: Path) -> None:
+    for coding, said in ((b"#", ""), (b"# coding: latin-1", "Syntax ok.")):
+        (tmp_path / "odd.py").write_bytes(coding + b"\nx = '\xff'\ny = 1\n")
+        assert desk.edit("odd.py", "y = 1", "y = 2").text == said
+
+
+def test_an_edit_through_a_link_runs_what_is_near_its_file(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "lnk.py").symlink_to("shop/cart.py")
+    desk.edit("lnk.py", "price - tax", "price + tax")
+    assert desk.asked == [("tests/test_cart.py",)]
+    assert desk.editor.run({"command": "undo_edit", "path": "shop/cart.py"}).ok
+
+
 def test_what_has_neither_grammar_nor_tests_is_left_as_it_was(desk: Desk) -> None:
     assert desk.edit("notes.md", "x", "y").text == ""
     view = ToolResult("1\tx", "viewed notes.md")

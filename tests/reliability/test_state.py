@@ -136,7 +136,7 @@ def test_r08_a_state_folder_that_is_no_folder_is_replaced_and_the_person_is_told
 
 
 def test_r08_a_folder_that_can_be_used_is_used(tmp_path: Path) -> None:
-    assert usable_state(tmp_path / "a/b") == (tmp_path / "a/b", "")
+    assert usable_state(tmp_path / "a/b", tmp_path / "repo") == (tmp_path / "a/b", "")
 
 
 @needs_root
@@ -144,7 +144,7 @@ def test_r08_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
     state = tmp_path / "qwen-agent"
     state.mkdir()
     os.chown(state, 65534, 65534)
-    other, told = usable_state(state)
+    other, told = usable_state(state, tmp_path / "repo")
     assert "belongs to user 65534" in told
     assert other.stat().st_mode & 0o777 == 0o700
     shutil.rmtree(other.parent)
@@ -154,7 +154,7 @@ def test_r08_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
 def test_r08_a_read_only_disk_is_seen_by_root_too(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "64k") as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
-        other, told = usable_state(disk / "qwen-agent")
+        other, told = usable_state(disk / "qwen-agent", tmp_path / "repo")
     assert "Read-only file system" in told
     shutil.rmtree(other.parent)
 

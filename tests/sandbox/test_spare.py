@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from sandbox import spare
-from sandbox.base import View
+from sandbox.base import Sandbox, View
 from sandbox.direct import Direct
 from sandbox.limits import Limits
 
@@ -70,3 +70,18 @@ input()
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_agent_with_many_files_open_runs_commands_all_the_same(
+    bubblewrap: Sandbox, view: View
+) -> None:
+    files = [os.open(os.devnull, os.O_RDONLY)]
+    while files[-1] < spare.FIRST_FD:
+        files.append(os.open(os.devnull, os.O_RDONLY))
+    try:
+        for _ in range(20):  # each supervisor gets other numbers, around those of a command's files
+            assert bubblewrap.run(["echo", "fine"], view, Limits(wall_s=20)).output == "fine\n"
+            os.close(files.pop())
+    finally:
+        for file in files:
+            os.close(file)

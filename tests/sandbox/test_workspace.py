@@ -144,6 +144,18 @@ def test_a_link_that_stays_inside_is_followed_and_stays_a_link(root: Path) -> No
     assert (root / "pkg/b/c.py").read_bytes() == b"2"
 
 
+def test_a_file_has_one_name_whatever_links_lead_to_it(root: Path) -> None:
+    workspace = Workspace(root, SEEN_AS)
+    (root / "link").symlink_to("pkg")
+    (root / "gone").symlink_to("nowhere")
+    for path in ("link/a.py", "pkg/a.py", "link/../pkg/a.py"):
+        assert workspace.real(path) == PurePosixPath("pkg/a.py")
+    assert workspace.real("link/new.py") == PurePosixPath("pkg/new.py")
+    assert workspace.real("pkg/a.py/x") == PurePosixPath("pkg/a.py/x")
+    assert workspace.real("gone") == PurePosixPath("gone")
+    assert workspace.real(".") == PurePosixPath()
+
+
 def test_a_link_that_stays_inside_is_removed_by_its_target(root: Path) -> None:
     (root / "link").symlink_to("pkg/a.py")
     Workspace(root, SEEN_AS).remove("link")

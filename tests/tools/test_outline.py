@@ -98,6 +98,21 @@ def test_words_in_comments_and_strings_are_no_uses(outline: Outline) -> None:
     assert "web/" not in text
 
 
+def test_a_look_into_one_file_says_that_no_other_was_searched(outline: Outline) -> None:
+    text = call(outline, {"path": "shop/app.py", "name": "main"}).text
+    assert text.endswith("Nowhere used in shop/app.py, and nothing else was searched.")
+    text = call(outline, {"path": "shop", "name": "page"}).text
+    assert text.startswith("No code in shop/ defines or uses page")
+
+
+def test_symbols_that_a_mistake_may_hide_are_not_said_to_be_none(
+    root: Path, outline: Outline
+) -> None:
+    write(root, "bad.py", "def f(:\n  x = (\n\ndef g():\n    pass\n")
+    text = call(outline, {"path": "bad.py"}).text
+    assert "[not all of it was understood: line 1: syntax error" in text
+
+
 def test_many_uses_are_cut_and_counted(root: Path, outline: Outline) -> None:
     write(root, "many.py", "from shop.rates import RATE\n" + "print(RATE)\n" * 60)
     text = call(outline, {"name": "RATE"}).text

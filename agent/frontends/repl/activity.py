@@ -20,7 +20,7 @@ from agent.events import (
 )
 from agent.frontends.repl.text import count_words, one_line, seconds_words
 from agent.rules import EDITOR
-from inference.messages import ToolCall
+from inference.messages import BadToolCall, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -39,7 +39,6 @@ class Activity:
     since_s: float = 0.0
     num_tokens: int = 0
     """Pieces of the reply so far, which are about its tokens."""
-    num_thinking: int = 0
     first_s: float = 0.0
     """When the reply began to be written."""
     last_s: float = 0.0
@@ -51,7 +50,6 @@ class Activity:
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
             case StepStarted():
                 self._begin("reading", now_s)
-                self.num_tokens = self.num_thinking = 0
             case PrefillProgress() if event.num_done < event.num_total:
                 self.words = reading(event)
             case PrefillProgress():
@@ -59,7 +57,7 @@ class Activity:
             case TextDelta() | ThinkingDelta():
                 self._count(isinstance(event, ThinkingDelta), now_s)
             case CallStarted():
-                self._begin(f"running {call_words(event, 60)}", now_s)
+                self._begin(f"running {call_words(event.call, 60)}", now_s)
             case TestsRan() | ReplyEnded() | CallEnded():
                 self._begin("working", now_s)
             case TurnEnded():
@@ -82,7 +80,6 @@ class Activity:
             self._begin(words, now_s)
             self.first_s = now_s
         self.num_tokens += 1
-        self.num_thinking += is_thinking
         self.last_s = now_s
 
     def _speed(self) -> str:
@@ -106,9 +103,8 @@ def reading(event: PrefillProgress) -> str:
     return f"reading {bar} {counts}{left}"
 
 
-def call_words(event: CallStarted, width: int) -> str:
+def call_words(call: ToolCall | BadToolCall, width: int) -> str:
     """Say a call in one line: its tool, and what it is about."""
-    call = event.call
     if not isinstance(call, ToolCall):
         return one_line(f"a call that cannot be read: {call.reason}", width)
     arguments = dict(call.arguments)

@@ -12,7 +12,6 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from agent.approval import Answer, Ask
-from agent.events import CallStarted
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
@@ -108,7 +107,7 @@ def preview(ask: Ask, painter: Painter) -> str:
         return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
             text, "bash"
         )
-    words = call_words(CallStarted(ask.call), painter.width - 2)
+    words = call_words(ask.call, painter.width - 2)
     head = painter.line((painter.theme.warn, "? "), ("bold", words))
     return head + painter.diff(text, max_lines=1 + text.count("\n"))
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
 """A path such as `/etc/hosts` is none."""
-FRAME_S = 0.04
+FRAME_S = 0.06
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
 IDLE_TICK_S = 1.0
@@ -131,7 +131,7 @@ class Repl:
 
     def leave(self, code: int = 0) -> None:
         """End the session."""
-        if not self.screen.app.is_done:
+        if self.screen.app.is_running and not self.screen.app.is_done:
             self.screen.app.exit(result=code)
 
     def do(self, steps: Callable[[Cancel], Iterator[Event | Printed]], words: str = "") -> None:

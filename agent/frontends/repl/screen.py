@@ -7,13 +7,20 @@ in its parts is asked of its `Parts`, each time it draws.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, has_completions, is_done
-from prompt_toolkit.formatted_text import ANSI, AnyFormattedText, StyleAndTextTuples
+from prompt_toolkit.filters import Condition, has_completions, is_done, is_searching
+from prompt_toolkit.formatted_text import (
+    ANSI,
+    AnyFormattedText,
+    StyleAndTextTuples,
+    to_formatted_text,
+)
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -64,6 +71,14 @@ class Parts:
     has_colour: Callable[[], bool]
 
 
+@lru_cache(maxsize=16)
+def in_runs(drawn: str) -> StyleAndTextTuples:
+    """Turn text with escapes into runs of one style; prompt_toolkit's own are of one character."""
+    parsed = to_formatted_text(ANSI(drawn.rstrip("\n")))
+    runs = groupby(parsed, key=lambda fragment: fragment[0])
+    return [(style, "".join(fragment[1] for fragment in run)) for style, run in runs]
+
+
 class Rows(HSplit):
     """Parts below each other, whose height is asked for several times a frame and found once."""
 
@@ -99,8 +114,11 @@ class Screen:
             BufferControl(
                 buffer,
                 search_buffer_control=self._search.control,
+                preview_search=True,
                 input_processors=[
-                    ConditionalProcessor(AfterInput(self._hint), Condition(lambda: not buffer.text))
+                    ConditionalProcessor(
+                        AfterInput(self._hint), Condition(lambda: not buffer.text) & ~is_searching
+                    )
                 ],
             ),
             height=self._input_height,
@@ -110,7 +128,7 @@ class Screen:
         )
         self._dialog = Window(
             FormattedTextControl(
-                lambda: ANSI(parts.dialog().rstrip("\n")),
+                lambda: in_runs(parts.dialog()),
                 focusable=True,
                 show_cursor=False,
                 key_bindings=self._dialog_keys(),
@@ -209,7 +227,7 @@ class Screen:
                     has_completions & ~is_done,
                 ),
                 ConditionalContainer(
-                    Window(FormattedTextControl(lambda: ANSI(parts.status())), height=1),
+                    Window(FormattedTextControl(lambda: in_runs(parts.status())), height=1),
                     ~has_completions & ~is_done,
                 ),
             ],
@@ -218,16 +236,16 @@ class Screen:
 
     def _shown(self, text: Callable[[], str]) -> ConditionalContainer:
         """Show a text while there is one; it is asked for once a frame."""
-        drawn: dict[int, str] = {}
+        drawn: dict[int, StyleAndTextTuples] = {}
 
-        def once() -> str:
+        def once() -> StyleAndTextTuples:
             frame = self.app.render_counter
             if frame not in drawn:
                 drawn.clear()
-                drawn[frame] = text().rstrip("\n")
+                drawn[frame] = in_runs(text())
             return drawn[frame]
 
-        window = Window(FormattedTextControl(lambda: ANSI(once())), dont_extend_height=True)
+        window = Window(FormattedTextControl(once), dont_extend_height=True)
         return ConditionalContainer(window, Condition(lambda: bool(once())))
 
     def _rows_writing(self) -> int:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.frontends.repl.text import count_words, one_line
+from agent.frontends.repl.text import count_words, join_ends, one_line
 
 if TYPE_CHECKING:
     from agent.status import Status
@@ -21,8 +21,7 @@ def status_line(status: "Status", width: int) -> str:
         right.append(f"{status.tokens_per_s:,.0f} tok/s")
     while len(left) + len(right) > 2 and len(_joined(left)) + len(_joined(right)) + 2 > width:
         (left if len(left) > 2 else right).pop()
-    gap = width - len(_joined(left)) - len(_joined(right))
-    return one_line(_joined(left), width) if gap < 2 else _joined(left) + " " * gap + _joined(right)
+    return join_ends(_joined(left), _joined(right), width)
 
 
 def _window(status: "Status") -> str:

@@ -4,6 +4,7 @@ A reply is printed block by block as the blocks are finished; only the block tha
 is drawn anew. Of a call the line is printed when its result is there, with the result below it.
 """
 
+import re
 from collections import deque
 
 from agent.events import (
@@ -26,13 +27,14 @@ from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
-from inference.messages import ToolCall, Usage
+from inference.messages import BadToolCall, ToolCall, Usage
 
 MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
+FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
 """Tools whose result a person wants to see a part of."""
@@ -56,7 +58,7 @@ class Story:
         self._num_thinking = 0
         self.previewed: ToolCall | None = None
         """The call that a person has just seen, with its diff."""
-        self._call: CallStarted | None = None
+        self._call: ToolCall | BadToolCall | None = None
         self._before: Usage | None = None
         self._kind = "said"
         """What was printed last."""
@@ -123,6 +125,7 @@ class Story:
 
     def close(self) -> str:
         """Return what is left when nothing more will come of a reply."""
+        self._call = None
         return self.apart("text", "".join(map(self.painter.block, self._blocks.close())))
 
     def _think(self, text: str, now_s: float) -> None:
@@ -160,7 +163,7 @@ class Story:
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():
-                self._call = event
+                self._call = event.call
                 return ""
             case CallEnded():
                 return self._result(event)
@@ -198,18 +201,20 @@ class Story:
     def _result(self, event: CallEnded) -> str:
         theme, width = self.painter.theme, self.painter.width
         style = theme.good if event.ok else theme.bad
-        started, self._call = self._call, None
-        words = call_words(started, width) if started else one_line(event.name, width)
+        call, self._call = self._call, None
+        words = call_words(call, width) if call else one_line(event.name, width)
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
         summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
         head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
         shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
-        if event.diff and started and started.call == self.previewed:
+        if event.diff and call is not None and call == self.previewed:
             return shown
         if event.diff:
-            return shown + self.painter.diff(harmless(event.diff), MAX_DIFF_LINES)
+            # The line above names the file already.
+            diff = FILE_NAMES.sub("", harmless(event.diff))
+            return shown + self.painter.diff(diff, MAX_DIFF_LINES)
         return shown + self._output(event)
 
     def _output(self, event: CallEnded) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
-from agent.events import CallStarted, Event
+from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.text import one_line
@@ -175,7 +175,7 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
     if message.role == "user":
         first, *rest = typed_text(message.content).strip().split("\n")
         return Choice(f"> {first}", preview="\n".join(rest[:MAX_PREVIEW_LINES]))
-    calls = [call_words(CallStarted(call), 60) for call in message.tool_calls]
+    calls = [call_words(call, 60) for call in message.tool_calls]
     said = message.content.strip().split("\n")[:MAX_PREVIEW_LINES]
     return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
 

@@ -1,11 +1,14 @@
 """The whole program at a terminal, with a scripted model: what a person sees and what happens."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from evals.nano.corpus import generate
+from evals.nano.corpus import write as write_repository
 from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
 from tests.agent.repl.terminal import ROOT, Terminal
 
@@ -93,7 +96,7 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
 
 def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path) -> None:
     script = [bash("ls"), {"text": "I heard you."}, {"text": "And the second."}]
-    script[0]["reading_s"] = 3.0
+    script[0]["reading_s"] = 2.0
     terminal = open_session(*script)
     terminal.enter("Look.")
     terminal.wait_for("reading")
@@ -129,11 +132,16 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
 @pytest.mark.parametrize(
     ("reply", "when"),
     [
-        ({"text": "never", "reading_s": 30.0}, "reading"),
-        (SLOW, "word9"),
-        (bash("echo begun; sleep 30"), "running bash"),
+        pytest.param(
+            *({"text": "never", "reading_s": 30.0}, "reading"),
+            marks=pytest.mark.slow,
+            id="prefill",
+        ),
+        pytest.param(SLOW, "word9", id="decode"),
+        pytest.param(
+            *(bash("echo begun; sleep 30"), "running bash"), marks=pytest.mark.slow, id="tool"
+        ),
     ],
-    ids=["prefill", "decode", "tool"],
 )
 def test_a_turn_is_stopped_and_the_next_one_works(
     open_session: Open, key: str, reply: dict[str, object], when: str
@@ -350,3 +358,28 @@ def test_the_person_runs_the_tests(open_session: Open) -> None:
     terminal.enter("/test")
     terminal.wait_for("tests now: 1 failed, 1 passed")
     assert "test_total" in terminal.text
+
+
+@pytest.mark.slow
+def test_nano_mends_a_repository_at_the_screen(tmp_path: Path) -> None:
+    folder, home = tmp_path / "project", tmp_path / "home"
+    home.mkdir()
+    write_repository(generate(900_003), folder)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True, timeout=30)
+    environment = {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "agent.cli", "--model", "nano"]
+    terminal = Terminal(command, folder, environment)
+    terminal.wait_for("Ask, or /help")
+    terminal.enter("The tests fail. Find the bug and repair it.")
+    while "● finish" not in terminal.scrolled:
+        terminal.wait_until(
+            lambda: "● finish" in terminal.text or "say why not" in terminal.text,
+            "asked or finished",
+            seconds=240.0,
+        )
+        if "Allow this?" in terminal.text or "Run this command?" in terminal.text:
+            terminal.answer("y")
+            terminal.wait_until_gone("say why not")
+    assert "5 passed" in terminal.scrolled
+    terminal.press("ctrl-d")
+    assert terminal.wait_for_end() == 0

@@ -61,6 +61,14 @@ def test_a_call_is_one_line_that_grows_into_its_diff() -> None:
     assert "\x1b[31m-one" in shown
 
 
+def test_a_call_that_was_stopped_is_not_shown_as_running() -> None:
+    story = Story(Painter(THEMES["mono"], 80))
+    story.show(CallStarted(call("bash", command="make")), 0.0)
+    assert "bash make" in story.writing(5)
+    story.show(TurnEnded(StopReason.CANCELLED, "cancelled"), 1.0)
+    assert story.writing(5) == ""
+
+
 def test_a_long_diff_is_cut_and_counted() -> None:
     diff = "".join(f"+{n}\n" for n in range(1_000))
     shown = plain(told(CallEnded("bash", "done", "", True, diff, 0.1)))

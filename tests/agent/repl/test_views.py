@@ -1,0 +1,32 @@
+"""The status line tells what matters most, at any width."""
+
+import pytest
+from rich.cells import cell_len
+
+from agent.frontends.repl.status import status_line
+from agent.frontends.repl.text import count_words, seconds_words
+from agent.status import Status
+
+STATUS = Status(
+    "Qwen/Qwen3.5-4B", True, "ask", "bubblewrap", "世界", 12_345, 262_144, 12_000, 345, 41.6
+)
+
+
+def test_the_status_line_tells_the_window_and_what_was_reused() -> None:
+    line = status_line(STATUS, 100)
+    assert line.startswith("ask · Qwen/Qwen3.5-4B · 世界 · ")
+    assert line.endswith("12.3k/262k 5% · 12.0k reused · 42 tok/s")
+
+
+@pytest.mark.parametrize("width", [20, 33, 50, 79, 200])
+def test_the_status_line_fits(width: int) -> None:
+    line = status_line(STATUS, width)
+    assert cell_len(line) <= width
+    assert line.startswith("ask · ")
+
+
+def test_numbers_are_short() -> None:
+    assert [count_words(n) for n in (7, 950, 1_000, 99_949, 262_144)] == [
+        *("7", "950", "1.0k", "99.9k", "262k")
+    ]
+    assert [seconds_words(s) for s in (0.42, 12.4, 185.0)] == ["0.4 s", "12 s", "3 min 5 s"]
