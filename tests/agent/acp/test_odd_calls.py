@@ -19,7 +19,7 @@ GOOD: dict[str, Any] = {
     **{"command": "str_replace", "path": "a.txt", "view_range": [1, 2], "items": ["[ ] a"]},
     **{"old_str": "a", "new_str": "b", "file_text": "c", "summary": "d", "question": "e"},
 }
-TOOLS = ("bash", "str_replace_editor", "search", "todo", "finish", "explore", "run_tests", "other")
+TOOLS = ("bash", "str_replace_editor", "search", "todo", "finish")
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:12])
@@ -28,8 +28,8 @@ def test_a_call_with_odd_arguments_is_shown_live_and_on_load(
     tool: str, odd: Any, tmp_path: Path
 ) -> None:
     calls = [ToolCall(tool, {**GOOD, name: odd}) for name in GOOD]
-    calls += [ToolCall(tool, {**GOOD, "command": "view", name: odd}) for name in GOOD]
     calls += [ToolCall(tool, dict.fromkeys(GOOD, odd)), ToolCall(tool, {})]
+    calls += [ToolCall(tool, {"command": command, "path": odd}) for command in ("view", "create")]
     story = Story(Files(tmp_path, tmp_path))
     updates = []
     for call in calls:
