@@ -237,6 +237,16 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
             await agent.load_session(cwd=cwd, session_id=session_id, mcp_servers=[])
 
 
+async def test_a_fork_asks_in_its_own_name(editor: Editor) -> None:
+    editor.script({"text": "Hello."}, repair(), DONE)
+    name = await editor.open()
+    await editor.say(name, "Hello.")
+    fork = await editor.agent.fork_session(session_id=name, cwd=str(editor.work))
+    await editor.say(fork.session_id, "Mend it.")
+    assert editor.asked_in == [fork.session_id]
+    assert cart(editor) == MENDED
+
+
 async def test_a_list_goes_on_where_the_last_page_ended(editor: Editor) -> None:
     editor.script(DONE)
     names = [await editor.open() for _ in range(2)]
