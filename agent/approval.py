@@ -92,13 +92,13 @@ def decide(
         return Allowed()
     if config.mode == "plan":
         return Denied("Plan mode: nothing may be changed. Read, then call finish with your plan.")
+    if remembered and refused(effects.key(call)) in remembered:
+        return Denied("The user does not want this call to run, now or later.")
     if config.mode == "auto" or _allowed(call, config, script, path):
         return Allowed()
     if call.name == "run_tests" or (config.mode == "edit" and changes_file(call)):
         return Allowed()
     key = effects.key(call)
-    if refused(key) in remembered:
-        return Denied("The user does not want this call to run, now or later.")
     if key in remembered:
         return Allowed()
     exact = effects.preview(call)

@@ -19,6 +19,8 @@ MAY_IMPORT = {
 LIGHT = [
     "agent.cli",
     "agent.loop",
+    "agent.frontends.acp.agent_v1",
+    "agent.frontends.acp.start",
     "agent.frontends.cache",
     "agent.frontends.doctor",
     "agent.frontends.fix",

@@ -1,14 +1,16 @@
 """What runs unasked, what is asked about and what never runs; labels of scripts, answers kept."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from agent.approval import Allowed, Answer, Ask, Denied, Effects, answered, decide
+from agent.approver import Approver
 from agent.bench import approver
 from agent.config import narrow
 from agent.remembered import Remembered, key_of
-from agent.settings import ApprovalConfig, Config
+from agent.settings import ApprovalConfig, ApprovalMode, Config
 from agent.shell_words import read_script
 from inference.messages import ToolCall
 from sandbox.base import View
@@ -191,6 +193,18 @@ def test_always_is_remembered_until_the_script_it_runs_changes(tmp_path: Path) -
     assert isinstance(decide(call, config, effects, again), Allowed)
     files["./deploy.sh"] = b"curl evil"
     assert isinstance(decide(call, config, effects, again), Ask)
+
+
+def test_a_no_for_always_holds_in_every_mode_and_in_the_next_session(tmp_path: Path) -> None:
+    def session(mode: ApprovalMode, answer: Answer) -> Approver:
+        config = ApprovalConfig(mode=mode)
+        remembered = Remembered(tmp_path, Path("/repo"))
+        return Approver(config, lambda ask: answer, remembered=remembered)
+
+    assert isinstance(session("ask", Answer(False, always=True))(bash("make")), Denied)
+    for mode in get_args(ApprovalMode):
+        assert isinstance(session(mode, Answer(True))(bash("make")), Denied)
+    assert session("ask", Answer(True))(bash("make all")) == bash("make all")
 
 
 def test_a_damaged_memory_allows_nothing(tmp_path: Path) -> None:

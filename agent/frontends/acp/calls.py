@@ -1,6 +1,7 @@
 """A call of the model in the words of the protocol: title, kind, places, and what came of it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,8 +37,10 @@ class Files:
 
     def absolute(self, path: str) -> str:
         """Return a path of the model as the client knows it."""
-        inner = self.folder / path
-        return str(inner if inner.exists() else self.repository / path)
+        with suppress(OSError):  # a name that is too long, say
+            if (self.folder / path).exists():
+                return str(self.folder / path)
+        return str(self.repository / path)
 
 
 def kind_of(call: Call) -> Kind:
@@ -77,7 +80,8 @@ def places_of(call: Call, files: Files) -> list[schema.ToolCallLocation]:
     """Name the file of a call, and the line where it begins if that is known."""
     if isinstance(call, BadToolCall) or not isinstance(path := call.arguments.get("path"), str):
         return []
-    first, *_ = call.arguments.get("view_range") or [None]
+    lines = call.arguments.get("view_range")
+    first = lines[0] if isinstance(lines, list) and lines else None
     line = first if isinstance(first, int) and first > 0 else None
     return [schema.ToolCallLocation(path=files.absolute(path), line=line)]
 

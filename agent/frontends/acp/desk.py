@@ -91,16 +91,19 @@ class Desk:
         """Go on with a talk, which may be open already; raises as `new` does."""
         folder = _folder(params.cwd, params.additional_directories)
         servers = _servers(params.mcp_servers or ())
+        repository = find_repository(folder)
         with self._lock:
             session = self._open.get(params.session_id)
-        if session is None:
-            talk, person = self._resumed(params.session_id, servers)
-            session = self._enter(talk, person, folder)
-        about = session.talk.session.start["repository"]
-        if str(find_repository(folder)) != about:
-            self.close_one(params.session_id)
-            raise RpcError(INVALID_PARAMS, f"session {params.session_id} is about {about}")
-        return session
+        if session is not None:
+            _check_is_about(session.talk, repository)
+            return session
+        talk, person = self._resumed(params.session_id, servers)
+        try:
+            _check_is_about(talk, repository)
+        except RpcError:
+            talk.close()
+            raise
+        return self._enter(talk, person, folder)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
@@ -196,6 +199,12 @@ def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
         if Path(cwd).is_dir():
             return Path(cwd)
     raise RpcError(INVALID_PARAMS, f"{cwd!r} is no folder")
+
+
+def _check_is_about(talk: Conversation, repository: Path) -> None:
+    about = talk.session.start["repository"]
+    if str(repository) != about:
+        raise RpcError(INVALID_PARAMS, f"session {talk.id} is about {about}")
 
 
 def _servers(handed_in: Sequence[BaseModel]) -> tuple[McpServer, ...]:

@@ -21,7 +21,7 @@ ANSWERS: Mapping[Kind, Answer] = {
     "reject_once": Answer(False),
     "reject_always": Answer(False, always=True),
 }
-UNASKED = Answer(False, reason="the editor could not ask them; find another way.")
+UNASKED = Answer(False, reason="nobody could be asked; find another way.", by_nobody=True)
 
 
 class AtEditor:

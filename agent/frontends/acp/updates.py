@@ -207,8 +207,10 @@ def sum_of(usages: Sequence[Usage]) -> schema.Usage:
 def _plan(call: ToolCall) -> schema.AgentPlanUpdate | None:
     """Return the list of what is to be done; the first open step is the one that is worked on."""
     rows = call.arguments.get("items")
+    if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
+        return None
     try:
-        items = read_items(rows) if isinstance(rows, list) else ()
+        items = read_items(rows)
     except ToolFailed:
         return None
     first = next((item for item in items if not item.is_done), None)

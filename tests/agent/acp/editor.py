@@ -40,6 +40,8 @@ class Editor:
     told: list[tuple[str, Update]] = field(default_factory=list)
     """The updates with the session that each is of."""
     asked: list[schema.ToolCallUpdate] = field(default_factory=list)
+    asked_in: list[str] = field(default_factory=list)
+    """The sessions that they are of."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """All that the agent wrote."""
     faults: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Editor:
         self, session_id: str, tool_call: schema.ToolCallUpdate, options: list[Any], **_more: Any
     ) -> schema.RequestPermissionResponse:
         self.asked.append(tool_call)
+        self.asked_in.append(session_id)
         if "never" in self.answers:
             await asyncio.sleep(3600)
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
@@ -100,7 +103,7 @@ class Editor:
         """Begin a test: a repository below `folder`, and what the model says from now on."""
         self.folder = folder
         self.answers = ("allow_once",)
-        self.told, self.asked, self.frames = [], [], []
+        self.told, self.asked, self.asked_in, self.frames = [], [], [], []
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)

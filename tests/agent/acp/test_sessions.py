@@ -204,6 +204,10 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
     assert {one.title for one in found} == {"Mend it."}
     assert all(one.cwd == cwd and one.updated_at for one in found)
     assert (await agent.list_sessions(cwd=str(editor.folder))).sessions == []
+    other = str(make_repository(editor.folder / "other"))
+    for session_id in (name, fork.session_id):  # one is open, the other is not
+        with pytest.raises(RequestError, match=f"session {session_id} is about {cwd}"):
+            await agent.load_session(cwd=other, session_id=session_id, mcp_servers=[])
 
     editor.told.clear()
     await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
@@ -228,13 +232,22 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
     await editor.ask("session/delete", sessionId=name)
     left = (await agent.list_sessions(cwd=cwd)).sessions
     assert [one.session_id for one in left] == [fork.session_id]
-    with pytest.raises(RequestError, match=f"there is no session {name}"):
-        await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    for session_id in (name, "../sessions", ""):
+        with pytest.raises(RequestError, match=f"there is no session {session_id}"):
+            await agent.load_session(cwd=cwd, session_id=session_id, mcp_servers=[])
 
 
-async def test_a_list_goes_on_where_the_last_page_ended(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fork_asks_in_its_own_name(editor: Editor) -> None:
+    editor.script({"text": "Hello."}, repair(), DONE)
+    name = await editor.open()
+    await editor.say(name, "Hello.")
+    fork = await editor.agent.fork_session(session_id=name, cwd=str(editor.work))
+    await editor.say(fork.session_id, "Mend it.")
+    assert editor.asked_in == [fork.session_id]
+    assert cart(editor) == MENDED
+
+
+async def test_a_list_goes_on_where_the_last_page_ended(editor: Editor) -> None:
     editor.script(DONE)
     names = [await editor.open() for _ in range(2)]
     for name in names:
@@ -318,7 +331,7 @@ async def test_commands_are_offered_and_carried_out(editor: Editor) -> None:
         ("session/new", {"cwd": "/", "mcpServers": []}, "repository"),
         ("session/new", {"cwd": "/"}, "the params are not as the protocol says"),
         ("session/prompt", {"sessionId": "no", "prompt": []}, "session no is not open"),
-        ("session/load", {"sessionId": "../..", "cwd": "/tmp", "mcpServers": []}, "no session"),
+        ("session/load", {"sessionId": "a", "cwd": "/", "mcpServers": []}, "repository"),
         ("session/close", {"sessionId": "no"}, "session no is not open"),
         ("authenticate", {"methodId": "key"}, "there is no login 'key': none is needed"),
         ("session/unheard_of", {}, "there is no method session/unheard_of"),

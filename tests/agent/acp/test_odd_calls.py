@@ -1,0 +1,54 @@
+"""Calls as no tool takes them: they are shown, and the turn goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acp import schema
+
+from agent.events import CallEnded, CallStarted
+from agent.frontends.acp.calls import Files
+from agent.frontends.acp.replay import replayed
+from agent.frontends.acp.updates import Story
+from agent.frontends.acp.words import as_params
+from inference.messages import BadToolCall, Message, ToolCall
+
+ODD: tuple[Any, ...] = (None, 3, 1.5, True, "", "\ud800", "x" * 5_000, "\0", [], {}, [[1]], [None])
+GOOD: dict[str, Any] = {
+    **{"command": "str_replace", "path": "a.txt", "view_range": [1, 2], "items": ["[ ] a"]},
+    **{"old_str": "a", "new_str": "b", "file_text": "c", "summary": "d", "question": "e"},
+}
+TOOLS = ("bash", "str_replace_editor", "search", "todo", "finish")
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:12])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_call_with_odd_arguments_is_shown_live_and_on_load(
+    tool: str, odd: Any, tmp_path: Path
+) -> None:
+    calls = [ToolCall(tool, {**GOOD, name: odd}) for name in GOOD]
+    calls += [ToolCall(tool, dict.fromkeys(GOOD, odd)), ToolCall(tool, {})]
+    calls += [ToolCall(tool, {"command": command, "path": odd}) for command in ("view", "create")]
+    story = Story(Files(tmp_path, tmp_path))
+    updates = []
+    for call in calls:
+        said = str(odd)
+        updates += story.updates(CallStarted(call), no_status)
+        updates += story.updates(CallEnded(tool, said, said, True, None, 0.0), no_status)
+    messages = [Message("assistant", "", "", tuple(calls))]
+    updates += replayed([*messages, *(Message("tool", str(odd)) for _ in calls)], story)
+    assert len(updates) >= 4 * len(calls)
+    for update in updates:
+        json.dumps(as_params(schema.SessionNotification(session_id="s", update=update)))
+
+
+def test_a_call_that_cannot_be_read_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    story = Story(Files(tmp_path, tmp_path))
+    (shown,) = story.updates(CallStarted(BadToolCall("<tool_call>", "no end")), no_status)
+    assert isinstance(shown, schema.ToolCallStart)
+    assert (shown.title, shown.raw_input) == ("A call that cannot be read", {"raw": "<tool_call>"})
+
+
+def no_status() -> Any:
+    raise AssertionError("no call tells how full the window is")
