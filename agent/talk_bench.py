@@ -15,6 +15,7 @@ from agent.bench import Bench, Materials, tool_view, workspace_of
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
 from agent.events import Event, ModelLoading
+from agent.in_hand import InHand
 from agent.inbox import Inbox
 from agent.loading import Loading
 from agent.models import NANO
@@ -68,6 +69,7 @@ class TalkBench:
         self.request = request
         self.around = around
         self.loading = loading or self._load()
+        self.in_hand = InHand()
         self._session = session
         self._ask = ask
         self._inbox = inbox
@@ -196,6 +198,7 @@ class TalkBench:
             approve=self._approver,
             on_compacted=(*bench.parts.on_compacted, self._told.forget),
             steering=self._inbox.take_steering,
+            in_hand=self.in_hand,
             talks=True,
         )
         return replace(bench, parts=parts)

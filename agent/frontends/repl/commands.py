@@ -52,6 +52,7 @@ COMMANDS = (
     Command("sessions", "", "list past sessions", view.sessions, True),
     Command("export", "FILE.md|.json|.html", "write the conversation to a file", view.export),
     Command("diff", "", "what the files have become since the talk began", view.diff),
+    Command("commit", "[MESSAGE]", "commit the files that the model changed", talk.commit),
     Command("test", "", "run the tests of the project", talk.run_tests),
     Command("attempts", "N PROMPT", "N attempts on copies; the best is applied", talk.attempts),
     Command("init", "", "have AGENTS.md written from the repository", talk.init),

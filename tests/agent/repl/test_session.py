@@ -176,6 +176,24 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     terminal.wait_until(lambda: cart(repository) == before, "back again")
 
 
+def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: Path) -> None:
+    (repository.parent / "home" / ".gitconfig").write_text("[user]\nname = A\nemail = a@b.c\n")
+    terminal = open_session(REPAIR, DONE, {"text": "Mend the sum"}, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("● finish")
+    terminal.wait_for("Ask, or /help")
+    terminal.enter("/commit")
+    terminal.wait_for("commit: Mend the sum")
+    assert "shop/cart.py" in terminal.text
+    terminal.press("escape")
+    terminal.wait_for("Nothing was committed.")
+    terminal.enter("/commit Mend the total")
+    terminal.wait_for("Committed ")
+    shown = ["git", "log", "-1", "--format=%an %s", "--name-only"]
+    said = subprocess.run(shown, cwd=repository, capture_output=True, text=True, timeout=30).stdout
+    assert said == "A Mend the total\n\nshop/cart.py\n"
+
+
 @pytest.mark.slow
 def test_a_session_goes_on_after_kill_9(open_session: Open, repository: Path) -> None:
     terminal = open_session(REPAIR, DONE, {"text": "Still here."}, words=("--mode", "auto"))
