@@ -1,9 +1,10 @@
 """One call of the model: whether it runs, what is added to its result, what is recorded of it.
 
 The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
-passes through `Parts.after_call`. A person may stop a call alone: the model is told. That a call begins is recorded before it runs, and its result
-after the files are saved. Whoever resumes runs a call that was begun again only if it looks and
-does no more, or is an edit that has not happened; any other is answered as interrupted.
+passes through `Parts.after_call`. Where a person stops the call alone, the model is told so. That a
+call begins is recorded before it runs, and its result after the files are saved. Whoever resumes
+runs a call that was begun again only if it looks and does no more, or is an edit that has not
+happened; any other is answered as interrupted.
 """
 
 import time

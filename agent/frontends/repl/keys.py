@@ -45,10 +45,13 @@ KEYS = (
     Key("Ctrl-J or Shift-Enter", "new line", (("c-j",), (SHIFT_ENTER.value,)), "new_line"),
     Key("\\ Enter", "new line, in any terminal"),
     Key(
-        *("Esc", "take back what waits to be sent; else stop the turn"),
+        *(
+            "Esc",
+            "take back what waits to be sent; else stop the call or the reply; twice, the turn",
+        ),
         *((("escape",),), "escape"),
     ),
-    Key("Ctrl-C", "clear the line; while it is empty, stop the turn", (("c-c",),), "interrupt"),
+    Key("Ctrl-C", "clear the line; while it is empty, stop as Esc does", (("c-c",),), "interrupt"),
     Key("Ctrl-D", "leave, while the line is empty", (("c-d",),), "leave"),
     Key("Ctrl-Z", "go to the background", (("c-z",),), "suspend"),
     Key("Up or Down", "earlier and later prompts, at the first and last line"),

@@ -44,6 +44,8 @@ FRAME_S = 0.06
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
 IDLE_TICK_S = 1.0
+AGAIN_S = 1.0
+"""Within which a second Esc means the whole turn."""
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
 
@@ -96,6 +98,7 @@ class Repl:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
         self._drawn_s = 0.0
+        self._stopped_s = 0.0
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
         self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
@@ -260,7 +263,15 @@ class Repl:
             self._begin_turn(text)
 
     def stop(self) -> bool:
-        """Stop what runs; say whether anything did."""
+        """Stop the call in hand; without one, or soon after, the turn or what else runs.
+
+        Says whether anything did.
+        """
+        now_s = time.monotonic()
+        is_again, self._stopped_s = now_s - self._stopped_s < AGAIN_S, now_s
+        if not is_again and self.is_in_turn and self.talk and self.talk.stop_call():
+            self.activity.words = "stopping the call; once more stops the turn"
+            return True
         for worker in (self.worker, self.aside):
             if worker.is_busy:
                 worker.stop()

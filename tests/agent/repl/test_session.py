@@ -138,9 +138,6 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
             id="prefill",
         ),
         pytest.param(SLOW, "word9", id="decode"),
-        pytest.param(
-            *(bash("echo begun; sleep 30"), "running bash"), marks=pytest.mark.slow, id="tool"
-        ),
     ],
 )
 def test_a_turn_is_stopped_and_the_next_one_works(
@@ -153,6 +150,29 @@ def test_a_turn_is_stopped_and_the_next_one_works(
     terminal.wait_for("Ask, or /help", seconds=8.0)
     terminal.enter("And now?")
     terminal.wait_for("All right.", seconds=8.0)
+
+
+def test_escape_stops_a_call_and_the_model_goes_on(open_session: Open) -> None:
+    terminal = open_session(bash("echo begun; sleep 60"), FAST, words=("--mode", "auto"))
+    terminal.enter("Go.")
+    terminal.wait_for("running bash")
+    terminal.press("escape")
+    terminal.wait_for("All right.", seconds=8.0)
+    assert "stopped" in terminal.scrolled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["escape", "ctrl-c"])
+def test_twice_within_a_second_a_turn_is_stopped_in_a_call(open_session: Open, key: str) -> None:
+    never: dict[str, object] = {"text": "Never said.", "word_s": 0.2}
+    terminal = open_session(bash("sleep 60"), never, FAST, words=("--mode", "auto"))
+    terminal.enter("Go.")
+    terminal.wait_for("running bash")
+    terminal.press(key, key)
+    terminal.wait_for("Ask, or /help", seconds=8.0)
+    assert "Never said." not in terminal.scrolled
+    terminal.enter("And now?")
+    terminal.wait_for("Never said.", seconds=8.0)
 
 
 def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Path) -> None:
