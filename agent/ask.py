@@ -115,7 +115,7 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
         session.add(end.message, end.usage)
     else:
         session.spend(end.usage)
-    yield ReplyEnded(end.usage, end.message.content)
+    yield ReplyEnded(end.usage, end.message.content, end.memory)
     if is_cut:
         return interrupted(turn)
     if trouble is not None:

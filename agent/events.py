@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inference.messages import BadToolCall, ToolCall, Usage
+from inference.messages import BadToolCall, Memory, ToolCall, Usage
 
 
 class StopReason(StrEnum):
@@ -93,6 +93,8 @@ class ReplyEnded:
     usage: Usage
     text: str
     """All that the model said in it, besides thinking and calls."""
+    memory: Memory | None = None
+    """Of the engine after it; None of one that does not say."""
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,12 @@ class LocalChat:
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
                     usage = replace(event.usage, num_thinking=parser.num_thinking)
                     yield ReplyEnd(
-                        message, event.stop_reason, usage, event.notices, parser.is_thinking
+                        message,
+                        event.stop_reason,
+                        usage,
+                        event.notices,
+                        event.memory,
+                        parser.is_thinking,
                     )
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:

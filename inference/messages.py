@@ -83,6 +83,17 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Where the memory of an engine is, for all who share it; nothing is counted twice."""
+
+    weights_bytes: int
+    kv_bytes: int
+    """Keys and values of the lines that go on."""
+    snapshot_bytes: int
+    """What letting all snapshots go would free."""
+
+
+@dataclass(frozen=True)
 class Prefill:
     """Progress: `num_done` of `num_total` new prompt tokens are in the state."""
 
@@ -117,6 +128,8 @@ class ReplyEnd:
     usage: Usage
     notices: tuple[str, ...] = ()
     """What a person should know of the engine since the last reply; a sentence each."""
+    memory: Memory | None = None
+    """Of the engine; None of one that does not say."""
     is_thought_open: bool = False
     """Whether it ended inside its thinking, which then was cut short."""
 

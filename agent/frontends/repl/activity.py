@@ -20,7 +20,7 @@ from agent.events import (
 )
 from agent.frontends.repl.text import count_words, one_line, seconds_words
 from agent.rules import EDITOR
-from inference.messages import BadToolCall, ToolCall
+from inference.messages import BadToolCall, Memory, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -42,6 +42,8 @@ class Activity:
     first_s: float = 0.0
     """When the reply began to be written."""
     last_s: float = 0.0
+    memory: Memory | None = None
+    """Of the engine, after the last reply that told."""
 
     def note(self, event: Event, now_s: float) -> None:
         """Take one event into account."""
@@ -58,7 +60,10 @@ class Activity:
                 self._count(isinstance(event, ThinkingDelta), now_s)
             case CallStarted():
                 self._begin(f"running {call_words(event.call, 60)}", now_s)
-            case TestsRan() | ReplyEnded() | CallEnded():
+            case ReplyEnded():
+                self.memory = event.memory or self.memory
+                self._begin("working", now_s)
+            case TestsRan() | CallEnded():
                 self._begin("working", now_s)
             case TurnEnded():
                 self.words = ""

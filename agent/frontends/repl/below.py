@@ -82,4 +82,6 @@ class Below:
         if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())
             self._asked_s = now_s
-        return repl.painter.line((repl.theme.dim, status_line(known[1], repl.screen.width)))
+        return repl.painter.line(
+            (repl.theme.dim, status_line(known[1], repl.activity.memory, repl.screen.width))
+        )

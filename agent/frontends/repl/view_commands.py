@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.frontends.repl.keys import KEYS
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.status import memory_words
 from agent.frontends.repl.text import count_words, harmless, one_line
 from agent.frontends.repl.theme import NAMES, theme_for
 from agent.frontends.repl.worker import Printed
@@ -93,6 +94,9 @@ def context(repl: "Repl", _words: str) -> None:
             bar = "█" * round(BAR_WIDTH * num / window)
             count = f"  {words:<24}{count_words(num):>7}  "
             lines.append(painter.line(("", count), (painter.theme.accent, bar)))
+        if memory := repl.activity.memory:
+            about = "  weights, keys and values, snapshots"
+            lines.append(painter.line(("bold", "Memory  "), ("", memory_words(memory) + about)))
         return "".join(lines)
 
     repl.show(draw)
