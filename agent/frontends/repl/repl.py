@@ -21,7 +21,7 @@ from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
 from agent.frontends.repl.below import Below
 from agent.frontends.repl.commands import Commands
-from agent.frontends.repl.completion import PromptCompleter, without_marks
+from agent.frontends.repl.completion import PromptCompleter, pictures_in, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
 from agent.frontends.repl.keys import bind
 from agent.frontends.repl.names import Names
@@ -300,7 +300,14 @@ class Repl:
         return self.worker.has_turn
 
     def _named(self, text: str) -> str:
-        return without_marks(text, lambda name: (self.launch.root / name).exists())
+        def is_there(name: str) -> bool:
+            return (self.launch.root / name).exists()
+
+        if pictures := pictures_in(text, is_there):
+            self.say(
+                f"Pictures are not read yet: the model has the name of {pictures[0]} alone.", "warn"
+            )
+        return without_marks(text, is_there)
 
     def _begin_turn(self, text: str) -> None:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,13 @@ from agent.errors import UsageError
 from agent.frontends.repl.keys import KEYS
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.status import memory_words
-from agent.frontends.repl.text import count_words, harmless, one_line
+from agent.frontends.repl.text import count_words, harmless, one_line, seconds_words
 from agent.frontends.repl.theme import NAMES, theme_for
 from agent.frontends.repl.worker import Printed
 from agent.frontends.transcript import as_document, as_html, as_markdown
 from agent.journal import Contents, read_all
 from agent.session import JOURNAL
-from inference.messages import Message
+from inference.messages import Message, Usage
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -100,6 +100,34 @@ def context(repl: "Repl", _words: str) -> None:
         return "".join(lines)
 
     repl.show(draw)
+
+
+def bench(repl: "Repl", _words: str) -> None:
+    """Say how fast the model has read and written in this talk, and what it had not to read."""
+    if repl.talk is None or not repl.talk.session.usages:
+        repl.say("The model has not answered yet.")
+        return
+    rows = speeds(repl.talk.session.usages)
+    repl.show(lambda painter: _table(painter, rows))
+
+
+def speeds(usages: Sequence[Usage]) -> list[tuple[str, str]]:
+    """Sum up what replies cost, a row each for reused, read and written tokens."""
+    num_prompt = max(1, sum(usage.num_prompt for usage in usages))
+    num_reused = sum(usage.num_reused for usage in usages)
+    num_read = sum(usage.num_prefilled for usage in usages)
+    num_written = sum(usage.num_generated for usage in usages)
+    return [
+        ("replies", str(len(usages))),
+        ("reused", f"{num_reused:,} tokens, {num_reused / num_prompt:.0%} of the prompts"),
+        ("read", _speed(num_read, sum(usage.prefill_s for usage in usages))),
+        ("written", _speed(num_written, sum(usage.decode_s for usage in usages))),
+    ]
+
+
+def _speed(num_tokens: int, seconds: float) -> str:
+    speed = f", {num_tokens / seconds:,.0f} a second" if seconds else ""
+    return f"{num_tokens:,} tokens in {seconds_words(seconds)}{speed}"
 
 
 def sessions(repl: "Repl", _words: str) -> None:
