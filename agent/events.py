@@ -87,6 +87,14 @@ class ThinkingDelta:
 
 
 @dataclass(frozen=True)
+class CallWriting:
+    """The model is writing a call, so much of it until now."""
+
+    name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class ReplyEnded:
     """One reply is whole."""
 
@@ -169,6 +177,7 @@ Event = (
     | PrefillProgress
     | TextDelta
     | ThinkingDelta
+    | CallWriting
     | ReplyEnded
     | CallStarted
     | CallEnded

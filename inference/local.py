@@ -219,6 +219,8 @@ class LocalChat:
                     yield event
                 case Token():
                     yield from _keep(parser.feed(event.id), gathered)
+                    if (writing := parser.news()) is not None:
+                        yield writing
                 case GenerationEnd():
                     yield from _keep(parser.flush(), gathered)
                     ids = rendered.opener + event.token_ids if event.token_ids else ()

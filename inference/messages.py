@@ -116,6 +116,16 @@ class Thinking:
     text: str
 
 
+@dataclass(frozen=True)
+class WritingCall:
+    """A call is being written; it follows as a `ToolCall` or a `BadToolCall` when it is whole."""
+
+    name: str
+    """Of its tool."""
+    num_bytes: int
+    """So much of it is there."""
+
+
 StopReason = Literal["end_turn", "max_tokens", "cancelled"]
 
 
@@ -139,7 +149,7 @@ class ReplyEnd:
         return not self.message.content.strip() and not self.message.tool_calls
 
 
-Piece = Prefill | Text | Thinking | ToolCall | BadToolCall | ReplyEnd
+Piece = Prefill | Text | Thinking | WritingCall | ToolCall | BadToolCall | ReplyEnd
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.events import (
     CallEnded,
     CallStarted,
+    CallWriting,
     Event,
     ModelLoading,
     PrefillProgress,
@@ -27,6 +28,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 8
 EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
 """What a call of the editor is called; else it is an edit."""
+WRITING_CALL = "writing a call"
 MIN_SPEED_S = 0.5
 """Of writing, before its speed is worth a figure."""
 
@@ -58,6 +60,11 @@ class Activity:
                 self._begin("answering", now_s)
             case TextDelta() | ThinkingDelta():
                 self._count(isinstance(event, ThinkingDelta), now_s)
+            case CallWriting():
+                if not self.words.startswith(WRITING_CALL):
+                    self._begin(WRITING_CALL, now_s)
+                size = f"{count_words(event.num_bytes)} bytes"
+                self.words = f"{WRITING_CALL} of {one_line(event.name, 30)}, {size}"
             case CallStarted():
                 self._begin(f"running {call_words(event.call, 60)}", now_s)
             case ReplyEnded():
