@@ -15,6 +15,11 @@ LIMIT = 40
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
 
 
+def may_complete(before: str) -> bool:
+    """Say whether anything is offered after this text; a thread is not started for nothing."""
+    return bool(COMMAND.fullmatch(before) or MENTION.search(before))
+
+
 class PromptCompleter(Completer):
     """Offers what fits the word before the cursor, the best first."""
 

@@ -13,6 +13,7 @@ from prompt_toolkit.completion import Completer, ThreadedCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 
+from agent.frontends.repl.completion import may_complete
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.paste import Pastes
 
@@ -36,11 +37,14 @@ class Prompt:
         self.loan: Loan | None = None
         self.buffer = Buffer(
             completer=ThreadedCompleter(completer),
-            complete_while_typing=Condition(lambda: self.loan is None),
+            complete_while_typing=Condition(self._may_complete),
             history=FileHistory(history),
             multiline=True,
             tempfile_suffix=".md",
         )
+
+    def _may_complete(self) -> bool:
+        return self.loan is None and may_complete(self.buffer.document.text_before_cursor)
 
     @property
     def label(self) -> str:

@@ -177,6 +177,8 @@ class Repl:
 
     def _wake(self) -> None:
         """Say from any thread that there is something to draw."""
+        if self._is_scheduled:
+            return  # what will be drawn takes all that has come until then
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._schedule)
 
