@@ -40,6 +40,8 @@ UNDER_WAY = {
 }
 """What git leaves in its folder while it waits for a person, and what it then is in."""
 MAX_NAMED = 3
+MAX_ASKED = 40
+"""Files that the model is reminded of when it is asked for the message."""
 MAX_TOKENS = 300
 """Of the message that the model writes."""
 
@@ -95,7 +97,7 @@ def draft(turn: Turn, work: Work, repository: Path) -> Generator[Event, None, Dr
     """
     paths, chat, said = tuple(work.bases), turn.parts.chat, ""
     if chat.name != NANO:
-        question = prompt("commit", paths=", ".join(paths))
+        question = prompt("commit", paths=", ".join(paths[:MAX_ASKED]))
         said = yield from ask_aside(turn, turn.session.messages, question, MAX_TOKENS)
     words = worded(without_fence(said), plain_words(paths))
     return Draft(paths, f"{words}\n\n{generated_by(chat.name)}", hooks_of(repository))

@@ -23,6 +23,7 @@ HELP = """\
 /undo          take back the last change
 /redo          take back the last undo
 /diff          show what has changed since the talk began
+/commit WORDS  commit the files that the model changed, with this message
 /compact       put the conversation in short form
 /mode MODE     plan, ask, edit or auto: what runs without asking
 /quit          leave; so does the end of the input
@@ -83,6 +84,9 @@ class PlainTalk:
             if mode is None:
                 raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
             self._talk.set_mode(mode)
+            return
+        if name == "commit" and words:
+            print(f"Committed {self._talk.commit(' '.join(words))}.")
             return
         commands: dict[str, Callable[[], None]] = {
             "help": lambda: print(HELP),

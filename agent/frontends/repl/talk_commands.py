@@ -187,7 +187,7 @@ def commit(repl: "Repl", words: str) -> None:
 
 def _drawn(draft: "Draft", painter: "Painter") -> str:
     """Show what would be committed, and what would not look at it."""
-    head = painter.line(("bold", "To be committed"), (painter.theme.dim, "  /diff shows more"))
+    head = painter.line(("bold", "To be committed"), (painter.theme.dim, "  Enter commits, Esc leaves"))
     shown = head + painter.quoted(harmless("\n".join(draft.paths)), "")
     if draft.hooks:
         shown += painter.line(
