@@ -80,14 +80,17 @@ def redo(session: Session, checkpoint: Checkpoint) -> frozenset[str]:
     Returns the files that are other than they were.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or one of these files is not as the rewind left it.
         SandboxError: a file cannot be written; the conversation is as it was.
         SessionError: the disk is full.
     """
     if not session.undone:
         raise UsageError("there is nothing to redo")
     undone = session.undone[-1]
-    paths = _changed(checkpoint, session.checkpoint, undone.messages, undone.trees)
+    paths = _changed(checkpoint, session.trees[-1], undone.messages, undone.trees)
+    since = paths.intersection(checkpoint.changed(undone.tree, checkpoint.save("before a redo")))
+    if since:
+        raise UsageError(f"{min(since)} was changed since; a redo would take that away")
     checkpoint.restore(undone.left, paths)
     session.record("redo")
     return paths

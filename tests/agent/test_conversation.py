@@ -243,6 +243,33 @@ def test_a_cancelled_command_is_dead_answered_and_its_files_can_be_undone(tmp_pa
     assert not (talk.repository / "made").exists()
 
 
+def test_a_redo_leaves_what_the_person_wrote_meanwhile(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, create("a.txt", "a\n"), DONE, create("b.txt", "b\n"), DONE)
+    talk.say("One.")
+    own = talk.repository / "own.txt"
+    own.write_text("one\n")
+    talk.say("Two.")
+    talk.conversation.undo()
+    talk.conversation.undo()
+    own.write_text("two\n")
+    assert talk.conversation.redo().paths == ("a.txt",)
+    assert talk.conversation.redo().paths == ("b.txt",)
+    assert own.read_text() == "two\n"
+
+
+def test_a_redo_never_overwrites_what_came_after_the_undo(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, create("a.txt", "a\n"), DONE)
+    talk.say("One.")
+    talk.conversation.undo()
+    made = talk.repository / "a.txt"
+    made.write_text("mine\n")
+    with pytest.raises(UsageError, match=r"a\.txt was changed since"):
+        talk.conversation.redo()
+    assert made.read_text() == "mine\n"
+    made.unlink()
+    assert talk.conversation.redo().paths == ("a.txt",)
+
+
 def test_a_call_is_stopped_alone_and_the_model_goes_on(tmp_path: Path) -> None:
     talk = start_talk(tmp_path, bash("echo half > made; sleep 60"), DONE)
     made, stopped = talk.repository / "made", list[bool]()
