@@ -171,6 +171,8 @@ class Conversation:
         The last event is a `TurnEnded` with what it came to. Raises as `turn` does, and
         RunCancelled.
         """
+        if self.mode == "plan":
+            raise UsageError("in plan mode nothing may be changed; choose another mode first")
         with self._alone():
             bench = yield from self._bench.ready(cancel)
             chat = bench.parts.chat

@@ -26,7 +26,7 @@ class Point:
 
     kind: Literal["prompt", "change"]
     words: str
-    """The first line of the prompt, or the calls that changed files."""
+    """The first line of the prompt, or what changed files: calls, or else a reply's first line."""
     num_kept: int
     """How many messages were there."""
     tree: str
@@ -122,7 +122,8 @@ def _points(session: Session) -> Iterator[Point]:
                 after += 1
             if trees[after - 1] != trees[index - 1]:
                 names = [call.name for call in message.tool_calls if isinstance(call, ToolCall)]
-                yield Point("change", ", ".join(names), index, trees[index - 1])
+                words = ", ".join(names) or _first_line(message.content)
+                yield Point("change", words, index, trees[index - 1])
 
 
 def _first_line(text: str) -> str:

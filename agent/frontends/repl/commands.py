@@ -82,10 +82,14 @@ class Commands:
     def own(self) -> Mapping[str, str]:
         """Return the person's own commands: a name, and the prompt that it stands for."""
         found: dict[str, str] = {}
+        paths: list[Path] = []
         with suppress(OSError):
-            for path in sorted(self._folder.glob("*.md")):
-                with path.open("rb") as file:
-                    found[path.stem] = file.read(MAX_OWN_BYTES).decode("utf-8", "replace")
+            paths = sorted(self._folder.glob("*.md"))
+        for path in paths:
+            with suppress(OSError):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        found[path.stem] = file.read(MAX_OWN_BYTES).decode("utf-8", "replace")
         return found
 
     def run(self, repl: "Repl", typed: str) -> None:

@@ -96,6 +96,7 @@ def bind(actor: Actor) -> KeyBindings:
         for bound in key.bound:
             add(bound, key.action)
     keys.add(Keys.BracketedPaste, filter=typing)(lambda event: actor.act("paste", event))
+    keys.add(Keys.Vt100MouseEvent)(lambda _event: None)  # colours that were pasted look like one
     keys.add("backspace", filter=typing)(lambda event: actor.act("backspace", event))
     keys.add("escape", filter=typing & has_completions)(_close_menu)
     return keys

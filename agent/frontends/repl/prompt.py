@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 
 from agent.frontends.repl.completion import may_complete
-from agent.frontends.repl.history import FileHistory
+from agent.frontends.repl.history import MAX_ENTRY_CHARACTERS, FileHistory
 from agent.frontends.repl.paste import Pastes
 
 
@@ -53,9 +53,12 @@ class Prompt:
 
     def take(self) -> str:
         """Return the text and begin a new one; what was sent is remembered."""
-        text = self.buffer.text
-        self.buffer.reset(append_to_history=bool(text.strip()))
-        return self.pastes.unfold(text)
+        whole = self.pastes.unfold(self.buffer.text)
+        is_kept = bool(whole.strip()) and len(whole) <= MAX_ENTRY_CHARACTERS
+        if is_kept:
+            self.buffer.document = Document(whole)  # a mark would mean nothing in another session
+        self.buffer.reset(append_to_history=is_kept)
+        return whole
 
     def put(self, text: str) -> str:
         """Show a text to be changed and sent, before what is there already; print nothing."""

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.input import Input
 
@@ -32,7 +32,18 @@ from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.theme import Theme
-from agent.frontends.repl.worker import ERRORS, Ended, Feed, Item, Job, Printed, Question, Worker
+from agent.frontends.repl.worker import (
+    BUG,
+    ERRORS,
+    NOT_BEGUN,
+    Ended,
+    Feed,
+    Item,
+    Job,
+    Printed,
+    Question,
+    Worker,
+)
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -111,7 +122,9 @@ class Repl:
     def run(self) -> int:
         """Be the session; return the exit code."""
         try:
-            code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
+            code = self.screen.app.run(
+                pre_run=self._begin, set_exception_handler=False, handle_sigint=False
+            )
         except EOFError:  # the terminal is gone
             code = 128 + signal.SIGHUP
         finally:
@@ -158,6 +171,7 @@ class Repl:
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_bug)
         self.feed.wake = self._wake
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self.leave, 128 + number)
@@ -166,6 +180,13 @@ class Repl:
         self.aside.start()
         self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
         self.screen.app.create_background_task(self._tick())
+
+    def _on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Show what went wrong in a key or a command; the session goes on."""
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
+        self.say(BUG, "bad")
+        self.show(lambda painter: painter.quoted(harmless(trace), painter.theme.dim))
 
     async def _tick(self) -> None:
         """Let the seconds run while something goes on; else look at the status now and then."""
@@ -227,7 +248,9 @@ class Repl:
             self.activity.words = ""
             self._approving.leave()
             drawn = self.story.close()
-        if ended.sentence:
+        if ended.sentence == NOT_BEGUN and ended.job.prompt:
+            self.prompt.put(ended.job.prompt)
+        elif ended.sentence:
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
@@ -297,6 +320,11 @@ class Repl:
         self.screen.show_dialog(False)
 
     @property
+    def is_asking(self) -> bool:
+        """Whether something waits for an answer of the person."""
+        return self.dialog is not None or self.prompt.loan is not None
+
+    @property
     def is_in_turn(self) -> bool:
         """Whether the model works, so that it can be steered."""
         return self.worker.has_turn
@@ -317,7 +345,7 @@ class Repl:
             assert self.talk is not None, "it was opened by the job before"
             yield from self.talk.turn(text, cancel)
 
-        self.worker.do(Job(steps, is_turn=True))
+        self.worker.do(Job(steps, is_turn=True, prompt=text))
 
     def _shell(self, command: str) -> None:
         from agent.frontends.repl.shell import shell_steps

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
+from agent.errors import UsageError
 from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
@@ -187,7 +188,9 @@ def commit(repl: "Repl", words: str) -> None:
 
 def _drawn(draft: "Draft", painter: "Painter") -> str:
     """Show what would be committed, and what would not look at it."""
-    head = painter.line(("bold", "To be committed"), (painter.theme.dim, "  Enter commits, Esc leaves"))
+    head = painter.line(
+        ("bold", "To be committed"), (painter.theme.dim, "  Enter commits, Esc leaves")
+    )
     shown = head + painter.quoted(harmless("\n".join(draft.paths)), "")
     if draft.hooks:
         shown += painter.line(
@@ -210,7 +213,7 @@ def run_tests(repl: "Repl", _words: str) -> None:
 def attempts(repl: "Repl", words: str) -> None:
     """Have attempts made on copies."""
     number, _, text = words.partition(" ")
-    if not number.isdigit() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
+    if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
         repl.say(f"Write /attempts N PROMPT, with N from 1 to {MAX_ATTEMPTS}.", "warn")
         return
     repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel))
@@ -246,6 +249,9 @@ def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     talk = repl.launch.resume(repl, name)
+    if (repository := talk.session.start["repository"]) != str(repl.launch.root):
+        talk.close()
+        raise UsageError(f"{name} is about {repository}; start qwen-agent there to go on with it")
     repl.enter(talk)
     yield from recalled(repl, talk)
 

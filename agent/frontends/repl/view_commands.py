@@ -147,7 +147,10 @@ def doctor(repl: "Repl", _words: str) -> None:
 
 def export(repl: "Repl", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
-    path = Path(words).expanduser() if words else Path("conversation.md")
+    try:
+        path = Path(words).expanduser() if words else Path("conversation.md")
+    except RuntimeError as error:
+        raise UsageError(f"{words}: {error}") from error
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
         write = FORMS.get(path.suffix)
