@@ -6,7 +6,7 @@ something is to be done with them.
 
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from agent.approver import Approver, AskPerson
 from agent.bench import Bench, Materials, tool_view, workspace_of
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
+from agent.errors import SessionError
 from agent.events import Event, ModelLoading
 from agent.in_hand import InHand
 from agent.inbox import Inbox
@@ -144,6 +145,7 @@ class TalkBench:
                 raise
             self._bench = self._made(OneAtATime(chat, self.loading.lock))
             self._adopt(chat.name)
+        self._note_mode()
         return self._bench
 
     def forget(self) -> None:
@@ -167,6 +169,8 @@ class TalkBench:
     def leave(self) -> None:
         """End all that the talk holds; nothing can be asked of it any more."""
         self.close()
+        with suppress(SessionError):  # all that was said is on disk already
+            self._note_mode()
         self._held_open.close()
 
     @property
@@ -174,6 +178,11 @@ class TalkBench:
         """Where commands may go; without a sandbox there is nothing to lead out of."""
         request = self.request
         return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
+
+    def _note_mode(self) -> None:
+        """Let who goes on with the talk have its mode; in the thread of a turn, or without one."""
+        if self._session.facts.get("mode", {}).get("mode") != self.mode:
+            self._session.record("mode", mode=self.mode)
 
     def _load(self) -> Loading:
         asked, factory = self.request.as_fix(), self.around.factory
