@@ -22,6 +22,7 @@ from agent.journal import Contents, read_all
 from agent.session import JOURNAL
 from inference.messages import Message, Usage
 from sandbox.base import Cancel
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
@@ -189,21 +190,21 @@ def diff(repl: "Repl", _words: str) -> None:
 def memory(repl: "Repl", words: str) -> None:
     """Show the advice at the root, or add a line to it."""
     from agent.memory import NAMES as ADVICE
+    from sandbox.workspace import Workspace
 
-    path = repl.launch.root / ADVICE[0]
+    name, files = ADVICE[0], Workspace(repl.launch.root, repl.launch.root)
     try:
+        text = files.read(name).decode("utf-8", "replace") if files.exists(name) else ""
         if words:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
             gap = "" if not text or text.endswith("\n") else "\n"
-            path.write_text(f"{text}{gap}- {words}\n", encoding="utf-8")
-            repl.say(f"Added to {path.name}; new talks begin with it.")
-        elif path.exists():
-            shown = harmless(path.read_text(encoding="utf-8", errors="replace"))
-            repl.show(lambda painter: painter.quoted(shown, ""))
+            files.write_atomic(name, f"{text}{gap}- {words}\n".encode())
+            repl.say(f"Added to {name}; new talks begin with it.")
+        elif text:
+            repl.show(lambda painter: painter.quoted(harmless(text), ""))
         else:
-            repl.say(f"There is no {path.name}; /init has it written, /memory TEXT adds a line.")
-    except (OSError, UnicodeError) as error:
-        repl.say(f"{path} cannot be used: {error}", "warn")
+            repl.say(f"There is no {name}; /init has it written, /memory TEXT adds a line.")
+    except (OSError, SandboxError) as error:
+        repl.say(f"{name} cannot be used: {error}", "warn")
 
 
 def copy(repl: "Repl", _words: str) -> None:

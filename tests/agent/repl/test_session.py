@@ -285,6 +285,39 @@ def test_a_command_of_the_person_runs_and_its_escapes_do_not(open_session: Open)
     assert b"\x1b]0;" not in terminal.raw
 
 
+def test_what_goes_wrong_in_a_key_or_a_command_ends_nothing(
+    open_session: Open, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.md").write_text("outside\n")
+    (repository / "AGENTS.md").symlink_to(tmp_path / "outside.md")
+    terminal = open_session(FAST)
+    for typed, said in (
+        ("/attempts \u00b2 x", "Write /attempts N PROMPT"),
+        ("/export ~nosuch/x.md", "~nosuch/x.md:"),
+        ("/memory more", "AGENTS.md cannot be used"),
+        ("a\x1b[31mred", "All right."),
+    ):
+        terminal.enter(typed)
+        terminal.wait_for(said)
+    assert "Press ENTER" not in terminal.scrolled
+    assert "bug" not in terminal.scrolled
+    assert (tmp_path / "outside.md").read_text() == "outside\n"
+
+
+@pytest.mark.slow
+def test_a_prompt_that_waits_for_a_command_is_shown_and_given_back(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("!sleep 30")
+    terminal.wait_for("! sleep 30")
+    terminal.enter("And then?")
+    terminal.wait_for("waits: And then?")
+    terminal.press("escape")
+    terminal.wait_for("> And then?")
+    terminal.wait_until_gone("waits:")
+    terminal.press("enter")
+    terminal.wait_for("All right.")
+
+
 @pytest.mark.slow
 def test_thinking_is_shown_on_demand(open_session: Open) -> None:
     terminal = open_session({"thinking": "Deep thoughts.", "text": "Yes."})
