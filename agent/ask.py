@@ -12,6 +12,7 @@ from enum import Enum
 from agent.budget import interrupted, tokens_left
 from agent.context import shorten
 from agent.events import (
+    CallWriting,
     Event,
     Notice,
     PrefillProgress,
@@ -26,7 +27,7 @@ from agent.text_loop import TextLoop
 from agent.thinking import is_empty, warmer, with_effort
 from agent.turn import Turn
 from inference.errors import Cancelled, ContextOverflow, EngineGone
-from inference.messages import Prefill, ReplyEnd, ReplyOptions, Text, Thinking
+from inference.messages import Prefill, ReplyEnd, ReplyOptions, Text, Thinking, WritingCall
 
 
 class Trouble(Enum):
@@ -100,6 +101,8 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
                 case Thinking():
                     loop.feed(piece.text)
                     yield ThinkingDelta(piece.text)
+                case WritingCall():
+                    yield CallWriting(piece.name, piece.num_bytes)
                 case ReplyEnd():
                     end = piece
     except Cancelled:
@@ -115,7 +118,7 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
         session.add(end.message, end.usage)
     else:
         session.spend(end.usage)
-    yield ReplyEnded(end.usage, end.message.content)
+    yield ReplyEnded(end.usage, end.message.content, end.memory)
     if is_cut:
         return interrupted(turn)
     if trouble is not None:

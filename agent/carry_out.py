@@ -1,13 +1,15 @@
 """One call of the model: whether it runs, what is added to its result, what is recorded of it.
 
 The guard is asked first, then the settings, then whoever joined in `Parts.before_call`. What ran
-passes through `Parts.after_call`. That a call begins is recorded before it runs, and its result
-after the files are saved. Whoever resumes runs a call that was begun again only if it looks and
-does no more, or is an edit that has not happened; any other is answered as interrupted.
+passes through `Parts.after_call`. Where a person stops the call alone, the model is told so. That a
+call begins is recorded before it runs, and its result after the files are saved. Whoever resumes
+runs a call that was begun again only if it looks and does no more, or is an edit that has not
+happened; any other is answered as interrupted.
 """
 
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from agent.approval import READING_TOOLS, Denied
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
@@ -88,10 +90,16 @@ def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
         return approved, approved.text
     call = approved
     turn.session.begin_call(call.name)
-    result = turn.parts.tools.call(call.name, call.arguments, turn.stops)
-    told = result.text
-    for add in turn.parts.after_call:
-        result = add(call, result, turn.stops)
+    with turn.parts.in_hand.hold(turn.stops) as stops:
+        result = turn.parts.tools.call(call.name, call.arguments, stops)
+        told = result.text
+        for add in turn.parts.after_call:
+            result = add(call, result, stops)
+        if stops() and not turn.stops():
+            text = f"{result.text}\n{prompt('stopped_call')}"
+            result = replace(
+                result, text=text, summary=f"{result.summary}; stopped by you", ok=False
+            )
     return result, told
 
 

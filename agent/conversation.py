@@ -18,7 +18,6 @@ from agent.carry_out import pending_calls
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
-from agent.fix import run_fix
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -26,17 +25,19 @@ from agent.lease import writer_lease
 from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
-from agent.outcome import FixOutcome
 from agent.parts import Parts
 from agent.rewind import Point, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.status import Gauge, Status
+from agent.talk_attempts import attempted
 from agent.talk_bench import Surroundings, TalkBench
+from agent.talk_commit import Draft, commit, draft, work_of
 from agent.talk_request import TalkRequest
 from agent.told import Told, typed_text
 from agent.turn import Turn
+from agent.user_commit import Work
 from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
@@ -46,7 +47,6 @@ from tools.run_tests import summarise
 
 Events = Generator[Event, None, None]
 """To be read to its end, or closed."""
-Run = Generator[Event, None, FixOutcome]
 
 PATIENCE_S = 1.0
 """How long another session that writes to the same files is waited for."""
@@ -140,6 +140,10 @@ class Conversation:
             yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
 
+    def stop_call(self) -> bool:
+        """Stop the call in hand; the model is told, and the turn goes on. False if none runs."""
+        return self._bench.in_hand.stop()
+
     def steer(self, text: str) -> None:
         """Tell the model something with its next result, while a turn runs."""
         self._inbox.steer(text)
@@ -169,13 +173,14 @@ class Conversation:
         The last event is a `TurnEnded` with what it came to. Raises as `turn` does, and
         RunCancelled.
         """
+        if self.mode == "plan":
+            raise UsageError("in plan mode nothing may be changed; choose another mode first")
         with self._alone():
             bench = yield from self._bench.ready(cancel)
             chat = bench.parts.chat
             yield from self._say(text, bench, cancel)
             request = self._bench.request.as_fix(text, num_attempts)
-            run = run_fix(request, cancel, lambda _request: chat, self._bench.around.state)
-            outcome = yield from _without_turn_ends(run)
+            outcome = yield from attempted(request, cancel, chat, self._bench.around.state)
             words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
             now = bench.parts.checkpoint(self.session.checkpoint)
             self.session.add(Message("assistant", words), checkpoint=now)
@@ -289,6 +294,34 @@ class Conversation:
         with self._alone():
             self._bench.reload_servers()
 
+    # ---- a commit of the person's
+
+    def draft_commit(self, cancel: Cancel) -> Generator[Event, None, Draft]:
+        """Say what `commit` would commit now, with a message that the model proposes.
+
+        Raises:
+            NotApplied: a file holds work of the person's too, or git is in the middle of something.
+            GitFailed, UsageError: there is no commit to build on, or nothing to commit.
+            Cancelled, RunCancelled: the person stopped it; else as `turn` does.
+        """
+        with self._alone():
+            bench = yield from self._bench.ready(cancel)
+            turn = Turn(self.session, bench.parts, cancel)
+            return (yield from draft(turn, self._work(), self._bench.around.repository))
+
+    def commit(self, words: str) -> str:
+        """Commit the files that the model changed and no others; return the commit's id.
+
+        Raises:
+            UsageError: a turn is running, or there is nothing to commit.
+            NotApplied, GitFailed: as for `draft_commit`, or it is not known who the person is.
+        """
+        with self._alone(), self._writing():
+            return commit(self._bench.around.repository, self._work(), words)
+
+    def _work(self) -> Work:
+        return work_of(self.session, self._bench.around.repository, self._bench.place().checkpoint)
+
     # ---- settings
 
     def set_mode(self, mode: ApprovalMode) -> None:
@@ -386,15 +419,3 @@ class Conversation:
     def _writing(self) -> AbstractContextManager[None]:
         """Keep other sessions from writing to the files meanwhile."""
         return writer_lease(self._bench.around.repository, PATIENCE_S)
-
-
-def _without_turn_ends(run: Run) -> Run:
-    """Pass the events of a run on, but for the ends of turns that are not this talk's."""
-    while True:
-        try:
-            event = next(run)
-        except StopIteration as stop:
-            outcome: FixOutcome = stop.value
-            return outcome
-        if not isinstance(event, TurnEnded):
-            yield event

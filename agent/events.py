@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inference.messages import BadToolCall, ToolCall, Usage
+from inference.messages import BadToolCall, Memory, ToolCall, Usage
 
 
 class StopReason(StrEnum):
@@ -87,12 +87,22 @@ class ThinkingDelta:
 
 
 @dataclass(frozen=True)
+class CallWriting:
+    """The model is writing a call, so much of it until now."""
+
+    name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class ReplyEnded:
     """One reply is whole."""
 
     usage: Usage
     text: str
     """All that the model said in it, besides thinking and calls."""
+    memory: Memory | None = None
+    """Of the engine after it; None of one that does not say."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +177,7 @@ Event = (
     | PrefillProgress
     | TextDelta
     | ThinkingDelta
+    | CallWriting
     | ReplyEnded
     | CallStarted
     | CallEnded

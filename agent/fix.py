@@ -47,7 +47,7 @@ from agent.request import FixRequest
 from agent.session import Session
 from agent.state_folder import usable_state
 from agent.tree_size import check_size
-from agent.user_commit import check_commit, make_commit, message_of, summary_of
+from agent.user_commit import Work, check_commit, make_commit, message_of, summary_of
 from agent.workplace import (
     ASIDE,
     ATTEMPTS,
@@ -331,7 +331,9 @@ class FixRun:
         if request.commit or request.branch:
             model, tests = self.outcome.model, self.outcome.test_command
             words = message_of(summary_of(session), result.sentence, model, tests)
-            commit = make_commit(repository, checkpoint, place.base, result.final, request, words)
+            paths = checkpoint.changed(place.base, result.final)
+            work = Work(checkpoint, dict.fromkeys(paths, place.base), result.final)
+            commit = make_commit(repository, work, request.branch, words)
         if not (request.dry_run or request.branch):
             land(session, checkpoint, place.base, result.final, repository)
             self._learn(applied=True)

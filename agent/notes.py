@@ -6,17 +6,16 @@ What is sure is added without it: the files that were edited, the words of the p
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 
-from agent.budget import tokens_left
-from agent.events import Event, PrefillProgress
+from agent.aside import ask_aside
+from agent.events import Event
 from agent.parts import Parts
 from agent.stale import one_line, paths_edited, results
 from agent.steering import heard
 from agent.turn import Turn
 from agent.wording import prompt
 from inference.errors import Cancelled, InferenceError
-from inference.messages import Message, Prefill, ReplyEnd
+from inference.messages import Message
 from tools.truncate import cut_middle
 
 MAX_TOKENS = 1024
@@ -55,27 +54,12 @@ def summarise(turn: Turn, messages: Sequence[Message]) -> Generator[Event, None,
     Raises:
         Cancelled: the person stopped it, or the time is spent.
     """
-    parts = turn.parts
-    num_new = min(num_notes(parts), tokens_left(turn))
-    options = replace(parts.options, thinking=False, thinking_budget=None, max_new_tokens=num_new)
-    question = Message("user", prompt("compact"))
-    end: ReplyEnd | None = None
     try:
-        for piece in parts.chat.reply([*messages, question], parts.specs, options, turn.stops):
-            match piece:
-                case Prefill():
-                    yield PrefillProgress(piece.num_done, piece.num_total, piece.elapsed_s)
-                case ReplyEnd():
-                    end = piece
+        return (yield from ask_aside(turn, messages, prompt("compact"), num_notes(turn.parts)))
     except Cancelled:
         raise
     except InferenceError:  # no room, or no engine: what can be said without it is said
         return ""
-    assert end is not None, "a reply ends with a ReplyEnd"
-    turn.session.spend(end.usage)
-    if end.stop_reason == "cancelled":
-        raise Cancelled("stopped while the conversation was put in short form")
-    return end.message.content.strip()
 
 
 def listed(old: Sequence[Message], max_characters: int) -> str:

@@ -12,10 +12,14 @@ ARGUMENTS = "$ARGUMENTS"
 def own_commands(folder: Path) -> Mapping[str, str]:
     """Return the prompts by name; none where the folder cannot be read."""
     found: dict[str, str] = {}
+    paths: list[Path] = []
     with suppress(OSError):
-        for path in sorted(folder.glob("*.md")):
-            with path.open("rb") as file:
-                found[path.stem] = file.read(MAX_BYTES).decode("utf-8", "replace")
+        paths = sorted(folder.glob("*.md"))
+    for path in paths:
+        with suppress(OSError):  # one that cannot be read hides no other
+            if path.is_file():
+                with path.open("rb") as file:
+                    found[path.stem] = file.read(MAX_BYTES).decode("utf-8", "replace")
     return found
 
 

@@ -5,10 +5,11 @@ writes a file of their own and hands its object in.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.approval import Denied
+from agent.in_hand import InHand
 from agent.settings import Config
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall, ToolSpec
@@ -71,6 +72,8 @@ class Parts:
     """Told when older results are no longer before the model."""
     steering: Callable[[], str | None] = nobody
     """Takes what the person has typed since it was asked last."""
+    in_hand: InHand = field(default_factory=InHand)
+    """Holds the call that runs, for a person who wants that alone to stop."""
     opening: Callable[[], str] = nothing
     """Material that goes with the first prompt of a conversation."""
     open_items: Callable[[], str] = nothing

@@ -26,7 +26,7 @@ class Point:
 
     kind: Literal["prompt", "change"]
     words: str
-    """The first line of the prompt, or the calls that changed files."""
+    """The first line of the prompt, or what changed files: calls, or else a reply's first line."""
     num_kept: int
     """How many messages were there."""
     tree: str
@@ -80,14 +80,17 @@ def redo(session: Session, checkpoint: Checkpoint) -> frozenset[str]:
     Returns the files that are other than they were.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or one of these files is not as the rewind left it.
         SandboxError: a file cannot be written; the conversation is as it was.
         SessionError: the disk is full.
     """
     if not session.undone:
         raise UsageError("there is nothing to redo")
     undone = session.undone[-1]
-    paths = _changed(checkpoint, session.checkpoint, undone.messages, undone.trees)
+    paths = _changed(checkpoint, session.trees[-1], undone.messages, undone.trees)
+    since = paths.intersection(checkpoint.changed(undone.tree, checkpoint.save("before a redo")))
+    if since:
+        raise UsageError(f"{min(since)} was changed since; a redo would take that away")
     checkpoint.restore(undone.left, paths)
     session.record("redo")
     return paths
@@ -119,7 +122,8 @@ def _points(session: Session) -> Iterator[Point]:
                 after += 1
             if trees[after - 1] != trees[index - 1]:
                 names = [call.name for call in message.tool_calls if isinstance(call, ToolCall)]
-                yield Point("change", ", ".join(names), index, trees[index - 1])
+                words = ", ".join(names) or _first_line(message.content)
+                yield Point("change", words, index, trees[index - 1])
 
 
 def _first_line(text: str) -> str:

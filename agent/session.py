@@ -33,6 +33,8 @@ class Undone:
     trees: tuple[str, ...]
     left: str
     """The checkpoint of the files as they were when it was taken away."""
+    tree: str
+    """That of what the rewind made of those that the model had changed."""
     is_finished: bool
 
 
@@ -266,7 +268,7 @@ class Session:
             case "rewind":
                 keeps, left = record["keeps"], record["left"]
                 messages, trees = tuple(self.messages[keeps:]), tuple(self.trees[keeps:])
-                self.undone.append(Undone(messages, trees, left, self.is_finished))
+                self.undone.append(Undone(messages, trees, left, record["tree"], self.is_finished))
                 del self.messages[keeps:], self.trees[keeps:]
                 self.checkpoint, self.is_finished = record["tree"], False
             case "redo":

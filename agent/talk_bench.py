@@ -6,7 +6,7 @@ something is to be done with them.
 
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from agent.approver import Approver, AskPerson
 from agent.bench import Bench, Materials, tool_view, workspace_of
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
+from agent.errors import SessionError
 from agent.events import Event, ModelLoading
+from agent.in_hand import InHand
 from agent.inbox import Inbox
 from agent.loading import Loading
 from agent.models import NANO
@@ -72,6 +74,7 @@ class TalkBench:
         self.request = request
         self.around = around
         self.loading = loading or self._load()
+        self.in_hand = InHand()
         self._session = session
         self._ask = ask
         self._inbox = inbox
@@ -154,6 +157,7 @@ class TalkBench:
             self._bench = self._made(OneAtATime(chat, self.loading.lock))
             self._adopt(chat.name)
         yield from self.servers.news()
+        self._note_mode()
         return self._bench
 
     def forget(self) -> None:
@@ -184,6 +188,8 @@ class TalkBench:
         """End all that the talk holds; nothing can be asked of it any more."""
         self.close()
         self.servers.close()
+        with suppress(SessionError):  # all that was said is on disk already
+            self._note_mode()
         self._held_open.close()
 
     @property
@@ -191,6 +197,11 @@ class TalkBench:
         """Where commands may go; without a sandbox there is nothing to lead out of."""
         request = self.request
         return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
+
+    def _note_mode(self) -> None:
+        """Let who goes on with the talk have its mode; in the thread of a turn, or without one."""
+        if self._session.facts.get("mode", {}).get("mode") != self.mode:
+            self._session.record("mode", mode=self.mode)
 
     def _load(self) -> Loading:
         asked, factory = self.request.as_fix(), self.around.factory
@@ -216,6 +227,7 @@ class TalkBench:
             approve=self._approver,
             on_compacted=(*bench.parts.on_compacted, self._told.forget),
             steering=self._inbox.take_steering,
+            in_hand=self.in_hand,
             talks=True,
         )
         return replace(bench, parts=parts)

@@ -1,12 +1,14 @@
-"""A repair as a commit of the user's repository, made only when it was asked for.
+"""The model's work as a commit of the user's repository, made only when it was asked for.
 
-The tree is that of HEAD with the files of the repair in it and nothing else: what the user has
-changed or staged besides is not committed, and stays as it is. A file of the repair that the user
-had changed too is refused, since its commit would hold work that nobody asked to be committed.
+The tree is that of HEAD with the files of the work in it and nothing else: what the user has
+changed or staged besides is not committed, and stays as it is. A file of it that the user had
+changed too is refused, since its commit would hold work that nobody asked to be committed.
 """
 
+import hashlib
 import os
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -117,72 +119,109 @@ class UserCommit:
             raise
 
     def _move(self, ref: str, new: str, old: str) -> None:
-        run_git(self.repository, "update-ref", "-m", "qwen-agent fix", ref, new, old)
+        run_git(self.repository, "update-ref", "-m", "qwen-agent", ref, new, old)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Files as a commit is to have them."""
+
+    checkpoint: Checkpoint
+    bases: Mapping[str, str]
+    """Each of the files, and a checkpoint in which it was as HEAD has it."""
+    final: str
+    """The checkpoint in which they are as they are to be."""
 
 
 def make_commit(
-    repository: Path, checkpoint: Checkpoint, base: str, final: str, request: FixRequest, words: str
+    repository: Path,
+    work: Work,
+    branch: str,
+    words: str,
+    author: Mapping[str, str] | None = None,
 ) -> UserCommit:
-    """Store what changed from `base` to `final` on top of HEAD; no branch or file changes.
+    """Store work on top of HEAD, for `put_on` the branch; no branch or file changes.
+
+    `author` is `user_git.identity`; without it the author is this program.
 
     Raises:
         NotApplied: the user has changed one of the files, or the repository takes no commit.
     """
     try:
-        if request.commit and (fault := _lock(repository)):
+        if not branch and (fault := _lock(repository)):
             raise NotApplied(fault)
         parent = run_git(repository, "rev-parse", "--verify", "HEAD^{commit}").decode().strip()
-        committed = _entries(run_git(repository, "ls-tree", "-r", "-z", parent))
+        committed = files_of_commit(repository, parent)
         staged = _entries(run_git(repository, "ls-files", "--stage", "-z"))
         lines = []
-        for path in checkpoint.changed(base, final):
+        for path in work.bases:
             old = committed.get(path)
-            if request.commit and staged.get(path) != old:
+            entry = _stored(repository, work, path, old)
+            staged_as_work = None if entry.blob == NO_BLOB else entry
+            if not branch and staged.get(path) not in (old, staged_as_work):
                 raise NotApplied(f"{path} has changes of yours that are staged; commit them first")
-            entry = _stored(repository, checkpoint, base, final, path, old)
             lines.append(f"{entry.mode} {entry.blob}\t".encode() + os.fsencode(path) + b"\0")
         info = b"".join(lines)
-        commit = _commit(repository, parent, info, words)
+        commit = _commit(repository, parent, info, words, author or {})
     except GitFailed as error:
-        raise NotApplied(f"the repair could not be committed: {error}") from error
+        raise NotApplied(f"the work could not be committed: {error}") from error
     return UserCommit(repository, commit, parent, info)
 
 
-def _stored(
-    repository: Path, checkpoint: Checkpoint, base: str, final: str, path: str, old: Entry | None
-) -> Entry:
-    """Store one file as the repair has it; the line ends of the last commit are kept."""
-    before, after = checkpoint.file(base, path), checkpoint.file(final, path)
-    to_unix = False
-    if before is None or old is None:
-        is_same = before is None and old is None
-    else:
-        blobs = [_blob(repository, data) for data in (before, _unix(before))]
-        is_same, to_unix = old.blob in blobs, old.blob != blobs[0]
-    if not is_same:
+def files_of_commit(repository: Path, commit: str) -> Mapping[str, Entry]:
+    """Return the files of a commit of the user's.
+
+    Raises:
+        GitFailed: there is no such commit.
+    """
+    return _entries(run_git(repository, "ls-tree", "-r", "-z", commit))
+
+
+def is_committed(data: bytes | None, entry: Entry | None) -> bool:
+    """Say whether a file is as a commit has it, but for the line ends of a working tree."""
+    if data is None or entry is None:
+        return data is None and entry is None
+    return entry.blob in (_id_of(data, entry), _id_of(_unix(data), entry))
+
+
+def _stored(repository: Path, work: Work, path: str, old: Entry | None) -> Entry:
+    """Store one file as the work has it; the line ends of the last commit are kept."""
+    checkpoint, base = work.checkpoint, work.bases[path]
+    before, after = checkpoint.file(base, path), checkpoint.file(work.final, path)
+    if not is_committed(before, old):
         raise NotApplied(f"{path} has changes of yours that are not committed; commit them first")
     if after is None:
         return Entry("0", NO_BLOB)
-    was, now = checkpoint.entry(base, path), checkpoint.entry(final, path)
+    was, now = checkpoint.entry(base, path), checkpoint.entry(work.final, path)
     assert now is not None, "a file with content has an entry"
     mode = old.mode if old and was and was.mode == now.mode else now.mode
-    return Entry(mode, _blob(repository, _unix(after) if to_unix else after, write=True))
+    to_unix = before is not None and old is not None and old.blob != _id_of(before, old)
+    return Entry(mode, _write_blob(repository, _unix(after) if to_unix else after))
 
 
-def _commit(repository: Path, parent: str, info: bytes, words: str) -> str:
+def _commit(
+    repository: Path, parent: str, info: bytes, words: str, author: Mapping[str, str]
+) -> str:
     with TemporaryDirectory(prefix="qwen-agent-") as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         run_git(repository, "read-tree", parent, more=index)
         run_git(repository, *UPDATE_INDEX, stdin=info, more=index)
         tree = run_git(repository, "write-tree", more=index).decode().strip()
     message = words.encode("utf-8", "replace")
-    answer = run_git(repository, "commit-tree", tree, "-p", parent, "-F", "-", stdin=message)
+    commit_tree = ("commit-tree", tree, "-p", parent, "-F", "-")
+    answer = run_git(repository, *commit_tree, stdin=message, more=author)
     return answer.decode().strip()
 
 
-def _blob(repository: Path, data: bytes, write: bool = False) -> str:
-    words = ("hash-object", *(("-w",) if write else ()), "--no-filters", "--stdin")
+def _write_blob(repository: Path, data: bytes) -> str:
+    words = ("hash-object", "-w", "--no-filters", "--stdin")
     return run_git(repository, *words, stdin=data).decode().strip()
+
+
+def _id_of(data: bytes, like: Entry) -> str:
+    """Name a blob as git would, by the kind of hash that the repository has."""
+    kind = "sha1" if len(like.blob) == len(NO_BLOB) else "sha256"
+    return hashlib.new(kind, b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _entries(listing: bytes) -> dict[str, Entry]:
@@ -205,15 +244,24 @@ def summary_of(session: Session) -> str:
 
 def message_of(summary: str, sentence: str, model: str, test_command: str) -> str:
     """Word a commit: what the model says it did, then what was found out about it by us."""
+    found = textwrap.fill(_one_line(sentence), BODY_WIDTH)
+    trailers = f"{generated_by(model)}\nVerified-with: {_one_line(test_command)}"
+    said = worded(summary, "Repair what the tests complain of")
+    return f"{said}\n\n{found}\n\n{trailers}\n"
+
+
+def worded(summary: str, fallback: str) -> str:
+    """Lay out what a model says as the subject and the body of a commit."""
     lines = [line.rstrip() for line in readable(summary).strip().split("\n")]
-    subject, *more = textwrap.wrap(lines[0], MAX_SUBJECT) or ["Repair what the tests complain of"]
+    subject, *more = textwrap.wrap(lines[0], MAX_SUBJECT) or [fallback]
     body = [*more, *lines[1:]]
     wrapped = "\n".join(textwrap.fill(line, BODY_WIDTH) if line else "" for line in body).strip()
-    trailers = (
-        f"Generated-by: qwen-agent ({_one_line(model)})\nVerified-with: {_one_line(test_command)}"
-    )
-    paragraphs = (subject, wrapped, textwrap.fill(_one_line(sentence), BODY_WIDTH), trailers)
-    return "\n\n".join(part for part in paragraphs if part) + "\n"
+    return f"{subject}\n\n{wrapped}" if wrapped else subject
+
+
+def generated_by(model: str) -> str:
+    """Return the trailer that says who wrote the work."""
+    return f"Generated-by: qwen-agent ({_one_line(model)})"
 
 
 def _one_line(text: str) -> str:

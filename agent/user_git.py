@@ -35,6 +35,9 @@ ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": EMAIL,
     "LC_ALL": "C",
 }
+SETTINGS_FROM = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL")
+"""Variables that say where the person's own settings are."""
+COMMIT_HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit")
 TIMEOUT_S = 30.0
 GITLINK = b"160000 "
 """How the row of a submodule in a listing begins."""
@@ -57,6 +60,54 @@ def run_git(
     """
     variables = {**_no_programs(repository), **(more or {})}
     return _run(repository, words, stdin, variables)
+
+
+def identity(repository: Path) -> Mapping[str, str]:
+    """Return who the person is in their commits, as variables of git's.
+
+    Raises:
+        GitFailed: their settings do not say.
+    """
+    return {
+        f"GIT_{role}_{field}": _setting(repository, f"user.{field.lower()}")
+        for field in ("NAME", "EMAIL")
+        for role in ("AUTHOR", "COMMITTER")
+    }
+
+
+def hooks_of(repository: Path) -> tuple[str, ...]:
+    """Name the hooks that `git commit` would run here; they are not run by us."""
+    folder = _setting(repository, "core.hooksPath", default="")
+    path = repository / Path(folder).expanduser()
+    if not folder:
+        found = run_git(repository, "rev-parse", "--git-common-dir").rstrip(b"\n")
+        path = repository / os.fsdecode(found) / "hooks"
+    return tuple(name for name in COMMIT_HOOKS if os.access(path / name, os.X_OK))
+
+
+def _setting(repository: Path, name: str, default: str | None = None) -> str:
+    """Read one setting as the person's git would; reading runs nothing.
+
+    Raises:
+        GitFailed: it is not set, and there is no default.
+    """
+    theirs = {key: os.environ[key] for key in SETTINGS_FROM if key in os.environ}
+    words = ("git", "-c", "safe.directory=*", "config", "--get", name)
+    try:
+        done = subprocess.run(
+            words,
+            cwd=repository,
+            env={"PATH": _path(), "LC_ALL": "C", **theirs},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GitFailed(f"git config could not be run: {error}") from error
+    value = os.fsdecode(done.stdout).removesuffix("\n")
+    if not value and default is None:
+        raise GitFailed(f"git knows no {name}; set it with `git config --global {name} ...`")
+    return value or default or ""
 
 
 def out_of_reach(repository: Path, paths: Sequence[str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from inference.values import (
 
 _NAME = re.compile(r"[\w.:-]+")
 _FUNCTION = re.compile(r"\s*<function(?:=|\s+name=)\s*[\"']?([\w.:-]+)[\"']?\s*(/?)>")
+_JSON_NAME = re.compile(r"\s*\{\s*\"name\"\s*:\s*\"([\w.:-]+)\"")
 _PARAMETER = re.compile(r"\s*<parameter(?:=|\s+name=)\s*[\"']?([^\s>\"'/]+)[\"']?\s*(/?)>")
 _FUNCTION_END = re.compile(r"</function>\s*\Z")
 # A value may itself speak of </parameter>: it ends where another parameter or the end follows.
@@ -67,6 +68,12 @@ def begins_call(text: str) -> bool | None:
     if len(begun) <= len(name):
         return None if name.startswith(begun) else False
     return begun.startswith((f"{name}=", f"{name} "))
+
+
+def name_in(text: str) -> str:
+    """Return the tool of a call that is not whole yet; nothing while it cannot be told."""
+    found = _FUNCTION.match(text) or _JSON_NAME.match(text)
+    return found[1] if found else ""
 
 
 def read_call(raw: str, tools: Sequence[ToolSpec], syntax: CallSyntax = "xml") -> ReadCall:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from inference.chat import Cancel
-from inference.messages import Prefill, SamplingOptions, StopReason, Usage
+from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -82,6 +82,8 @@ class GenerationEnd:
     token_ids: tuple[int, ...]
     notices: tuple[str, ...] = ()
     """What a person should know of the engine since the last reply; a sentence each."""
+    memory: Memory | None = None
+    """As it is now; None of an engine that does not say."""
 
 
 class Windowed(Protocol):

@@ -22,7 +22,7 @@ from inference.door import (
     Token,
 )
 from inference.errors import Cancelled
-from inference.messages import Prefill, SamplingOptions, StopReason, Usage
+from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
 from inference.pages import PageTable
 from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
@@ -239,7 +239,14 @@ class Engine:
         )
         notices = tuple(self._notices)
         self._notices.clear()
-        yield GenerationEnd(stop_reason, usage, tuple(ids), notices)
+        yield GenerationEnd(stop_reason, usage, tuple(ids), notices, self.memory)
+
+    @property
+    def memory(self) -> Memory:
+        """Where the memory is now."""
+        pages = {page for table in self._live_tables() for page in table.pages}
+        kv_bytes = len(pages) * self.model.pool.page_nbytes
+        return Memory(self.model.weights_nbytes, kv_bytes, self.snapshots.nbytes)
 
     def fork(self, branch: Branch) -> Branch:
         """Make a second line from here; pages are shared until one of the two writes to them."""

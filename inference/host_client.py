@@ -264,7 +264,9 @@ def _events(
                     yield Token(token)
                 case wire.End() as end:
                     branch.num_tokens = end.num_tokens
-                    yield GenerationEnd(end.stop_reason, end.usage, end.token_ids, end.notices)
+                    yield GenerationEnd(
+                        end.stop_reason, end.usage, end.token_ids, end.notices, end.memory
+                    )
                     return
     finally:
         link.forget(request.number)

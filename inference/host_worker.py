@@ -261,6 +261,7 @@ def _events(
                     event.token_ids,
                     len(branch),
                     event.notices,
+                    event.memory,
                 )
 
 

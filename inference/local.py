@@ -219,6 +219,8 @@ class LocalChat:
                     yield event
                 case Token():
                     yield from _keep(parser.feed(event.id), gathered)
+                    if (writing := parser.news()) is not None:
+                        yield writing
                 case GenerationEnd():
                     yield from _keep(parser.flush(), gathered)
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
@@ -226,7 +228,12 @@ class LocalChat:
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
                     usage = replace(event.usage, num_thinking=parser.num_thinking)
                     yield ReplyEnd(
-                        message, event.stop_reason, usage, event.notices, parser.is_thinking
+                        message,
+                        event.stop_reason,
+                        usage,
+                        event.notices,
+                        event.memory,
+                        parser.is_thinking,
                     )
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:

@@ -83,6 +83,17 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Where the memory of an engine is, for all who share it; nothing is counted twice."""
+
+    weights_bytes: int
+    kv_bytes: int
+    """Keys and values of the lines that go on."""
+    snapshot_bytes: int
+    """What letting all snapshots go would free."""
+
+
+@dataclass(frozen=True)
 class Prefill:
     """Progress: `num_done` of `num_total` new prompt tokens are in the state."""
 
@@ -105,6 +116,16 @@ class Thinking:
     text: str
 
 
+@dataclass(frozen=True)
+class WritingCall:
+    """A call is being written; it follows as a `ToolCall` or a `BadToolCall` when it is whole."""
+
+    name: str
+    """Of its tool."""
+    num_bytes: int
+    """So much of it is there."""
+
+
 StopReason = Literal["end_turn", "max_tokens", "cancelled"]
 
 
@@ -117,6 +138,8 @@ class ReplyEnd:
     usage: Usage
     notices: tuple[str, ...] = ()
     """What a person should know of the engine since the last reply; a sentence each."""
+    memory: Memory | None = None
+    """Of the engine; None of one that does not say."""
     is_thought_open: bool = False
     """Whether it ended inside its thinking, which then was cut short."""
 
@@ -126,7 +149,7 @@ class ReplyEnd:
         return not self.message.content.strip() and not self.message.tool_calls
 
 
-Piece = Prefill | Text | Thinking | ToolCall | BadToolCall | ReplyEnd
+Piece = Prefill | Text | Thinking | WritingCall | ToolCall | BadToolCall | ReplyEnd
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ tokens are worth keeping (`engine.py`) or how one is chosen (`sampling.py`).
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -57,6 +58,12 @@ class Model:
     def context_tokens(self) -> int:
         """The longest sequence that the model was made for."""
         return int(self.config.max_position_embeddings)
+
+    @cached_property
+    def weights_nbytes(self) -> int:
+        """Bytes of the weights; what two layers share counts once."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return sum(tensor.nbytes for tensor in tensors)
 
     def new_state(self) -> HybridState:
         """A state that has read nothing."""

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
-from inference.calls import ReadCall, begins_call, read_call
-from inference.messages import BadToolCall, Text, Thinking, ToolCall, ToolSpec
+from inference.calls import ReadCall, begins_call, name_in, read_call
+from inference.messages import BadToolCall, Text, Thinking, ToolCall, ToolSpec, WritingCall
 from inference.profiles import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -24,6 +24,12 @@ from inference.profiles import (
     CallSyntax,
 )
 from inference.tokenizer import Tokenizer
+
+NEWS_BYTES = 64
+"""Of a call, after which it is told again how long it has become."""
+
+MAX_HEAD_BYTES = 256
+"""In which a call names its tool."""
 
 ReplyPiece = Text | Thinking | ToolCall | BadToolCall
 
@@ -67,6 +73,8 @@ class ReplyParser:
         self._num_words = 0
         """How many such words wait for the `</tool_call>` that may be mentioned after them."""
         self._has_stopped = False
+        self._num_told = 0
+        """Bytes of the open call when it was told of last."""
         self.num_thinking = 0
         """Tokens of thinking so far, tags not counted."""
         for token in opener:
@@ -77,6 +85,15 @@ class ReplyParser:
     def is_thinking(self) -> bool:
         """Whether a thought is open."""
         return self._inside is _Inside.THOUGHT
+
+    def news(self) -> WritingCall | None:
+        """Tell of the call that is being written, if there is enough that was not told yet."""
+        num_bytes = len(self._body)
+        if self._inside is not _Inside.CALL or num_bytes < self._num_told + NEWS_BYTES:
+            return None
+        name = name_in(self._body[:MAX_HEAD_BYTES].decode("utf-8", "replace"))
+        self._num_told = num_bytes
+        return WritingCall(name, num_bytes) if name else None
 
     def feed(self, token: int) -> list[ReplyPiece]:
         """Take one id; return the pieces it completes."""
@@ -123,6 +140,7 @@ class ReplyParser:
         self._inside = inside
         self._body, self._depth, self._closed_at = bytearray(), 0, None
         self._may_be_word = False
+        self._num_told = 0
 
     def _say(self, text: str) -> list[ReplyPiece]:
         if not text:

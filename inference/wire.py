@@ -21,7 +21,7 @@ from inference.errors import (
     InferenceError,
     ModelUnavailable,
 )
-from inference.messages import SamplingOptions, StopReason, Usage
+from inference.messages import Memory, SamplingOptions, StopReason, Usage
 
 MAX_FRAME_BYTES = 16 * 2**20
 """A window of 262,144 ids is 2 MB; whoever announces more than this is not one of us."""
@@ -235,6 +235,7 @@ class End:
     token_ids: TokenIds
     num_tokens: int
     notices: tuple[str, ...] = ()
+    memory: Memory | None = None
     kind: Literal["end"] = "end"
 
 

@@ -12,6 +12,7 @@ from agent.events import (
     AttemptStarted,
     CallEnded,
     CallStarted,
+    CallWriting,
     Compacted,
     Event,
     ModelLoading,
@@ -208,6 +209,8 @@ def happening(event: Event) -> str | None:
             return "writing"
         case ThinkingDelta():
             return "thinking"
+        case CallWriting():
+            return f"writing a call of {event.name}"
         case CallStarted(call=ToolCall(name=name)):
             return f"running {name}"
         case TurnEnded():

@@ -4,8 +4,10 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 """
 
 import signal
+import sys
+import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import get_args
 
 from agent.approval import Answer, Ask
@@ -23,6 +25,7 @@ HELP = """\
 /undo          take back the last change
 /redo          take back the last undo
 /diff          show what has changed since the talk began
+/commit WORDS  commit the files that the model changed, with this message
 /compact       put the conversation in short form
 /mode MODE     plan, ask, edit or auto: what runs without asking
 /quit          leave; so does the end of the input
@@ -36,6 +39,7 @@ class PlainPerson:
     def ask(self, ask: Ask) -> Answer | None:
         """Show what would run, and wait for a word; an empty line is no answer."""
         print(on_screen(ask.preview))
+        _forget_what_was_typed()
         with _ctrl_c_raises():
             try:
                 while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
@@ -83,6 +87,9 @@ class PlainTalk:
             if mode is None:
                 raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
             self._talk.set_mode(mode)
+            return
+        if name == "commit" and words:
+            print(f"Committed {self._talk.commit(' '.join(words))}.")
             return
         commands: dict[str, Callable[[], None]] = {
             "help": lambda: print(HELP),
@@ -144,6 +151,12 @@ def _read_line() -> str | None:
 
 def _tell(rewound: Rewound) -> None:
     print(f"Put back: {', '.join(map(on_screen, rewound.paths)) or 'no file'}.")
+
+
+def _forget_what_was_typed() -> None:
+    """Take no line for an answer that was typed before the question was there."""
+    with suppress(OSError, ValueError, termios.error):  # no terminal, as in a test
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 @contextmanager

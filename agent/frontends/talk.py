@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from agent.config import config_file, load_config
 from agent.errors import UsageError
 from agent.frontends.asked import absolute, command_of, standard_input
+from agent.frontends.resuming import Resuming
 from agent.talk_request import TalkRequest
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
     if prompt is None and can_draw() and not arguments.plain:
         from agent.frontends.repl.start import run as run_session
 
-        return run_session(request, arguments.resume, chat_factory)
+        return run_session(request, Resuming.of(arguments), chat_factory)
     from agent.frontends.talk_lines import run as run_lines
 
-    return run_lines(request, arguments.resume, prompt, arguments.stream_json, chat_factory)
+    resuming = Resuming.of(arguments)
+    return run_lines(request, resuming, prompt, arguments.stream_json, chat_factory)
 
 
 def request_of(arguments: Namespace) -> TalkRequest:

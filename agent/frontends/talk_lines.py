@@ -7,26 +7,27 @@ from agent.fix import KNOWN_ERRORS
 from agent.frontends.one_answer import Nobody, answer_once
 from agent.frontends.output import OutputLost, complain
 from agent.frontends.plain_talk import PlainPerson, PlainTalk
+from agent.frontends.resuming import Resuming
 from agent.mcp_config import load_servers
-from agent.open_talk import open_conversation, resume_conversation
+from agent.open_talk import open_conversation
 from agent.outcome import CANCELLED
 from agent.talk_request import TalkRequest
 
 
 def run(
     request: TalkRequest,
-    resumes: str | None,
+    resuming: Resuming | None,
     prompt: str | None,
     is_stream: bool,
     chat_factory: ChatFactory | None = None,
 ) -> int:
     """Answer `prompt`, or talk with whoever types if it is None; return the exit code.
 
-    `resumes` is the name of an earlier talk, empty for the last one about the repository.
+    `resuming` names an earlier talk to go on with.
     """
     person = PlainPerson() if prompt is None else Nobody()
     try:
-        talk = _opened(request, resumes, person, chat_factory)
+        talk = _opened(request, resuming, person, chat_factory)
         try:
             if prompt is None:
                 return PlainTalk(talk).run()
@@ -44,11 +45,12 @@ def run(
 
 
 def _opened(
-    request: TalkRequest, resumes: str | None, person: Person, chat_factory: ChatFactory | None
+    request: TalkRequest,
+    resuming: Resuming | None,
+    person: Person,
+    chat_factory: ChatFactory | None,
 ) -> Conversation:
-    servers = load_servers(config_file())
-    if resumes is None:
+    if resuming is None:
+        servers = load_servers(config_file())
         return open_conversation(request, person, chat_factory, servers=servers)
-    talk = resume_conversation(resumes, person, request.path, chat_factory, servers=servers)
-    talk.set_mode(request.mode)
-    return talk
+    return resuming.open(person, request.path, chat_factory)

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +241,53 @@ def test_a_cancelled_command_is_dead_answered_and_its_files_can_be_undone(tmp_pa
     assert texts(talk, "tool") == ["[This call was stopped. It may have been carried out in part.]"]
     assert talk.conversation.undo().paths == ("made",)
     assert not (talk.repository / "made").exists()
+
+
+def test_a_redo_leaves_what_the_person_wrote_meanwhile(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, create("a.txt", "a\n"), DONE, create("b.txt", "b\n"), DONE)
+    talk.say("One.")
+    own = talk.repository / "own.txt"
+    own.write_text("one\n")
+    talk.say("Two.")
+    talk.conversation.undo()
+    talk.conversation.undo()
+    own.write_text("two\n")
+    assert talk.conversation.redo().paths == ("a.txt",)
+    assert talk.conversation.redo().paths == ("b.txt",)
+    assert own.read_text() == "two\n"
+
+
+def test_a_redo_never_overwrites_what_came_after_the_undo(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, create("a.txt", "a\n"), DONE)
+    talk.say("One.")
+    talk.conversation.undo()
+    made = talk.repository / "a.txt"
+    made.write_text("mine\n")
+    with pytest.raises(UsageError, match=r"a\.txt was changed since"):
+        talk.conversation.redo()
+    assert made.read_text() == "mine\n"
+    made.unlink()
+    assert talk.conversation.redo().paths == ("a.txt",)
+
+
+def test_a_call_is_stopped_alone_and_the_model_goes_on(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, bash("echo half > made; sleep 60"), DONE)
+    made, stopped = talk.repository / "made", list[bool]()
+
+    def stop() -> None:
+        while not made.exists():
+            time.sleep(0.01)
+        stopped.extend((talk.conversation.stop_call(), talk.conversation.stop_call()))
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert talk.say("Do it.") == TurnEnded(StopReason.END_TURN, "")
+    thread.join()
+    assert stopped == [True, False]  # the second would be for the whole turn
+    assert talk.results[0].endswith(
+        "[The user stopped this call. Do not make it again unless they ask for it.]"
+    )
+    assert not talk.conversation.stop_call()
 
 
 def test_cancelled_while_the_model_loads_nothing_is_said(tmp_path: Path) -> None:

@@ -118,6 +118,17 @@ def test_a_talk_goes_on_where_it_was_left(
     assert cart(tmp_path) == CART
 
 
+def test_a_talk_that_goes_on_keeps_its_mode_and_another_can_be_typed(
+    talk: Run, tmp_path: Path
+) -> None:
+    script = (DONE, REPAIR, DONE, REPAIR, DONE)
+    talk(typed="/mode plan\nLook.\n/quit\n", script=script)
+    talk("-p", "Mend it.", "--continue", script=script)
+    assert cart(tmp_path) == CART
+    talk("-p", "Now.", "--continue", "--mode", "auto", script=script)
+    assert "price + tax" in cart(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from agent.errors import NotApplied, UsageError
 from agent.request import FixRequest
-from agent.user_commit import check_commit, make_commit, message_of
+from agent.user_commit import UserCommit, Work, check_commit, make_commit, message_of
 from sandbox.checkpoint import Checkpoint
 from sandbox.tree import apply_changes, copy_tree
 from tests.agent.fakes import CART, make_repository, write
@@ -35,11 +35,17 @@ class Repaired:
     base: str
     final: str
 
+    def made(self, branch: str = "") -> UserCommit:
+        """Make the commit, and put it nowhere."""
+        paths = self.checkpoint.changed(self.base, self.final)
+        work = Work(self.checkpoint, dict.fromkeys(paths, self.base), self.final)
+        return make_commit(self.repository, work, branch, WORDS)
+
     def commit(self, branch: str = "") -> str:
         """Do what `fix` does at its end; return the id."""
         request = FixRequest(self.repository, commit=not branch, branch=branch)
         check_commit(request, self.repository)
-        made = make_commit(self.repository, self.checkpoint, self.base, self.final, request, WORDS)
+        made = self.made(branch)
         if not branch:
             apply_changes(self.checkpoint, self.base, self.final, self.repository)
         made.put_on(branch)
@@ -170,8 +176,7 @@ def test_line_ends_of_the_working_tree_are_not_committed(repository: Path) -> No
 
 def test_a_branch_that_moved_meanwhile_is_left_alone(repository: Path) -> None:
     work = repaired(repository, {"shop/cart.py": MENDED})
-    request = FixRequest(repository, commit=True)
-    made = make_commit(repository, work.checkpoint, work.base, work.final, request, WORDS)
+    made = work.made()
     git(
         repository,
         "-c",
@@ -192,13 +197,13 @@ def test_a_branch_that_moved_meanwhile_is_left_alone(repository: Path) -> None:
 def test_a_stale_lock_of_the_index_is_named_before_anything_moves(repository: Path) -> None:
     work = repaired(repository, {"shop/cart.py": MENDED})
     request = FixRequest(repository, commit=True)
-    made = make_commit(repository, work.checkpoint, work.base, work.final, request, WORDS)
+    made = work.made()
     head, lock = git(repository, "rev-parse", "HEAD"), repository / ".git" / "index.lock"
     lock.touch()
     with pytest.raises(UsageError, match=r"--commit: .*/\.git/index\.lock is there"):
         check_commit(request, repository)
     with pytest.raises(NotApplied, match=r"index\.lock is there"):
-        make_commit(repository, work.checkpoint, work.base, work.final, request, WORDS)
+        work.made()
     with pytest.raises(NotApplied, match="not put in its place"):
         made.put_on("")
     assert git(repository, "rev-parse", "HEAD") == head

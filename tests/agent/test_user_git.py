@@ -9,7 +9,7 @@ import pytest
 from agent.errors import NotApplied
 from agent.patch import check_target
 from agent.request import FixRequest
-from agent.user_commit import check_commit, make_commit
+from agent.user_commit import Work, check_commit, make_commit
 from agent.user_git import ignored, run_git
 from sandbox.base import View
 from sandbox.checkpoint import Checkpoint
@@ -146,7 +146,9 @@ def repair(repository: Path, branch: str) -> None:
     final = checkpoint.save("final")
     request = FixRequest(repository, commit=not branch, branch=branch)
     check_commit(request, repository)
-    made = make_commit(repository, checkpoint, base, final, request, "Mend it\n")
+    made = make_commit(
+        repository, Work(checkpoint, {"shop/cart.py": base}, final), branch, "Mend it\n"
+    )
     if not branch:
         apply_changes(checkpoint, base, final, repository)
     made.put_on(branch)

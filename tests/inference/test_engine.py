@@ -92,6 +92,19 @@ def test_a_reply_is_the_one_of_transformers(tiny_model: Model) -> None:
     assert counts(end.usage) == (200, 0, 200)
 
 
+def test_a_reply_tells_where_the_memory_is(tiny_model: Model) -> None:
+    engine = engine_of(tiny_model)
+    live = engine.branch(PROMPT, never)
+    *_, end = engine.generate(live, (), GREEDY, max_new_tokens=4, cancel=never)
+    assert isinstance(end, GenerationEnd)
+    memory = end.memory
+    assert memory is not None
+    named = sum(one.nbytes for one in tiny_model.module.parameters())
+    assert named <= memory.weights_bytes < 1.01 * named  # and a few buffers
+    assert memory.kv_bytes == len(live.state.table.pages) * tiny_model.pool.page_nbytes > 0
+    assert memory.snapshot_bytes == engine.snapshots.nbytes > 0
+
+
 def test_every_turn_of_a_conversation_prefills_its_new_tokens_only(tiny_model: Model) -> None:
     engine = engine_of(tiny_model)
     line = PROMPT[:60]

@@ -360,6 +360,8 @@ def test_a_cancelled_reply_ends_with_what_was_said(served: Served) -> None:
     assert event.stop_reason == "cancelled"
     assert 3 <= len(said) < 2000
     assert event.token_ids == tuple(said)
+    assert event.memory is not None
+    assert event.memory.weights_bytes > 0
     assert len(branch) == len(PROMPT) + len(said) - 1
 
 

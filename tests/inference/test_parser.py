@@ -41,6 +41,24 @@ def test_a_character_of_several_tokens_is_shown_once_and_whole(tokenizer: Tokeni
     assert [p.text for p in pieces if isinstance(p, Text)] == ["a", "🙂", "b"]
 
 
+def test_a_long_call_tells_its_tool_and_how_long_it_has_become(tokenizer: Tokenizer) -> None:
+    parser, told = ReplyParser(tokenizer), []
+    for token in ids(tokenizer, xml(pair("new_str", "word " * 200))):
+        parser.feed(token)
+        told += [news] if (news := parser.news()) else []
+    assert {news.name for news in told} == {"edit"}
+    sizes = [news.num_bytes for news in told]
+    assert 8 < len(sizes) < 20
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 900
+    assert parser.news() is None
+    for token in tokenizer.encode(
+        "A text that is as long as a call would have to be to be told of."
+    ):
+        parser.feed(token)
+    assert parser.news() is None
+
+
 def test_half_a_character_at_the_end_is_shown_as_broken(tokenizer: Tokenizer) -> None:
     parser = ReplyParser(tokenizer)
     pieces = [p for token in tokenizer.encode("🙂")[:2] for p in parser.feed(token)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.events import (
     CallEnded,
     CallStarted,
+    CallWriting,
     Event,
     ModelLoading,
     PrefillProgress,
@@ -20,13 +21,14 @@ from agent.events import (
 )
 from agent.frontends.repl.text import count_words, one_line, seconds_words
 from agent.rules import EDITOR
-from inference.messages import BadToolCall, ToolCall
+from inference.messages import BadToolCall, Memory, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 8
 EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
 """What a call of the editor is called; else it is an edit."""
+WRITING_CALL = "writing a call"
 MIN_SPEED_S = 0.5
 """Of writing, before its speed is worth a figure."""
 
@@ -42,6 +44,8 @@ class Activity:
     first_s: float = 0.0
     """When the reply began to be written."""
     last_s: float = 0.0
+    memory: Memory | None = None
+    """Of the engine, after the last reply that told."""
 
     def note(self, event: Event, now_s: float) -> None:
         """Take one event into account."""
@@ -56,9 +60,17 @@ class Activity:
                 self._begin("answering", now_s)
             case TextDelta() | ThinkingDelta():
                 self._count(isinstance(event, ThinkingDelta), now_s)
+            case CallWriting():
+                if not self.words.startswith(WRITING_CALL):
+                    self._begin(WRITING_CALL, now_s)
+                size = f"{count_words(event.num_bytes)} bytes"
+                self.words = f"{WRITING_CALL} of {one_line(event.name, 30)}, {size}"
             case CallStarted():
                 self._begin(f"running {call_words(event.call, 60)}", now_s)
-            case TestsRan() | ReplyEnded() | CallEnded():
+            case ReplyEnded():
+                self.memory = event.memory or self.memory
+                self._begin("working", now_s)
+            case TestsRan() | CallEnded():
                 self._begin("working", now_s)
             case TurnEnded():
                 self.words = ""

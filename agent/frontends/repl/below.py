@@ -31,7 +31,7 @@ class Below:
         """Return them as the screen asks for them."""
         repl = self._repl
         return Parts(
-            writing=lambda rows: "" if repl.dialog else repl.story.writing(rows),
+            writing=lambda rows: "" if repl.is_asking else repl.story.writing(rows),
             activity=self._activity,
             waiting=self._waiting,
             dialog=lambda: repl.dialog.draw(repl.painter) if repl.dialog else "",
@@ -48,7 +48,7 @@ class Below:
 
     def _activity(self) -> str:
         repl, now_s = self._repl, time.monotonic()
-        if repl.dialog is not None:
+        if repl.is_asking:
             return ""
         if repl.worker.is_stopping() and repl.worker.is_busy:
             return repl.painter.line((repl.theme.warn, "stopping"))
@@ -60,8 +60,8 @@ class Below:
 
     def _waiting(self) -> str:
         repl = self._repl
-        width = repl.screen.width - 12
-        lines = [(repl.theme.dim, f"  waits: {one_line(text, width)}") for text in repl.waiting]
+        width, typed = repl.screen.width - 12, [*repl.worker.prompts, *repl.waiting]
+        lines = [(repl.theme.dim, f"  waits: {one_line(text, width)}") for text in typed]
         return "".join(map(repl.painter.line, lines))
 
     def _hint(self) -> str:
@@ -82,4 +82,6 @@ class Below:
         if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())
             self._asked_s = now_s
-        return repl.painter.line((repl.theme.dim, status_line(known[1], repl.screen.width)))
+        return repl.painter.line(
+            (repl.theme.dim, status_line(known[1], repl.activity.memory, repl.screen.width))
+        )

@@ -45,10 +45,13 @@ KEYS = (
     Key("Ctrl-J or Shift-Enter", "new line", (("c-j",), (SHIFT_ENTER.value,)), "new_line"),
     Key("\\ Enter", "new line, in any terminal"),
     Key(
-        *("Esc", "take back what waits to be sent; else stop the turn"),
+        *(
+            "Esc",
+            "take back what waits to be sent; else stop the call or the reply; twice, the turn",
+        ),
         *((("escape",),), "escape"),
     ),
-    Key("Ctrl-C", "clear the line; while it is empty, stop the turn", (("c-c",),), "interrupt"),
+    Key("Ctrl-C", "clear the line; while it is empty, stop as Esc does", (("c-c",),), "interrupt"),
     Key("Ctrl-D", "leave, while the line is empty", (("c-d",),), "leave"),
     Key("Ctrl-Z", "go to the background", (("c-z",),), "suspend"),
     Key("Up or Down", "earlier and later prompts, at the first and last line"),
@@ -93,6 +96,7 @@ def bind(actor: Actor) -> KeyBindings:
         for bound in key.bound:
             add(bound, key.action)
     keys.add(Keys.BracketedPaste, filter=typing)(lambda event: actor.act("paste", event))
+    keys.add(Keys.Vt100MouseEvent)(lambda _event: None)  # colours that were pasted look like one
     keys.add("backspace", filter=typing)(lambda event: actor.act("backspace", event))
     keys.add("escape", filter=typing & has_completions)(_close_menu)
     return keys

@@ -13,7 +13,8 @@ from prompt_toolkit.completion import Completer, ThreadedCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 
-from agent.frontends.repl.history import FileHistory
+from agent.frontends.repl.completion import may_complete
+from agent.frontends.repl.history import MAX_ENTRY_CHARACTERS, FileHistory
 from agent.frontends.repl.paste import Pastes
 
 
@@ -36,11 +37,14 @@ class Prompt:
         self.loan: Loan | None = None
         self.buffer = Buffer(
             completer=ThreadedCompleter(completer),
-            complete_while_typing=Condition(lambda: self.loan is None),
+            complete_while_typing=Condition(self._may_complete),
             history=FileHistory(history),
             multiline=True,
             tempfile_suffix=".md",
         )
+
+    def _may_complete(self) -> bool:
+        return self.loan is None and may_complete(self.buffer.document.text_before_cursor)
 
     @property
     def label(self) -> str:
@@ -49,9 +53,12 @@ class Prompt:
 
     def take(self) -> str:
         """Return the text and begin a new one; what was sent is remembered."""
-        text = self.buffer.text
-        self.buffer.reset(append_to_history=bool(text.strip()))
-        return self.pastes.unfold(text)
+        whole = self.pastes.unfold(self.buffer.text)
+        is_kept = bool(whole.strip()) and len(whole) <= MAX_ENTRY_CHARACTERS
+        if is_kept:
+            self.buffer.document = Document(whole)  # a mark would mean nothing in another session
+        self.buffer.reset(append_to_history=is_kept)
+        return whole
 
     def put(self, text: str) -> str:
         """Show a text to be changed and sent, before what is there already; print nothing."""

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.input import Input
 
@@ -21,7 +21,7 @@ from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
 from agent.frontends.repl.below import Below
 from agent.frontends.repl.commands import Commands
-from agent.frontends.repl.completion import PromptCompleter, without_marks
+from agent.frontends.repl.completion import PromptCompleter, pictures_in, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
 from agent.frontends.repl.keys import bind
 from agent.frontends.repl.names import Names
@@ -32,7 +32,18 @@ from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.theme import Theme
-from agent.frontends.repl.worker import ERRORS, Ended, Feed, Item, Job, Printed, Question, Worker
+from agent.frontends.repl.worker import (
+    BUG,
+    ERRORS,
+    NOT_BEGUN,
+    Ended,
+    Feed,
+    Item,
+    Job,
+    Printed,
+    Question,
+    Worker,
+)
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -44,6 +55,8 @@ FRAME_S = 0.06
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
 IDLE_TICK_S = 1.0
+AGAIN_S = 1.0
+"""Within which a second Esc means the whole turn."""
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
 
@@ -96,6 +109,7 @@ class Repl:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
         self._drawn_s = 0.0
+        self._stopped_s = 0.0
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
         self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
@@ -108,7 +122,9 @@ class Repl:
     def run(self) -> int:
         """Be the session; return the exit code."""
         try:
-            code = self.screen.app.run(pre_run=self._begin, handle_sigint=False)
+            code = self.screen.app.run(
+                pre_run=self._begin, set_exception_handler=False, handle_sigint=False
+            )
         except EOFError:  # the terminal is gone
             code = 128 + signal.SIGHUP
         finally:
@@ -155,6 +171,7 @@ class Repl:
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_bug)
         self.feed.wake = self._wake
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self.leave, 128 + number)
@@ -163,6 +180,13 @@ class Repl:
         self.aside.start()
         self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
         self.screen.app.create_background_task(self._tick())
+
+    def _on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Show what went wrong in a key or a command; the session goes on."""
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
+        self.say(BUG, "bad")
+        self.show(lambda painter: painter.quoted(harmless(trace), painter.theme.dim))
 
     async def _tick(self) -> None:
         """Let the seconds run while something goes on; else look at the status now and then."""
@@ -174,6 +198,8 @@ class Repl:
 
     def _wake(self) -> None:
         """Say from any thread that there is something to draw."""
+        if self._is_scheduled:
+            return  # what will be drawn takes all that has come until then
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._schedule)
 
@@ -222,7 +248,9 @@ class Repl:
             self.activity.words = ""
             self._approving.leave()
             drawn = self.story.close()
-        if ended.sentence:
+        if ended.sentence == NOT_BEGUN and ended.job.prompt:
+            self.prompt.put(ended.job.prompt)
+        elif ended.sentence:
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
@@ -260,7 +288,15 @@ class Repl:
             self._begin_turn(text)
 
     def stop(self) -> bool:
-        """Stop what runs; say whether anything did."""
+        """Stop the call in hand; without one, or soon after, the turn or what else runs.
+
+        Says whether anything did.
+        """
+        now_s = time.monotonic()
+        is_again, self._stopped_s = now_s - self._stopped_s < AGAIN_S, now_s
+        if not is_again and self.is_in_turn and self.talk and self.talk.stop_call():
+            self.activity.words = "stopping the call; once more stops the turn"
+            return True
         for worker in (self.worker, self.aside):
             if worker.is_busy:
                 worker.stop()
@@ -284,12 +320,24 @@ class Repl:
         self.screen.show_dialog(False)
 
     @property
+    def is_asking(self) -> bool:
+        """Whether something waits for an answer of the person."""
+        return self.dialog is not None or self.prompt.loan is not None
+
+    @property
     def is_in_turn(self) -> bool:
         """Whether the model works, so that it can be steered."""
         return self.worker.has_turn
 
     def _named(self, text: str) -> str:
-        return without_marks(text, lambda name: (self.launch.root / name).exists())
+        def is_there(name: str) -> bool:
+            return (self.launch.root / name).exists()
+
+        if pictures := pictures_in(text, is_there):
+            self.say(
+                f"Pictures are not read yet: the model has the name of {pictures[0]} alone.", "warn"
+            )
+        return without_marks(text, is_there)
 
     def _begin_turn(self, text: str) -> None:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
@@ -297,7 +345,7 @@ class Repl:
             assert self.talk is not None, "it was opened by the job before"
             yield from self.talk.turn(text, cancel)
 
-        self.worker.do(Job(steps, is_turn=True))
+        self.worker.do(Job(steps, is_turn=True, prompt=text))
 
     def _shell(self, command: str) -> None:
         from agent.frontends.repl.shell import shell_steps

@@ -146,6 +146,7 @@ class Screen:
             ),
             enable_page_navigation_bindings=False,
             erase_when_done=True,
+            max_render_postpone_time=None,
         )
         self.app.ttimeoutlen = ESCAPE_S
         self.app.timeoutlen = ESCAPE_S * 2

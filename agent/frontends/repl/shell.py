@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
 
 WAIT_S = 0.1
+MAX_LINE = 10_000
+"""What has not ended after so many characters is shown as it is."""
 MAX_SHOWN = 1_000_000
 """Characters of one output; what prints for ever must not fill the memory."""
 
@@ -39,6 +41,8 @@ def shell_steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]
     while thread.is_alive() or not chunks.empty():
         text = rest + "".join(map(decode, _waiting(chunks)))
         whole, _, rest = text.rpartition("\n")
+        if len(rest) > MAX_LINE:
+            whole, rest = text, ""
         if whole and num_shown < MAX_SHOWN:
             yield _output(f"{whole[:MAX_SHOWN]}\n")
         num_shown += len(whole)

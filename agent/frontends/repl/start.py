@@ -21,6 +21,7 @@ from agent.frontends.repl.repl import Launch, Repl
 from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed, Question
+from agent.frontends.resuming import Resuming
 from agent.mcp_config import load_servers
 from agent.talk_request import TalkRequest
 from sandbox.base import Cancel
@@ -44,23 +45,20 @@ class AtScreen:
 
 
 def run(
-    request: TalkRequest, resumes: str | None = None, chat_factory: "ChatFactory | None" = None
+    request: TalkRequest,
+    resuming: Resuming | None = None,
+    chat_factory: "ChatFactory | None" = None,
 ) -> int:
-    """Be the session; `resumes` is the name of an earlier one, empty for the last one here."""
+    """Be the session; `resuming` names an earlier talk to go on with."""
 
     def resume(repl: Repl, name: str) -> "Conversation":
-        from agent.open_talk import resume_conversation
-
-        servers = load_servers(config_file())
-        return resume_conversation(
-            name, AtScreen(repl), request.path, chat_factory, servers=servers
-        )
+        return Resuming(name).open(AtScreen(repl), request.path, chat_factory)
 
     def begin(repl: Repl, cancel: Cancel) -> Iterator[Event | Printed]:
         from agent.open_talk import open_conversation
 
-        if resumes is not None:
-            talk = resume(repl, resumes)
+        if resuming is not None:
+            talk = resuming.open(AtScreen(repl), request.path, chat_factory)
             repl.enter(talk)
             yield from recalled(repl, talk)
             return

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
+from agent.errors import UsageError
 from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
-from agent.frontends.repl.text import one_line
+from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
 from agent.settings import ABOUT_MODES, ApprovalMode
@@ -15,13 +16,17 @@ from sandbox.base import Cancel
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation, Rewound
+    from agent.frontends.repl.paint import Painter
     from agent.frontends.repl.repl import Repl
     from agent.rewind import Point
+    from agent.talk_commit import Draft
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 MAX_ATTEMPTS = 16
 MAX_PREVIEW_LINES = 5
 MAX_SESSIONS = 200
+RUN_HOOKS = "`git commit --amend --no-edit --only` runs them afterwards."
+SHORT_ID = 10
 
 
 def model(repl: "Repl", words: str) -> None:
@@ -148,6 +153,52 @@ def resume(repl: "Repl", words: str) -> None:
         repl.say("There is no other session of this repository.")
 
 
+def commit(repl: "Repl", words: str) -> None:
+    """Commit what the model changed: with these words, or with some that are proposed first."""
+
+    def make(text: str) -> None:
+        repl.do(lambda _cancel: _committed(repl, text), "committing")
+
+    def answered(text: str | None) -> None:
+        if text and text.strip():
+            make(text)
+        else:
+            repl.say("Nothing was committed.")
+
+    def propose(cancel: Cancel) -> Iterator[Event | Printed]:
+        draft = yield from _talk(repl).draft_commit(cancel)
+
+        def ask(painter: "Painter") -> str:
+            repl.prompt.borrow("commit: ", draft.words, answered)
+            return _drawn(draft, painter)
+
+        yield Printed(ask)
+
+    if words:
+        make(words)
+    else:
+        repl.do(propose, "looking at what changed")
+
+
+def _drawn(draft: "Draft", painter: "Painter") -> str:
+    """Show what would be committed, and what would not look at it."""
+    head = painter.line(
+        ("bold", "To be committed"), (painter.theme.dim, "  Enter commits, Esc leaves")
+    )
+    shown = head + painter.quoted(harmless("\n".join(draft.paths)), "")
+    if draft.hooks:
+        shown += painter.line(
+            (painter.theme.warn, f"Not run: {', '.join(draft.hooks)}. {RUN_HOOKS}")
+        )
+    return shown
+
+
+def _committed(repl: "Repl", words: str) -> Iterator[Printed]:
+    commit = _talk(repl).commit(words)
+    subject = one_line(words.strip().split("\n")[0], 60)
+    yield _sentence(f"Committed {commit[:SHORT_ID]}: {subject}")
+
+
 def run_tests(repl: "Repl", _words: str) -> None:
     """Run the tests as they are now."""
     repl.do(lambda cancel: _talk(repl).run_tests(cancel), "running the tests")
@@ -156,7 +207,7 @@ def run_tests(repl: "Repl", _words: str) -> None:
 def attempts(repl: "Repl", words: str) -> None:
     """Have attempts made on copies."""
     number, _, text = words.partition(" ")
-    if not number.isdigit() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
+    if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
         repl.say(f"Write /attempts N PROMPT, with N from 1 to {MAX_ATTEMPTS}.", "warn")
         return
     repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel))
@@ -192,6 +243,9 @@ def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     talk = repl.launch.resume(repl, name)
+    if (repository := talk.session.start["repository"]) != str(repl.launch.root):
+        talk.close()
+        raise UsageError(f"{name} is about {repository}; start qwen-agent there to go on with it")
     repl.enter(talk)
     yield from recalled(repl, talk)
 

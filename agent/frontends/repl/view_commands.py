@@ -6,21 +6,23 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.frontends.repl.keys import KEYS
 from agent.frontends.repl.paint import Painter
-from agent.frontends.repl.text import count_words, harmless, one_line
+from agent.frontends.repl.status import memory_words
+from agent.frontends.repl.text import count_words, harmless, one_line, seconds_words
 from agent.frontends.repl.theme import NAMES, theme_for
 from agent.frontends.repl.worker import Printed
 from agent.frontends.transcript import as_document, as_html, as_markdown
 from agent.journal import Contents, read_all
 from agent.session import JOURNAL
-from inference.messages import Message
+from inference.messages import Message, Usage
 from sandbox.base import Cancel
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
@@ -93,9 +95,40 @@ def context(repl: "Repl", _words: str) -> None:
             bar = "█" * round(BAR_WIDTH * num / window)
             count = f"  {words:<24}{count_words(num):>7}  "
             lines.append(painter.line(("", count), (painter.theme.accent, bar)))
+        if memory := repl.activity.memory:
+            about = "  weights, keys and values, snapshots"
+            lines.append(painter.line(("bold", "Memory  "), ("", memory_words(memory) + about)))
         return "".join(lines)
 
     repl.show(draw)
+
+
+def bench(repl: "Repl", _words: str) -> None:
+    """Say how fast the model has read and written in this talk, and what it had not to read."""
+    if repl.talk is None or not repl.talk.session.usages:
+        repl.say("The model has not answered yet.")
+        return
+    rows = speeds(repl.talk.session.usages)
+    repl.show(lambda painter: _table(painter, rows))
+
+
+def speeds(usages: Sequence[Usage]) -> list[tuple[str, str]]:
+    """Sum up what replies cost, a row each for reused, read and written tokens."""
+    num_prompt = max(1, sum(usage.num_prompt for usage in usages))
+    num_reused = sum(usage.num_reused for usage in usages)
+    num_read = sum(usage.num_prefilled for usage in usages)
+    num_written = sum(usage.num_generated for usage in usages)
+    return [
+        ("replies", str(len(usages))),
+        ("reused", f"{num_reused:,} tokens, {num_reused / num_prompt:.0%} of the prompts"),
+        ("read", _speed(num_read, sum(usage.prefill_s for usage in usages))),
+        ("written", _speed(num_written, sum(usage.decode_s for usage in usages))),
+    ]
+
+
+def _speed(num_tokens: int, seconds: float) -> str:
+    speed = f", {num_tokens / seconds:,.0f} a second" if seconds else ""
+    return f"{num_tokens:,} tokens in {seconds_words(seconds)}{speed}"
 
 
 def sessions(repl: "Repl", _words: str) -> None:
@@ -115,7 +148,10 @@ def doctor(repl: "Repl", _words: str) -> None:
 
 def export(repl: "Repl", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
-    path = Path(words).expanduser() if words else Path("conversation.md")
+    try:
+        path = Path(words).expanduser() if words else Path("conversation.md")
+    except RuntimeError as error:
+        raise UsageError(f"{words}: {error}") from error
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
         write = FORMS.get(path.suffix)
@@ -154,21 +190,21 @@ def diff(repl: "Repl", _words: str) -> None:
 def memory(repl: "Repl", words: str) -> None:
     """Show the advice at the root, or add a line to it."""
     from agent.memory import NAMES as ADVICE
+    from sandbox.workspace import Workspace
 
-    path = repl.launch.root / ADVICE[0]
+    name, files = ADVICE[0], Workspace(repl.launch.root, repl.launch.root)
     try:
+        text = files.read(name).decode("utf-8", "replace") if files.exists(name) else ""
         if words:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
             gap = "" if not text or text.endswith("\n") else "\n"
-            path.write_text(f"{text}{gap}- {words}\n", encoding="utf-8")
-            repl.say(f"Added to {path.name}; new talks begin with it.")
-        elif path.exists():
-            shown = harmless(path.read_text(encoding="utf-8", errors="replace"))
-            repl.show(lambda painter: painter.quoted(shown, ""))
+            files.write_atomic(name, f"{text}{gap}- {words}\n".encode())
+            repl.say(f"Added to {name}; new talks begin with it.")
+        elif text:
+            repl.show(lambda painter: painter.quoted(harmless(text), ""))
         else:
-            repl.say(f"There is no {path.name}; /init has it written, /memory TEXT adds a line.")
-    except (OSError, UnicodeError) as error:
-        repl.say(f"{path} cannot be used: {error}", "warn")
+            repl.say(f"There is no {name}; /init has it written, /memory TEXT adds a line.")
+    except (OSError, SandboxError) as error:
+        repl.say(f"{name} cannot be used: {error}", "warn")
 
 
 def copy(repl: "Repl", _words: str) -> None:

@@ -21,6 +21,8 @@ from sandbox.base import Cancel
 from sandbox.errors import SandboxError
 from tools.errors import ProjectError
 
+BUG = "That was a bug in qwen-agent."
+NOT_BEGUN = "Stopped before it began."
 POLL_S = 0.05
 ERRORS = (AgentError, InferenceError, SandboxError, ProjectError, OSError)
 """Those that say in one sentence what a person can do."""
@@ -83,6 +85,8 @@ class Job:
     """Whether it runs beside a turn."""
     words: str = ""
     """What it does, while nothing else says so."""
+    prompt: str = ""
+    """What the person typed to begin it; theirs again if it does not begin."""
 
 
 class Feed:
@@ -133,6 +137,14 @@ class Worker:
         """Whether the model works, or is about to."""
         return any(job.is_turn for job in self._todo)
 
+    @property
+    def prompts(self) -> list[str]:
+        """What was typed and waits for its turn to begin."""
+        running = self.running
+        if running is None:
+            return []
+        return [job.prompt for job in tuple(self._todo) if job.prompt and job is not running]
+
     def stop(self) -> None:
         """Stop the job that runs, which ends as soon as it can, and those that wait."""
         self._stop.set()
@@ -154,7 +166,7 @@ class Worker:
         with suppress(queue.Empty):
             while (job := self._jobs.get_nowait()) is not None:
                 self._todo.remove(job)
-                self.feed.put(Ended(job, "Stopped before it began."))
+                self.feed.put(Ended(job, NOT_BEGUN))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -172,5 +184,5 @@ class Worker:
         except ERRORS as error:
             return Ended(job, str(error), exit_code=getattr(error, "exit_code", 1))
         except Exception:
-            return Ended(job, "That was a bug in qwen-agent.", traceback.format_exc(), 1)
+            return Ended(job, BUG, traceback.format_exc(), 1)
         return Ended(job)

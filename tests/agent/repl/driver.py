@@ -16,6 +16,7 @@ from typing import Any
 from agent.arguments import parse
 from agent.cli import SIGNALS
 from agent.frontends.repl.start import run
+from agent.frontends.resuming import Resuming
 from agent.frontends.talk import request_of
 from inference.messages import (
     Message,
@@ -97,7 +98,7 @@ def main() -> int:
     file, *words = sys.argv[1:]
     script = json.loads(Path(file).read_text())
     arguments = parse(["talk", *words])
-    return run(request_of(arguments), arguments.resume, lambda _request: PacedModel(script))
+    return run(request_of(arguments), Resuming.of(arguments), lambda _request: PacedModel(script))
 
 
 if __name__ == "__main__":

@@ -138,9 +138,6 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
             id="prefill",
         ),
         pytest.param(SLOW, "word9", id="decode"),
-        pytest.param(
-            *(bash("echo begun; sleep 30"), "running bash"), marks=pytest.mark.slow, id="tool"
-        ),
     ],
 )
 def test_a_turn_is_stopped_and_the_next_one_works(
@@ -153,6 +150,29 @@ def test_a_turn_is_stopped_and_the_next_one_works(
     terminal.wait_for("Ask, or /help", seconds=8.0)
     terminal.enter("And now?")
     terminal.wait_for("All right.", seconds=8.0)
+
+
+def test_escape_stops_a_call_and_the_model_goes_on(open_session: Open) -> None:
+    terminal = open_session(bash("echo begun; sleep 60"), FAST, words=("--mode", "auto"))
+    terminal.enter("Go.")
+    terminal.wait_for("running bash")
+    terminal.press("escape")
+    terminal.wait_for("All right.", seconds=8.0)
+    assert "stopped" in terminal.scrolled
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["escape", "ctrl-c"])
+def test_twice_within_a_second_a_turn_is_stopped_in_a_call(open_session: Open, key: str) -> None:
+    never: dict[str, object] = {"text": "Never said.", "word_s": 0.2}
+    terminal = open_session(bash("sleep 60"), never, FAST, words=("--mode", "auto"))
+    terminal.enter("Go.")
+    terminal.wait_for("running bash")
+    terminal.press(key, key)
+    terminal.wait_for("Ask, or /help", seconds=8.0)
+    assert "Never said." not in terminal.scrolled
+    terminal.enter("And now?")
+    terminal.wait_for("Never said.", seconds=8.0)
 
 
 def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Path) -> None:
@@ -174,6 +194,24 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     terminal.wait_for("forward again")
     terminal.enter("/undo")
     terminal.wait_until(lambda: cart(repository) == before, "back again")
+
+
+def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: Path) -> None:
+    (repository.parent / "home" / ".gitconfig").write_text("[user]\nname = A\nemail = a@b.c\n")
+    terminal = open_session(REPAIR, DONE, {"text": "Mend the sum"}, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("● finish")
+    terminal.wait_for("Ask, or /help")
+    terminal.enter("/commit")
+    terminal.wait_for("commit: Mend the sum")
+    assert "shop/cart.py" in terminal.text
+    terminal.press("escape")
+    terminal.wait_for("Nothing was committed.")
+    terminal.enter("/commit Mend the total")
+    terminal.wait_for("Committed ")
+    shown = ["git", "log", "-1", "--format=%an %s", "--name-only"]
+    said = subprocess.run(shown, cwd=repository, capture_output=True, text=True, timeout=30).stdout
+    assert said == "A Mend the total\n\nshop/cart.py\n"
 
 
 @pytest.mark.slow
@@ -245,6 +283,39 @@ def test_a_command_of_the_person_runs_and_its_escapes_do_not(open_session: Open)
     terminal.wait_for("exit code 3")
     assert "onetwo" in terminal.text
     assert b"\x1b]0;" not in terminal.raw
+
+
+def test_what_goes_wrong_in_a_key_or_a_command_ends_nothing(
+    open_session: Open, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.md").write_text("outside\n")
+    (repository / "AGENTS.md").symlink_to(tmp_path / "outside.md")
+    terminal = open_session(FAST)
+    for typed, said in (
+        ("/attempts \u00b2 x", "Write /attempts N PROMPT"),
+        ("/export ~nosuch/x.md", "~nosuch/x.md:"),
+        ("/memory more", "AGENTS.md cannot be used"),
+        ("a\x1b[31mred", "All right."),
+    ):
+        terminal.enter(typed)
+        terminal.wait_for(said)
+    assert "Press ENTER" not in terminal.scrolled
+    assert "bug" not in terminal.scrolled
+    assert (tmp_path / "outside.md").read_text() == "outside\n"
+
+
+@pytest.mark.slow
+def test_a_prompt_that_waits_for_a_command_is_shown_and_given_back(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("!sleep 30")
+    terminal.wait_for("! sleep 30")
+    terminal.enter("And then?")
+    terminal.wait_for("waits: And then?")
+    terminal.press("escape")
+    terminal.wait_for("> And then?")
+    terminal.wait_until_gone("waits:")
+    terminal.press("enter")
+    terminal.wait_for("All right.")
 
 
 @pytest.mark.slow

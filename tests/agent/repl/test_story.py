@@ -6,6 +6,7 @@ from agent.approval import Ask
 from agent.events import (
     CallEnded,
     CallStarted,
+    CallWriting,
     Event,
     PrefillProgress,
     ReplyEnded,
@@ -115,6 +116,13 @@ def test_writing_shows_its_speed() -> None:
     assert "writing, 50 tok/s" in activity.line(7.0, 80)
     activity.note(TurnEnded(StopReason.END_TURN, ""), 8.0)
     assert activity.line(8.0, 80) == ""
+
+
+def test_a_call_that_is_being_written_is_named() -> None:
+    activity = Activity()
+    activity.note(CallWriting("str_replace_editor", 640), 5.0)
+    activity.note(CallWriting("str_replace_editor", 12_800), 8.0)
+    assert "writing a call of str_replace_editor, 12.8k bytes 4.0 s" in activity.line(9.0, 80)
 
 
 def test_what_is_asked_about_is_shown_whole_with_nothing_hidden() -> None:

@@ -3,26 +3,49 @@
 import pytest
 from rich.cells import cell_len
 
-from agent.frontends.repl.status import status_line
+from agent.frontends.repl.completion import pictures_in
+from agent.frontends.repl.status import memory_words, status_line
 from agent.frontends.repl.text import count_words, seconds_words
+from agent.frontends.repl.view_commands import speeds
 from agent.status import Status
+from inference.messages import Memory, Usage
 
+MEMORY = Memory(16 * 2**30, 2**29, 5 * 2**28)
 STATUS = Status(
     "Qwen/Qwen3.5-4B", True, "ask", "bubblewrap", "世界", 12_345, 262_144, 12_000, 345, 41.6
 )
 
 
 def test_the_status_line_tells_the_window_and_what_was_reused() -> None:
-    line = status_line(STATUS, 100)
+    line = status_line(STATUS, None, 100)
     assert line.startswith("ask · Qwen/Qwen3.5-4B · 世界 · ")
     assert line.endswith("12.3k/262k 5% · 12.0k reused · 42 tok/s")
 
 
 @pytest.mark.parametrize("width", [20, 33, 50, 79, 200])
 def test_the_status_line_fits(width: int) -> None:
-    line = status_line(STATUS, width)
+    line = status_line(STATUS, MEMORY, width)
     assert cell_len(line) <= width
     assert line.startswith("ask · ")
+
+
+def test_memory_is_told_where_there_is_room() -> None:
+    assert status_line(STATUS, MEMORY, 120).endswith("42 tok/s · 16.0+0.5+1.2 GiB")
+    assert "GiB" not in status_line(STATUS, MEMORY, 79)
+    assert memory_words(Memory(11 * 2**20, 3 * 2**20, 0)) == "11+3+0 MiB"
+
+
+def test_speeds_are_summed_over_the_replies() -> None:
+    rows = dict(speeds([Usage(100, 0, 100, 10, 0.5, 1.0), Usage(300, 200, 100, 30, 1.5, 1.0)]))
+    assert rows["reused"] == "200 tokens, 50% of the prompts"
+    assert rows["read"] == "200 tokens in 2.0 s, 100 a second"
+    assert rows["written"] == "40 tokens in 2.0 s, 20 a second"
+    assert dict(speeds([Usage(0, 0, 0, 0, 0.0, 0.0)]))["read"] == "0 tokens in 0.0 s"
+
+
+def test_a_picture_that_is_named_is_found() -> None:
+    text = "Like @docs/a.PNG, not @b.py nor mail@c.png (@gone.png)."
+    assert pictures_in(text, lambda name: name != "gone.png") == ["docs/a.PNG"]
 
 
 def test_numbers_are_short() -> None:
