@@ -1,6 +1,7 @@
 """Decides on the calls of one session: by the settings, by what is remembered, or by asking."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide, refused
 from agent.remembered import Remembered
@@ -8,6 +9,18 @@ from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
 
 AskPerson = Callable[[Ask], Answer]
+
+
+class Person(Protocol):
+    """Who is talked with, as far as calls are concerned."""
+
+    def ask(self, ask: Ask) -> Answer | None:
+        """Let them decide on a call; None if they want the whole turn to stop instead.
+
+        Called in the thread that runs the turn, which waits for it. `ask.preview` is the exact
+        command, or a unified diff of the edit.
+        """
+        ...
 
 
 def nobody_there(ask: Ask) -> Answer:

@@ -9,10 +9,9 @@ saved before the turn and after every call.
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
 
 from agent.approval import Answer, Ask
+from agent.approver import Person
 from agent.bench import Bench, tool_view
 from agent.carry_out import pending_calls
 from agent.context import shorten_now
@@ -26,7 +25,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.parts import Parts
-from agent.rewind import Point, list_points, redo, rewind
+from agent.rewind import Point, Rewound, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
 from agent.settings import ApprovalMode
@@ -50,30 +49,6 @@ Events = Generator[Event, None, None]
 
 PATIENCE_S = 1.0
 """How long another session that writes to the same files is waited for."""
-
-
-class Person(Protocol):
-    """Who is talked with, as far as calls are concerned."""
-
-    def ask(self, ask: Ask) -> Answer | None:
-        """Let them decide on a call; None if they want the whole turn to stop instead.
-
-        Called in the thread that runs the turn, which waits for it. `ask.preview` is the exact
-        command, or a unified diff of the edit.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Rewound:
-    """What going back, or forward again, has done."""
-
-    point: Point | None
-    """Where the conversation is now; None after a redo."""
-    prompt: str
-    """What the person typed at the point, to be changed and sent again; empty at a change."""
-    paths: tuple[str, ...]
-    """The files that are other than they were."""
 
 
 class Conversation:

@@ -7,9 +7,10 @@ turn. torch is not imported here.
 from dataclasses import replace
 from pathlib import Path
 
+from agent.approver import Person
 from agent.compose import ChatFactory, load_chat
 from agent.config import narrow, state_folder
-from agent.conversation import Conversation, Person
+from agent.conversation import Conversation
 from agent.errors import SessionError, UsageError
 from agent.loading import Loading
 from agent.models import resolve

@@ -33,6 +33,18 @@ class Point:
     """The checkpoint of the files as they were."""
 
 
+@dataclass(frozen=True)
+class Rewound:
+    """What going back, or forward again, has done."""
+
+    point: Point | None
+    """Where the conversation is now; None after a redo."""
+    prompt: str
+    """What the person typed at the point, to be changed and sent again; empty at a change."""
+    paths: tuple[str, ...]
+    """The files that are other than they were."""
+
+
 def list_points(session: Session) -> tuple[Point, ...]:
     """Return the points of the conversation, oldest first."""
     return tuple(_points(session))

@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from typing import get_args
 
 from agent.approval import Answer, Ask
-from agent.conversation import Conversation, Rewound
+from agent.conversation import Conversation
 from agent.errors import UsageError
 from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
 from agent.frontends.fix import interrupts
+from agent.rewind import Rewound
 from agent.settings import ApprovalMode
 from inference.messages import Usage
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from agent.settings import ApprovalMode
 
 if TYPE_CHECKING:
+    from agent.approver import Person
     from agent.compose import ChatFactory
-    from agent.conversation import Conversation, Person
+    from agent.conversation import Conversation
 
 
 @dataclass(frozen=True)

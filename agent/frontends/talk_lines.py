@@ -1,8 +1,9 @@
 """A talk without a screen, from its opening to its exit code: one answer, or line by line."""
 
+from agent.approver import Person
 from agent.compose import ChatFactory
 from agent.config import config_file
-from agent.conversation import Conversation, Person
+from agent.conversation import Conversation
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.one_answer import Nobody, answer_once
 from agent.frontends.output import OutputLost, complain

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from acp import schema
 
-from agent.conversation import Conversation, Rewound
+from agent.conversation import Conversation
 from agent.errors import UsageError
 from agent.events import Event
 from agent.own_commands import own_commands, with_arguments
+from agent.rewind import Rewound
 from agent.wording import prompt
 from sandbox.base import Cancel
 

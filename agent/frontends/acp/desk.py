@@ -167,7 +167,7 @@ class Desk:
             self.close_one(name)
 
     def _resumed(
-        self, session_id: str, servers: Sequence[McpServer]
+        self, session_id: str, servers: tuple[McpServer, ...]
     ) -> tuple[Conversation, AtEditor]:
         state, person = self._setup.state, AtEditor(self._peer)
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):

@@ -15,10 +15,10 @@ from agent.wording import prompt
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
-    from agent.conversation import Conversation, Rewound
+    from agent.conversation import Conversation
     from agent.frontends.repl.paint import Painter
     from agent.frontends.repl.repl import Repl
-    from agent.rewind import Point
+    from agent.rewind import Point, Rewound
     from agent.talk_commit import Draft
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
