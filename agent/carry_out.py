@@ -49,7 +49,9 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     else:
         ruling = turn.guard.before(call, turn.session.checkpoint)
         if ruling.step is Step.RUN:
-            result, told = _run(call, turn)
+            approved = _approved(call, turn)
+            start = time.monotonic()  # how long a person thought is not the call's time
+            result, told = _run(approved, turn)
             if turn.cancel():
                 return TurnEnded(StopReason.CANCELLED, "cancelled")
         else:
@@ -83,12 +85,10 @@ def _is_repeatable(call: ToolCall, turn: Turn) -> bool:
     return call.name in (TESTS, EDITOR) or call.name in READING_TOOLS
 
 
-def _run(call: ToolCall, turn: Turn) -> tuple[ToolResult, str]:
+def _run(call: ToolCall | ToolResult, turn: Turn) -> tuple[ToolResult, str]:
     """Return the result of a call, and what the tool or whoever refused it said of it alone."""
-    approved = _approved(call, turn)
-    if isinstance(approved, ToolResult):
-        return approved, approved.text
-    call = approved
+    if isinstance(call, ToolResult):
+        return call, call.text
     turn.session.begin_call(call.name)
     with turn.parts.in_hand.hold(turn.stops) as stops:
         result = turn.parts.tools.call(call.name, call.arguments, stops)

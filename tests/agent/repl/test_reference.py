@@ -24,6 +24,8 @@ def test_every_key_that_is_bound_does_something() -> None:
 
 def test_a_command_of_ones_own_is_offered_beside_the_others(tmp_path: Path) -> None:
     (tmp_path / "review.md").write_text("Review $ARGUMENTS.")
+    (tmp_path / "a folder.md").mkdir()
+    (tmp_path / "dangling.md").symlink_to("nowhere")
     commands = Commands(tmp_path)
     assert commands.own() == {"review": "Review $ARGUMENTS."}
     assert set(commands.offers()) == {"review", *(command.name for command in COMMANDS)}

@@ -86,6 +86,17 @@ def test_backspace_takes_a_folded_paste_as_one(tmp_path: Path, names: Names) -> 
     assert prompt.buffer.text == "see"
 
 
+def test_a_folded_paste_is_remembered_as_what_it_is(tmp_path: Path, names: Names) -> None:
+    prompt = Prompt(PromptCompleter(dict, names), tmp_path / "history")
+    prompt.buffer.insert_text("see ", fire_event=False)
+    prompt.paste("x\n" * 30)
+    whole = prompt.take()
+    prompt.paste("y\n" * 30_000)
+    prompt.take()
+    assert [*FileHistory(tmp_path / "history").load_history_strings()] == [whole]
+    assert whole == "see " + "x\n" * 30
+
+
 def test_a_backslash_at_the_end_asks_for_one_more_line(tmp_path: Path, names: Names) -> None:
     prompt = Prompt(PromptCompleter(dict, names), tmp_path / "history")
     prompt.buffer.insert_text("one\\", fire_event=False)
