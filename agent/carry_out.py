@@ -14,7 +14,9 @@ from dataclasses import replace
 from agent.approval import READING_TOOLS, Denied
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
+from agent.parts import Parts
 from agent.rules import EDITOR, changes_file
+from agent.session import Session
 from agent.steering import steered
 from agent.thinking import shows_failure
 from agent.turn import Turn
@@ -35,6 +37,16 @@ def pending_calls(messages: Sequence[Message]) -> tuple[Call, ...]:
         if message.role != "tool":
             break
     return ()
+
+
+def answer_pending(session: Session, parts: Parts) -> bool:
+    """Answer the calls that a stopped turn has left open; say whether there were any."""
+    pending = pending_calls(session.messages)
+    if pending:
+        now = parts.checkpoint(session.checkpoint)
+        for _ in pending:
+            session.add(Message("tool", prompt("stopped")), checkpoint=now)
+    return bool(pending)
 
 
 def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None]:

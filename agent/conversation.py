@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from agent.approval import Answer, Ask
 from agent.approver import Person
 from agent.bench import Bench, tool_view
-from agent.carry_out import pending_calls
+from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
@@ -37,7 +37,6 @@ from agent.talk_request import TalkRequest
 from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.user_commit import Work
-from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
@@ -152,15 +151,10 @@ class Conversation:
             raise UsageError("in plan mode nothing may be changed; choose another mode first")
         with self._alone():
             bench = yield from self._bench.ready(cancel)
-            chat = bench.parts.chat
             yield from self._say(text, bench, cancel)
             request = self._bench.request.as_fix(text, num_attempts)
-            outcome = yield from attempted(request, cancel, chat, self._bench.around.state)
-            words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
-            now = bench.parts.checkpoint(self.session.checkpoint)
-            self.session.add(Message("assistant", words), checkpoint=now)
-            reason = StopReason.CANCELLED if cancel() else StopReason.END_TURN
-            yield TurnEnded(reason, outcome.sentence)
+            turn = Turn(self.session, bench.parts, cancel)
+            yield from attempted(turn, request, self._bench.around.state)
 
     def run_tests(self, cancel: Cancel) -> Iterator[Event]:
         """Run the project's tests on the files as they are, for the person alone.
@@ -274,10 +268,7 @@ class Conversation:
     def draft_commit(self, cancel: Cancel) -> Generator[Event, None, Draft]:
         """Say what `commit` would commit now, with a message that the model proposes.
 
-        Raises:
-            NotApplied: a file holds work of the person's too, or git is in the middle of something.
-            GitFailed, UsageError: there is no commit to build on, or nothing to commit.
-            Cancelled, RunCancelled: the person stopped it; else as `turn` does.
+        Raises as `work_of`, `draft` and `turn` do, and RunCancelled.
         """
         with self._alone():
             bench = yield from self._bench.ready(cancel)
@@ -287,9 +278,7 @@ class Conversation:
     def commit(self, words: str) -> str:
         """Commit the files that the model changed and no others; return the commit's id.
 
-        Raises:
-            UsageError: a turn is running, or there is nothing to commit.
-            NotApplied, GitFailed: as for `draft_commit`, or it is not known who the person is.
+        Raises as `work_of` and `commit` of `talk_commit.py` do, and UsageError in a turn.
         """
         with self._alone(), self._writing():
             return commit(self._bench.around.repository, self._work(), words)
@@ -362,13 +351,8 @@ class Conversation:
 
     def _settle(self, bench: Bench) -> None:
         """Answer the calls that a turn has left open, as the next prompt needs them to be."""
-        pending = pending_calls(self.session.messages)
-        if not pending:
-            return
-        now = bench.parts.checkpoint(self.session.checkpoint)
-        for _ in pending:
-            self.session.add(Message("tool", prompt("stopped")), checkpoint=now)
-        self._bench.forget()  # what a cut call has shown, the model has not seen
+        if answer_pending(self.session, bench.parts):
+            self._bench.forget()  # what a cut call has shown, the model has not seen
 
     def _ask(self, ask: Ask) -> Answer:
         answer = self._person.ask(ask)

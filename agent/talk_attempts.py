@@ -1,23 +1,32 @@
-"""Attempts of `fix` in the middle of a talk: its events, but for the ends of turns, which are not
-the talk's.
-"""
+"""Attempts of `fix` in the middle of a talk: its events, and what they came to as a reply."""
 
 from collections.abc import Generator
 from pathlib import Path
 
-from agent.events import Event, TurnEnded
+from agent.events import Event, StopReason, TurnEnded
 from agent.fix import run_fix
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
-from inference.chat import ChatModel
-from sandbox.base import Cancel
+from agent.turn import Turn
+from agent.wording import prompt
+from inference.messages import Message
 
 
-def attempted(
-    request: FixRequest, cancel: Cancel, chat: ChatModel, state: Path
+def attempted(turn: Turn, request: FixRequest, state: Path) -> Generator[Event, None, None]:
+    """Make them with the model of the talk; the last event is a `TurnEnded`."""
+    session, parts = turn.session, turn.parts
+    run = run_fix(request, turn.cancel, lambda _request: parts.chat, state)
+    outcome = yield from _without_turn_ends(run)
+    words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
+    session.add(Message("assistant", words), checkpoint=parts.checkpoint(session.checkpoint))
+    reason = StopReason.CANCELLED if turn.cancel() else StopReason.END_TURN
+    yield TurnEnded(reason, outcome.sentence)
+
+
+def _without_turn_ends(
+    run: Generator[Event, None, FixOutcome],
 ) -> Generator[Event, None, FixOutcome]:
-    """Make them with a model that is there already; return what they came to."""
-    run = run_fix(request, cancel, lambda _request: chat, state)
+    """Pass the events of a run on, but for the ends of turns that are not the talk's."""
     while True:
         try:
             event = next(run)
