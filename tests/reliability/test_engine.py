@@ -154,6 +154,7 @@ def test_r15_a_model_that_does_not_fit_is_one_sentence(
     start: Start, environment: dict[str, str]
 ) -> None:
     def opener(on_progress: OnProgress) -> OpenedEngine:
+        time.sleep(1.0)  # a load takes its time: whoever asks for it has come by then
         raise RuntimeError(CPU_OUT_OF_MEMORY)
 
     start(opener)
