@@ -108,6 +108,6 @@ def start_next() -> None:
 @atexit.register
 def _dismiss() -> None:
     """Nobody will give the one that waits an order."""
-    if _spare and _spare.is_ready():
+    if _spare and _spare.agent == os.getpid():
         _spare.process.kill()
         _spare.close()

@@ -153,12 +153,17 @@ def test_r33_a_closed_terminal_or_two_ctrl_c_flush_the_log_and_leave_no_child(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # not so under nohup
     )
     sessions = tmp_path / "state/qwen-agent/sessions"
-    wait_for(lambda: bool(list(sessions.glob("*/tree/started"))), limit_s=60)
-    process.send_signal(number)
-    process.send_signal(number)
-    assert process.wait(30) == 130
+    try:
+        wait_for(lambda: bool(list(sessions.glob("*/tree/started"))), limit_s=60)
+        process.send_signal(number)
+        process.send_signal(number)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
     assert processes_with(mark) == []
     (journal,) = sessions.glob(f"*/{JOURNAL}")
     assert [record["type"] for record in read(journal)[-2:]] == ["call", "end"]
