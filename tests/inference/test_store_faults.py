@@ -596,7 +596,9 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_and_its_rest_is_swept_
     dice = random.Random(11)
     expected = {packed.key: packed for packed in _all_nodes()}
     num_left = num_found = 0
-    for _ in range(8):
+    for number in range(40):
+        if number >= 8 and num_left:
+            break
         process = start(WRITES_FOR_EVER, str(tmp_path / "states"))
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
