@@ -1,5 +1,6 @@
 """The door of the room: a view of the machine, a command, and what came of it."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -52,6 +53,17 @@ class View:
     talks_over: int | None = None
     """A descriptor of ours, a socket, that is the command's standard input and output; what it
     prints there is then not part of its result. None: no input, and all it prints is."""
+
+    def variables(self, home: Path, temporary: Path) -> dict[str, str]:
+        """Give the whole environment of a command: keys and tokens of the agent stay with it."""
+        return {
+            "PATH": os.pathsep.join(str(folder) for folder in self.path),
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "TMPDIR": str(temporary),
+            **self.environment,
+        }
 
     def start(self) -> PurePosixPath:
         """Give `folder`, or what a command has left of it: a link in its place leads nowhere."""

@@ -19,6 +19,7 @@ from sandbox.base import Cancel, CommandResult, View, never
 from sandbox.bwrap import (
     CHECK_S,
     ENVIRONMENT,
+    HOME,
     SYNTHETIC_FILES,
     Bwrap,
     Handles,
@@ -220,14 +221,9 @@ def _way_out() -> str:
 
 
 def _environment(view: View) -> dict[str, str]:
-    """Give what the command adds to `ENVIRONMENT`."""
-    return {
-        "PATH": os.pathsep.join(str(folder) for folder in view.path),
-        "TERM": "dumb",
-        "TMPDIR": "/tmp",
-        **(_proxy_variables() if view.network else {}),
-        **view.environment,
-    }
+    """Give the variables of the command, which may name its own way out."""
+    way_out = _proxy_variables() if view.network else {}
+    return {**way_out, **view.variables(Path(HOME), Path("/tmp"))}
 
 
 def _proxy_variables() -> dict[str, str]:

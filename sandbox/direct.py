@@ -3,7 +3,6 @@
 Chosen only when a person typed it; nothing falls back to it.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,22 +36,10 @@ class Direct:
         start = view.source / view.start()
         command = Command(
             tuple(argv),
-            _environment(view),
+            view.variables(Path.home(), Path("/tmp")),
             start,
             talks_over=view.talks_over,
             grace_s=GRACE_S,
             writable=(view.source,),
         )
         return run_command(command, limits, cancel, on_output).result(argv)
-
-
-def _environment(view: View) -> dict[str, str]:
-    """Give the scrubbed environment: keys and tokens of the agent stay with the agent."""
-    return {
-        "PATH": os.pathsep.join(str(folder) for folder in view.path),
-        "HOME": str(Path.home()),
-        "LANG": "C.UTF-8",
-        "TERM": "dumb",
-        "TMPDIR": "/tmp",
-        **view.environment,
-    }

@@ -6,7 +6,6 @@ no /dev/shm, no socket, not even to itself, and its changes of modes and times a
 still see which files exist.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
@@ -104,7 +103,10 @@ def _command(argv: Sequence[str], view: View, private: Path, without: frozenset[
     calls = b"" if "seccomp" in without else program(has_namespaces=False)
     return Command(
         argv=tuple(argv),
-        environment=_environment(view, private),
+        environment={
+            "GIT_CONFIG_NOSYSTEM": "1",  # /etc/gitconfig cannot be read, and git would not start
+            **view.variables(private, private),
+        },
         cwd=view.source / view.start(),
         talks_over=view.talks_over,
         writable=tuple(own),
@@ -116,16 +118,3 @@ def _command(argv: Sequence[str], view: View, private: Path, without: frozenset[
         },
         without=without,
     )
-
-
-def _environment(view: View, private: Path) -> dict[str, str]:
-    """Give all of the environment: nothing of the agent's own."""
-    return {
-        "PATH": os.pathsep.join(str(folder) for folder in view.path),
-        "HOME": str(private),
-        "LANG": "C.UTF-8",
-        "TERM": "dumb",
-        "TMPDIR": str(private),
-        "GIT_CONFIG_NOSYSTEM": "1",  # /etc/gitconfig cannot be read, and git would not start
-        **view.environment,
-    }

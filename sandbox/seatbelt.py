@@ -8,7 +8,6 @@ too: a Mac has no other one than that on which the user's own servers listen.
 Nothing can be mounted, so a command sees the workspace where it is on disk.
 """
 
-import os
 import re
 import subprocess
 import tempfile
@@ -84,7 +83,7 @@ class Seatbelt:
             private = Path(name).resolve()
             words = arguments(profile(view, private), argv, limits, self._program)
             start = view.source / view.start()
-            environment = _environment(view, private)
+            environment = view.variables(private, private)
             return run_group(words, environment, start, limits, cancel, on_output, tuple(argv))
 
 
@@ -206,18 +205,6 @@ def _as_regex(path: Path) -> str:
     """Write a path as a pattern; a quote would end it, so any character stands for one."""
     _quoted(str(path))
     return re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", str(path)).replace('"', ".")
-
-
-def _environment(view: View, private: Path) -> dict[str, str]:
-    """Give all of the environment: nothing of the agent's own."""
-    return {
-        "PATH": os.pathsep.join(str(folder) for folder in view.path),
-        "HOME": str(private),
-        "LANG": "C.UTF-8",
-        "TERM": "dumb",
-        "TMPDIR": str(private),
-        **view.environment,
-    }
 
 
 def _check(program: Path) -> str:
