@@ -111,20 +111,10 @@ def open_workplace(
         checkpoint = Checkpoint.create(shadow, tree)
         names = [str(path) for path in skipped]
         session.record("prepared", base=checkpoint.save("base"), skipped=names)
-    project, command = find_project(request, repository)
-    environment = detect_environment(project, request.python or _outer_python(project, repository))
-    check_environment(command, environment)
+    project = _project(request, repository)
     view = _view(repository, tree, session.folder, skipped, sandbox)
-    return Workplace(
-        command=command,
-        environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
-        sandbox=sandbox,
-        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
-        checkpoint=checkpoint,
-        base=session.facts["prepared"]["base"],
-    )
+    view = replace(view, folder=project.below(repository), network=network)
+    return _workplace(request, session, project, view, sandbox, checkpoint)
 
 
 def open_own_files(
@@ -147,34 +137,64 @@ def open_own_files(
         remove_tree(shadow)
         checkpoint = Checkpoint.create(shadow, repository, left_alone)
         session.record("prepared", base=checkpoint.save("base"), skipped=[])
-    project, command = _project_if_any(request, repository)
-    python = request.python or _outer_python(project, repository)
-    environment = detect_environment(project, python)
+    project = _project_if_any(request, repository)
     view = _view(repository, repository, session.folder, (), sandbox)
-    return Workplace(
-        command=command,
-        environment=environment,
-        view=replace(view, folder=PurePosixPath(project.relative_to(repository)), network=network),
-        sandbox=sandbox,
-        test_limits=Limits(wall_s=request.config.sandbox.tests_s),
-        command_limits=environment.widened(Limits(wall_s=request.config.sandbox.command_s)),
-        checkpoint=checkpoint,
-        base=session.facts["prepared"]["base"],
-        is_copy=False,
-    )
+    view = replace(view, folder=project.below(repository), network=network)
+    place = _workplace(request, session, project, view, sandbox, checkpoint)
+    return replace(place, is_copy=False)
 
 
-def _project_if_any(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Project:
+    """The folder to work in, how its tests are run, and what they need around them."""
+
+    folder: Path
+    command: tuple[str, ...]
+    environment: Environment
+
+    def below(self, repository: Path) -> PurePosixPath:
+        return PurePosixPath(self.folder.relative_to(repository))
+
+
+def _project(request: FixRequest, repository: Path) -> _Project:
+    folder, command = find_project(request, repository)
+    python = request.python or _outer_python(folder, repository)
+    environment = detect_environment(folder, python)
+    check_environment(command, environment)
+    return _Project(folder, command, environment)
+
+
+def _project_if_any(request: FixRequest, repository: Path) -> _Project:
     """Find the project and its tests; no command where there are none, or what runs them is not."""
     try:
-        project, command = find_project(request, repository)
-        python = request.python or _outer_python(project, repository)
-        check_environment(command, detect_environment(project, python))
+        return _project(request, repository)
     except ProjectError:
         if request.test_command or request.python:
             raise
-        return repository, ()
-    return project, command
+    python = _outer_python(repository, repository)
+    return _Project(repository, (), detect_environment(repository, python))
+
+
+def _workplace(
+    request: FixRequest,
+    session: Session,
+    project: _Project,
+    view: View,
+    sandbox: Sandbox,
+    checkpoint: Checkpoint,
+) -> Workplace:
+    """Put together what was found and made, with the limits of the settings."""
+    limits = request.config.sandbox
+    return Workplace(
+        command=project.command,
+        environment=project.environment,
+        view=view,
+        sandbox=sandbox,
+        test_limits=Limits(wall_s=limits.tests_s),
+        command_limits=project.environment.widened(Limits(wall_s=limits.command_s)),
+        checkpoint=checkpoint,
+        base=session.facts["prepared"]["base"],
+    )
 
 
 def _copy(repository: Path, tree: Path) -> tuple[Path, ...]:
