@@ -414,7 +414,9 @@ def test_prefill_shows_how_far_it_is_and_how_long_it_takes() -> None:
     assert "[######..................] 250 of 1,000 tokens, 6 s left" in words
 
 
-def test_a_terminal_gets_colours_and_a_live_line() -> None:
+def test_a_terminal_gets_colours_and_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     leader, follower = os.openpty()
     with os.fdopen(leader, "rb", buffering=0) as screen, os.fdopen(follower, "w") as stream:
         console = LiveConsole(stream)
