@@ -49,7 +49,7 @@ _FORMS = (
         "private key",
         re.compile(
             r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"
-            # Nothing possessive: Python 3.11.2 loses its way in such groups (3.11.7 does not). It is
+            # Nothing possessive: Python 3.11.2 loses its way in such groups, 3.11.7 does not. It is
             # not needed either: a break is no part of a line, so one way is all there is.
             rf"(?:{_BREAK}+[A-Za-z0-9+/=]{{32,}})+"
             rf"(?:{_BREAK}+[A-Za-z0-9+/=]{{1,31}}(?={_BREAK}*-----END))?"
