@@ -9,7 +9,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from inference import wire
@@ -271,7 +271,8 @@ def _events(
     finally:
         link.forget(request.number)
         if branch.num_tokens is None and link.close.alive and cancelled_at is None:
-            link.send(wire.Cancel(request.number))
+            with suppress(EngineGone):  # why it went has been said already, or is next
+                link.send(wire.Cancel(request.number))
 
 
 def host_status(environment: Mapping[str, str] = os.environ) -> tuple[wire.HostStatus, ...]:

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from inference import host_link
+from inference.chat import Cancel
 from inference.door import EngineSettings, GenerationEnd, OnProgress
 from inference.engine import Engine
 from inference.errors import EngineGone, ModelUnavailable
@@ -86,12 +87,12 @@ def opener_of(model: Model, folder: Path) -> Callable[[OnProgress], OpenedEngine
     return opener
 
 
-def ask(engine: HostEngine, prompt: tuple[int, ...] = PROMPT) -> GenerationEnd:
+def ask(
+    engine: HostEngine, prompt: tuple[int, ...] = PROMPT, cancel: Cancel = lambda: False
+) -> GenerationEnd:
     branch = engine.find(prompt)
     new = prompt[len(branch) :]
-    *_, end = engine.generate(
-        branch, new, SamplingOptions(), max_new_tokens=6, cancel=lambda: False
-    )
+    *_, end = engine.generate(branch, new, SamplingOptions(), max_new_tokens=6, cancel=cancel)
     assert isinstance(end, GenerationEnd)
     return end
 
@@ -142,8 +143,8 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
         with monkeypatch.context() as patch:
             patch.setattr(model, "forward_past", fail)
             with pytest.raises(EngineGone, match="ran out of memory"):
-                ask(engine, (9, *PROMPT))
-            thread.join(10)
+                # Its last words are read when it is gone, and stay the reason.
+                ask(engine, (9, *PROMPT), cancel=lambda: bool(thread.join(10)))
             assert not thread.is_alive()
         start(opener)
         assert ask(engine).token_ids == before.token_ids
