@@ -3,11 +3,10 @@
 Nothing moves and nothing is drawn over. What is typed while a turn runs waits for the next prompt.
 """
 
-import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import get_args
 
 from agent.approval import Answer, Ask
@@ -16,7 +15,8 @@ from agent.errors import UsageError
 from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
-from agent.frontends.fix import interrupts
+from agent.frontends.output import drop
+from agent.frontends.plain_signals import Signals
 from agent.rewind import Rewound
 from agent.settings import ApprovalMode
 from inference.messages import Usage
@@ -37,17 +37,20 @@ HELP = """\
 class PlainPerson:
     """Whoever sits at the terminal."""
 
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
     def ask(self, ask: Ask) -> Answer | None:
         """Show what would run, and wait for a word; an empty line is no answer."""
         print(on_screen(ask.preview))
         _forget_what_was_typed()
-        with _ctrl_c_raises():
-            try:
+        try:
+            with self._signals.reading():
                 while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
                     pass
-            except (EOFError, KeyboardInterrupt):
-                print()
-                return None
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return None
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
@@ -56,20 +59,48 @@ class PlainPerson:
 class PlainTalk:
     """Reads a line, answers it, and reads the next."""
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Conversation, signals: Signals) -> None:
         self._talk = talk
+        self._signals = signals
         self._before: Usage | None = None
         self._is_line_open = False
 
     def run(self) -> int:
-        """Talk until the input ends."""
+        """Talk until the input ends, or a signal ends it; return the exit code."""
         print(f"qwen-agent, session {self._talk.id}, mode {self._talk.mode}; /help lists commands")
-        while (line := _read_line()) is not None and line != "/quit":
+        try:
+            with self._signals.heard():
+                while (line := self._read_prompt()) is not None and line != "/quit":
+                    self._answered(line)
+        except OSError:
+            if not self._signals.ended_by:
+                raise
+            drop(sys.stdout)  # the terminal has gone
+        return 128 + self._signals.ended_by if self._signals.ended_by else 0
+
+    def _read_prompt(self) -> str | None:
+        """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
+        lines: list[str] = []
+        while True:
             try:
-                self._answer(line)
-            except KNOWN_ERRORS as error:
-                print(f"qwen-agent: {error}")
-        return 0
+                with self._signals.reading():
+                    line = input("... " if lines else "> ")
+            except EOFError:
+                print()
+                return None
+            except KeyboardInterrupt:
+                print()
+                lines.clear()
+                continue
+            lines.append(line.removesuffix("\\"))
+            if not line.endswith("\\"):
+                return "\n".join(lines)
+
+    def _answered(self, line: str) -> None:
+        try:
+            self._answer(line)
+        except KNOWN_ERRORS as error:
+            print(f"qwen-agent: {error}")
 
     def _answer(self, line: str) -> None:
         """Do what one line asks for."""
@@ -78,7 +109,7 @@ class PlainTalk:
         elif line.startswith("/"):
             self._command(*line[1:].split())
         elif line.strip():
-            with interrupts() as cancel:
+            with self._signals.working() as cancel:
                 for event in self._talk.turn(line, cancel):
                     self._show(event)
 
@@ -104,12 +135,12 @@ class PlainTalk:
         commands[name]()
 
     def _compact(self) -> None:
-        with interrupts() as cancel:
+        with self._signals.working() as cancel:
             for event in self._talk.compact(cancel):
                 self._show(event)
 
     def _run_shell(self, command: str) -> None:
-        with interrupts() as cancel:
+        with self._signals.working() as cancel:
             result = self._talk.run_shell(command, cancel)
         if output := on_screen(result.output).rstrip("\n"):
             print(output)
@@ -132,24 +163,6 @@ class PlainTalk:
             print(text, flush=True)
 
 
-def _read_line() -> str | None:
-    """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
-    lines: list[str] = []
-    while True:
-        try:
-            line = input("... " if lines else "> ")
-        except EOFError:
-            print()
-            return None
-        except KeyboardInterrupt:
-            print()
-            lines.clear()
-            continue
-        lines.append(line.removesuffix("\\"))
-        if not line.endswith("\\"):
-            return "\n".join(lines)
-
-
 def _tell(rewound: Rewound) -> None:
     print(f"Put back: {', '.join(map(on_screen, rewound.paths)) or 'no file'}.")
 
@@ -158,13 +171,3 @@ def _forget_what_was_typed() -> None:
     """Take no line for an answer that was typed before the question was there."""
     with suppress(OSError, ValueError, termios.error):  # no terminal, as in a test
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-@contextmanager
-def _ctrl_c_raises() -> Iterator[None]:
-    """Let Ctrl-C end the reading of a line, where a turn only takes note of it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
