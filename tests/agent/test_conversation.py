@@ -358,6 +358,20 @@ def test_undo_and_redo_restore_every_byte_of_what_the_model_changed(changed: Tal
         changed.conversation.redo()
 
 
+def test_what_was_undone_is_named_and_counts_no_longer_as_context(changed: Talk) -> None:
+    sizes = [changed.conversation.status().num_context]
+    names: list[str] = []
+    for _ in range(3):
+        point = changed.conversation.undo().point
+        names.append(point.words if point else "")
+        sizes.append(changed.conversation.status().num_context)
+    assert names == ["bash rm shop/__init__.py", "create new.txt", "edit shop/cart.py"]
+    assert sizes == sorted(set(sizes), reverse=True), "shorter with each"
+    for size in reversed(sizes[:-1]):
+        changed.conversation.redo()
+        assert changed.conversation.status().num_context == size
+
+
 def test_a_rewind_to_a_prompt_gives_it_back_to_be_changed(changed: Talk) -> None:
     point = changed.conversation.points()[2]
     rewound = changed.conversation.rewind(point)

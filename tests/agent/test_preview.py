@@ -28,6 +28,13 @@ def test_marks_and_controls_are_spelled() -> None:
     assert asked("rm caf\u00e9") == "rm caf\u00e9"
 
 
+def test_the_size_of_a_diff_is_not_told_as_if_it_were_the_files() -> None:
+    diff = "@@ -1 +1 @@\n-one\n+two"
+    assert preview(diff, is_diff=True) == diff
+    many = preview("\n".join(f"+{number}" for number in range(1_000)), is_diff=True)
+    assert "[... 960 more lines ...]" in many
+
+
 def test_what_does_not_fit_is_told_in_lines_and_characters() -> None:
     lines = [f"rm file{number}" for number in range(1000)]
     shown = preview("\n".join(lines)).split("\n")

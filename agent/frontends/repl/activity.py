@@ -5,6 +5,7 @@ It keeps count from the events; the seconds come from the clock of who asks.
 
 from dataclasses import dataclass
 
+from agent.call_words import words_of
 from agent.events import (
     CallEnded,
     CallStarted,
@@ -20,14 +21,11 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.repl.text import count_words, one_line, seconds_words
-from agent.rules import EDITOR
 from inference.messages import BadToolCall, Memory, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 8
-EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
-"""What a call of the editor is called; else it is an edit."""
 WRITING_CALL = "writing a call"
 MIN_SPEED_S = 0.5
 """Of writing, before its speed is worth a figure."""
@@ -116,13 +114,5 @@ def reading(event: PrefillProgress) -> str:
 
 
 def call_words(call: ToolCall | BadToolCall, width: int) -> str:
-    """Say a call in one line: its tool, and what it is about."""
-    if not isinstance(call, ToolCall):
-        return one_line(f"a call that cannot be read: {call.reason}", width)
-    arguments = dict(call.arguments)
-    if call.name == EDITOR:
-        verb = EDITING.get(str(arguments.get("command")), "edit")
-        return one_line(f"{verb} {arguments.get('path', '')}", width)
-    first = [str(arguments.pop(name)) for name in ("command", "path") if name in arguments]
-    rest = [str(value) for value in arguments.values()]
-    return one_line(" ".join([call.name, *first, *rest]), width)
+    """Say a call in one line of at most `width` cells."""
+    return one_line(words_of(call), width)

@@ -12,15 +12,18 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from agent.approval import Answer, Ask
-from agent.frontends.repl.activity import call_words
+from agent.call_words import words_of
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, revealed
+from agent.preview import spelled
 
 ARMED_AFTER_S = 0.4
 """After it appeared, and after a key that came too early."""
 BURST_S = 0.05
 MAX_ROWS = 10
+MAX_HEAD = 1_000
+"""Cells of what stands over a question; the name of a file is not cut."""
 
 
 class Dialog(Protocol):
@@ -107,8 +110,9 @@ def preview(ask: Ask, painter: Painter) -> str:
         return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
             text, "bash"
         )
-    words = call_words(ask.call, painter.width - 2)
-    head = painter.line((painter.theme.warn, "? "), ("bold", words))
+    head = painter.line(
+        (painter.theme.warn, "? "), ("bold", fit(spelled(words_of(ask.call)), MAX_HEAD))
+    )
     return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 

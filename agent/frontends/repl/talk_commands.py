@@ -81,7 +81,7 @@ def compact(repl: "Repl", _words: str) -> None:
 
 def undo(repl: "Repl", _words: str) -> None:
     """Take back the last change of the model."""
-    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.undo()))
+    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.undo(), "Undone"))
 
 
 def redo(repl: "Repl", _words: str) -> None:
@@ -231,12 +231,14 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
     return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
 
 
-def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[Event | Printed]:
+def _moved(
+    repl: "Repl", move: "Callable[[Conversation], Rewound]", done: str = "Went to just before"
+) -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
     moved = move(_talk(repl))
-    where = f"to just before: {one_line(moved.point.words, 60)}" if moved.point else "forward again"
+    where = f"{done}: {one_line(moved.point.words, 60)}." if moved.point else "Went forward again."
     files = ", ".join(moved.paths[:5]) + (" and more" if len(moved.paths) > 5 else "")
-    yield _sentence(f"Went {where}." + (f" Changed: {files}." if files else ""))
+    yield _sentence(where + (f" Changed: {one_line(files, 400)}." if files else ""))
     if moved.prompt:
         yield Printed(lambda _painter: repl.prompt.put(moved.prompt))
 

@@ -134,6 +134,13 @@ def test_what_is_asked_about_is_shown_whole_with_nothing_hidden() -> None:
     assert "x" * 300 in shown
 
 
+def test_the_head_of_a_question_spells_the_name_of_the_file_whole() -> None:
+    path = "deep/" * 30 + "a\x1b[2J\nb.py"
+    edit = call("str_replace_editor", command="str_replace", path=path)
+    shown = plain(preview(Ask(edit, "+x", "key"), Painter(THEMES["dark"], 80)))
+    assert "deep/" * 30 + "a\\x1b[2J\\nb.py" in shown.replace("\n", "")
+
+
 def test_without_colours_there_is_none() -> None:
     shown = told(CallEnded("bash", "done", "text", False, "+a\n-b", 0.1), theme="mono")
     codes = {code for found in re.findall(r"\x1b\[([\d;]*)m", shown) for code in found.split(";")}
