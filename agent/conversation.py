@@ -37,6 +37,7 @@ from agent.talk_request import TalkRequest
 from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.user_commit import Work
+from agent.workplace import is_writable
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
@@ -289,7 +290,14 @@ class Conversation:
     # ---- settings
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change what runs without asking, from the next call on."""
+        """Change what runs without asking, from the next call on.
+
+        Raises:
+            UsageError: it would let files be changed that cannot be written.
+        """
+        repository = self._bench.around.repository
+        if mode != "plan" and not is_writable(repository):
+            raise UsageError(f"{repository} is read-only; plan is the only mode in it")
         self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:

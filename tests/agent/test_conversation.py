@@ -1,5 +1,6 @@
 """A person's talk on their own files, with a model that reads from a script."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from agent.events import (
     Compacted,
     Judged,
     ModelLoading,
+    Notice,
     StopReason,
     TextDelta,
     TurnEnded,
@@ -294,14 +296,17 @@ def test_cancelled_while_the_model_loads_nothing_is_said(tmp_path: Path) -> None
     repository = make_repository(tmp_path / "work")
     request = TalkRequest(repository, model="slow", sandbox="direct")
 
+    may_end = threading.Event()
+
     def load(_request: object) -> ScriptedModel:
-        time.sleep(0.5)
+        assert may_end.wait(30)
         return ScriptedModel([[DONE]])
 
     talk = open_conversation(request, Listener(), load, tmp_path / "state")
     first = list(talk.turn("One.", lambda: True))
     assert first == [ModelLoading("slow"), TurnEnded(StopReason.CANCELLED, "cancelled")]
     assert not talk.status().is_loaded
+    may_end.set()
     assert list(talk.turn("Two.", never))[-1] == TurnEnded(StopReason.END_TURN, "")
     assert [m.content[:4] for m in talk.session.messages if m.role == "user"] == ["Two."]
     talk.close()
@@ -322,6 +327,25 @@ def test_a_model_that_could_not_be_had_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="offline"):
         list(talk.turn("One.", never))
     assert list(talk.turn("Two.", never))[-1] == TurnEnded(StopReason.END_TURN, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a read-only mount needs root")
+def test_files_that_cannot_be_written_are_talked_about_in_plan_mode(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "work")
+    for options in ("bind", "remount,ro,bind"):
+        mount = ["mount", "-o", options, str(repository), str(repository)]
+        subprocess.run(mount, check=True, timeout=30)
+    try:
+        talk = start_talk(tmp_path, bash("touch made; cat shop/cart.py"), DONE, mode="auto")
+        talk.say("Look.")
+        (notice,) = talk.all(Notice)
+        assert notice.text.endswith("is read-only, so this is plan mode: nothing can be changed.")
+        assert "Plan mode" in talk.results[0]
+        with pytest.raises(UsageError, match="read-only; plan is the only mode in it"):
+            talk.conversation.set_mode("auto")
+        talk.conversation.close()
+    finally:
+        subprocess.run(["umount", str(repository)], check=True, timeout=30)
 
 
 # ---- back and forth

@@ -59,13 +59,17 @@ def mode(repl: "Repl", words: str) -> None:
         words = MODES[(MODES.index(talk.mode) + 1) % len(MODES)]
 
     def choose(name: str) -> None:
-        for known in MODES:
-            if known == name:
-                talk.set_mode(known)
-                repl.below.forget_status()
-                repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
-                return
-        repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")
+        known = next((known for known in MODES if known == name), None)
+        if known is None:
+            repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")
+            return
+        try:
+            talk.set_mode(known)
+        except UsageError as error:
+            repl.say(f"{error}.", "warn")
+        else:
+            repl.below.forget_status()
+            repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
 
     if words:
         choose(words)
