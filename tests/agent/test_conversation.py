@@ -143,7 +143,7 @@ def test_an_interrupted_question_stops_the_turn(tmp_path: Path) -> None:
     talk = start_talk(tmp_path, bash("touch made"), DONE, mode="ask", answers=[None])
     assert talk.say("Make it.").reason is StopReason.CANCELLED
     assert not (talk.repository / "made").exists()
-    assert texts(talk, "tool") == ["[This call was stopped. It may have been carried out in part.]"]
+    assert texts(talk, "tool") == ["The user does not want this call to run."]
     assert talk.say("Say something.").reason is StopReason.END_TURN
 
 

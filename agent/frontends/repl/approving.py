@@ -37,6 +37,11 @@ class Approving:
             self._repl.prompt.give_back(is_sent=False)
         self._close()
 
+    def refuse(self) -> None:
+        """Take the end of the session for a no."""
+        if self._question is not None:
+            self._question.decide(Answer(False))
+
     def _answer(self, answer: Answer | None) -> None:
         question = self._question
         self._close()

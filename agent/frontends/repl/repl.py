@@ -4,6 +4,7 @@ What the model does is decided in `agent/conversation.py`. Commands are in `comm
 """
 
 import asyncio
+import contextvars
 import re
 import signal
 import time
@@ -96,7 +97,8 @@ class Repl:
         """All that are open in this session."""
         self.commands = Commands(launch.commands)
         self.prompt = Prompt(
-            PromptCompleter(self.commands.offers, Names(launch.root, self._wake)), launch.history
+            PromptCompleter(self.commands.offers, Names(launch.root, self._names_came)),
+            launch.history,
         )
         self.activity = Activity()
         self.waiting: list[str] = []
@@ -107,6 +109,8 @@ class Repl:
         self._guard = Guard(0.0)
         self._approving = Approving(self)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
+        """In which prompt_toolkit knows the application; threads have none of their own."""
         self._is_scheduled = False
         self._drawn_s = 0.0
         self._stopped_s = 0.0
@@ -146,7 +150,9 @@ class Repl:
                 self.last_words += self.painter.line((self.theme.bad, harmless(str(error))))
 
     def leave(self, code: int = 0) -> None:
-        """End the session."""
+        """End the session; a question that is open counts as answered with no."""
+        self._approving.refuse()
+        self.worker.stop()
         if self.screen.app.is_running and not self.screen.app.is_done:
             self.screen.app.exit(result=code)
 
@@ -171,6 +177,7 @@ class Repl:
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._loop.set_exception_handler(self._on_bug)
         self.feed.wake = self._wake
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -202,6 +209,11 @@ class Repl:
             return  # what will be drawn takes all that has come until then
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._schedule)
+
+    def _names_came(self) -> None:
+        """Say from any thread that there are names to offer now."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.prompt.offer, context=self._context.copy())
 
     def _schedule(self) -> None:
         if not self._is_scheduled and self._loop is not None:
@@ -363,6 +375,9 @@ class Repl:
         """Give a key to the dialog; one that came too early to be an answer is typed."""
         if self.dialog is None:
             return False
+        if key == "c-d" and not has_more:
+            self.leave()
+            return True
         is_meant = self._guard.lets_through(time.monotonic(), has_more)
         if is_meant or self.dialog is not self._approving.dialog:
             return self.dialog.press(key)
