@@ -34,6 +34,8 @@ MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
+MAX_SAID = 2_000
+"""Characters; what was typed is known to who typed it, and a paste may be one line."""
 FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
@@ -80,13 +82,17 @@ class Story:
     def said(self, text: str) -> str:
         """Return what the person said, apart from what the model says."""
         theme = self.painter.theme
-        lines = harmless(text).strip().split("\n")
-        drawn = self.painter.quoted("\n".join(lines[:MAX_SAID_LINES]), "bold")
+        lines = text.strip().split("\n")
+        shown = "\n".join(lines[:MAX_SAID_LINES])
+        drawn = self.painter.quoted(harmless(shown[:MAX_SAID]), "bold")
         mark = self.painter.line((theme.accent, ">")).rstrip("\n")
         drawn = f"{mark} {drawn.removeprefix('  ')}"
+        more = ""
         if len(lines) > MAX_SAID_LINES:
             more = f"  ({len(lines) - MAX_SAID_LINES:,} more lines)"
-            drawn += self.painter.line((theme.dim, more))
+        elif len(shown) > MAX_SAID:
+            more = f"  ({len(shown) - MAX_SAID:,} more characters)"
+        drawn += self.painter.line((theme.dim, more)) if more else ""
         self._kind = ""
         return self.apart("said", drawn)
 

@@ -141,6 +141,12 @@ def test_the_head_of_a_question_spells_the_name_of_the_file_whole() -> None:
     assert "deep/" * 30 + "a\\x1b[2J\\nb.py" in shown.replace("\n", "")
 
 
+def test_of_a_long_line_that_was_pasted_the_beginning_is_shown() -> None:
+    shown = plain(Story(Painter(THEMES["mono"], 80)).said("x" * 3_000_000))
+    assert "(2,998,000 more characters)" in shown
+    assert len(shown) < 4_000
+
+
 def test_without_colours_there_is_none() -> None:
     shown = told(CallEnded("bash", "done", "text", False, "+a\n-b", 0.1), theme="mono")
     codes = {code for found in re.findall(r"\x1b\[([\d;]*)m", shown) for code in found.split(";")}

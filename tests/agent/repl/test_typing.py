@@ -1,10 +1,14 @@
 """What is typed: pastes that fold, names that complete, a history that lasts, keys that answer."""
 
+import time
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 
 from agent.approval import Answer, Ask
 from agent.frontends.repl.completion import PromptCompleter, without_marks
@@ -15,6 +19,7 @@ from agent.frontends.repl.names import Names
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.paste import Pastes
 from agent.frontends.repl.prompt import Prompt
+from agent.frontends.repl.source import WholePastes
 from agent.frontends.repl.theme import THEMES
 from tests.agent.fakes import call, write
 
@@ -74,6 +79,28 @@ def test_a_long_paste_is_folded_and_sent_whole() -> None:
     assert pastes.unfold(f"see {mark}!") == f"see {text}!"
     assert pastes.fold("short\r\nlines") == "short\nlines"
     assert pastes.unfold("[paste 7: 3 lines]") == "[paste 7: 3 lines]"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_a_paste_is_taken_whole_however_it_is_read(size: int) -> None:
+    keys, pastes = list[KeyPress](), WholePastes()
+    parser = Vt100Parser(keys.append)
+    typed = "a\x1b[200~one\ntwo\x1b[201~b\x1b[200~three\x1b[201~c"
+    for start in range(0, len(typed), size):
+        parser.feed(pastes.ready(typed[start : start + size]))
+    said = [(key.key, key.data) for key in keys]
+    one, two = (Keys.BracketedPaste, "one\ntwo"), (Keys.BracketedPaste, "three")
+    assert said == [("a", "a"), one, ("b", "b"), two, ("c", "c")]
+
+
+def test_megabytes_are_pasted_at_once() -> None:
+    keys, pastes = list[KeyPress](), WholePastes()
+    parser = Vt100Parser(keys.append)
+    begun_s = time.process_time()
+    for data in ("\x1b[200~", *["x" * 1_000] * 5_000, "\x1b[201~"):
+        parser.feed(pastes.ready(data))
+    assert time.process_time() - begun_s < 1.0, "seconds, where all is searched for each piece"
+    assert len(keys[0].data) == 5_000_000
 
 
 def test_backspace_takes_a_folded_paste_as_one(tmp_path: Path, names: Names) -> None:
