@@ -308,6 +308,10 @@ class Conversation:
         """
         self._bench.set_model(resolve(name))
 
+    def load_again(self) -> None:
+        """Begin to load the model anew, if it could not be had: the fault is known already."""
+        self._bench.load_again()
+
     def close(self) -> None:
         """End what runs in the background, and let another process resume the talk."""
         self._bench.leave()

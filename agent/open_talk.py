@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.approver import Person
-from agent.compose import ChatFactory, load_chat
+from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.conversation import Conversation
 from agent.errors import SessionError, UsageError
@@ -106,7 +106,7 @@ def _around(
     servers: tuple[McpServer, ...],
 ) -> Surroundings:
     sandbox = choose(request.sandbox)
-    return Surroundings(repository, state, sandbox, factory or load_chat, servers)
+    return Surroundings(repository, state, sandbox, factory, servers)
 
 
 def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:

@@ -18,7 +18,7 @@ from agent.errors import SessionError
 from agent.events import Event, ModelLoading
 from agent.in_hand import InHand
 from agent.inbox import Inbox
-from agent.loading import Loading
+from agent.loading import Loading, begin_loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
 from agent.read_only import ReadOnlyWhile
@@ -51,8 +51,8 @@ class Surroundings:
     state: Path
     """The folder of sessions and of what is allowed for always."""
     sandbox: Sandbox
-    factory: ChatFactory
-    """Loads a model."""
+    factory: ChatFactory | None
+    """Makes the model; None loads the one that is named."""
     servers: tuple[McpServer, ...] = ()
     """The MCP servers that the person or their editor has named."""
 
@@ -114,6 +114,11 @@ class TalkBench:
         self.loading = self._load()
         self.renew()
 
+    def load_again(self) -> None:
+        """Begin to load the model anew, if it could not be had."""
+        if self.loading.fault:
+            self.loading = self._load()
+
     def place(self) -> Workplace:
         """Return the files and what commands need around them; from any thread.
 
@@ -148,7 +153,7 @@ class TalkBench:
             if self.loading.name != NANO:
                 self.servers.start(place.view)
             try:
-                chat = self.loading.wait(cancel)
+                chat = yield from self.loading.steps(cancel)
             except InferenceError:
                 self.loading = self._load()
                 raise
@@ -204,8 +209,7 @@ class TalkBench:
             self._session.record("mode", mode=self.mode)
 
     def _load(self) -> Loading:
-        asked, factory = self.request.as_fix(), self.around.factory
-        return Loading(asked.model, lambda: factory(asked))
+        return begin_loading(self.request.as_fix(), self.around.factory)
 
     def _made(self, chat: ChatModel) -> Bench:
         place, request, is_nano = self.place(), self.request, chat.name == NANO

@@ -15,6 +15,7 @@ from agent.errors import UsageError
 from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
+from agent.frontends.load_words import NowAndThen
 from agent.frontends.output import drop
 from agent.frontends.plain_signals import Signals
 from agent.rewind import Rewound
@@ -64,6 +65,7 @@ class PlainTalk:
         self._signals = signals
         self._before: Usage | None = None
         self._is_line_open = False
+        self._loads = NowAndThen()
 
     def run(self) -> int:
         """Talk until the input ends, or a signal ends it; return the exit code."""
@@ -156,6 +158,8 @@ class PlainTalk:
         if self._is_line_open:
             print()
             self._is_line_open = False
+        if line := self._loads.line(event):
+            print(line, flush=True)
         lines = list(lines_of(event, self._before))
         if isinstance(event, ReplyEnded):
             self._before, lines = event.usage, [line for line in lines if line[0]]

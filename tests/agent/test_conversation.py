@@ -532,7 +532,7 @@ def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path, resta
 
 def test_two_talks_share_a_model_and_their_replies_take_turns(tmp_path: Path) -> None:
     model = ScriptedModel([[Say(hangs=True)]])
-    loading = Loading("shared", lambda: model)
+    loading = Loading("shared", lambda _news: model)
     one, other = (
         open_conversation(
             TalkRequest(make_repository(tmp_path / name), sandbox="direct"),

@@ -12,6 +12,7 @@ from agent.events import (
     CallWriting,
     Event,
     ModelLoading,
+    ModelProgress,
     PrefillProgress,
     ReplyEnded,
     StepStarted,
@@ -20,6 +21,7 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
+from agent.frontends.load_words import STAGES, sizes_words
 from agent.frontends.repl.text import count_words, one_line, seconds_words
 from inference.messages import BadToolCall, Memory, ToolCall
 
@@ -50,6 +52,8 @@ class Activity:
         match event:
             case ModelLoading():
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
+            case ModelProgress():
+                self.words = loading(event)
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:
@@ -102,15 +106,24 @@ class Activity:
         return f"{count}, {(self.num_tokens - 1) / spent_s:,.0f} tok/s"
 
 
+def loading(event: ModelProgress) -> str:
+    """Draw how much of the model is there, and say how long the rest takes."""
+    share = event.num_bytes / max(1, event.num_total_bytes)
+    return f"{STAGES[event.stage]} {_bar(share)} {sizes_words(event)}"
+
+
 def reading(event: PrefillProgress) -> str:
     """Draw how much of the prompt is read, and say how long the rest takes."""
     share = event.num_done / max(1, event.num_total)
-    full = round(share * BAR_WIDTH)
-    bar = "█" * full + "░" * (BAR_WIDTH - full)
     speed = event.num_done / event.elapsed_s if event.elapsed_s > 0 else 0.0
     left = f", {seconds_words((event.num_total - event.num_done) / speed)} left" if speed else ""
     counts = f"{count_words(event.num_done)} of {count_words(event.num_total)} tokens"
-    return f"reading {bar} {counts}{left}"
+    return f"reading {_bar(share)} {counts}{left}"
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR_WIDTH)
+    return "█" * full + "░" * (BAR_WIDTH - full)
 
 
 def call_words(call: ToolCall | BadToolCall, width: int) -> str:

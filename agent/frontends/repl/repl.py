@@ -114,6 +114,8 @@ class Repl:
         self._is_scheduled = False
         self._drawn_s = 0.0
         self._stopped_s = 0.0
+        self._told_fault = ""
+        """What was said last of why something, perhaps the model, cannot be had."""
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
         self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
@@ -199,7 +201,16 @@ class Repl:
         """Let the seconds run while something goes on; else look at the status now and then."""
         while True:
             await asyncio.sleep(TICK_S if self.worker.is_busy else IDLE_TICK_S)
+            if not self.worker.is_busy:
+                self._tell_fault()
             self.screen.redraw()
+
+    def _tell_fault(self) -> None:
+        """Say once that the model cannot be had, while nothing waits for it."""
+        status = self.below.known_status()
+        if status is not None and status.fault not in ("", self._told_fault):
+            self._told_fault = status.fault
+            self.say(f"{status.fault.rstrip('.')}. The next prompt tries again.", "warn")
 
     # ---- from the feed to the screen
 
@@ -263,6 +274,7 @@ class Repl:
         if ended.sentence == NOT_BEGUN and ended.job.prompt:
             self.prompt.put(ended.job.prompt)
         elif ended.sentence:
+            self._told_fault = ended.sentence
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
@@ -355,6 +367,9 @@ class Repl:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
             yield Printed(lambda _painter: self.story.said(text))
             assert self.talk is not None, "it was opened by the job before"
+            if self._told_fault:
+                self.talk.load_again()
+                self._told_fault = ""
             yield from self.talk.turn(text, cancel)
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))

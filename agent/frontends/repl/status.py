@@ -17,7 +17,11 @@ def status_line(status: "Status", memory: Memory | None, width: int) -> str:
     if status.branch:
         left.append(one_line(status.branch, 24))
     left.append("no sandbox" if status.sandbox == "direct" else f"sandbox {status.sandbox}")
-    right = [_window(status)] if status.context_tokens else ["loading"] * (not status.is_loaded)
+    if status.plan:
+        left.append(one_line(status.plan, 24))
+    right = [_window(status)] if status.context_tokens else []
+    if not status.is_loaded:
+        right.append("no model" if status.fault else "loading")
     if status.num_reused:
         right.append(f"{count_words(status.num_reused)} reused")
     if status.tokens_per_s:

@@ -69,7 +69,7 @@ def mode(repl: "Repl", words: str) -> None:
             repl.say(f"{error}.", "warn")
         else:
             repl.below.forget_status()
-            repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
+            repl.say(f"Mode {name}: {ABOUT_MODES[known]}.")
 
     if words:
         choose(words)
