@@ -20,8 +20,9 @@ STAGES: Mapping[LoadStage, str] = {
 
 def sizes_words(event: ModelProgress) -> str:
     """Say how many bytes are there, at which speed, and how long the rest takes."""
-    unit, name = (GB, "GB") if event.num_total_bytes >= GB / 10 else (MB, "MB")
-    words = f"{event.num_bytes / unit:.1f} of {event.num_total_bytes / unit:.1f} {name}"
+    words = f"{event.num_bytes / GB:.1f} of {event.num_total_bytes / GB:.1f} GB"
+    if event.num_total_bytes < GB:
+        words = f"{event.num_bytes / MB:.0f} of {event.num_total_bytes / MB:.0f} MB"
     if event.bytes_per_s <= 0:
         return words
     left_s = (event.num_total_bytes - event.num_bytes) / event.bytes_per_s

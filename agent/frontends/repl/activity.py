@@ -53,7 +53,7 @@ class Activity:
             case ModelLoading():
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
             case ModelProgress():
-                self.words = loading(event)
+                self._begin(loading(event), 0.0)  # it says how long it takes, not how long it took
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:
