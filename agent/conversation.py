@@ -115,6 +115,15 @@ class Conversation:
             yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
 
+    def load(self, cancel: Cancel) -> Events:
+        """Wait for the model, as a turn does.
+
+        Raises:
+            RunCancelled: the person did not want to wait.
+            InferenceError: the model cannot be had.
+        """
+        yield from self._bench.load(cancel)
+
     def stop_call(self) -> bool:
         """Stop the call in hand; the model is told, and the turn goes on. False if none runs."""
         return self._bench.in_hand.stop()

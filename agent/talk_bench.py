@@ -165,6 +165,12 @@ class TalkBench:
         self._note_mode()
         return self._bench
 
+    def load(self, cancel: Cancel) -> Generator[Event, None, None]:
+        """Wait until the model is there; raises as `ready` does."""
+        if not self.loading.is_done:
+            yield ModelLoading(self.loading.name)
+        yield from self.loading.steps(cancel)
+
     def forget(self) -> None:
         """Take what was shown for not shown: the conversation may no longer hold it."""
         self._told.forget()

@@ -176,7 +176,7 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
             how = "sampled" if event.sampled else "first"
             yield "bold", f"Attempt {event.number} of {event.num_attempts} ({how})"
         case CallStarted():
-            yield "bold cyan", f"> {_call_line(event)}"
+            yield "bold cyan", f"> {call_line(event)}"
         case CallEnded():
             yield ("green" if event.ok else "yellow"), f"  {visible(event.summary)}"
             yield from _diff_lines(event.diff or "")
@@ -268,7 +268,8 @@ def visible(text: str) -> str:
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."
 
 
-def _call_line(event: CallStarted) -> str:
+def call_line(event: CallStarted) -> str:
+    """Say a call in one line."""
     if not isinstance(event.call, ToolCall):
         return f"a call that cannot be read: {visible(event.call.reason)}"
     values = [str(value) for value in event.call.arguments.values()]

@@ -43,10 +43,6 @@ class Below:
             has_colour=lambda: repl.theme.has_colour,
         )
 
-    def forget_status(self) -> None:
-        """Ask for it again: something in it was changed."""
-        self._status_of = None
-
     def _activity(self) -> str:
         repl, now_s = self._repl, time.monotonic()
         if repl.is_asking:
@@ -90,7 +86,8 @@ class Below:
         if repl.talk is None:
             return None
         known = self._status_of
-        if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
+        is_old = known is None or known[0] is not repl.talk or known[1].mode != repl.talk.mode
+        if known is None or is_old or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())
             self._asked_s = now_s
         return known[1]

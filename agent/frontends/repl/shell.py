@@ -12,7 +12,7 @@ from agent.frontends.repl.worker import Printed
 from sandbox.base import Cancel, CommandResult
 
 if TYPE_CHECKING:
-    from agent.frontends.repl.repl import Repl
+    from agent.frontends.repl.host import Host
 
 WAIT_S = 0.1
 MAX_LINE = 10_000
@@ -21,7 +21,7 @@ MAX_SHOWN = 1_000_000
 """Characters of one output; what prints for ever must not fill the memory."""
 
 
-def shell_steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]:
+def shell_steps(repl: "Host", command: str, cancel: Cancel) -> Iterator[Printed]:
     """Run a command, and show what it prints."""
     yield Printed(lambda painter: painter.line((painter.theme.accent, "! "), ("bold", command)))
     assert repl.talk is not None, "it was opened by the job before"

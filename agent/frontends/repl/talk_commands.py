@@ -7,6 +7,7 @@ from agent.errors import UsageError
 from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
+from agent.frontends.repl.session_list import earlier_talks, last_used
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
@@ -16,8 +17,8 @@ from sandbox.base import Cancel
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
+    from agent.frontends.repl.host import Host as Repl
     from agent.frontends.repl.paint import Painter
-    from agent.frontends.repl.repl import Repl
     from agent.rewind import Point, Rewound
     from agent.talk_commit import Draft
 
@@ -68,7 +69,6 @@ def mode(repl: "Repl", words: str) -> None:
         except UsageError as error:
             repl.say(f"{error}.", "warn")
         else:
-            repl.below.forget_status()
             repl.say(f"Mode {name}: {ABOUT_MODES[known]}.")
 
     if words:
@@ -137,7 +137,6 @@ def branches(repl: "Repl", _words: str) -> None:
 
 def resume(repl: "Repl", words: str) -> None:
     """Go on with an earlier session."""
-    from agent.sessions import list_sessions
 
     def choose(name: str) -> None:
         repl.do(lambda _cancel: _resume(repl, name), "resuming")
@@ -145,14 +144,12 @@ def resume(repl: "Repl", words: str) -> None:
     if words:
         choose(words)
         return
-    here, root = {talk.id for talk in repl.talks}, str(repl.launch.root)
     found = [
-        Choice(info.id, f"{info.num_messages} messages  {info.sentence}")
-        for info in list_sessions(repl.launch.state)
-        if info.kind == "talk" and info.repository == root and info.id not in here
+        Choice(info.id, f"{last_used(info)}  {info.title}")
+        for info in earlier_talks(repl)[:MAX_SESSIONS]
     ]
     if found:
-        _pick(repl, "Which session?", found[:MAX_SESSIONS], choose)
+        _pick(repl, "Which session?", found, choose)
     else:
         repl.say("There is no other session of this repository.")
 
@@ -248,7 +245,7 @@ def _moved(
 
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
-    talk = repl.launch.resume(repl, name)
+    talk = repl.reopen(name)
     if (repository := talk.session.start["repository"]) != str(repl.launch.root):
         talk.close()
         raise UsageError(f"{name} is about {repository}; start qwen-agent there to go on with it")
