@@ -16,7 +16,7 @@ from agent.bench import Bench, tool_view
 from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
-from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
+from agent.events import Event, Notice, StopReason, TestsRan, TestsStarted, TurnEnded
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -136,6 +136,10 @@ class Conversation:
         """Keep a prompt for when the turn has ended."""
         self._inbox.queue(text)
 
+    def queued(self) -> tuple[str, ...]:
+        """Return the prompts that are kept for when the turn has ended."""
+        return self._inbox.queued()
+
     def take_back(self) -> str | None:
         """Return what was typed last and has not reached the model, as if it had not been typed."""
         return self._inbox.take_back()
@@ -176,6 +180,7 @@ class Conversation:
         place = self._bench.place()
         if not place.command:
             raise ProjectError("nothing says how the tests are run; see --test-cmd")
+        yield TestsStarted("now")
         report = place.run_tests(cancel)
         yield TestsRan("now", summarise(report), tuple(sorted(report.red)), report.duration_s)
 

@@ -49,6 +49,16 @@ class ModelProgress:
 
 
 @dataclass(frozen=True)
+class TestsStarted:
+    """In a talk, the test suite begins to run outside the model's turn."""
+
+    __test__ = False  # pytest collects classes that begin with Test
+
+    when: str
+    """As in `TestsRan`."""
+
+
+@dataclass(frozen=True)
 class TestsRan:
     """The test suite was run outside the model's turn."""
 
@@ -187,6 +197,7 @@ Event = (
     RunStarted
     | ModelLoading
     | ModelProgress
+    | TestsStarted
     | TestsRan
     | AttemptStarted
     | StepStarted

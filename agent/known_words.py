@@ -5,7 +5,7 @@ Any other words of a person mean nothing to it, so the tests speak for them whil
 
 from collections.abc import Generator
 
-from agent.events import Event, Notice, TestsRan
+from agent.events import Event, Notice, TestsRan, TestsStarted
 from agent.wording import prompt
 from agent.workplace import Workplace
 from sandbox.base import Cancel
@@ -15,6 +15,7 @@ from tools.run_tests import describe, summarise
 def known_words(text: str, place: Workplace, cancel: Cancel) -> Generator[Event, None, str]:
     """Return the prompt that nano knows for what the tests show; `text` if there is none."""
     if place.command:
+        yield TestsStarted("before")
         report = place.run_tests(cancel)
         yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
         if report.red:

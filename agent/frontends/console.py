@@ -24,6 +24,7 @@ from agent.events import (
     Steered,
     StepStarted,
     TestsRan,
+    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -202,7 +203,7 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
 def happening(event: Event) -> str | None:
     """Say in a few words what goes on from this event; None if it does not tell."""
     match event:
-        case RunStarted():
+        case RunStarted() | TestsStarted():
             return "running the tests"
         case ModelLoading():
             return "loading the model"

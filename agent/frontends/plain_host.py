@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.events import CallStarted, Event, ReplyEnded, TextDelta
+from agent.events import CallStarted, Event, ReplyEnded, TestsStarted, TextDelta
 from agent.frontends.console import call_line, lines_of, on_screen
 from agent.frontends.load_words import NowAndThen
 from agent.frontends.plain_signals import Signals
@@ -168,6 +168,8 @@ class PlainHost:
         """Say an event in lines; a reply was printed as it came, and its figures are left."""
         if isinstance(event, CallStarted):
             return [f"call: {call_line(event)}"]  # `> ` stands before what the person types
+        if isinstance(event, TestsStarted):
+            return ["(running the tests)"]
         lines = list(lines_of(event, self._before))
         if isinstance(event, ReplyEnded):
             self._before, lines = event.usage, [line for line in lines if line[0]]

@@ -49,7 +49,7 @@ class PlainPerson:
                 return self._edited(call)
             case "w" | "why" | "why not":
                 word = self._read(WHY).strip()
-        if word.startswith("/"):
+        if word.startswith(("/", "!")):
             print(IS_COMMAND)
             return None
         return Answer(False, reason=word) if word else None

@@ -34,9 +34,10 @@ def run(
     try:
         if prompt is None:
             return _in_lines(request, resuming, chat_factory)
-        talk = _opened(request, resuming, Nobody(), chat_factory)
+        person = Nobody()
+        talk = _opened(request, resuming, person, chat_factory)
         try:
-            return answer_once(talk, prompt, is_stream)
+            return answer_once(talk, person, prompt, is_stream)
         finally:
             talk.close()
     except OutputLost as lost:

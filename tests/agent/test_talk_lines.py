@@ -75,6 +75,16 @@ def test_the_same_as_events_with_the_patch_at_the_end(
     assert "+    return price + tax" in events[-1]["patch"]
 
 
+def test_a_command_of_ones_own_can_be_the_one_prompt(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = tmp_path / "config" / "qwen-agent" / "commands"
+    commands.mkdir()
+    (commands / "review.md").write_text("Review $ARGUMENTS.")
+    assert talk("-p", "/review the cart", "--stream-json") == 0
+    assert json.loads(capsys.readouterr().out.split("\n")[0])["prompt"] == "Review the cart."
+
+
 def test_where_nobody_is_there_what_would_be_asked_is_refused(
     talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +222,7 @@ def test_a_prompt_that_is_no_text_is_refused(talk: Run, monkeypatch: pytest.Monk
     ("words", "sentence"),
     [
         (("-p", " "), "there is no prompt"),
+        (("-p", "/help\n"), "/help is a command of a talk at a terminal"),
         (("--stream-json",), "--stream-json answers one prompt"),
     ],
 )

@@ -59,8 +59,11 @@ class Below:
 
     def _waiting(self) -> str:
         repl = self._repl
-        width, typed = repl.screen.width - 12, [*repl.worker.prompts, *repl.waiting]
-        lines = [(repl.theme.dim, f"  waits: {one_line(text, width)}") for text in typed]
+        queued = repl.talk.queued() if repl.talk and repl.waiting else ()
+        typed = [("next", text) for text in repl.worker.prompts]
+        typed += [("next" if text in queued else "steers", text) for text in repl.waiting]
+        width = repl.screen.width - 12
+        lines = [(repl.theme.dim, f"  {how}: {one_line(text, width)}") for how, text in typed]
         return "".join(map(repl.painter.line, lines))
 
     def _hint(self) -> str:
@@ -71,6 +74,8 @@ class Below:
             return "Enter sends, Esc leaves"
         if repl.is_in_turn:
             return "Enter steers, Alt-Enter queues, Esc stops"
+        if (running := repl.worker.running) is not None and running.words:
+            return "Esc stops"
         return "Ask, or /help"
 
     def _status(self) -> str:

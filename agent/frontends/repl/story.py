@@ -8,10 +8,12 @@ import re
 from collections import deque
 
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     Compacted,
     Event,
+    Judged,
     ModelLoading,
     Notice,
     ReplyEnded,
@@ -166,6 +168,12 @@ class Story:
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
                 head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
                 return head + self._red(event.failed)
+            case AttemptStarted() if event.num_attempts > 1:
+                return line(("bold", f"Attempt {event.number} of {event.num_attempts}"))
+            case Judged():
+                mark, style = (GOOD, theme.good) if event.fixed else (BAD, theme.bad)
+                words = f"attempt {event.number}: {one_line(event.sentence, 200)}"
+                return line((style, f"{mark} "), ("", words))
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():

@@ -202,7 +202,7 @@ def _committed(repl: "Repl", words: str) -> Iterator[Printed]:
 
 def run_tests(repl: "Repl", _words: str) -> None:
     """Run the tests as they are now."""
-    repl.do(lambda cancel: _talk(repl).run_tests(cancel), "running the tests")
+    repl.do(lambda cancel: _talk(repl).run_tests(cancel))
 
 
 def attempts(repl: "Repl", words: str) -> None:
@@ -211,7 +211,8 @@ def attempts(repl: "Repl", words: str) -> None:
     if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
         repl.say(f"Write /attempts N PROMPT, with N from 1 to {MAX_ATTEMPTS}.", "warn")
         return
-    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel))
+    words = f"making attempts, up to {number}"
+    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel), words)
 
 
 def init(repl: "Repl", _words: str) -> None:
@@ -237,7 +238,9 @@ def _moved(
 ) -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
     moved = move(_talk(repl))
-    where = f"{done}: {one_line(moved.point.words, 60)}." if moved.point else "Went forward again."
+    where = "Went forward again."
+    if moved.point:
+        where = f"{done}: {one_line(moved.point.words, 60).rstrip('.')}."
     files = ", ".join(moved.paths[:5]) + (" and more" if len(moved.paths) > 5 else "")
     yield _sentence(where + (f" Changed: {one_line(files, 400)}." if files else ""))
     if moved.prompt:
