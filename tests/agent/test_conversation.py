@@ -15,9 +15,11 @@ import pytest
 from agent.approval import Answer
 from agent.errors import UsageError
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     Compacted,
+    Event,
     Judged,
     ModelLoading,
     Notice,
@@ -504,6 +506,20 @@ def test_attempts_are_judged_on_copies_and_the_good_one_is_brought_in(tmp_path: 
     assert said.endswith("the repair was applied.")
     assert talk.conversation.undo().paths == ("shop/cart.py",)
     assert talk.read("shop/cart.py") == CART
+
+
+def test_attempts_that_are_stopped_name_no_other_command(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, config=UNGATED)
+    talk.model.scripts = [[REPAIR, FINISH]]
+    seen: list[Event] = []
+
+    def stops() -> bool:
+        return any(isinstance(event, AttemptStarted) for event in seen)
+
+    for event in talk.conversation.attempts("Mend it.", 2, stops):
+        seen.append(event)
+    assert seen[-1] == TurnEnded(StopReason.CANCELLED, "cancelled")
+    assert "fix --resume" not in texts(talk, "assistant")[-1]
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.conversation import Conversation
-from agent.events import ReplyEnded, StopReason, TurnEnded
+from agent.events import ReplyEnded, StepStarted, StopReason, TestsStarted, TurnEnded
 from agent.open_talk import open_conversation
 from agent.talk_request import TalkRequest
 from evals.nano.corpus import generate
@@ -32,6 +32,7 @@ def test_no_token_is_read_twice_in_a_talk_or_on_its_fork(tmp_path: Path) -> None
     talk = open_conversation(request, Listener(), state=tmp_path / "state")
     events = list(talk.turn("Something is wrong here, mend it.", never))
     assert events[-1] == TurnEnded(StopReason.END_TURN, "")
+    assert TestsStarted("before") in events[: events.index(StepStarted(1))], "it takes a while"
     assert "def has_negative_credit(budget):\n-    return budget <= 0\n" in talk.diff()
     last = [event for event in events if isinstance(event, ReplyEnded)][-1].usage
     read = last.num_prompt + last.num_generated - 1  # the last token was drawn and not read

@@ -4,15 +4,19 @@ import re
 
 from agent.approval import Ask
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     CallWriting,
     Event,
+    Judged,
     PrefillProgress,
     ReplyEnded,
+    RunStarted,
     Steered,
     StepStarted,
     StopReason,
+    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -164,3 +168,16 @@ def test_wide_characters_are_counted_as_two_cells() -> None:
     assert one_line("世界" * 50, 11) == "世界世界世…"
     assert harmless("世\x1b[31m界") == "世界"
     assert revealed("世\t界\x07") == "世\t界\\x07"
+
+
+def test_attempts_are_told_apart_and_what_goes_on_before_them_is_said() -> None:
+    activity = Activity()
+    activity.note(RunStarted("s1", "/repo", "pytest", "bubblewrap"), 0.0)
+    assert "running the tests" in activity.line(1.0, 80)
+    activity.note(AttemptStarted(2, 3, True), 2.0)
+    assert "beginning attempt 2 of 3" in activity.line(3.0, 80)
+    activity.note(TestsStarted("before"), 4.0)
+    assert "running the tests" in activity.line(5.0, 80)
+    shown = plain(told(AttemptStarted(2, 3, True), Judged(2, False, "a test is red")))
+    assert "Attempt 2 of 3\n" in shown
+    assert "✗ attempt 2: a test is red" in shown
