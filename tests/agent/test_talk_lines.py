@@ -140,6 +140,30 @@ def test_every_command_that_needs_no_screen_works_in_plain_lines(
     assert "\x1b" not in out
 
 
+def test_what_fills_the_window_is_drawn_however_large_it_is(
+    talk: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk(typed="Hello.\n/context", script=(DONE,)) == 0
+    rows = capsys.readouterr().out.split("\n")
+    window = next(row for row in rows if "Window  " in row)
+    assert "█░" in window
+    assert "tokens, " in window
+    for words in ("instructions and tools", "prompts", "replies"):
+        assert "█" in next(row for row in rows if row.startswith(f"  {words}"))
+
+
+def test_earlier_talks_are_listed_with_their_first_words(
+    talk: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk("-p", "Mend the cart.")
+    capsys.readouterr()
+    assert talk(typed="Look.\n/sessions\n/resume\n1\n/sessions", script=(DONE,)) == 0
+    _, second = capsys.readouterr().out.split("first words\n")
+    assert second.split("\n")[0].endswith("just now       Mend the cart."), second
+    assert "Look." not in second.split("/resume goes on")[0], "this talk is not earlier"
+    assert "There is no other talk" in second.rsplit("again.", 1)[1], "both are open now"
+
+
 @pytest.mark.parametrize(
     ("lines", "said", "total"),
     [

@@ -306,6 +306,9 @@ def test_what_goes_wrong_in_a_key_or_a_command_ends_nothing(
     for typed, said in (
         ("/attempts \u00b2 x", "Write /attempts N PROMPT"),
         ("/export ~nosuch/x.md", "~nosuch/x.md:"),
+        ("/export", "name a file that ends in .md, .json, .html"),
+        ("/theme", "/theme NAME chooses auto, dark, light, mono"),
+        ("/theme mono", "The theme is mono;"),
         ("/memory more", "AGENTS.md cannot be used"),
         ("a\x1b[31mred", "All right."),
     ):
@@ -314,6 +317,16 @@ def test_what_goes_wrong_in_a_key_or_a_command_ends_nothing(
     assert "Press ENTER" not in terminal.scrolled
     assert "bug" not in terminal.scrolled
     assert (tmp_path / "outside.md").read_text() == "outside\n"
+
+
+@pytest.mark.slow
+def test_earlier_talks_are_listed_while_a_reply_comes(open_session: Open) -> None:
+    terminal = open_session(SLOW)
+    terminal.enter("Write.")
+    terminal.wait_for("word9")
+    terminal.enter("/sessions")
+    terminal.wait_for("There is no other talk about this repository.")
+    assert "word399" not in terminal.scrolled
 
 
 @pytest.mark.slow
