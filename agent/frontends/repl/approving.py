@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from agent.approval import Answer
-from agent.frontends.repl.dialogs import Approval, preview
+from agent.frontends.repl.dialogs import Approval
+from agent.frontends.repl.preview import page, preview, printed
 from agent.frontends.repl.worker import Question
 from inference.messages import ToolCall
 
@@ -25,9 +26,18 @@ class Approving:
     def begin(self, question: Question) -> str:
         """Ask; return the preview."""
         self._question = question
-        self.dialog = Approval(question.ask, self._answer, self._edit, self._explain)
-        self._repl.open_dialog(self.dialog)
-        return self._repl.story.apart("call", preview(question.ask, self._repl.painter))
+        repl, drawn = self._repl, preview(question.ask, self._repl.painter)
+        self.dialog = dialog = Approval(question.ask, self._answer, self._edit, self._explain)
+        shown, dialog.num_unseen = printed(drawn, repl.painter, repl.screen.rows)
+        dialog.view = lambda: page(repl.screen, drawn, lambda: self._has_seen(dialog))
+        repl.open_dialog(dialog)
+        return repl.story.apart("call", shown)
+
+    def _has_seen(self, dialog: Approval) -> None:
+        """Let a call be allowed now that all of it was shown; keys typed meanwhile are late."""
+        dialog.num_unseen = 0
+        if self.dialog is dialog:
+            self._repl.open_dialog(dialog)
 
     def leave(self) -> None:
         """Ask no longer: what was asked about is over."""

@@ -12,18 +12,17 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from agent.approval import Answer, Ask
-from agent.call_words import words_of
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
-from agent.frontends.repl.text import fit, harmless, revealed
-from agent.preview import spelled
+from agent.frontends.repl.text import fit, harmless
 
 ARMED_AFTER_S = 0.4
 """After it appeared, and after a key that came too early."""
 BURST_S = 0.05
 MAX_ROWS = 10
-MAX_HEAD = 1_000
-"""Cells of what stands over a question; the name of a file is not cut."""
+
+VIEW = ("v", "view all of it")
+ALLOWING = ("y", "a", "e")
 
 
 class Dialog(Protocol):
@@ -65,6 +64,12 @@ class Approval:
     """Lets the person change the call."""
     explain: Callable[[], None]
     """Lets the person say why not."""
+    view: Callable[[], None] = lambda: None
+    """Shows what was not printed."""
+    num_unseen: int = 0
+    """Lines that the person has not been shown yet: until then nothing of it can be allowed."""
+    is_refused: bool = False
+    """Whether they tried."""
     keys: tuple[tuple[str, str], ...] = (
         ("y", "yes"),
         ("n", "no"),
@@ -79,13 +84,23 @@ class Approval:
         theme = painter.theme
         what = "Run this command?" if self.ask.call.name == "bash" else "Allow this?"
         spans = [(theme.warn, f"{what}  ")]
-        for key, words in self.keys:
+        keys = self.keys
+        if self.num_unseen:
+            keys = (VIEW, *(key for key in keys if key[0] not in ALLOWING))
+            if self.is_refused:
+                spans.insert(0, (theme.bad, "First look at all of it: v shows it. "))
+        for key, words in keys:
             spans += [("bold", key), (theme.dim, f" {words}   ")]
         return painter.line(*spans)
 
     def press(self, key: str) -> bool:
         """Answer by one key."""
+        if self.num_unseen and key in ALLOWING:
+            self.is_refused = True
+            return True
         match key:
+            case "v" if self.num_unseen:
+                self.view()
             case "y":
                 self.answer(Answer(True))
             case "a":
@@ -101,19 +116,6 @@ class Approval:
             case _:
                 return False
         return True
-
-
-def preview(ask: Ask, painter: Painter) -> str:
-    """Draw exactly what a call would do; all of it, since it is what a person answers for."""
-    text = revealed(ask.preview).rstrip("\n")
-    if ask.call.name == "bash":
-        return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
-            text, "bash"
-        )
-    head = painter.line(
-        (painter.theme.warn, "? "), ("bold", fit(spelled(words_of(ask.call)), MAX_HEAD))
-    )
-    return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 
 @dataclass(frozen=True)

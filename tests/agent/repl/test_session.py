@@ -89,6 +89,36 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
     assert not (repository / "made").exists()
 
 
+def test_what_is_long_is_shown_in_full_before_it_may_run(open_session: Open) -> None:
+    lines = [f"echo {n}" for n in range(60)]
+    lines[30] = "echo " + "x" * 600 + "; touch EVIL; echo " + "y" * 800
+    terminal = open_session(bash("\n".join(lines)), FAST)
+    terminal.enter("Go.")
+    terminal.wait_for("Run this command?")
+    assert "touch EVIL" in terminal.scrolled
+    assert [n for n in range(60) if n != 30 and f"  echo {n}" not in terminal.scrolled] == []
+    assert "scroll up" in terminal.text
+
+
+@pytest.mark.slow
+def test_what_is_too_long_to_print_cannot_be_allowed_before_it_was_seen(
+    open_session: Open, repository: Path
+) -> None:
+    command = "touch made\n" + "".join(f"# {n}\n" for n in range(5_000))
+    terminal = open_session(bash(command), FAST, environment={"PAGER": "cat"})
+    terminal.enter("Go.")
+    terminal.wait_for("v view all of it")
+    terminal.answer("y")
+    terminal.wait_for("First look at all of it")
+    assert not (repository / "made").exists()
+    terminal.answer("v")
+    terminal.wait_for("# 4999")
+    terminal.wait_for("y yes")
+    terminal.answer("y")
+    terminal.wait_for("All right.")
+    assert (repository / "made").exists()
+
+
 @pytest.mark.slow
 def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     open_session: Open, repository: Path

@@ -18,10 +18,10 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.repl.activity import Activity
-from agent.frontends.repl.dialogs import preview
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.preview import MAX_PRINTED, preview, printed
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
-from agent.frontends.repl.text import harmless, one_line, revealed
+from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import THEMES, theme_for
 from inference.messages import Usage
 from tests.agent.fakes import call
@@ -127,17 +127,37 @@ def test_a_call_that_is_being_written_is_named() -> None:
 
 def test_what_is_asked_about_is_shown_whole_with_nothing_hidden() -> None:
     command = "echo ok\u202e; rm -rf \x1b[8mhome\x1b[0m\n" + "x" * 300
-    ask = Ask(call("bash", command=command), command, "key")
+    ask = Ask(call("bash", command=command), command, "key", command)
     shown = plain(preview(ask, Painter(THEMES["dark"], 80))).replace("\n", "").replace(" ", "")
     assert "\\u202e" in shown
     assert "\\x1b[8m" in shown
     assert "x" * 300 in shown
 
 
+def test_a_long_call_is_printed_in_full_and_a_very_long_one_is_known_not_to_be() -> None:
+    painter = Painter(THEMES["mono"], 80)
+
+    def asked(num_lines: int) -> tuple[str, int]:
+        command = "".join(f"step {n}\n" for n in range(num_lines))
+        return printed(
+            preview(Ask(call("bash", command=command), "", "key", command), painter), painter, 24
+        )
+
+    shown, num_left = asked(1_000)
+    assert [line for line in shown.split("\n") if "step" in line] == [
+        f"  step {n}" for n in range(1_000)
+    ]
+    assert num_left == 0
+    assert "scroll up to read it" in shown
+    shown, num_left = asked(3 * MAX_PRINTED)
+    assert shown.count("step") + num_left == 3 * MAX_PRINTED + 2  # an empty line, and the size
+    assert "more lines, which would run, too" in shown
+
+
 def test_the_head_of_a_question_spells_the_name_of_the_file_whole() -> None:
     path = "deep/" * 30 + "a\x1b[2J\nb.py"
     edit = call("str_replace_editor", command="str_replace", path=path)
-    shown = plain(preview(Ask(edit, "+x", "key"), Painter(THEMES["dark"], 80)))
+    shown = plain(preview(Ask(edit, "+x", "key", "+x"), Painter(THEMES["dark"], 80)))
     assert "deep/" * 30 + "a\\x1b[2J\\nb.py" in shown.replace("\n", "")
 
 
@@ -163,4 +183,3 @@ def test_the_theme_follows_the_ground_of_the_terminal() -> None:
 def test_wide_characters_are_counted_as_two_cells() -> None:
     assert one_line("世界" * 50, 11) == "世界世界世…"
     assert harmless("世\x1b[31m界") == "世界"
-    assert revealed("世\t界\x07") == "世\t界\\x07"
