@@ -28,6 +28,7 @@ from agent.frontends.repl.keys import bind
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.paste import DrawnPastes
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
@@ -118,7 +119,8 @@ class Repl:
         """What was said last of why something, perhaps the model, cannot be had."""
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
-        self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
+        drawn_input = DrawnPastes(self.prompt.pastes)
+        self.screen = Screen(parts, self.prompt.buffer, keys, source, output, drawn_input)
         self.screen.use_vi_keys(launch.is_vi)
         self._painter = Painter(self.theme, self.screen.width)
         self.story = Story(self._painter)

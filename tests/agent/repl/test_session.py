@@ -301,6 +301,25 @@ def test_a_paste_of_5000_lines_is_folded_and_sent_whole(
     assert "line 4999" in (repository / "talk.md").read_text()
 
 
+def test_a_folded_paste_is_edited_as_one_and_comes_back_folded(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    paste = "".join(f"line {n}\n" for n in range(20))
+    terminal.type("see ")
+    terminal.paste(paste)
+    terminal.wait_for("see [paste 1: 20 lines]")
+    terminal.press("\x17")  # Ctrl-W
+    terminal.wait_until_gone("[paste")
+    terminal.paste(paste)
+    terminal.press("left")
+    terminal.type("it: ")
+    terminal.wait_for("> see it: [paste 2: 20 lines]")
+    terminal.press("enter")
+    terminal.wait_for("All right.")
+    assert "see it: line 0" in terminal.text
+    terminal.press("up")
+    terminal.wait_for("> see it: [paste 2: 20 lines]")
+
+
 @pytest.mark.slow
 def test_a_window_may_change_its_size_while_a_reply_streams(open_session: Open) -> None:
     terminal = open_session(
