@@ -44,9 +44,9 @@ class Guard:
         self._quiet_since_s = shown_s
         self._last_s = shown_s
 
-    def lets_through(self, now_s: float, has_more: bool) -> bool:
+    def lets_through(self, now_s: float, has_more: bool, is_typing: bool = False) -> bool:
         """Say whether a key counts; `has_more` is whether others came with it."""
-        is_burst = has_more or now_s - self._last_s < BURST_S
+        is_burst = has_more or is_typing or now_s - self._last_s < BURST_S
         is_early = now_s - self._quiet_since_s < ARMED_AFTER_S
         self._last_s = now_s
         if is_burst or is_early:

@@ -10,7 +10,7 @@ import pytest
 from evals.nano.corpus import generate
 from evals.nano.corpus import write as write_repository
 from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
-from tests.agent.repl.terminal import ROOT, Terminal
+from tests.agent.repl.terminal import QUIET_S, ROOT, Terminal
 
 SLOW = {"text": " ".join(f"word{n}" for n in range(400)), "word_s": 0.01}
 FAST = {"text": "All right."}
@@ -89,6 +89,20 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
     assert not (repository / "made").exists()
 
 
+def test_the_first_letter_of_a_sentence_is_no_answer(open_session: Open, repository: Path) -> None:
+    terminal = open_session(bash("touch made"), FAST)
+    terminal.enter("Make it.")
+    terminal.wait_for("Run this command?")
+    for sentence in ("you should not", "all of it?", "no"):
+        terminal.read(QUIET_S)
+        for letter in sentence:
+            terminal.press(letter)
+            terminal.read(0.08)
+    terminal.wait_for("> you should notall of it?no")
+    assert "Run this command?" in terminal.text
+    assert not (repository / "made").exists()
+
+
 def test_what_is_long_is_shown_in_full_before_it_may_run(open_session: Open) -> None:
     lines = [f"echo {n}" for n in range(60)]
     lines[30] = "echo " + "x" * 600 + "; touch EVIL; echo " + "y" * 800
@@ -130,6 +144,7 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     terminal.enter("not that one")
     terminal.wait_for("touch two")
     terminal.answer("e")
+    terminal.wait_for("command: touch two")
     terminal.press("backspace", "backspace", "backspace")
     terminal.enter("three")
     terminal.wait_for("All right.")
