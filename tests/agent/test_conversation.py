@@ -131,10 +131,11 @@ def test_always_is_for_this_command_and_the_next_talk_too(tmp_path: Path) -> Non
     assert [ask.preview for ask in other.person.asked] == ["touch two"]
 
 
-def test_a_person_may_change_what_is_run(tmp_path: Path) -> None:
-    answer = Answer(True, arguments={"command": "touch theirs"})
-    talk = start_talk(tmp_path, bash("touch models"), DONE, mode="ask", answers=[answer])
+def test_what_a_person_changes_is_asked_about_as_it_is_then(tmp_path: Path) -> None:
+    answers = [Answer(True, arguments={"command": "touch theirs"}), Answer(True)]
+    talk = start_talk(tmp_path, bash("touch models"), DONE, mode="ask", answers=answers)
     talk.say("Make it.")
+    assert [ask.preview for ask in talk.person.asked] == ["touch models", "touch theirs"]
     assert (talk.repository / "theirs").exists()
     assert not (talk.repository / "models").exists()
 

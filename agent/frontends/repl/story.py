@@ -58,7 +58,7 @@ class Story:
         self._thinking = ""
         self._thinking_since_s: float | None = None
         self._num_thinking = 0
-        self.previewed: ToolCall | None = None
+        self._previewed: ToolCall | None = None
         """The call that a person has just seen, with its diff."""
         self._call: ToolCall | BadToolCall | None = None
         self._before: Usage | None = None
@@ -108,6 +108,10 @@ class Story:
             return drawn
         self._kind = kind
         return f"\n{drawn}" if not drawn.startswith("\n") else drawn
+
+    def has_seen(self, call: ToolCall) -> None:
+        """A person was shown this call and its diff; they may have changed it."""
+        self._previewed = self._call = call
 
     def writing(self, max_lines: int) -> str:
         """Draw the end of what is being written, in `max_lines` lines."""
@@ -215,7 +219,7 @@ class Story:
         about = "" if about == summary else about
         head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
         shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
-        if event.diff and call is not None and call == self.previewed:
+        if event.diff and call is not None and call == self._previewed:
             return shown
         if event.diff:
             # The line above names the file already.

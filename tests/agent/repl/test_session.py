@@ -89,6 +89,31 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
     assert not (repository / "made").exists()
 
 
+@pytest.mark.slow
+def test_any_part_of_an_edit_is_changed_and_its_new_diff_shown(
+    open_session: Open, repository: Path
+) -> None:
+    terminal = open_session(REPAIR, DONE)
+    terminal.enter("Mend it.")
+    terminal.wait_for("Allow this?")
+    terminal.answer("e")
+    terminal.wait_for("Which of it?")
+    terminal.press("old_", "enter")
+    terminal.wait_for("old_str: price - tax")
+    terminal.enter("  # taxed")
+    terminal.wait_for("Allow this?")
+    terminal.answer("e")
+    terminal.wait_for("Which of it?")
+    terminal.press("old_", "enter")
+    terminal.wait_for("old_str: price - tax  # taxed")
+    terminal.press(*["backspace"] * len(" - tax  # taxed"))
+    terminal.enter(" -")
+    terminal.wait_for("+    return price + tax tax")
+    terminal.answer("y")
+    terminal.wait_for("The sum is right now.")
+    assert "price + tax tax" in cart(repository)
+
+
 def test_the_first_letter_of_a_sentence_is_no_answer(open_session: Open, repository: Path) -> None:
     terminal = open_session(bash("touch made"), FAST)
     terminal.enter("Make it.")
@@ -147,7 +172,12 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     terminal.wait_for("command: touch two")
     terminal.press("backspace", "backspace", "backspace")
     terminal.enter("three")
+    terminal.wait_for("this is what would be done now")
+    terminal.wait_for("? bash\n  touch three")
+    assert not (repository / "three").exists()
+    terminal.answer("y")
     terminal.wait_for("All right.")
+    assert "● bash touch three" in terminal.scrolled
     assert (repository / "three").exists()
     assert not (repository / "one").exists()
     assert "They say: not that one" in terminal.scrolled
