@@ -213,8 +213,16 @@ class Story:
         summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
-        head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
-        shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
+        news = _news(summary, about) if event.ok else None
+        spans = [
+            (style, f"{CALL} "),
+            ("bold", name),
+            ("", f" {about}"),
+            (theme.dim, f" {news or ''}"),
+        ]
+        shown = self.painter.line(*spans)
+        if news is None:
+            shown += self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
         if event.diff and call is not None and call == self.previewed:
             return shown
         if event.diff:
@@ -234,3 +242,14 @@ class Story:
         if len(lines) > MAX_OUTPUT_LINES:
             shown.insert(0, f"({len(lines) - MAX_OUTPUT_LINES} lines before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
+
+
+def _news(summary: str, about: str) -> str | None:
+    """Return what a summary says that the line of its call does not, as `(+1 -1)`.
+
+    None if it says more than that, which is worth a line of its own.
+    """
+    if not about or about not in summary:
+        return None
+    rest = summary.partition(about)[2].strip()
+    return rest if not rest or rest[0] + rest[-1] == "()" else None
