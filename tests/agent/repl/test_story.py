@@ -68,6 +68,9 @@ def test_what_a_summary_adds_to_its_call_stands_on_the_same_line() -> None:
     assert plain(told(edit, ended)).strip() == "● edit a.py (+1 -1)"
     failed = CallEnded("str_replace_editor", "a.py: no such text", "", False, None, 0.1)
     assert plain(told(edit, failed)).strip() == "● edit a.py\n  └ a.py: no such text"
+    bash = CallStarted(call("bash", command="ls (a)"))
+    ran = CallEnded("bash", "ran ls (a) (exit 1); files changed", "", True, None, 0.1)
+    assert plain(told(bash, ran)).strip() == "● bash ls (a)\n  └ exit 1; files changed"
     search = CallStarted(call("search", pattern="def", path="shop"))
     found = CallEnded("search", "searched for def (1 match)", "", True, None, 0.1)
     assert "└ searched for def (1 match)" in plain(told(search, found)), "shop is not in it"

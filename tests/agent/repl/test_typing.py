@@ -68,6 +68,7 @@ def test_a_file_that_is_named_is_sent_without_its_mark() -> None:
 
 def test_the_best_name_has_the_letters_in_one_piece() -> None:
     assert best("cart", ["c/a/r/t.py", "shop/cart.py", "other.py"], 5)[0] == "shop/cart.py"
+    assert best("cart", ["CartTest", "test_cart.py", "a/cart.py"], 1) == ["a/cart.py"]
     assert best("", ["b", "a"], 1) == ["a"]
 
 
