@@ -4,10 +4,13 @@ Nothing in it can hide: control and unseen characters are spelled as escapes, ro
 are counted, and what does not fit is told in lines and bytes. What runs is the call itself.
 """
 
+import re
+
 from tools.readable import shown
 
 MAX_LINES = 40
 MAX_LINE = 400
+CUT = re.compile(r"\[\.\.\. \d+ more (?:lines|characters) \.\.\.\]")
 
 
 def preview(text: str, is_diff: bool = False) -> str:
@@ -27,6 +30,11 @@ def preview(text: str, is_diff: bool = False) -> str:
     if len(lines) > 1:
         size += f", {len(lines):,} lines"
     return "\n".join([*rows, f"[{size}]"])
+
+
+def is_cut(shown: str) -> bool:
+    """Say whether a preview leaves out a part of the text."""
+    return CUT.search(shown) is not None
 
 
 def spelled(line: str) -> str:

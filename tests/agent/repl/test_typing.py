@@ -12,7 +12,14 @@ from prompt_toolkit.keys import Keys
 
 from agent.approval import Answer, Ask
 from agent.frontends.repl.completion import PromptCompleter, without_marks
-from agent.frontends.repl.dialogs import ARMED_AFTER_S, Approval, Choice, Guard, Picker
+from agent.frontends.repl.dialogs import (
+    ARMED_AFTER_S,
+    Approval,
+    Choice,
+    Guard,
+    Picker,
+    preview,
+)
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.names import Names
@@ -21,6 +28,7 @@ from agent.frontends.repl.paste import Pastes
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.source import WholePastes
 from agent.frontends.repl.theme import THEMES
+from agent.preview import preview as shortened
 from tests.agent.fakes import call, write
 
 FILES = {
@@ -181,6 +189,21 @@ def test_one_key_answers(key: str, answer: Answer | None) -> None:
     assert not approval.press("Y")
     assert approval.press(key)
     assert said == [answer]
+
+
+def test_what_a_preview_leaves_out_can_be_viewed(tmp_path: Path) -> None:
+    whole = "\n".join(f"+{number}" for number in range(100))
+    ask = Ask(call("str_replace_editor", path="a"), shortened(whole, is_diff=True), "key", whole)
+    painter, viewed = Painter(THEMES["mono"], 79), list[str]()
+    approval = Approval(ask, lambda _: None, lambda: None, lambda: None, lambda: viewed.append("v"))
+    assert approval.press("v")
+    assert viewed == ["v"]
+    assert " view" in approval.draw(painter)
+    assert approval.draw(painter).count("\n") == 1, "it fits 80 columns"
+    assert "+55" not in preview(ask, painter)
+    assert "+55" in preview(ask, painter, whole)
+    short = Ask(ask.call, "+1", "key", "+1")
+    assert not Approval(short, lambda _: None, lambda: None, lambda: None).press("v")
 
 
 def test_a_list_is_narrowed_by_typing_and_chosen_from() -> None:
