@@ -18,6 +18,7 @@ from agent.frontends.console import lines_of, on_screen
 from agent.frontends.load_words import NowAndThen
 from agent.frontends.output import drop
 from agent.frontends.plain_signals import Signals
+from agent.preview import is_cut, spelled
 from agent.rewind import Rewound
 from agent.settings import ApprovalMode
 from inference.messages import Usage
@@ -47,14 +48,24 @@ class PlainPerson:
         _forget_what_was_typed()
         try:
             with self._signals.reading():
-                while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
-                    pass
+                word = _decision(ask)
         except (EOFError, KeyboardInterrupt):
             print()
             return None
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
+
+
+def _decision(ask: Ask) -> str:
+    """Read what is typed until it is an answer; all of a long text is shown on demand."""
+    more = "v(iew all), " if is_cut(ask.preview) else ""
+    while True:
+        word = input(f"Allow this? y, a(lways), n, {more}or why not: ").strip()
+        if more and word.lower() == "v":
+            print("\n".join(map(spelled, ask.exact.split("\n"))))
+        elif word:
+            return word
 
 
 class PlainTalk:

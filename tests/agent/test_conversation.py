@@ -507,6 +507,22 @@ def test_attempts_are_judged_on_copies_and_the_good_one_is_brought_in(tmp_path: 
     assert talk.read("shop/cart.py") == CART
 
 
+def test_attempts_go_on_from_what_was_said_so_that_it_is_not_read_again(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, DONE, FINISH, config=UNGATED)
+    talk.say("Look at the cart.")
+    said, tools = tuple(talk.conversation.session.messages), talk.model.specs
+    events = list(talk.conversation.attempts("Mend it.", 2, never))
+    assert [event.fixed for event in events if isinstance(event, Judged)] == [False, False]
+    for seen in talk.model.seen[1:]:
+        assert seen[: len(said)] == said
+        assert seen[len(said)].content.startswith("Mend it.")
+        assert "in a copy of the repository" in seen[len(said)].content
+    assert len(talk.model.seen) == 3
+    assert talk.model.specs == tools, "other ones would be another prefix"
+    *_, asked, told = talk.conversation.session.messages
+    assert (asked.content, told.role) == ("Mend it.", "assistant"), "attempts leave no more"
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path, restarts: bool) -> None:
     other = ScriptedModel([[DONE]], name="another")

@@ -15,7 +15,7 @@ from agent.frontends.talk import run
 from agent.lease import writer_lease
 from agent.outcome import BUDGET
 from agent.session import Session
-from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, make_repository
+from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, create, make_repository
 from tests.agent.talking import QUIET
 
 DONE = Say(text="It is \x1b[2Jmended.\nSee for yourself.")
@@ -102,6 +102,17 @@ def test_line_by_line_with_a_question_and_a_way_back(
     assert "there is no mode never; there are plan, ask, edit, auto" in out
     assert "there is no command /nothing; see /help" in out
     assert cart(tmp_path) == CART
+
+
+def test_a_long_change_can_be_viewed_whole_before_it_is_answered(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (create("long.txt", "\n".join(f"line {number}" for number in range(100))), DONE)
+    assert talk(typed="Write it.\nv\ny\n/quit", script=script) == 0
+    first, second, *_ = capsys.readouterr().out.split("Allow this?")
+    assert "line 55" not in first
+    assert "+line 55" in second
+    assert (tmp_path / "work" / "long.txt").exists()
 
 
 def test_the_end_of_the_input_at_a_question_stops_the_turn(

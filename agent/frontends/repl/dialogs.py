@@ -21,8 +21,12 @@ ARMED_AFTER_S = 0.4
 BURST_S = 0.05
 MAX_ROWS = 10
 
-VIEW = ("v", "view all of it")
-ALLOWING = ("y", "a", "e")
+KEYS = (
+    *(("v", "view all of it"), ("y", "yes"), ("n", "no"), ("a", "always")),
+    *(("e", "edit"), ("w", "why not"), ("Esc", "stop")),
+)
+"""Of a question. Until all of a call was shown it can be viewed, and cannot be allowed."""
+VIEW, ALLOWING = ("v",), ("y", "a", "e")
 
 
 class Dialog(Protocol):
@@ -70,27 +74,17 @@ class Approval:
     """Lines that the person has not been shown yet: until then nothing of it can be allowed."""
     is_refused: bool = False
     """Whether they tried."""
-    keys: tuple[tuple[str, str], ...] = (
-        ("y", "yes"),
-        ("n", "no"),
-        ("a", "always"),
-        ("e", "edit"),
-        ("w", "say why not"),
-        ("Esc", "stop"),
-    )
 
     def draw(self, painter: Painter) -> str:
         """Ask."""
         theme = painter.theme
         what = "Run this command?" if self.ask.call.name == "bash" else "Allow this?"
-        spans = [(theme.warn, f"{what}  ")]
-        keys = self.keys
-        if self.num_unseen:
-            keys = (VIEW, *(key for key in keys if key[0] not in ALLOWING))
-            if self.is_refused:
-                spans.insert(0, (theme.bad, "First look at all of it: v shows it. "))
-        for key, words in keys:
-            spans += [("bold", key), (theme.dim, f" {words}   ")]
+        if self.num_unseen and self.is_refused:
+            what = "First look at all of it."
+        spans = [(theme.warn, what)]
+        for key, words in KEYS:
+            if key not in (ALLOWING if self.num_unseen else VIEW):
+                spans += [("", "   "), ("bold", key), (theme.dim, f" {words}")]
         return painter.line(*spans)
 
     def press(self, key: str) -> bool:
@@ -111,6 +105,8 @@ class Approval:
                 self.edit()
             case "w":
                 self.explain()
+            case "v" if self.view is not None:
+                self.view()
             case "escape":
                 self.answer(None)
             case _:

@@ -16,7 +16,13 @@ from prompt_toolkit.layout.processors import TransformationInput
 
 from agent.approval import Answer, Ask
 from agent.frontends.repl.completion import PromptCompleter, without_marks
-from agent.frontends.repl.dialogs import ARMED_AFTER_S, Approval, Choice, Guard, Picker
+from agent.frontends.repl.dialogs import (
+    ARMED_AFTER_S,
+    Approval,
+    Choice,
+    Guard,
+    Picker,
+)
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.names import Names
@@ -72,6 +78,7 @@ def test_a_file_that_is_named_is_sent_without_its_mark() -> None:
 
 def test_the_best_name_has_the_letters_in_one_piece() -> None:
     assert best("cart", ["c/a/r/t.py", "shop/cart.py", "other.py"], 5)[0] == "shop/cart.py"
+    assert best("cart", ["CartTest", "test_cart.py", "a/cart.py"], 1) == ["a/cart.py"]
     assert best("", ["b", "a"], 1) == ["a"]
 
 
@@ -196,6 +203,22 @@ def test_one_key_answers(key: str, answer: Answer | None) -> None:
     assert not approval.press("Y")
     assert approval.press(key)
     assert said == [answer]
+
+
+def test_what_was_not_printed_is_viewed_before_it_is_allowed() -> None:
+    said, painter = list[Answer | None](), Painter(THEMES["mono"], 79)
+    approval = Approval(Ask(call("bash"), "", "key"), said.append, lambda: None, lambda: None)
+    approval.num_unseen, approval.view = 9, lambda: setattr(approval, "num_unseen", 0)
+    for key in "yae":
+        assert approval.press(key)
+    assert said == []
+    assert approval.draw(painter).count("\n") == 1, "it fits 80 columns"
+    assert "First look" in approval.draw(painter)
+    assert approval.press("v")
+    assert not approval.press("v")
+    assert " yes" in approval.draw(painter)
+    approval.press("y")
+    assert said == [Answer(True)]
 
 
 def test_a_list_is_narrowed_by_typing_and_chosen_from() -> None:
