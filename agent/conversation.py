@@ -25,7 +25,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.parts import Parts
-from agent.rewind import Point, Rewound, list_points, redo, rewind
+from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
 from agent.settings import ApprovalMode
@@ -190,6 +190,13 @@ class Conversation:
         """Return the moments that can be gone back to, oldest first."""
         return list_points(self.session)
 
+    def changed_by_both(self, point: Point) -> tuple[str, ...]:
+        """Name the files that a rewind would put back although the person changed them, too."""
+        with self._alone():
+            return tuple(
+                sorted(changed_by_both(self.session, self._bench.place().checkpoint, point))
+            )
+
     def rewind(self, point: Point) -> Rewound:
         """Make the conversation what it was at a point, and the files that the model changed since.
 
@@ -212,10 +219,7 @@ class Conversation:
         Raises:
             UsageError: it has changed nothing; else as `rewind` does.
         """
-        changes = [point for point in self.points() if point.kind == "change"]
-        if not changes:
-            raise UsageError("there is no change to undo")
-        return self.rewind(changes[-1])
+        return self.rewind(last_change(self.session))
 
     def redo(self) -> Rewound:
         """Take back the last rewind or undo.

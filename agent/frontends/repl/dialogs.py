@@ -105,8 +105,6 @@ class Approval:
                 self.edit()
             case "w":
                 self.explain()
-            case "v" if self.view is not None:
-                self.view()
             case "escape":
                 self.answer(None)
             case _:

@@ -283,6 +283,31 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     terminal.wait_until(lambda: cart(repository) == before, "back again")
 
 
+def test_undo_asks_before_it_takes_work_of_the_person_with_it(
+    open_session: Open, repository: Path
+) -> None:
+    before = cart(repository)
+    terminal = open_session(REPAIR, DONE, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("● finish")
+    terminal.wait_for("Ask, or /help")
+    mine = cart(repository) + "# mine\n"
+    (repository / "shop/cart.py").write_text(mine)
+    terminal.enter("/undo")
+    terminal.wait_for("You have changed shop/cart.py, too")
+    terminal.press("enter")
+    terminal.wait_for("Nothing was changed.")
+    assert cart(repository) == mine
+    terminal.enter("/undo")
+    terminal.wait_for("Go back?")
+    terminal.press("down", "enter")
+    terminal.wait_for("Undone")
+    assert cart(repository) == before
+    terminal.enter("/redo")
+    terminal.wait_for("Went forward again.")
+    assert cart(repository) == mine
+
+
 def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: Path) -> None:
     (repository.parent / "home" / ".gitconfig").write_text("[user]\nname = A\nemail = a@b.c\n")
     terminal = open_session(REPAIR, DONE, {"text": "Mend the sum"}, words=("--mode", "auto"))
