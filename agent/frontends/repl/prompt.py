@@ -85,9 +85,12 @@ class Prompt:
         return True
 
     def borrow(self, label: str, text: str, done: Callable[[str | None], None]) -> None:
-        """Use the input for something else until it is sent or left."""
+        """Use the input for something else until it is sent or left.
+
+        The cursor is at the end of the first line: what is below it is changed less often.
+        """
         self.loan = Loan(label, done, self.buffer.document)
-        self.buffer.document = Document(text, len(text))
+        self.buffer.document = Document(text, len(text.partition("\n")[0]))
 
     def give_back(self, is_sent: bool) -> None:
         """End the loan."""

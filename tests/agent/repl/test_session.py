@@ -317,6 +317,8 @@ def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: P
     terminal.enter("/commit")
     terminal.wait_for("commit: Mend the sum")
     assert "shop/cart.py" in terminal.text
+    terminal.type(" of the cart")
+    terminal.wait_for("commit: Mend the sum of the cart")
     terminal.press("escape")
     terminal.wait_for("Nothing was committed.")
     terminal.enter("/commit Mend the total")
