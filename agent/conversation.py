@@ -16,7 +16,7 @@ from agent.bench import Bench, tool_view
 from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
-from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
+from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -34,6 +34,7 @@ from agent.talk_attempts import attempted
 from agent.talk_bench import Surroundings, TalkBench
 from agent.talk_commit import Draft, commit, draft, work_of
 from agent.talk_request import TalkRequest
+from agent.tests_ran import tests_ran
 from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.user_commit import Work
@@ -42,7 +43,6 @@ from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
 from tools.errors import ProjectError
-from tools.run_tests import summarise
 
 Events = Generator[Event, None, None]
 """To be read to its end, or closed."""
@@ -168,7 +168,7 @@ class Conversation:
         if not place.command:
             raise ProjectError("nothing says how the tests are run; see --test-cmd")
         report = place.run_tests(cancel)
-        yield TestsRan("now", summarise(report), tuple(sorted(report.red)), report.duration_s)
+        yield tests_ran("now", report)
 
     def run_shell(
         self, command: str, cancel: Cancel, on_output: Callable[[bytes], None] | None = None

@@ -49,6 +49,13 @@ class ModelProgress:
 
 
 @dataclass(frozen=True)
+class TestsStarted:
+    """The test suite is about to be run, which may take a while."""
+
+    __test__ = False  # pytest collects classes that begin with Test
+
+
+@dataclass(frozen=True)
 class TestsRan:
     """The test suite was run outside the model's turn."""
 
@@ -60,6 +67,8 @@ class TestsRan:
     """One line: `1 failed, 4 passed`."""
     failed: tuple[str, ...]
     duration_s: float
+    ok: bool
+    """Whether it came to its end, with at least one test green and none red."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,7 @@ Event = (
     RunStarted
     | ModelLoading
     | ModelProgress
+    | TestsStarted
     | TestsRan
     | AttemptStarted
     | StepStarted

@@ -21,8 +21,10 @@ def attempted(turn: Turn, request: FixRequest, state: Path) -> Generator[Event, 
     outcome = yield from _without_turn_ends(run)
     words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
     session.add(Message("assistant", words), checkpoint=parts.checkpoint(session.checkpoint))
-    reason = StopReason.CANCELLED if turn.cancel() else StopReason.END_TURN
-    yield TurnEnded(reason, outcome.sentence)
+    if turn.cancel():
+        yield TurnEnded(StopReason.CANCELLED, "cancelled")
+    else:
+        yield TurnEnded(StopReason.END_TURN, outcome.sentence)
 
 
 def _without_turn_ends(

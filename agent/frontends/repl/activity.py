@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.call_words import words_of
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     CallWriting,
@@ -17,6 +18,7 @@ from agent.events import (
     ReplyEnded,
     StepStarted,
     TestsRan,
+    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -54,6 +56,10 @@ class Activity:
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
             case ModelProgress():
                 self._begin(loading(event), 0.0)  # it says how long it takes, not how long it took
+            case TestsStarted():
+                self._begin("running the tests", now_s)
+            case AttemptStarted():
+                self._begin(f"attempt {event.number} of {event.num_attempts}", now_s)
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:

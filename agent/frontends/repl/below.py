@@ -63,9 +63,8 @@ class Below:
 
     def _waiting(self) -> str:
         repl = self._repl
-        width, typed = repl.screen.width - 12, [*repl.worker.prompts, *repl.waiting]
-        lines = [(repl.theme.dim, f"  waits: {one_line(text, width)}") for text in typed]
-        return "".join(map(repl.painter.line, lines))
+        lines = repl.waiting.lines(repl.worker.prompts, repl.screen.width - 2)
+        return "".join(repl.painter.line((repl.theme.dim, f"  {line}")) for line in lines)
 
     def _hint(self) -> str:
         repl = self._repl
@@ -75,6 +74,8 @@ class Below:
             return "Enter sends, Esc leaves"
         if repl.is_in_turn:
             return "Enter steers, Alt-Enter queues, Esc stops"
+        if repl.worker.is_busy and repl.talk is not None:
+            return "Esc stops; a prompt waits until this is done"
         return "Ask, or /help"
 
     def _status(self) -> str:

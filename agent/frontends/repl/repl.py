@@ -35,6 +35,7 @@ from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.theme import Theme
+from agent.frontends.repl.waiting import Waiting
 from agent.frontends.repl.worker import (
     BUG,
     ERRORS,
@@ -103,8 +104,7 @@ class Repl:
             launch.history,
         )
         self.activity = Activity()
-        self.waiting: list[str] = []
-        """What was typed and has not reached the model yet."""
+        self.waiting = Waiting()
         self.last_words = ""
         self.dialog: Dialog | None = None
         """What the keys go to instead of the input."""
@@ -260,7 +260,7 @@ class Repl:
         if isinstance(item, Ended):
             return self._job_ended(item)
         if isinstance(item, Steered):
-            self.has_heard(item.text)
+            self.waiting.reached(item.text)
         elif isinstance(item, TurnEnded):
             self._approving.leave()
         now_s = time.monotonic()
@@ -286,13 +286,9 @@ class Repl:
             self.leave(ended.exit_code)
             return ""
         if not self.worker.is_busy and self.talk and (prompt := self.talk.next_prompt()):
-            self.has_heard(prompt)
+            self.waiting.reached(prompt)
             self._begin_turn(prompt)
         return drawn
-
-    def has_heard(self, text: str) -> None:
-        """Take from what waits what has reached the model, or the person again."""
-        self.waiting = [typed for typed in self.waiting if typed.strip() not in text]
 
     # ---- what is typed
 
@@ -310,7 +306,7 @@ class Repl:
         """Give a prompt to the model: a turn of its own, or part of the one that runs."""
         if self.is_in_turn and self.talk is not None:
             self.talk.steer(text)
-            self.waiting.append(text)
+            self.waiting.steers(text)
         else:
             self._begin_turn(text)
 

@@ -10,15 +10,18 @@ from collections import deque
 from rich.cells import cell_len
 
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     Compacted,
     Event,
+    Judged,
     ModelLoading,
     Notice,
     ReplyEnded,
     RunStarted,
     Steered,
+    StopReason,
     TestsRan,
     TextDelta,
     ThinkingDelta,
@@ -168,11 +171,16 @@ class Story:
             case ModelLoading():
                 return ""
             case TestsRan():
-                mark = BAD if event.failed else GOOD
-                style = theme.bad if event.failed else theme.good
+                mark, style = (GOOD, theme.good) if event.ok else (BAD, theme.bad)
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
                 head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
                 return head + self._red(event.failed)
+            case AttemptStarted():
+                return line(("bold", f"Attempt {event.number} of {event.num_attempts}"))
+            case Judged():
+                mark, style = (GOOD, theme.good) if event.fixed else (BAD, theme.bad)
+                words = one_line(event.sentence, self.painter.width - 20)
+                return line((style, f"{mark} "), ("", f"attempt {event.number}: {words}"))
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():
@@ -188,6 +196,8 @@ class Story:
                 return line((theme.dim, words))
             case Notice():
                 return line((theme.warn, harmless(event.text)))
+            case TurnEnded() if event.reason is StopReason.CANCELLED:
+                return line((theme.warn, "Stopped."))
             case TurnEnded():
                 sentence = one_line(event.sentence, self.painter.width - 20)
                 return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""

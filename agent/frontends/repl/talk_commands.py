@@ -217,7 +217,8 @@ def attempts(repl: "Repl", words: str) -> None:
     if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
         repl.say(f"Write /attempts N PROMPT, with N from 1 to {MAX_ATTEMPTS}.", "warn")
         return
-    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel))
+    num = int(number)
+    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), num, cancel), "running the tests")
 
 
 def init(repl: "Repl", _words: str) -> None:

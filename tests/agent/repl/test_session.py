@@ -190,10 +190,10 @@ def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path)
     terminal.enter("Look.")
     terminal.wait_for("reading")
     terminal.enter("mind the tests")
-    terminal.wait_for("waits: mind the tests")
+    terminal.wait_for("steers: mind the tests")
     terminal.type("then do more")
     terminal.press("alt-enter")
-    terminal.wait_for("waits: then do more")
+    terminal.wait_for("queued: then do more")
     terminal.wait_for("And the second.")
     lines = [line for line in terminal.scrolled.split("\n") if line.startswith("> ")]
     assert lines[:3] == ["> Look.", "> mind the tests", "> then do more"]
@@ -205,10 +205,10 @@ def test_escape_gives_queued_text_back_before_it_stops(open_session: Open) -> No
     terminal.enter("Write.")
     terminal.wait_for("word9")
     terminal.enter("too late?")
-    terminal.wait_for("waits: too late?")
+    terminal.wait_for("steers: too late?")
     terminal.press("escape")
     terminal.wait_for("> too late?")
-    terminal.wait_until_gone("waits:")
+    terminal.wait_until_gone("steers:")
     assert "word9" in terminal.text
     terminal.press("ctrl-c")
     terminal.press("escape")
@@ -259,7 +259,7 @@ def test_twice_within_a_second_a_turn_is_stopped_in_a_call(open_session: Open, k
     terminal.press(key, key)
     terminal.wait_for("Ask, or /help", seconds=8.0)
     assert "word399" not in terminal.scrolled
-    terminal.wait_for("The turn ended: cancelled")
+    terminal.wait_for("Stopped.")
 
 
 def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Path) -> None:
@@ -520,7 +520,7 @@ def test_with_vi_keys_the_first_escape_leaves_insert_mode(open_session: Open) ->
     terminal.press("escape")
     terminal.wait_for("word60")
     terminal.press("escape")
-    terminal.wait_for("cancelled")
+    terminal.wait_for("Stopped.")
     assert "word399" not in terminal.scrolled
 
 

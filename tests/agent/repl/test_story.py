@@ -4,15 +4,19 @@ import re
 
 from agent.approval import Ask
 from agent.events import (
+    AttemptStarted,
     CallEnded,
     CallStarted,
     CallWriting,
     Event,
+    Judged,
     PrefillProgress,
     ReplyEnded,
     Steered,
     StepStarted,
     StopReason,
+    TestsRan,
+    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -23,6 +27,7 @@ from agent.frontends.repl.preview import MAX_PRINTED, preview, printed
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import THEMES, theme_for
+from agent.frontends.repl.waiting import Waiting
 from inference.messages import Usage
 from tests.agent.fakes import call
 
@@ -130,6 +135,42 @@ def test_writing_shows_its_speed() -> None:
     assert "writing, 50 tok/s" in activity.line(7.0, 80)
     activity.note(TurnEnded(StopReason.END_TURN, ""), 8.0)
     assert activity.line(8.0, 80) == ""
+
+
+def test_only_tests_that_ran_to_their_end_and_are_green_get_a_tick() -> None:
+    stopped = TestsRan("now", "Stopped before the end.", (), 0.6, ok=False)
+    assert plain(told(stopped)).strip().startswith("✗ tests now: Stopped")
+    green = TestsRan("now", "2 passed", (), 0.6, ok=True)
+    assert plain(told(green)).strip().startswith("✓ tests now: 2 passed")
+
+
+def test_attempts_are_told_apart_and_a_stop_is_said_in_a_word() -> None:
+    events = (
+        AttemptStarted(1, 2, sampled=False),
+        Judged(1, False, "1 test is still red"),
+        AttemptStarted(2, 2, sampled=True),
+        TurnEnded(StopReason.CANCELLED, "cancelled"),
+    )
+    lines = [line for line in plain(told(*events)).split("\n") if line]
+    assert lines == [
+        *("Attempt 1 of 2", "✗ attempt 1: 1 test is still red", "Attempt 2 of 2", "Stopped."),
+    ]
+
+
+def test_while_tests_run_that_is_what_goes_on() -> None:
+    activity = Activity()
+    activity.note(TestsStarted(), 5.0)
+    assert "running the tests 8.0 s" in activity.line(13.0, 80)
+
+
+def test_what_steers_and_what_is_queued_are_told_apart() -> None:
+    waiting = Waiting()
+    waiting.steers("mind the tests")
+    waiting.queued("then do more")
+    lines = [*waiting.lines(["later"], 80)]
+    assert lines == ["waits: later", "steers: mind the tests", "queued: then do more"]
+    waiting.reached("mind the tests")
+    assert [*waiting.lines([], 80)] == ["queued: then do more"]
 
 
 def test_a_call_that_is_being_written_is_named() -> None:
