@@ -298,7 +298,9 @@ class Repl:
             self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
-            self._shell(text[1:].strip())
+            from agent.frontends.repl.shell import run_command
+
+            run_command(self, text[1:].strip())
         else:
             self.prompt_model(self._named(text))
 
@@ -373,15 +375,3 @@ class Repl:
             yield from self.talk.turn(text, cancel)
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))
-
-    def _shell(self, command: str) -> None:
-        from agent.frontends.repl.shell import shell_steps
-
-        if not command:
-            return
-        job = Job(
-            lambda cancel: shell_steps(self, command, cancel),
-            words=f"running {command}",
-            is_aside=self.is_in_turn,
-        )
-        (self.aside if job.is_aside else self.worker).do(job)

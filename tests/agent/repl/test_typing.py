@@ -61,6 +61,15 @@ def test_files_are_completed_unless_they_are_ignored(names: Names) -> None:
     assert offered(names, "@out.py") == []
 
 
+def test_names_are_told_of_when_they_are_new(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    told: list[int] = []
+    names = Names(tmp_path, lambda: told.append(len(names.symbols)), fresh_s=0.0)
+    for _ in range(2):
+        names.wait(timeout_s=20.0)
+    assert told == [0, 1], "the files, then the symbols, and nothing when all is as it was"
+
+
 def test_symbols_are_completed_to_where_they_are(names: Names) -> None:
     assert offered(names, "mend @tot")[0] == "@shop/cart.py:1 "
 
