@@ -16,7 +16,7 @@ from agent.bench import Bench, tool_view
 from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
-from agent.events import Event, Notice, StopReason, TurnEnded
+from agent.events import Event, Notice, StopReason, TestsStarted, TurnEnded
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -38,7 +38,6 @@ from agent.tests_ran import tests_ran
 from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.user_commit import Work
-from agent.workplace import is_writable
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
@@ -115,6 +114,15 @@ class Conversation:
             yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
 
+    def load(self, cancel: Cancel) -> Events:
+        """Wait for the model, as a turn does.
+
+        Raises:
+            RunCancelled: the person did not want to wait.
+            InferenceError: the model cannot be had.
+        """
+        yield from self._bench.load(cancel)
+
     def stop_call(self) -> bool:
         """Stop the call in hand; the model is told, and the turn goes on. False if none runs."""
         return self._bench.in_hand.stop()
@@ -126,6 +134,10 @@ class Conversation:
     def queue(self, text: str) -> None:
         """Keep a prompt for when the turn has ended."""
         self._inbox.queue(text)
+
+    def queued(self) -> tuple[str, ...]:
+        """Return the prompts that are kept for when the turn has ended."""
+        return self._inbox.queued()
 
     def take_back(self) -> str | None:
         """Return what was typed last and has not reached the model, as if it had not been typed."""
@@ -167,6 +179,7 @@ class Conversation:
         place = self._bench.place()
         if not place.command:
             raise ProjectError("nothing says how the tests are run; see --test-cmd")
+        yield TestsStarted("now")
         report = place.run_tests(cancel)
         yield tests_ran("now", report)
 
@@ -260,11 +273,7 @@ class Conversation:
         return self._bench.servers
 
     def reload_servers(self) -> None:
-        """Start the servers anew with the next turn; with other tools all is read again then.
-
-        Raises:
-            UsageError: a turn is running.
-        """
+        """Start the servers anew with the next turn; raises UsageError in one."""
         with self._alone():
             self._bench.reload_servers()
 
@@ -299,17 +308,10 @@ class Conversation:
         Raises:
             UsageError: it would let files be changed that cannot be written.
         """
-        repository = self._bench.around.repository
-        if mode != "plan" and not is_writable(repository):
-            raise UsageError(f"{repository} is read-only; plan is the only mode in it")
         self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:
-        """Go on with another model from the next turn on; it is loaded beside.
-
-        Raises:
-            ModelUnavailable: the name stands for none.
-        """
+        """Go on with another model from the next turn on; raises as `resolve` does."""
         self._bench.set_model(resolve(name))
 
     def load_again(self) -> None:

@@ -50,9 +50,12 @@ class ModelProgress:
 
 @dataclass(frozen=True)
 class TestsStarted:
-    """The test suite is about to be run, which may take a while."""
+    """In a talk, the test suite begins to run outside the model's turn."""
 
     __test__ = False  # pytest collects classes that begin with Test
+
+    when: str
+    """As in `TestsRan`."""
 
 
 @dataclass(frozen=True)

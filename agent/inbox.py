@@ -33,6 +33,11 @@ class Inbox:
         with self._lock:
             return self._typed.pop().text if self._typed else None
 
+    def queued(self) -> tuple[str, ...]:
+        """Return what waits for the turn to end, and steers nothing."""
+        with self._lock:
+            return tuple(typed.text for typed in self._typed if not typed.steers)
+
     def take_steering(self) -> str | None:
         """Return all that steers, for the model."""
         with self._lock:

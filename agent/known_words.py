@@ -16,7 +16,7 @@ from tools.run_tests import describe
 def known_words(text: str, place: Workplace, cancel: Cancel) -> Generator[Event, None, str]:
     """Return the prompt that nano knows for what the tests show; `text` if there is none."""
     if place.command:
-        yield TestsStarted()
+        yield TestsStarted("before")
         report = place.run_tests(cancel)
         yield tests_ran("before", report)
         if cancel():

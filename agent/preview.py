@@ -4,13 +4,10 @@ Nothing in it can hide: control and unseen characters are spelled as escapes, ro
 are counted, and what does not fit is told in lines and bytes. What runs is the call itself.
 """
 
-import re
-
 from tools.readable import shown
 
 MAX_LINES = 40
 MAX_LINE = 400
-CUT = re.compile(r"\[\.\.\. \d+ more (?:lines|characters) \.\.\.\]")
 
 
 def preview(text: str, is_diff: bool = False) -> str:
@@ -29,11 +26,6 @@ def whole(text: str, is_diff: bool = False) -> str:
     """Write it as `preview` does, however long it is: for a screen that scrolls."""
     rows = _joined([spelled(line) for line in text.split("\n")])
     return "\n".join(rows if is_diff else _with_size(rows, text))
-
-
-def is_cut(shown: str) -> bool:
-    """Say whether a preview leaves out a part of the text."""
-    return CUT.search(shown) is not None
 
 
 def spelled(line: str) -> str:

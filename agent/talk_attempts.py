@@ -19,12 +19,12 @@ def attempted(turn: Turn, request: FixRequest, state: Path) -> Generator[Event, 
     chat = going_on(turn)
     run = run_fix(request, turn.cancel, lambda _request: chat, state)
     outcome = yield from _without_turn_ends(run)
-    words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
+    is_cancelled = turn.cancel()
+    sentence = "cancelled" if is_cancelled else outcome.sentence  # its own names another command
+    words = prompt("attempted", sentence=sentence, effect=outcome.effect)
     session.add(Message("assistant", words), checkpoint=parts.checkpoint(session.checkpoint))
-    if turn.cancel():
-        yield TurnEnded(StopReason.CANCELLED, "cancelled")
-    else:
-        yield TurnEnded(StopReason.END_TURN, outcome.sentence)
+    reason = StopReason.CANCELLED if is_cancelled else StopReason.END_TURN
+    yield TurnEnded(reason, sentence)
 
 
 def _without_turn_ends(

@@ -24,6 +24,7 @@ from agent.events import (
     Steered,
     StepStarted,
     TestsRan,
+    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -176,7 +177,7 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
             how = "sampled" if event.sampled else "first"
             yield "bold", f"Attempt {event.number} of {event.num_attempts} ({how})"
         case CallStarted():
-            yield "bold cyan", f"> {_call_line(event)}"
+            yield "bold cyan", f"> {call_line(event)}"
         case CallEnded():
             yield ("green" if event.ok else "yellow"), f"  {visible(event.summary)}"
             yield from _diff_lines(event.diff or "")
@@ -202,7 +203,7 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
 def happening(event: Event) -> str | None:
     """Say in a few words what goes on from this event; None if it does not tell."""
     match event:
-        case RunStarted():
+        case RunStarted() | TestsStarted():
             return "running the tests"
         case ModelLoading():
             return "loading the model"
@@ -268,7 +269,8 @@ def visible(text: str) -> str:
     return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 3]}..."
 
 
-def _call_line(event: CallStarted) -> str:
+def call_line(event: CallStarted) -> str:
+    """Say a call in one line."""
     if not isinstance(event.call, ToolCall):
         return f"a call that cannot be read: {visible(event.call.reason)}"
     values = [str(value) for value in event.call.arguments.values()]

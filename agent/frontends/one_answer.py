@@ -4,17 +4,19 @@ Nobody is there to be asked. Everything else goes to standard error.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from agent.approval import Answer, Ask
 from agent.approver import nobody_there
 from agent.conversation import Conversation
 from agent.events import Event, ReplyEnded, StopReason, TurnEnded
+from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import PlainConsole, SilentConsole, on_screen
-from agent.frontends.fix import as_json, event_line, interrupts
-from agent.frontends.output import hand_out
+from agent.frontends.fix import interrupts
+from agent.frontends.output import OutputLost, hand_out
+from agent.frontends.stream import Stream
 from agent.outcome import BUDGET, CANCELLED, NOTHING
-from inference.messages import Usage
 
 EXIT_CODES = {
     StopReason.END_TURN: 0,
@@ -28,23 +30,36 @@ EXIT_CODES = {
 class Nobody:
     """The person of a talk that nobody watches."""
 
+    def __init__(self) -> None:
+        self.on_asked: Callable[[Ask, Answer], None] = lambda _ask, _answer: None
+        """Called with each question and its answer."""
+
     def ask(self, ask: Ask) -> Answer:
         """Refuse, so that another way is found."""
-        return nobody_there(ask)
+        answer = nobody_there(ask)
+        self.on_asked(ask, answer)
+        return answer
 
 
-def answer_once(talk: Conversation, prompt: str, is_stream: bool) -> int:
+def answer_once(talk: Conversation, person: Nobody, prompt: str, is_stream: bool) -> int:
     """Run one turn and show it; return the exit code.
 
     Raises:
-        OutputLost: the answer cannot be written.
+        OutputLost: the answer cannot be written; else as a turn does.
     """
-    shown = _Stream(talk) if is_stream else _Words()
+    shown = Stream(talk, prompt) if is_stream else _Words()
+    person.on_asked = shown.asked
     ended: TurnEnded | None = None
-    with interrupts() as cancel:
-        for event in talk.turn(prompt, cancel):
-            shown.show(event)
-            ended = event if isinstance(event, TurnEnded) else ended
+    try:
+        with interrupts() as cancel:
+            for event in talk.turn(prompt, cancel):
+                shown.show(event)
+                ended = event if isinstance(event, TurnEnded) else ended
+    except OutputLost:
+        raise
+    except KNOWN_ERRORS as error:
+        shown.finish(error.exit_code, str(error))
+        raise
     assert ended is not None, "a turn ends with TurnEnded"
     code = EXIT_CODES[ended.reason]
     shown.finish(code)
@@ -64,25 +79,8 @@ class _Words:
             event = replace(event, text="")
         self._beside.show(event)
 
-    def finish(self, exit_code: int) -> None:
+    def asked(self, ask: Ask, answer: Answer) -> None:
+        """Say nothing: what came of the call does."""
+
+    def finish(self, exit_code: int, sentence: str = "") -> None:
         """Say nothing more."""
-
-
-class _Stream:
-    """Every event as a JSON line, between one about the talk and one about its end."""
-
-    def __init__(self, talk: Conversation) -> None:
-        self._talk = talk
-        self._before: Usage | None = None
-        self._line(type="TalkStarted", session_id=talk.id, mode=talk.mode)
-
-    def show(self, event: Event) -> None:
-        hand_out(f"{event_line(event, self._before)}\n".encode())
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
-
-    def finish(self, exit_code: int) -> None:
-        patch = self._talk.diff()
-        self._line(type="TalkEnded", session_id=self._talk.id, exit_code=exit_code, patch=patch)
-
-    def _line(self, **values: object) -> None:
-        hand_out(f"{as_json(values)}\n".encode())

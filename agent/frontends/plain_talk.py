@@ -4,87 +4,30 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 """
 
 import sys
-import termios
-from collections.abc import Callable
-from contextlib import suppress
-from typing import get_args
 
-from agent.approval import Answer, Ask
-from agent.conversation import Conversation
-from agent.errors import UsageError
-from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
-from agent.frontends.console import lines_of, on_screen
-from agent.frontends.load_words import NowAndThen
 from agent.frontends.output import drop
+from agent.frontends.plain_host import PlainHost
 from agent.frontends.plain_signals import Signals
-from agent.preview import is_cut, spelled
-from agent.rewind import Rewound
-from agent.settings import ApprovalMode
-from inference.messages import Usage
-
-MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
-HELP = """\
-/undo          take back the last change
-/redo          take back the last undo
-/diff          show what has changed since the talk began
-/commit WORDS  commit the files that the model changed, with this message
-/compact       put the conversation in short form
-/mode MODE     plan, ask, edit or auto: what runs without asking
-/quit          leave; so does the end of the input
-!COMMAND       run a command of yours in the sandbox
-\\ at the end   the prompt goes on in the next line"""
-
-
-class PlainPerson:
-    """Whoever sits at the terminal."""
-
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
-
-    def ask(self, ask: Ask) -> Answer | None:
-        """Show what would run, and wait for a word; an empty line is no answer."""
-        print(on_screen(ask.preview))
-        _forget_what_was_typed()
-        try:
-            with self._signals.reading():
-                word = _decision(ask)
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return None
-        if word.lower() in ("y", "yes", "a", "always"):
-            return Answer(True, always=word[0].lower() == "a")
-        return Answer(False, reason="" if word.lower() in ("n", "no") else word)
-
-
-def _decision(ask: Ask) -> str:
-    """Read what is typed until it is an answer; all of a long text is shown on demand."""
-    more = "v(iew all), " if is_cut(ask.preview) else ""
-    while True:
-        word = input(f"Allow this? y, a(lways), n, {more}or why not: ").strip()
-        if more and word.lower() == "v":
-            print("\n".join(map(spelled, ask.exact.split("\n"))))
-        elif word:
-            return word
+from agent.frontends.repl.completion import COMMAND_LINE, without_marks
+from agent.frontends.repl.shell import shell_steps
 
 
 class PlainTalk:
     """Reads a line, answers it, and reads the next."""
 
-    def __init__(self, talk: Conversation, signals: Signals) -> None:
-        self._talk = talk
+    def __init__(self, host: PlainHost, signals: Signals) -> None:
+        self._host = host
         self._signals = signals
-        self._before: Usage | None = None
-        self._is_line_open = False
-        self._loads = NowAndThen()
 
     def run(self) -> int:
         """Talk until the input ends, or a signal ends it; return the exit code."""
-        print(f"qwen-agent, session {self._talk.id}, mode {self._talk.mode}; /help lists commands")
+        talk = self._host.talk
+        assert talk is not None, "it was opened first"
+        print(f"qwen-agent, session {talk.id}, mode {talk.mode}; /help lists commands")
         try:
-            with self._signals.heard():
-                while (line := self._read_prompt()) is not None and line != "/quit":
-                    self._answered(line)
+            while not self._host.is_left and (line := self._read_prompt()) is not None:
+                self._answered(line)
         except OSError:
             if not self._signals.ended_by:
                 raise
@@ -110,79 +53,20 @@ class PlainTalk:
                 return "\n".join(lines)
 
     def _answered(self, line: str) -> None:
+        host = self._host
+        line, host.draft = line if line.strip() else host.draft, ""
         try:
             self._answer(line)
+            host.catch_up()
         except KNOWN_ERRORS as error:
-            print(f"qwen-agent: {error}")
+            host.say(f"qwen-agent: {error}")
 
     def _answer(self, line: str) -> None:
         """Do what one line asks for."""
-        if line.startswith("!"):
-            self._run_shell(line[1:])
-        elif line.startswith("/"):
-            self._command(*line[1:].split())
-        elif line.strip():
-            with self._signals.working() as cancel:
-                for event in self._talk.turn(line, cancel):
-                    self._show(event)
-
-    def _command(self, name: str = "", *words: str) -> None:
-        if name == "mode" and len(words) == 1:
-            mode = next((mode for mode in MODES if mode == words[0]), None)
-            if mode is None:
-                raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
-            self._talk.set_mode(mode)
-            return
-        if name == "commit" and words:
-            print(f"Committed {self._talk.commit(' '.join(words))}.")
-            return
-        commands: dict[str, Callable[[], None]] = {
-            "help": lambda: print(HELP),
-            "undo": lambda: _tell(self._talk.undo()),
-            "redo": lambda: _tell(self._talk.redo()),
-            "diff": lambda: print(on_screen(self._talk.diff()) or "Nothing has changed."),
-            "compact": self._compact,
-        }
-        if name not in commands or words:
-            raise UsageError(f"there is no command /{' '.join((name, *words))}; see /help")
-        commands[name]()
-
-    def _compact(self) -> None:
-        with self._signals.working() as cancel:
-            for event in self._talk.compact(cancel):
-                self._show(event)
-
-    def _run_shell(self, command: str) -> None:
-        with self._signals.working() as cancel:
-            result = self._talk.run_shell(command, cancel)
-        if output := on_screen(result.output).rstrip("\n"):
-            print(output)
-        if result.exit_code != 0:
-            print(f"[exit code {result.exit_code}]")
-
-    def _show(self, event: Event) -> None:
-        """Print an event; the words of a reply as they come."""
-        if isinstance(event, TextDelta):
-            print(on_screen(event.text), end="", flush=True)
-            self._is_line_open = True
-            return
-        if self._is_line_open:
-            print()
-            self._is_line_open = False
-        if line := self._loads.line(event):
-            print(line, flush=True)
-        lines = list(lines_of(event, self._before))
-        if isinstance(event, ReplyEnded):
-            self._before, lines = event.usage, [line for line in lines if line[0]]
-        for _style, text in lines:
-            print(text, flush=True)
-
-
-def _tell(rewound: Rewound) -> None:
-    print(f"Put back: {', '.join(map(on_screen, rewound.paths)) or 'no file'}.")
-
-
-def _forget_what_was_typed() -> None:
-    """Take no line for an answer that was typed before the question was there."""
-    with suppress(OSError, ValueError, termios.error):  # no terminal, as in a test
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        host, root = self._host, self._host.launch.root
+        if COMMAND_LINE.match(line):
+            host.commands.run(host, line)
+        elif command := line.removeprefix("!").strip() if line.startswith("!") else "":
+            host.do(lambda cancel: shell_steps(host, command, cancel))
+        elif line.strip() and not line.startswith("!"):
+            host.prompt_model(without_marks(line, lambda name: (root / name).exists()))

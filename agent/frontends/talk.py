@@ -79,7 +79,25 @@ def _prompt(arguments: Namespace) -> str | None:
         prompt = _read_prompt()
     if not prompt.strip():
         raise UsageError("there is no prompt; give one with -p or on standard input")
-    return prompt
+    return _meant(prompt) if prompt.startswith("/") else prompt
+
+
+def _meant(prompt: str) -> str:
+    """Return what a prompt that begins with a slash stands for: a command of the person's own.
+
+    Raises:
+        UsageError: it is one of ours, which are for whoever types.
+    """
+    from agent.frontends.repl.commands import COMMANDS, Commands
+    from agent.own_commands import with_arguments
+
+    name, _, words = prompt[1:].rstrip("\n").partition(" ")
+    if any(name == command.name for command in COMMANDS):
+        raise UsageError(
+            f"/{name} is a command of a talk at a terminal; -p and a pipe give the model a prompt"
+        )
+    own = Commands(config_file().with_name("commands"), COMMANDS).own().get(name)
+    return prompt if own is None else with_arguments(own, words)
 
 
 def _read_prompt() -> str:

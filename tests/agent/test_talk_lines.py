@@ -11,6 +11,7 @@ import pytest
 
 from agent.arguments import parse
 from agent.errors import UsageError
+from agent.frontends.repl.commands import EVERYWHERE
 from agent.frontends.talk import run
 from agent.lease import writer_lease
 from agent.outcome import BUDGET
@@ -74,6 +75,16 @@ def test_the_same_as_events_with_the_patch_at_the_end(
     assert "+    return price + tax" in events[-1]["patch"]
 
 
+def test_a_command_of_ones_own_can_be_the_one_prompt(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = tmp_path / "config" / "qwen-agent" / "commands"
+    commands.mkdir()
+    (commands / "review.md").write_text("Review $ARGUMENTS.")
+    assert talk("-p", "/review the cart", "--stream-json") == 0
+    assert json.loads(capsys.readouterr().out.split("\n")[0])["prompt"] == "Review the cart."
+
+
 def test_where_nobody_is_there_what_would_be_asked_is_refused(
     talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,22 +108,69 @@ def test_line_by_line_with_a_question_and_a_way_back(
     assert "+    return price + tax" in out.split("Allow this?")[0], "the diff is shown first"
     assert out.count("Allow this?") == 2, "an empty line is no answer"
     assert "It is mended.\nSee for yourself." in out
-    assert "Put back: shop/cart.py." in out
-    assert "\nhi\n" in out.replace("> ", "\n")
-    assert "there is no mode never; there are plan, ask, edit, auto" in out
-    assert "there is no command /nothing; see /help" in out
+    assert "Undone: edit shop/cart.py. Changed: shop/cart.py." in out
+    assert "! echo hi\nhi\n" in out
+    assert "There is no mode never; there are plan, ask, edit, auto" in out
+    assert "There is no command /nothing. /help lists them." in out
     assert cart(tmp_path) == CART
 
 
-def test_a_long_change_can_be_viewed_whole_before_it_is_answered(
+def test_a_long_change_is_shown_whole_before_it_is_answered(
     talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = (create("long.txt", "\n".join(f"line {number}" for number in range(100))), DONE)
-    assert talk(typed="Write it.\nv\ny\n/quit", script=script) == 0
-    first, second, *_ = capsys.readouterr().out.split("Allow this?")
-    assert "line 55" not in first
-    assert "+line 55" in second
+    assert talk(typed="Write it.\ny\n/quit", script=script) == 0
+    first, *_ = capsys.readouterr().out.split("Allow this?")
+    assert all(f"+line {number}\n" in first for number in range(100))
     assert (tmp_path / "work" / "long.txt").exists()
+
+
+def test_every_command_that_needs_no_screen_works_in_plain_lines(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["/context", "/sessions", "/mode", "9", "4", "Mend it.", "/rewind", "2", "/redo"]
+    lines += ["/rewind", "1", "", "/fork", "/branches", "1", "/theme", f"/export {tmp_path}/t.md"]
+    assert talk(typed="\n".join([*lines, "/help"])) == 0
+    out = capsys.readouterr().out
+    for said in (
+        *("There is no other talk about this repository.", "There is no 9 in this list."),
+        *(
+            "4. auto  asks nothing",
+            "Mode auto: asks nothing",
+            "1. > Mend it.\n2. edit shop/cart.py",
+        ),
+        *("Went forward again. Changed: shop/cart.py.", "(An empty line sends this;"),
+        *("This is a new talk, ", "1 to 2, or empty to leave: ", "/theme is of use on a screen"),
+        *("Written to ", "\\ at the end"),
+    ):
+        assert said in out, said
+    assert out.count("It is mended.\nSee for yourself.") == 2, "an empty line sent it again"
+    listed = [command for command in EVERYWHERE if f"  {command.shown}  " in out]
+    assert listed == [*EVERYWHERE]
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "total"),
+    [
+        (["/undo", "n"], "A command has to wait: answer first", "price - tax"),
+        (["w", "Not so."], "Why not? ", "price - tax"),
+        (["e", "", "e", "price +\\", "  0 + tax", "y"], "new_str is now:", "price +\n  0 + tax"),
+    ],
+)
+def test_a_question_in_plain_lines_has_every_answer(
+    talk: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lines: list[str],
+    said: str,
+    total: str,
+) -> None:
+    assert talk(typed="\n".join(["Mend it.", *lines])) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "\ncall: edit" in out or "\ncall: str_replace_editor" in out
+    assert total in cart(tmp_path)
 
 
 def test_the_end_of_the_input_at_a_question_stops_the_turn(
@@ -128,7 +186,7 @@ def test_a_talk_goes_on_where_it_was_left(
 ) -> None:
     assert talk("-p", "Mend it.") == 0
     assert talk("--continue", typed="/undo\n/quit") == 0
-    assert "Put back: shop/cart.py." in capsys.readouterr().out
+    assert "Changed: shop/cart.py." in capsys.readouterr().out
     assert cart(tmp_path) == CART
 
 
@@ -174,6 +232,7 @@ def test_a_prompt_that_is_no_text_is_refused(talk: Run, monkeypatch: pytest.Monk
     ("words", "sentence"),
     [
         (("-p", " "), "there is no prompt"),
+        (("-p", "/help\n"), "/help is a command of a talk at a terminal"),
         (("--stream-json",), "--stream-json answers one prompt"),
     ],
 )

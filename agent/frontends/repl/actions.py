@@ -52,14 +52,14 @@ class Actions:
             self._send(_event)
         elif text := repl.prompt.take().strip():
             repl.talk.queue(text)
-            repl.waiting.queued(text)
+            repl.waiting.append(text)
 
     def _escape(self, _event: KeyPressEvent) -> None:
         repl = self._repl
         if repl.prompt.loan:
             repl.prompt.give_back(is_sent=False)
         elif repl.waiting and repl.talk and (text := repl.talk.take_back()):
-            repl.waiting.reached(text)
+            repl.has_heard(text)
             repl.prompt.put(text)
         else:
             repl.stop()

@@ -16,6 +16,7 @@ from agent.events import (
     ModelProgress,
     PrefillProgress,
     ReplyEnded,
+    RunStarted,
     StepStarted,
     TestsRan,
     TestsStarted,
@@ -56,10 +57,10 @@ class Activity:
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
             case ModelProgress():
                 self._begin(loading(event), 0.0)  # it says how long it takes, not how long it took
-            case TestsStarted():
+            case RunStarted() | TestsStarted():
                 self._begin("running the tests", now_s)
-            case AttemptStarted():
-                self._begin(f"attempt {event.number} of {event.num_attempts}", now_s)
+            case AttemptStarted() if event.num_attempts > 1:
+                self._begin(f"beginning attempt {event.number} of {event.num_attempts}", now_s)
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:

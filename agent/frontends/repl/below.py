@@ -43,10 +43,6 @@ class Below:
             has_colour=lambda: repl.theme.has_colour,
         )
 
-    def forget_status(self) -> None:
-        """Ask for it again: something in it was changed."""
-        self._status_of = None
-
     def _activity(self) -> str:
         repl, now_s = self._repl, time.monotonic()
         if repl.is_asking:
@@ -63,8 +59,12 @@ class Below:
 
     def _waiting(self) -> str:
         repl = self._repl
-        lines = repl.waiting.lines(repl.worker.prompts, repl.screen.width - 2)
-        return "".join(repl.painter.line((repl.theme.dim, f"  {line}")) for line in lines)
+        queued = repl.talk.queued() if repl.talk and repl.waiting else ()
+        typed = [("next", text) for text in repl.worker.prompts]
+        typed += [("next" if text in queued else "steers", text) for text in repl.waiting]
+        width = repl.screen.width - 12
+        lines = [(repl.theme.dim, f"  {how}: {one_line(text, width)}") for how, text in typed]
+        return "".join(map(repl.painter.line, lines))
 
     def _hint(self) -> str:
         repl = self._repl
@@ -74,8 +74,8 @@ class Below:
             return "Enter sends, Esc leaves"
         if repl.is_in_turn:
             return "Enter steers, Alt-Enter queues, Esc stops"
-        if repl.worker.is_busy and repl.talk is not None:
-            return "Esc stops; a prompt waits until this is done"
+        if (running := repl.worker.running) is not None and running.words:
+            return "Esc stops"
         return "Ask, or /help"
 
     def _status(self) -> str:
@@ -91,7 +91,8 @@ class Below:
         if repl.talk is None:
             return None
         known = self._status_of
-        if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
+        is_old = known is None or known[0] is not repl.talk or known[1].mode != repl.talk.mode
+        if known is None or is_old or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())
             self._asked_s = now_s
         return known[1]

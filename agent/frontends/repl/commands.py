@@ -1,41 +1,51 @@
 """What can be typed after a slash, as a table; and a person's own commands, files of Markdown.
 
-`/help` and `docs/repl.md` show this table. The functions are in `talk_commands.py` (they change the
-talk) and `view_commands.py` (they show something or set how it is shown).
+`/help` and `docs/repl.md` show this table; plain lines have those of `EVERYWHERE`. The functions
+are in `talk_commands.py` (they change the talk), `view_commands.py` (they show something or set how
+it is shown), `session_list.py` and `mcp_commands.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from agent.errors import UsageError
 from agent.frontends.repl import talk_commands as talk
 from agent.frontends.repl import view_commands as view
 from agent.frontends.repl.fuzzy import best
+from agent.frontends.repl.host import Host
 from agent.frontends.repl.mcp_commands import mcp
+from agent.frontends.repl.session_list import sessions
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import ERRORS
-from agent.own_commands import own_commands, with_arguments
+from agent.own_commands import fault_of, own_commands, with_arguments
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
 
+HostT = TypeVar("HostT", bound=Host, contravariant=True)
+
 
 @dataclass(frozen=True)
-class Command:
-    """One command."""
+class Command(Generic[HostT]):
+    """One command, for a kind of host."""
 
     name: str
     arguments: str
     help: str
-    run: Callable[["Repl", str], None]
+    run: Callable[[HostT, str], None]
     works_meanwhile: bool = False
     """Whether it can be carried out while something else runs."""
 
+    @property
+    def shown(self) -> str:
+        """How it is typed."""
+        return f"/{self.name} {self.arguments}".rstrip()
 
-COMMANDS = (
-    Command("help", "", "what can be typed, and the keys", view.show_help, True),
-    Command("keys", "[emacs|vi]", "the keys; or edit as emacs or as vi does", view.keys, True),
+
+EVERYWHERE: tuple[Command[Host], ...] = (
+    Command("help", "", "what can be typed", view.show_help, True),
     Command("model", "[NAME]", "which model answers; without a name, choose one", talk.model),
     Command("mode", "[plan|ask|edit|auto|next]", "what runs without asking", talk.mode, True),
     Command("context", "", "what fills the window", view.context, True),
@@ -46,7 +56,7 @@ COMMANDS = (
     Command("fork", "", "begin a second talk that has said the same until now", talk.fork),
     Command("branches", "", "go to another talk of this session", talk.branches),
     Command("resume", "[ID]", "go on with an earlier session of this repository", talk.resume),
-    Command("sessions", "", "list past sessions", view.sessions, True),
+    Command("sessions", "", "list past talks about this repository", sessions, True),
     Command("export", "FILE.md|.json|.html", "write the conversation to a file", view.export),
     Command("diff", "", "what the files have become since the talk began", view.diff),
     Command("commit", "[MESSAGE]", "commit the files that the model changed", talk.commit),
@@ -55,50 +65,74 @@ COMMANDS = (
     Command("init", "", "have AGENTS.md written from the repository", talk.init),
     Command("memory", "[TEXT]", "show AGENTS.md; or add a line to it", view.memory),
     Command("mcp", "[reload|prompt|read]", "MCP servers: what they have; start them anew", mcp),
-    Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
-    Command("theme", "[dark|light|mono]", "colours for a dark or a light ground", view.theme, True),
     Command("bench", "", "how fast the model reads and writes here", view.bench, True),
     Command("cache", "", "what is kept on disk of earlier conversations", view.cache),
     Command("doctor", "", "what works on this machine", view.doctor),
     Command("quit", "", "leave; the session can be resumed", view.leave, True),
 )
-TABLE: Mapping[str, Command] = {command.name: command for command in COMMANDS}
+ON_SCREEN: "tuple[Command[Repl], ...]" = (
+    Command("keys", "[emacs|vi]", "the keys; or edit as emacs or as vi does", view.keys, True),
+    Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
+    Command("theme", "[auto|dark|light|mono]", "the colours, or others", view.theme, True),
+)
+"""What plain lines have no use for."""
+COMMANDS: "tuple[Command[Repl], ...]" = (*EVERYWHERE, *ON_SCREEN)
+NAMES = tuple(command.name for command in COMMANDS)
 
 
-class Commands:
-    """Those of the table, and the person's own."""
+class Commands(Generic[HostT]):
+    """Those of a table, and the person's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, table: Sequence[Command[HostT]]) -> None:
         self._folder = folder
+        self._table = {command.name: command for command in table}
+
+    def rows(self) -> Sequence[tuple[str, str]]:
+        """Return how each of the table is typed, and what it does."""
+        return [(command.shown, command.help) for command in self._table.values()]
 
     def offers(self) -> Mapping[str, str]:
         """Return every command with a word about it, for completion."""
-        offers = {command.name: command.help for command in COMMANDS}
+        offers = {command.name: command.help for command in self._table.values()}
         own = {name: f"your own: {one_line(text, 60)}" for name, text in self.own().items()}
         return {**own, **offers}
 
     def own(self) -> Mapping[str, str]:
         """Return the person's own commands: a name, and the prompt that it stands for."""
-        return own_commands(self._folder)
+        found = own_commands(self._folder)
+        return {name: text for name, text in found.items() if not fault_of(name, text, NAMES)}
 
-    def run(self, repl: "Repl", typed: str) -> None:
+    def passed_over(self) -> Sequence[str]:
+        """Say which files of theirs are no commands, and why; a sentence each."""
+        found = own_commands(self._folder).items()
+        return [fault for name, text in found if (fault := fault_of(name, text, NAMES))]
+
+    def run(self, host: HostT, typed: str) -> None:
         """Carry out a command as it was typed, with its slash."""
         try:
-            self._run(repl, typed)
+            self._run(host, typed)
         except ERRORS as error:
-            repl.say(str(error), "warn")
+            host.say(str(error), "warn")
 
-    def _run(self, repl: "Repl", typed: str) -> None:
+    def _run(self, host: HostT, typed: str) -> None:
         name, _, words = typed[1:].partition(" ")
-        if command := TABLE.get(name):
-            if repl.worker.is_busy and not command.works_meanwhile:
-                repl.say(f"/{name} has to wait until this is done; Esc stops it.", "warn")
+        if command := self._table.get(name):
+            if host.is_busy and not command.works_meanwhile:
+                host.say(f"/{name} has to wait until this is done; Esc stops it.", "warn")
             else:
-                command.run(repl, words.strip())
+                command.run(host, words.strip())
         elif (prompt := self.own().get(name)) is not None:
             with_words = with_arguments(prompt, words)
-            repl.prompt_model(with_words)
+            host.prompt_model(with_words)
         else:
-            near = best(name, self.offers(), 1)
-            hint = f" Did you mean /{near[0]}?" if near else ""
-            repl.say(f"There is no command /{one_line(harmless(name), 40)}.{hint}", "warn")
+            raise UsageError(self._unknown(name))
+
+    def _unknown(self, name: str) -> str:
+        """Say why a name is no command here."""
+        if name in NAMES:
+            return f"/{name} is of use on a screen only."
+        if fault := fault_of(name, own_commands(self._folder).get(name), NAMES):
+            return fault
+        near = best(name, self.offers(), 1)
+        hint = f" Did you mean /{near[0]}?" if near else " /help lists them."
+        return f"There is no command /{one_line(harmless(name), 40)}.{hint}"

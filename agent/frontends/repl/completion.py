@@ -11,6 +11,8 @@ from agent.frontends.repl.names import MIN_SYMBOL, Names
 
 MENTION = re.compile(r"(?:^|(?<=[\s(]))@([\w./:-]*)$")
 COMMAND = re.compile(r"/([\w-]*)$")
+COMMAND_LINE = re.compile(r"/[\w-]+(?:\s|$)")
+"""How what was typed begins if it is a command; a path such as `/etc/hosts` is none."""
 LIMIT = 40
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
 

@@ -1,23 +1,25 @@
 """The first start, when no model is chosen and none is there: what there is to choose from.
 
-It runs in the worker, and has the screen ask. Nothing is downloaded here; that begins when the
-model is loaded.
+A choice is kept when it has proved good: its model is there, or has begun to come.
 """
 
+import json
 import queue
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from agent.config import config_file
+from agent.events import Event, ModelProgress
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, hub_cache, memory_bytes, resolve
-from inference.errors import ModelUnavailable
+from inference.errors import InferenceError, ModelUnavailable
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
-    from agent.frontends.repl.repl import Repl
+    from agent.conversation import Conversation
+    from agent.frontends.repl.host import Host
 
 GIB = 1024**3
 POLL_S = 0.05
@@ -29,50 +31,69 @@ OFFERS = (
 )
 LABELS = {FOLDER: "folder: ", HUB: "hub id: "}
 
-Asking = Generator[Printed, None, str]
+Asking = Generator[Event | Printed, None, str]
+Opening = Generator[Event | Printed, None, "Conversation"]
 
 
-def choose_model(repl: "Repl", asked: str, cancel: Cancel) -> Asking:
-    """Return the model to use, asking the person if `auto` finds none.
-
-    Raises:
-        ModelUnavailable: a model was named that is not there; or the person chose none.
-    """
+def needs_choice(asked: str) -> bool:
+    """Say whether the person has to choose a model, because none is set and none is there."""
     try:
         resolve(asked)
     except ModelUnavailable:
-        if asked != "auto":
-            raise
-    else:
-        return asked
+        return asked == "auto"
+    return False
+
+
+def open_chosen(host: "Host", begin: "Callable[[str], Conversation]", cancel: Cancel) -> Opening:
+    """Have a model chosen until one can be had; return the talk that `begin` opens with it.
+
+    Raises:
+        ModelUnavailable: the person chose none.
+        RunCancelled: they did not wait for it.
+    """
     yield Printed(_welcome)
     while True:
-        name = yield from _chosen(repl, cancel)
+        name = yield from _chosen(host, cancel)
         try:
             resolve(name)
+            talk = begin(name)
         except ModelUnavailable as error:
-            yield _bold(str(error))
+            yield _styled("bold", str(error))
+            continue
+        try:
+            yield from _proved(talk, cancel)
+        except BaseException as error:
+            talk.close()
+            if not isinstance(error, InferenceError):
+                raise
+            yield _styled("bold", f"{name} cannot be used: {error}")
         else:
-            break
-    kept = _kept(name)
-    yield Printed(lambda painter: painter.line((painter.theme.dim, kept)))
-    return name
+            yield _styled("dim", _kept(name))
+            return talk
 
 
-def _chosen(repl: "Repl", cancel: Cancel) -> Asking:
+def _proved(talk: "Conversation", cancel: Cancel) -> Generator[Event, None, None]:
+    """Wait until the model is there, or its download has begun, so that it exists."""
+    for event in talk.load(cancel):
+        yield event
+        if isinstance(event, ModelProgress):
+            return
+
+
+def _chosen(host: "Host", cancel: Cancel) -> Asking:
     """Ask once for a model."""
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def chosen(index: int | None) -> None:
-        repl.close_dialog()
+        host.close_dialog()
         choice = OFFERS[index].words if index is not None else ""
         if choice in LABELS:
-            repl.prompt.borrow(LABELS[choice], "", lambda text: answers.put(text or ""))
+            host.prompt.borrow(LABELS[choice], "", lambda text: answers.put(text or ""))
         else:
             answers.put(choice)
 
     picker = Picker("Which model?", OFFERS, chosen)
-    yield Printed(_then(lambda: repl.open_dialog(picker)))
+    yield Printed(_then(lambda: host.open_dialog(picker)))
     name = _waited(answers, cancel).strip()
     if not name:
         raise ModelUnavailable("no model was chosen; `qwen-agent --model nano` tries the small one")
@@ -99,21 +120,19 @@ def _welcome(painter: Painter) -> str:
     return "".join(painter.line(("bold" if not n else "", line)) for n, line in enumerate(lines))
 
 
-def _bold(words: str) -> Printed:
-    return Printed(lambda painter: painter.line(("bold", words)))
+def _styled(style: str, words: str) -> Printed:
+    return Printed(lambda painter: painter.line((style, words)))
 
 
 def _kept(name: str) -> str:
     """Write the choice down if there are no settings yet; else say how."""
     path = config_file()
-    line = f'[model]\nname = "{name}"\n'
-    if name == NANO:
-        return "nano is never chosen by itself: say --model nano the next time."
+    line = f"name = {json.dumps(name)}"
     if path.exists():
-        return f'To keep it, write [model] name = "{name}" into {path}.'
+        return f"To keep it, write [model] {line} into {path}."
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(line, encoding="utf-8")
+        path.write_text(f"[model]\n{line}\n", encoding="utf-8")
     except OSError as error:
         return f"{path} cannot be written: {error.strerror}"
     return f"Kept in {path}."

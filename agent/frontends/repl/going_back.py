@@ -10,8 +10,8 @@ from agent.frontends.repl.worker import Printed
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
+    from agent.frontends.repl.host import Host as Repl
     from agent.frontends.repl.paint import Painter
-    from agent.frontends.repl.repl import Repl
     from agent.rewind import Point, Rewound
 
 MAX_NAMED = 5
@@ -53,7 +53,9 @@ def moved(
     """Go back or forth, and say what that did."""
     assert repl.talk is not None, "commands wait until the talk is open"
     now = move(repl.talk)
-    where = f"{done}: {one_line(now.point.words, 60)}." if now.point else "Went forward again."
+    where = "Went forward again."
+    if now.point:
+        where = f"{done}: {one_line(now.point.words, 60).rstrip('.')}."
     words = where + (f" Changed: {_named(now.paths)}." if now.paths else "")
     yield Printed(lambda painter: painter.line((painter.theme.dim, words)))
     if now.prompt:

@@ -10,14 +10,14 @@ from agent.servers import ServerStatus
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
-    from agent.frontends.repl.repl import Repl
+    from agent.frontends.repl.host import Host
 
 FORM = "write /mcp, /mcp reload, /mcp prompt SERVER NAME KEY=VALUE... or /mcp read SERVER ADDRESS"
 NONE = "No MCP server is named; see docs/mcp.md."
 RELOADED = "The MCP servers are started anew with the next prompt."
 
 
-def mcp(repl: "Repl", words: str) -> None:
+def mcp(repl: "Host", words: str) -> None:
     """List the servers, ask one for a text, or start them anew."""
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
@@ -40,7 +40,7 @@ def mcp(repl: "Repl", words: str) -> None:
     repl.do(steps, "asking")
 
 
-def _typed(repl: "Repl", text: str) -> Printed:
+def _typed(repl: "Host", text: str) -> Printed:
     """Put a text into the input, to be read before it is sent."""
     return Printed(lambda _painter: repl.prompt.put(text))
 

@@ -15,10 +15,7 @@ def key_table() -> str:
 
 def command_table() -> str:
     """Write the commands as a table of Markdown."""
-    rows = [
-        f"| `{_cell(f'/{one.name} {one.arguments}'.strip())}` | {_cell(one.help)} |"
-        for one in COMMANDS
-    ]
+    rows = [f"| `{_cell(one.shown)}` | {_cell(one.help)} |" for one in COMMANDS]
     return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
 
 

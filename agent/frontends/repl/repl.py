@@ -5,13 +5,10 @@ What the model does is decided in `agent/conversation.py`. Commands are in `comm
 
 import asyncio
 import contextvars
-import re
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.input import Input
@@ -21,10 +18,16 @@ from agent.frontends.repl.actions import Actions
 from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
 from agent.frontends.repl.below import Below
-from agent.frontends.repl.commands import Commands
-from agent.frontends.repl.completion import PromptCompleter, pictures_in, without_marks
+from agent.frontends.repl.commands import COMMANDS, Commands
+from agent.frontends.repl.completion import (
+    COMMAND_LINE,
+    PromptCompleter,
+    pictures_in,
+    without_marks,
+)
 from agent.frontends.repl.dialogs import Dialog
-from agent.frontends.repl.keys import bind
+from agent.frontends.repl.keys import KEYS, bind
+from agent.frontends.repl.launch import Launch
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.paint import Painter
@@ -34,8 +37,6 @@ from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
 from agent.frontends.repl.text import harmless
-from agent.frontends.repl.theme import Theme
-from agent.frontends.repl.waiting import Waiting
 from agent.frontends.repl.worker import (
     BUG,
     ERRORS,
@@ -53,8 +54,6 @@ from sandbox.base import Cancel
 if TYPE_CHECKING:
     from agent.conversation import Conversation
 
-COMMAND = re.compile(r"/[\w-]+(?:\s|$)")
-"""A path such as `/etc/hosts` is none."""
 FRAME_S = 0.06
 """Between two drawings of what streams in; keys are drawn at once."""
 TICK_S = 0.125
@@ -63,25 +62,6 @@ AGAIN_S = 1.0
 """Within which a second Esc means the whole turn."""
 END_S = 5.0
 """How long a turn may take to stop when the person leaves."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What a session begins with."""
-
-    root: Path
-    """The folder whose files can be named."""
-    history: Path
-    commands: Path
-    """The folder of the user's own commands."""
-    theme: Theme
-    is_vi: bool
-    state: Path
-    """Where sessions are kept."""
-    begin: Callable[["Repl", Cancel], Iterator[Event | Printed]]
-    """Opens the conversation, in the worker; it may ask for a model first."""
-    resume: "Callable[[Repl, str], Conversation]"
-    """Opens an earlier one, in the worker."""
 
 
 class Repl:
@@ -98,13 +78,15 @@ class Repl:
         """The one that prompts go to; None until it is open."""
         self.talks: list[Conversation] = []
         """All that are open in this session."""
-        self.commands = Commands(launch.commands)
-        self.prompt = Prompt(
+        self.commands: Commands[Repl] = Commands(launch.commands, COMMANDS)
+        self.hints = tuple((key.shown, key.help) for key in KEYS)
+        self.prompt: Prompt = Prompt(
             PromptCompleter(self.commands.offers, Names(launch.root, self._names_came)),
             launch.history,
         )
         self.activity = Activity()
-        self.waiting = Waiting()
+        self.waiting: list[str] = []
+        """What was typed and has not reached the model yet."""
         self.last_words = ""
         self.dialog: Dialog | None = None
         """What the keys go to instead of the input."""
@@ -121,7 +103,7 @@ class Repl:
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
         drawn_input = DrawnPastes(self.prompt.pastes)
-        self.screen = Screen(parts, self.prompt.buffer, keys, source, output, drawn_input)
+        self.screen: Screen = Screen(parts, self.prompt.buffer, keys, source, output, drawn_input)
         self.screen.use_vi_keys(launch.is_vi)
         self._painter = Painter(self.theme, self.screen.width)
         self.story = Story(self._painter)
@@ -164,6 +146,13 @@ class Repl:
     def do(self, steps: Callable[[Cancel], Iterator[Event | Printed]], words: str = "") -> None:
         """Have something done that takes its time."""
         self.worker.do(Job(steps, words=words))
+
+    def do_aside(
+        self, steps: Callable[[Cancel], Iterator[Event | Printed]], words: str = ""
+    ) -> None:
+        """Have something done now, beside what runs."""
+        worker = self.aside if self.is_busy else self.worker
+        worker.do(Job(steps, words=words, is_aside=worker is self.aside))
 
     def show(self, draw: Callable[[Painter], str]) -> None:
         """Print lines of our own."""
@@ -260,7 +249,7 @@ class Repl:
         if isinstance(item, Ended):
             return self._job_ended(item)
         if isinstance(item, Steered):
-            self.waiting.reached(item.text)
+            self.has_heard(item.text)
         elif isinstance(item, TurnEnded):
             self._approving.leave()
         now_s = time.monotonic()
@@ -286,15 +275,19 @@ class Repl:
             self.leave(ended.exit_code)
             return ""
         if not self.worker.is_busy and self.talk and (prompt := self.talk.next_prompt()):
-            self.waiting.reached(prompt)
+            self.has_heard(prompt)
             self._begin_turn(prompt)
         return drawn
+
+    def has_heard(self, text: str) -> None:
+        """Take from what waits what has reached the model, or the person again."""
+        self.waiting = [typed for typed in self.waiting if typed.strip() not in text]
 
     # ---- what is typed
 
     def submit(self, text: str) -> None:
         """Carry out what was typed and sent."""
-        if COMMAND.match(text):
+        if COMMAND_LINE.match(text):
             self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
@@ -308,7 +301,7 @@ class Repl:
         """Give a prompt to the model: a turn of its own, or part of the one that runs."""
         if self.is_in_turn and self.talk is not None:
             self.talk.steer(text)
-            self.waiting.steers(text)
+            self.waiting.append(text)
         else:
             self._begin_turn(text)
 
@@ -327,6 +320,10 @@ class Repl:
                 worker.stop()
                 return True
         return False
+
+    def reopen(self, name: str) -> "Conversation":
+        """Open an earlier talk; in the worker."""
+        return self.launch.resume(self, name)
 
     def enter(self, talk: "Conversation") -> None:
         """Be in this talk from now on; from any thread."""
@@ -349,6 +346,11 @@ class Repl:
     def is_asking(self) -> bool:
         """Whether something waits for an answer of the person."""
         return self.dialog is not None or self.prompt.loan is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done that others wait for."""
+        return self.worker.is_busy
 
     @property
     def is_in_turn(self) -> bool:

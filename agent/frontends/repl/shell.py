@@ -12,6 +12,7 @@ from agent.frontends.repl.worker import Job, Printed
 from sandbox.base import Cancel, CommandResult
 
 if TYPE_CHECKING:
+    from agent.frontends.repl.host import Host
     from agent.frontends.repl.repl import Repl
 
 WAIT_S = 0.1
@@ -26,14 +27,14 @@ def run_command(repl: "Repl", command: str) -> None:
     if not command:
         return
     job = Job(
-        lambda cancel: _steps(repl, command, cancel),
+        lambda cancel: shell_steps(repl, command, cancel),
         words=f"running {command}",
         is_aside=repl.is_in_turn,
     )
     (repl.aside if job.is_aside else repl.worker).do(job)
 
 
-def _steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]:
+def shell_steps(repl: "Host", command: str, cancel: Cancel) -> Iterator[Printed]:
     """Run a command, and show what it prints."""
     yield Printed(lambda painter: painter.line((painter.theme.accent, "! "), ("bold", command)))
     assert repl.talk is not None, "it was opened by the job before"

@@ -7,15 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.approval import Answer, Ask
 from agent.config import config_file, state_folder
 from agent.events import Event
-from agent.frontends.repl.first_run import choose_model
+from agent.frontends.repl.first_run import needs_choice, open_chosen
+from agent.frontends.repl.launch import Launch, top_of
 from agent.frontends.repl.output import FrameOutput
-from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.repl import Repl
 from agent.frontends.repl.source import Source
 from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
@@ -61,16 +61,19 @@ def run(
             repl.enter(talk)
             yield from recalled(repl, talk)
             return
-        name = request.model
-        if chat_factory is None:
-            name = yield from choose_model(repl, name, cancel)
-        chosen = replace(request, model=name)
-        servers = load_servers(config_file())
-        repl.enter(open_conversation(chosen, AtScreen(repl), chat_factory, servers=servers))
+
+        def opened(name: str) -> "Conversation":
+            named, servers = replace(request, model=name), load_servers(config_file())
+            return open_conversation(named, AtScreen(repl), chat_factory, servers=servers)
+
+        if chat_factory is None and needs_choice(request.model):
+            repl.enter((yield from open_chosen(repl, opened, cancel)))
+        else:
+            repl.enter(opened(request.model))
 
     settings = request.config.repl
     launch = Launch(
-        root=_top(request.path.absolute()),
+        root=top_of(request.path.absolute()),
         history=state_folder() / "prompts.jsonl",
         commands=config_file().with_name("commands"),
         theme=theme_for(settings.theme),
@@ -83,9 +86,3 @@ def run(
     assert isinstance(output, FrameOutput), "the class that was asked for"
     output.enable_cpr = False  # its answer would come between the keys
     return Repl(launch, Source(sys.stdin), output).run()
-
-
-def _top(path: Path) -> Path:
-    """Return the repository that holds a path, or the path: whether it may be, is seen later."""
-    folders = (path, *path.parents)
-    return next((folder for folder in folders if (folder / ".git").exists()), path)

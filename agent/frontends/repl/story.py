@@ -175,12 +175,12 @@ class Story:
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
                 head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
                 return head + self._red(event.failed)
-            case AttemptStarted():
+            case AttemptStarted() if event.num_attempts > 1:
                 return line(("bold", f"Attempt {event.number} of {event.num_attempts}"))
             case Judged():
                 mark, style = (GOOD, theme.good) if event.fixed else (BAD, theme.bad)
-                words = one_line(event.sentence, self.painter.width - 20)
-                return line((style, f"{mark} "), ("", f"attempt {event.number}: {words}"))
+                words = f"attempt {event.number}: {one_line(event.sentence, 200)}"
+                return line((style, f"{mark} "), ("", words))
             case ReplyEnded():
                 return self._reply(event)
             case CallStarted():

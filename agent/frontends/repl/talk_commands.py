@@ -8,6 +8,7 @@ from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.going_back import gone_back, moved
+from agent.frontends.repl.session_list import earlier_talks, last_used
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
@@ -17,8 +18,8 @@ from sandbox.base import Cancel
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
+    from agent.frontends.repl.host import Host as Repl
     from agent.frontends.repl.paint import Painter
-    from agent.frontends.repl.repl import Repl
     from agent.rewind import Point
     from agent.talk_commit import Draft
 
@@ -69,7 +70,6 @@ def mode(repl: "Repl", words: str) -> None:
         except UsageError as error:
             repl.say(f"{error}.", "warn")
         else:
-            repl.below.forget_status()
             repl.say(f"Mode {name}: {ABOUT_MODES[known]}.")
 
     if words:
@@ -140,7 +140,6 @@ def branches(repl: "Repl", _words: str) -> None:
 
 def resume(repl: "Repl", words: str) -> None:
     """Go on with an earlier session."""
-    from agent.sessions import list_sessions
 
     def choose(name: str) -> None:
         repl.do(lambda _cancel: _resume(repl, name), "resuming")
@@ -148,14 +147,12 @@ def resume(repl: "Repl", words: str) -> None:
     if words:
         choose(words)
         return
-    here, root = {talk.id for talk in repl.talks}, str(repl.launch.root)
     found = [
-        Choice(info.id, f"{info.num_messages} messages  {info.sentence}")
-        for info in list_sessions(repl.launch.state)
-        if info.kind == "talk" and info.repository == root and info.id not in here
+        Choice(info.id, f"{last_used(info)}  {info.title}")
+        for info in earlier_talks(repl)[:MAX_SESSIONS]
     ]
     if found:
-        _pick(repl, "Which session?", found[:MAX_SESSIONS], choose)
+        _pick(repl, "Which session?", found, choose)
     else:
         repl.say("There is no other session of this repository.")
 
@@ -208,7 +205,7 @@ def _committed(repl: "Repl", words: str) -> Iterator[Printed]:
 
 def run_tests(repl: "Repl", _words: str) -> None:
     """Run the tests as they are now."""
-    repl.do(lambda cancel: _talk(repl).run_tests(cancel), "running the tests")
+    repl.do(lambda cancel: _talk(repl).run_tests(cancel))
 
 
 def attempts(repl: "Repl", words: str) -> None:
@@ -217,8 +214,8 @@ def attempts(repl: "Repl", words: str) -> None:
     if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
         repl.say(f"Write /attempts N PROMPT, with N from 1 to {MAX_ATTEMPTS}.", "warn")
         return
-    num = int(number)
-    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), num, cancel), "running the tests")
+    words = f"making attempts, up to {number}"
+    repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel), words)
 
 
 def init(repl: "Repl", _words: str) -> None:
@@ -240,7 +237,7 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
 
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
-    talk = repl.launch.resume(repl, name)
+    talk = repl.reopen(name)
     if (repository := talk.session.start["repository"]) != str(repl.launch.root):
         talk.close()
         raise UsageError(f"{name} is about {repository}; start qwen-agent there to go on with it")

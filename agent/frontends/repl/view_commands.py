@@ -2,36 +2,40 @@
 
 import base64
 import json
+import math
 import subprocess
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from agent.errors import UsageError
-from agent.frontends.repl.keys import KEYS
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.status import memory_words
 from agent.frontends.repl.text import count_words, harmless, one_line, seconds_words
-from agent.frontends.repl.theme import NAMES, theme_for
+from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed
 from agent.frontends.transcript import as_document, as_html, as_markdown
 from agent.journal import Contents, read_all
 from agent.session import JOURNAL
+from agent.settings import ThemeChoice
 from inference.messages import Message, Usage
 from sandbox.base import Cancel
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
+    from agent.frontends.repl.host import Host
     from agent.frontends.repl.repl import Repl
 
+CHOICES = get_args(ThemeChoice)
+OFFERED = ", ".join(CHOICES)
 OWN_COMMAND_S = 120.0
 MAX_COPIED_BYTES = 74_000
 """Terminals take no more of `OSC 52`."""
 MAX_DIFF_LINES = 1_000
-BAR_WIDTH = 40
+BAR_WIDTH = 32
 FILLS = (
     *(("system", "instructions and tools"), ("user", "prompts")),
     *(("assistant", "replies"), ("tool", "results")),
@@ -50,16 +54,17 @@ FORMS: dict[str, Callable[[str, Contents], str]] = {
 """How a conversation is written, by the end of the file's name."""
 
 
-def show_help(repl: "Repl", _words: str) -> None:
-    """List the commands and the keys."""
-    from agent.frontends.repl.commands import COMMANDS
-
-    rows = [(f"/{one.name} {one.arguments}".rstrip(), one.help) for one in COMMANDS]
-    rows += [(f"/{name}", "your own") for name in repl.commands.own()]
+def show_help(repl: "Host", _words: str) -> None:
+    """List the commands, and what else can be typed or pressed."""
+    rows = [*repl.commands.rows()]
+    own = repl.commands.own().items()
+    rows += [(f"/{name}", f"your own: {one_line(text, 60)}") for name, text in own]
     rows += [("!COMMAND", "run a command in the sandbox; the model is told with the next prompt")]
     rows += [("@NAME", "name a file or a symbol of the repository")]
+    rows += repl.hints
     repl.show(lambda painter: _table(painter, rows))
-    keys(repl, "")
+    for fault in repl.commands.passed_over():
+        repl.say(fault, "warn")
 
 
 def keys(repl: "Repl", words: str) -> None:
@@ -68,10 +73,10 @@ def keys(repl: "Repl", words: str) -> None:
         repl.screen.use_vi_keys(words == "vi")
         repl.say(f"Lines are edited as in {words}.")
     else:
-        repl.show(lambda painter: _table(painter, [(key.shown, key.help) for key in KEYS]))
+        repl.show(lambda painter: _table(painter, repl.hints))
 
 
-def context(repl: "Repl", _words: str) -> None:
+def context(repl: "Host", _words: str) -> None:
     """Draw what fills the window, about."""
     if repl.talk is None:
         return
@@ -86,15 +91,15 @@ def context(repl: "Repl", _words: str) -> None:
         sizes[message.role] += sum(map(len, message.sections))
     window, total = status.context_tokens, max(1, sum(sizes.values()))
     used = count_words(status.num_context)
-    full = f"{used} of {count_words(window)} tokens, {status.num_context / window:.0%}"
+    full = f"  {used} of {count_words(window)} tokens, {status.num_context / window:.0%}"
 
     def draw(painter: Painter) -> str:
-        lines = [painter.line(("bold", "Window  "), ("", full))]
+        bar = _bar(status.num_context / window)
+        lines = [painter.line(("bold", "Window  "), (painter.theme.accent, bar), ("", full))]
         for role, words in FILLS:
-            num = round(status.num_context * sizes[role] / total)
-            bar = "█" * round(BAR_WIDTH * num / window)
-            count = f"  {words:<24}{count_words(num):>7}  "
-            lines.append(painter.line(("", count), (painter.theme.accent, bar)))
+            share = sizes[role] / total
+            count = f"  {words:<24}{count_words(round(status.num_context * share)):>7}  "
+            lines.append(painter.line(("", count), (painter.theme.accent, _bar(share).rstrip("░"))))
         if memory := repl.activity.memory:
             about = "  weights, keys and values, snapshots"
             lines.append(painter.line(("bold", "Memory  "), ("", memory_words(memory) + about)))
@@ -103,7 +108,13 @@ def context(repl: "Repl", _words: str) -> None:
     repl.show(draw)
 
 
-def bench(repl: "Repl", _words: str) -> None:
+def _bar(share: float) -> str:
+    """Draw a share; one that is not nothing can be seen."""
+    full = min(BAR_WIDTH, math.ceil(share * BAR_WIDTH))
+    return "█" * full + "░" * (BAR_WIDTH - full)
+
+
+def bench(repl: "Host", _words: str) -> None:
     """Say how fast the model has read and written in this talk, and what it had not to read."""
     if repl.talk is None or not repl.talk.session.usages:
         repl.say("The model has not answered yet.")
@@ -131,25 +142,22 @@ def _speed(num_tokens: int, seconds: float) -> str:
     return f"{num_tokens:,} tokens in {seconds_words(seconds)}{speed}"
 
 
-def sessions(repl: "Repl", _words: str) -> None:
-    """List past sessions."""
-    repl.do(lambda cancel: _own("sessions", "list"), "listing")
-
-
-def cache(repl: "Repl", _words: str) -> None:
+def cache(repl: "Host", _words: str) -> None:
     """List what is kept on disk."""
     repl.do(lambda cancel: _own("cache", "list"), "listing")
 
 
-def doctor(repl: "Repl", _words: str) -> None:
+def doctor(repl: "Host", _words: str) -> None:
     """Say what works on this machine."""
     repl.do(lambda cancel: _own("doctor"), "looking")
 
 
-def export(repl: "Repl", words: str) -> None:
+def export(repl: "Host", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
+    if not words:
+        raise UsageError(f"name a file that ends in {', '.join(FORMS)}: /export FILE")
     try:
-        path = Path(words).expanduser() if words else Path("conversation.md")
+        path = Path(words).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{words}: {error}") from error
 
@@ -165,12 +173,14 @@ def export(repl: "Repl", words: str) -> None:
                 file.write(text)
         except FileExistsError as error:
             raise UsageError(f"{path} is there already; name another file") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
         yield Printed(lambda painter: painter.line((painter.theme.dim, f"Written to {path}.")))
 
     repl.do(steps)
 
 
-def diff(repl: "Repl", _words: str) -> None:
+def diff(repl: "Host", _words: str) -> None:
     """Show what the files have become."""
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
@@ -187,7 +197,7 @@ def diff(repl: "Repl", _words: str) -> None:
     repl.do(steps, "comparing")
 
 
-def memory(repl: "Repl", words: str) -> None:
+def memory(repl: "Host", words: str) -> None:
     """Show the advice at the root, or add a line to it."""
     from agent.memory import NAMES as ADVICE
     from sandbox.workspace import Workspace
@@ -220,17 +230,15 @@ def copy(repl: "Repl", _words: str) -> None:
 
 
 def theme(repl: "Repl", words: str) -> None:
-    """Choose the colours."""
-    if words and words not in NAMES:
-        repl.say(f"There is no theme {one_line(words, 20)}; there are {', '.join(NAMES)}.", "warn")
-        return
-    order = [*NAMES, NAMES[0]]
-    name = words or order[order.index(repl.theme.name) + 1]
-    repl.theme = theme_for(name)
-    repl.say(f"The theme is {repl.theme.name}.")
+    """Choose the colours; without a name, say which they are."""
+    if words:
+        if words not in CHOICES:
+            raise UsageError(f"there is no theme {one_line(words, 20)}; there are {OFFERED}")
+        repl.theme = theme_for(words)
+    repl.say(f"The theme is {repl.theme.name}; /theme NAME chooses {OFFERED}.")
 
 
-def leave(repl: "Repl", _words: str) -> None:
+def leave(repl: "Host", _words: str) -> None:
     """End the session."""
     repl.leave()
 
@@ -249,12 +257,12 @@ def _own(*words: str) -> Iterator[Printed]:
     yield Printed(lambda painter: painter.quoted(text.rstrip("\n"), ""))
 
 
-def _messages(repl: "Repl") -> tuple[Message, ...]:
+def _messages(repl: "Host") -> tuple[Message, ...]:
     assert repl.talk is not None, "commands wait until the talk is open"
     return tuple(repl.talk.session.messages)
 
 
-def _table(painter: Painter, rows: list[tuple[str, str]]) -> str:
+def _table(painter: Painter, rows: Sequence[tuple[str, str]]) -> str:
     """Draw two columns; what is too long for the second goes on below itself."""
     room = max(len(name) for name, _ in rows) + 4
     lines: list[str] = []

@@ -26,6 +26,18 @@ def test_a_command_of_ones_own_is_offered_beside_the_others(tmp_path: Path) -> N
     (tmp_path / "review.md").write_text("Review $ARGUMENTS.")
     (tmp_path / "a folder.md").mkdir()
     (tmp_path / "dangling.md").symlink_to("nowhere")
-    commands = Commands(tmp_path)
+    commands = Commands(tmp_path, COMMANDS)
     assert commands.own() == {"review": "Review $ARGUMENTS."}
     assert set(commands.offers()) == {"review", *(command.name for command in COMMANDS)}
+
+
+def test_a_file_that_is_no_command_is_told(tmp_path: Path) -> None:
+    for name, text in (("help", "Help."), ("my own", "Do."), ("empty", "\n"), ("fine", "Do.")):
+        (tmp_path / f"{name}.md").write_text(text)
+    commands = Commands(tmp_path, COMMANDS)
+    assert set(commands.own()) == {"fine"}
+    assert commands.passed_over() == [
+        "empty.md is passed over: it is empty.",
+        "help.md is passed over: /help is a command already.",
+        "my own.md is passed over: a name has letters, digits, - and _ alone.",
+    ]

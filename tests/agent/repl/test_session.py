@@ -193,7 +193,7 @@ def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path)
     terminal.wait_for("steers: mind the tests")
     terminal.type("then do more")
     terminal.press("alt-enter")
-    terminal.wait_for("queued: then do more")
+    terminal.wait_for("next: then do more")
     terminal.wait_for("And the second.")
     lines = [line for line in terminal.scrolled.split("\n") if line.startswith("> ")]
     assert lines[:3] == ["> Look.", "> mind the tests", "> then do more"]
@@ -443,10 +443,10 @@ def test_a_prompt_that_waits_for_a_command_is_shown_and_given_back(open_session:
     terminal.enter("!sleep 30")
     terminal.wait_for("! sleep 30")
     terminal.enter("And then?")
-    terminal.wait_for("waits: And then?")
+    terminal.wait_for("next: And then?")
     terminal.press("escape")
     terminal.wait_for("> And then?")
-    terminal.wait_until_gone("waits:")
+    terminal.wait_until_gone("next:")
     terminal.press("enter")
     terminal.wait_for("All right.")
 

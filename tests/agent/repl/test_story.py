@@ -16,7 +16,6 @@ from agent.events import (
     StepStarted,
     StopReason,
     TestsRan,
-    TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
@@ -27,7 +26,6 @@ from agent.frontends.repl.preview import MAX_PRINTED, preview, printed
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import THEMES, theme_for
-from agent.frontends.repl.waiting import Waiting
 from inference.messages import Usage
 from tests.agent.fakes import call
 
@@ -155,22 +153,6 @@ def test_attempts_are_told_apart_and_a_stop_is_said_in_a_word() -> None:
     assert lines == [
         *("Attempt 1 of 2", "✗ attempt 1: 1 test is still red", "Attempt 2 of 2", "Stopped."),
     ]
-
-
-def test_while_tests_run_that_is_what_goes_on() -> None:
-    activity = Activity()
-    activity.note(TestsStarted(), 5.0)
-    assert "running the tests 8.0 s" in activity.line(13.0, 80)
-
-
-def test_what_steers_and_what_is_queued_are_told_apart() -> None:
-    waiting = Waiting()
-    waiting.steers("mind the tests")
-    waiting.queued("then do more")
-    lines = [*waiting.lines(["later"], 80)]
-    assert lines == ["waits: later", "steers: mind the tests", "queued: then do more"]
-    waiting.reached("mind the tests")
-    assert [*waiting.lines([], 80)] == ["queued: then do more"]
 
 
 def test_a_call_that_is_being_written_is_named() -> None:
