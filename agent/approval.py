@@ -5,7 +5,7 @@ clever script, never about what reaches the machine.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.preview import preview
@@ -57,7 +57,7 @@ class Answer:
     reason: str = ""
     """Why not, in words that go to the model."""
     arguments: Mapping[str, Any] | None = None
-    """Other arguments to run the call with; None to leave them."""
+    """Other arguments for the call, which is then decided on anew; None to leave them."""
     by_nobody: bool = False
     """There is no person."""
 
@@ -115,9 +115,7 @@ def answered(ask: Ask, answer: Answer) -> ToolCall | Denied:
     if not answer.allowed:
         said = f" They say: {answer.reason}" if answer.reason else ""
         return Denied(f"The user does not want this call to run.{said}", answer.by_nobody)
-    if answer.arguments is None:
-        return ask.call
-    return replace(ask.call, arguments=dict(answer.arguments))
+    return ask.call
 
 
 def _denied(call: ToolCall, config: ApprovalConfig, script: Script | None, path: str) -> str:

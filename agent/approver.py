@@ -1,6 +1,7 @@
 """Decides on the calls of one session: by the settings, by what is remembered, or by asking."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide, refused
@@ -47,7 +48,7 @@ class Approver:
         self._kept: set[str] = set()
 
     def __call__(self, call: ToolCall) -> ToolCall | Denied:
-        """Decide, asking where the settings leave it open.
+        """Decide, asking where the settings leave it open; on what a person changed, once more.
 
         Raises:
             OSError: an answer for always cannot be written down.
@@ -59,6 +60,8 @@ class Approver:
         if not isinstance(decision, Ask):
             return call
         answer = self._ask(decision)
+        if answer.allowed and answer.arguments is not None:
+            return self(replace(call, arguments=dict(answer.arguments)))
         if answer.always:
             self._keep(decision.key if answer.allowed else refused(decision.key))
         return answered(decision, answer)

@@ -14,6 +14,7 @@ from agent.context import shorten
 from agent.events import (
     CallWriting,
     Event,
+    ModelLoading,
     Notice,
     PrefillProgress,
     ReplyEnded,
@@ -27,7 +28,15 @@ from agent.text_loop import TextLoop
 from agent.thinking import is_empty, warmer, with_effort
 from agent.turn import Turn
 from inference.errors import Cancelled, ContextOverflow, EngineGone
-from inference.messages import Prefill, ReplyEnd, ReplyOptions, Text, Thinking, WritingCall
+from inference.messages import (
+    Prefill,
+    ReplyEnd,
+    ReplyOptions,
+    Restarting,
+    Text,
+    Thinking,
+    WritingCall,
+)
 
 
 class Trouble(Enum):
@@ -93,6 +102,8 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
             session.messages, parts.specs, options, lambda: turn.stops() or loop.is_found
         ):
             match piece:
+                case Restarting():
+                    yield ModelLoading(parts.chat.name)
                 case Prefill():
                     yield PrefillProgress(piece.num_done, piece.num_total, piece.elapsed_s)
                 case Text():

@@ -13,7 +13,7 @@ from agent.bench import Materials
 from agent.clean_copy import restore_deciding_files
 from agent.compose import make_bench, reply_options
 from agent.errors import HookBroken, RunCancelled
-from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TestsRan, TurnEnded
+from agent.events import AttemptStarted, Event, Judged, Notice, StopReason, TurnEnded
 from agent.leaving_out import leave_out
 from agent.loop import continue_turn, run_turn
 from agent.models import NANO
@@ -21,6 +21,7 @@ from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
 from agent.read_only import ReadOnlyWhile
 from agent.request import FixRequest
 from agent.session import Session
+from agent.tests_ran import tests_ran
 from agent.user_commit import summary_of
 from agent.verdict import Verdict, judge
 from agent.wording import prompt
@@ -29,7 +30,7 @@ from inference.chat import ChatModel
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel
 from sandbox.errors import SandboxUnavailable
-from tools.run_tests import describe, summarise
+from tools.run_tests import describe
 from tools.test_report import TestReport
 
 ADD_TEST = "add_test"
@@ -215,9 +216,7 @@ class Attempt:
         report = self.place.run_tests(self.cancel, self.task.end_s)
         self._check_cancel()
         self.checkpoint.restore(commit)
-        yield TestsRan(
-            "with the new test", summarise(report), _sorted_red(report), report.duration_s
-        )
+        yield tests_ran("with the new test", report)
         before = self.task.ground.before
         spoiled = report.red & before.green
         if spoiled and not report.by_exit_code:
@@ -265,12 +264,7 @@ class Attempt:
             end_s=self.task.end_s,
         )
         self._check_cancel()
-        yield TestsRan(
-            "after",
-            summarise(verdict.report),
-            _sorted_red(verdict.report),
-            verdict.report.duration_s,
-        )
+        yield tests_ran("after", verdict.report)
         yield Judged(self.number, verdict.fixed, verdict.reason)
         # Only what was judged is applied: tests and their configuration stay as they were.
         assert verdict.deciding is not None, "judge says what it put back"
@@ -341,7 +335,3 @@ def _words_for_repair(task: Task, ground: Ground, red: TestReport) -> str:
 
 def _with_cause(sentence: str, ended: TurnEnded) -> str:
     return f"{sentence.rstrip('.')} ({ended.sentence})" if ended.sentence else sentence
-
-
-def _sorted_red(report: TestReport) -> tuple[str, ...]:
-    return tuple(sorted(report.red))

@@ -16,7 +16,7 @@ from agent.bench import Bench, tool_view
 from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
-from agent.events import Event, Notice, StopReason, TestsRan, TestsStarted, TurnEnded
+from agent.events import Event, Notice, StopReason, TestsStarted, TurnEnded
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -25,7 +25,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.parts import Parts
-from agent.rewind import Point, Rewound, list_points, redo, rewind
+from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
 from agent.settings import ApprovalMode
@@ -34,15 +34,14 @@ from agent.talk_attempts import attempted
 from agent.talk_bench import Surroundings, TalkBench
 from agent.talk_commit import Draft, commit, draft, work_of
 from agent.talk_request import TalkRequest
+from agent.tests_ran import tests_ran
 from agent.told import Told, typed_text
 from agent.turn import Turn
 from agent.user_commit import Work
-from agent.workplace import is_writable
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
 from tools.errors import ProjectError
-from tools.run_tests import summarise
 
 Events = Generator[Event, None, None]
 """To be read to its end, or closed."""
@@ -182,7 +181,7 @@ class Conversation:
             raise ProjectError("nothing says how the tests are run; see --test-cmd")
         yield TestsStarted("now")
         report = place.run_tests(cancel)
-        yield TestsRan("now", summarise(report), tuple(sorted(report.red)), report.duration_s)
+        yield tests_ran("now", report)
 
     def run_shell(
         self, command: str, cancel: Cancel, on_output: Callable[[bytes], None] | None = None
@@ -203,6 +202,13 @@ class Conversation:
     def points(self) -> tuple[Point, ...]:
         """Return the moments that can be gone back to, oldest first."""
         return list_points(self.session)
+
+    def changed_by_both(self, point: Point) -> tuple[str, ...]:
+        """Name the files that a rewind would put back although the person changed them, too."""
+        with self._alone():
+            return tuple(
+                sorted(changed_by_both(self.session, self._bench.place().checkpoint, point))
+            )
 
     def rewind(self, point: Point) -> Rewound:
         """Make the conversation what it was at a point, and the files that the model changed since.
@@ -226,10 +232,7 @@ class Conversation:
         Raises:
             UsageError: it has changed nothing; else as `rewind` does.
         """
-        changes = [point for point in self.points() if point.kind == "change"]
-        if not changes:
-            raise UsageError("there is no change to undo")
-        return self.rewind(changes[-1])
+        return self.rewind(last_change(self.session))
 
     def redo(self) -> Rewound:
         """Take back the last rewind or undo.
@@ -270,11 +273,7 @@ class Conversation:
         return self._bench.servers
 
     def reload_servers(self) -> None:
-        """Start the servers anew with the next turn; with other tools all is read again then.
-
-        Raises:
-            UsageError: a turn is running.
-        """
+        """Start the servers anew with the next turn; raises UsageError in one."""
         with self._alone():
             self._bench.reload_servers()
 
@@ -309,17 +308,10 @@ class Conversation:
         Raises:
             UsageError: it would let files be changed that cannot be written.
         """
-        repository = self._bench.around.repository
-        if mode != "plan" and not is_writable(repository):
-            raise UsageError(f"{repository} is read-only; plan is the only mode in it")
         self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:
-        """Go on with another model from the next turn on; it is loaded beside.
-
-        Raises:
-            ModelUnavailable: the name stands for none.
-        """
+        """Go on with another model from the next turn on; raises as `resolve` does."""
         self._bench.set_model(resolve(name))
 
     def load_again(self) -> None:

@@ -70,6 +70,8 @@ class TestsRan:
     """One line: `1 failed, 4 passed`."""
     failed: tuple[str, ...]
     duration_s: float
+    ok: bool
+    """Whether it came to its end, with at least one test green and none red."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ from agent.events import (
     ModelLoading,
     Notice,
     RunStarted,
-    TestsRan,
 )
 from agent.landing import land
 from agent.loading import begin_loading
@@ -46,6 +45,7 @@ from agent.reopening import reopened
 from agent.request import FixRequest
 from agent.session import Session
 from agent.state_folder import usable_state
+from agent.tests_ran import tests_ran
 from agent.tree_size import check_size
 from agent.user_commit import Work, check_commit, make_commit, message_of, summary_of
 from agent.workplace import (
@@ -63,7 +63,7 @@ from sandbox.proxy import way_out
 from sandbox.remove import remove_tree
 from sandbox.tree import check_changes
 from tools.errors import ProjectError
-from tools.run_tests import summarise, why_no_tests, why_not_started
+from tools.run_tests import why_no_tests, why_not_started
 from tools.test_report import TestReport
 
 KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
@@ -243,7 +243,7 @@ class FixRun:
             cause = why_no_tests(report)
             raise ProjectError(f"{command} ran no tests{f' ({cause})' if cause else ''}")
         self._learn(before=_tests(report))
-        yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
+        yield tests_ran("before", report)
         targets, note = self._targets(report), ""
         if self.request.base and targets:
             assert self.session is not None, "it was opened before the tests ran"

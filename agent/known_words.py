@@ -5,11 +5,12 @@ Any other words of a person mean nothing to it, so the tests speak for them whil
 
 from collections.abc import Generator
 
-from agent.events import Event, Notice, TestsRan, TestsStarted
+from agent.events import Event, Notice, TestsStarted
+from agent.tests_ran import tests_ran
 from agent.wording import prompt
 from agent.workplace import Workplace
 from sandbox.base import Cancel
-from tools.run_tests import describe, summarise
+from tools.run_tests import describe
 
 
 def known_words(text: str, place: Workplace, cancel: Cancel) -> Generator[Event, None, str]:
@@ -17,7 +18,9 @@ def known_words(text: str, place: Workplace, cancel: Cancel) -> Generator[Event,
     if place.command:
         yield TestsStarted("before")
         report = place.run_tests(cancel)
-        yield TestsRan("before", summarise(report), tuple(sorted(report.red)), report.duration_s)
+        yield tests_ran("before", report)
+        if cancel():
+            return text
         if report.red:
             return prompt("fix", report=describe(report))
     yield Notice("No test fails here, and nano knows no other work; another model would.")

@@ -7,7 +7,7 @@ from concurrent.futures import Future, wait
 
 from agent.compose import ChatFactory, load_chat
 from agent.errors import RunCancelled
-from agent.events import Event
+from agent.events import Event, ModelLoading, ModelProgress
 from agent.load_news import LoadNews
 from agent.request import FixRequest
 from inference.chat import ChatModel
@@ -60,6 +60,7 @@ class Loading:
         Raises:
             RunCancelled: the person did not want to wait; otherwise as `load` does.
         """
+        told: ModelProgress | None = None
         told_s = 0.0
         while not self._chat.done():
             if cancel():
@@ -67,8 +68,11 @@ class Loading:
             wait([self._chat], POLL_S)
             progress = self.news.progress
             if progress is not None and time.monotonic() - told_s >= TELL_S:
-                told_s = time.monotonic()
+                told, told_s = progress, time.monotonic()
                 yield progress
+            elif progress is None and told is not None:
+                told = None
+                yield ModelLoading(self.name)  # all is there, and now it is loaded
         return self._chat.result()
 
     def _run(self, load: Callable[[LoadNews], ChatModel]) -> None:

@@ -15,23 +15,32 @@ def preview(text: str, is_diff: bool = False) -> str:
 
     Of a diff no size is told: it would be taken for that of the file.
     """
-    num_bytes = len(text.encode("utf-8", "surrogatepass"))
-    lines = text.split("\n")
-    rows = _joined([_escaped(line) for line in lines])
+    rows = _joined([_escaped(line) for line in text.split("\n")])
     if len(rows) > MAX_LINES:
         half = MAX_LINES // 2
         rows = [*rows[:half], f"[... {len(rows) - 2 * half} more lines ...]", *rows[-half:]]
-    if rows == [text] or is_diff:
-        return "\n".join(rows)
-    size = f"{num_bytes:,} bytes"
-    if len(lines) > 1:
-        size += f", {len(lines):,} lines"
-    return "\n".join([*rows, f"[{size}]"])
+    return "\n".join(rows if is_diff else _with_size(rows, text))
+
+
+def whole(text: str, is_diff: bool = False) -> str:
+    """Write it as `preview` does, however long it is: for a screen that scrolls."""
+    rows = _joined([spelled(line) for line in text.split("\n")])
+    return "\n".join(rows if is_diff else _with_size(rows, text))
 
 
 def spelled(line: str) -> str:
     """Return a line in which nothing is hidden: unseen characters are written as escapes."""
     return "".join(map(_letter, line))
+
+
+def _with_size(rows: list[str], text: str) -> list[str]:
+    """Add how much a text is, unless it is one line that is shown as it is."""
+    if rows == [text]:
+        return rows
+    size = f"{len(text.encode('utf-8', 'surrogatepass')):,} bytes"
+    if num_more := text.count("\n"):
+        size += f", {num_more + 1:,} lines"
+    return [*rows, f"[{size}]"]
 
 
 def _escaped(line: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.errors import GitFailed, RunCancelled, UsageError
-from agent.events import Event, TestsRan
+from agent.events import Event
 from agent.session import Session
+from agent.tests_ran import tests_ran
 from agent.user_git import run_git
 from agent.workplace import Workplace
 from sandbox.base import Cancel
@@ -15,7 +16,7 @@ from sandbox.remove import temporary_folder
 from tools.errors import ProjectError
 from tools.git_files import blob_id
 from tools.git_tree import check_out
-from tools.run_tests import summarise, why_not_started
+from tools.run_tests import why_not_started
 from tools.runners import run_tests_once
 from tools.test_report import TestReport
 
@@ -71,8 +72,7 @@ def look_back(
         report, changed = _run_at(ref, place, session.folder, cancel, end_s)
         if cancel():
             raise RunCancelled("cancelled; nothing was changed")
-        red = tuple(sorted(report.red))
-        yield TestsRan(f"at {ref}", summarise(report), red, report.duration_s)
+        yield tests_ran(f"at {ref}", report)
         session.record("earlier", green=sorted(report.green), changed=list(changed))
     fact = session.facts["earlier"]
     return Earlier(ref, frozenset(fact["green"]), tuple(fact["changed"]))

@@ -52,10 +52,33 @@ def list_points(session: Session) -> tuple[Point, ...]:
     return tuple(_points(session))
 
 
+def last_change(session: Session) -> Point:
+    """Return the point before the last change of the model.
+
+    Raises:
+        UsageError: it has changed nothing.
+    """
+    changes = [point for point in list_points(session) if point.kind == "change"]
+    if not changes:
+        raise UsageError("there is no change to undo")
+    return changes[-1]
+
+
 def changed_since(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[str]:
     """Name the files that the model has changed since a point."""
     kept = point.num_kept
     return _changed(checkpoint, point.tree, session.messages[kept:], session.trees[kept:])
+
+
+def changed_by_both(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[str]:
+    """Name the files of a rewind that the person has changed, too: that would go with it."""
+    found = set(checkpoint.changed(session.trees[-1], checkpoint.save("before a rewind")))
+    tree, kept = point.tree, point.num_kept
+    for message, after in zip(session.messages[kept:], session.trees[kept:], strict=True):
+        if after != tree and is_prompt(message):
+            found.update(checkpoint.changed(tree, after))
+        tree = after
+    return changed_since(session, checkpoint, point).intersection(found)
 
 
 def rewind(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[str]:
@@ -81,11 +104,9 @@ def undo(session: Session, checkpoint: Checkpoint) -> Point:
         UsageError: it has changed nothing.
         SandboxError, SessionError: as for `rewind`.
     """
-    changes = [point for point in list_points(session) if point.kind == "change"]
-    if not changes:
-        raise UsageError("there is no change to undo")
-    rewind(session, checkpoint, changes[-1])
-    return changes[-1]
+    point = last_change(session)
+    rewind(session, checkpoint, point)
+    return point
 
 
 def redo(session: Session, checkpoint: Checkpoint) -> frozenset[str]:

@@ -14,7 +14,7 @@ from agent.approver import Approver, AskPerson
 from agent.bench import Bench, Materials, tool_view, workspace_of
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
-from agent.errors import SessionError
+from agent.errors import SessionError, UsageError
 from agent.events import Event, ModelLoading
 from agent.in_hand import InHand
 from agent.inbox import Inbox
@@ -29,7 +29,7 @@ from agent.settings import ApprovalMode
 from agent.talk_request import TalkRequest
 from agent.told import Told
 from agent.wording import prompt
-from agent.workplace import ASIDE, Workplace, open_own_files
+from agent.workplace import ASIDE, Workplace, is_writable, open_own_files
 from inference.chat import ChatModel
 from inference.errors import InferenceError
 from inference.messages import ReplyOptions
@@ -99,7 +99,13 @@ class TalkBench:
         return self.request.config.approval.mode
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change that, from the next call on; what runs in the background may not write on."""
+        """Change that, from the next call on; what runs in the background may not write on.
+
+        Raises:
+            UsageError: it would let files be changed that cannot be written.
+        """
+        if mode != "plan" and not is_writable(self.around.repository):
+            raise UsageError(f"{self.around.repository} is read-only; plan is the only mode in it")
         if mode == "plan":
             self.close()
         config = self.request.config

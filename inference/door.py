@@ -139,6 +139,20 @@ class TokenEngine(Protocol[B]):
         """The model that runs."""
         ...
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs, as far as is known without asking it."""
+        ...
+
+    def come_back(self, cancel: Cancel) -> None:
+        """Make sure that it runs, which may take as long as loading the model does.
+
+        Raises:
+            Cancelled: nobody wants to wait; it goes on loading beside.
+            ModelUnavailable: it cannot be had.
+        """
+        ...
+
     def find(self, tokens: Sequence[int], live: B | None = None, reuse: bool = True) -> B:
         """Return the longest known line that `tokens` starts with and that leaves one to run.
 

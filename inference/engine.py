@@ -110,6 +110,14 @@ class Engine:
         )
         self.shelf = Shelf(self.snapshots, model, store, ram_bytes)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs: as long as this process does."""
+        return True
+
+    def come_back(self, cancel: Cancel) -> None:
+        """Be there; it has never left."""
+
     def find(self, tokens: Sequence[int], live: Branch | None = None, reuse: bool = True) -> Branch:
         """Return the longest known line that `tokens` starts with and from which a reply can begin.
 

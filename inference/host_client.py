@@ -75,7 +75,7 @@ class HostEngine:
         self._idle_limit_s = idle_limit_s
         self._on_progress = on_progress
         self._environment = environment
-        self._link = self._open()
+        self._link = self._open(_never)
         self._notices: list[str] = []
 
     @property
@@ -92,6 +92,21 @@ class HostEngine:
         """Leave the host; branches are lost, snapshots are not."""
         self._link.close()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the host is, as far as is known without asking it."""
+        return not self._link.has_ended()
+
+    def come_back(self, cancel: Cancel) -> None:
+        """Start another host if this one has ended.
+
+        Raises:
+            Cancelled: nobody wants to wait for it; it goes on loading beside.
+            ModelUnavailable: another cannot be started.
+        """
+        if not self.is_there:
+            self._reopen(cancel, is_told=not self._link.close.alive)
+
     def find(
         self, tokens: Sequence[int], live: HostBranch | None = None, reuse: bool = True
     ) -> HostBranch:
@@ -100,13 +115,11 @@ class HostEngine:
         Raises:
             ModelUnavailable: the host had ended and another cannot be started.
         """
-        was_there = self._link.close.alive  # else who asked has been told
+        self.come_back(_never)
         try:
             return self._find(tokens, live, reuse)
         except EngineGone:  # it was gone before it was asked: nothing is lost but its memory
-            self._link = self._open()
-            if was_there:
-                self._notices.append(REPLACED)
+            self._reopen(_never, is_told=False)
             return self._find(tokens, None, reuse)
 
     def branch(
@@ -214,7 +227,13 @@ class HostEngine:
             return live
         return HostBranch(link, done.branch, done.num_tokens)
 
-    def _open(self) -> Link:
+    def _reopen(self, cancel: Cancel, is_told: bool) -> None:
+        """Go on with another host; `is_told` is whether who asks knows that this one ended."""
+        self._link = self._open(cancel)
+        if not is_told:
+            self._notices.append(REPLACED)
+
+    def _open(self, cancel: Cancel) -> Link:
         """Connect, and wait until the model is there."""
         address = address_of(self._settings, self._environment)
         for _ in range(NUM_TRIES):
@@ -223,7 +242,7 @@ class HostEngine:
             )
             link = Link(sock, address)
             try:
-                link.wait_until_ready(self._on_progress)
+                link.wait_until_ready(self._on_progress, cancel)
             except EngineGone:
                 if is_new:
                     break
@@ -233,6 +252,10 @@ class HostEngine:
             else:
                 return link
         raise ModelUnavailable(f"The engine ended while it started; its log is {address.log}.")
+
+
+def _never() -> bool:
+    return False
 
 
 def _events(

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from inference import wire
+from inference.chat import Cancel
 from inference.door import LoadProgress, OnProgress
-from inference.errors import EngineGone, ModelUnavailable
+from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_address import HostAddress, peer
 
 POLL_S = 0.02
@@ -77,8 +78,23 @@ class Link:
             f"The engine's process ended (pid {self.pid}; its log is {self.address.log})."
         )
 
-    def wait_until_ready(self, on_progress: OnProgress | None) -> None:
-        """Say hello and wait for the model."""
+    def has_ended(self) -> bool:
+        """Say whether the host has hung up; it is not asked, and nothing is waited for."""
+        if not self.close.alive:
+            return True
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def wait_until_ready(self, on_progress: OnProgress | None, cancel: Cancel) -> None:
+        """Say hello and wait for the model.
+
+        Raises:
+            Cancelled: nobody wants to wait for it; the host goes on loading.
+        """
         self.send(wire.Open())
         deadline = time.monotonic() + HELLO_S
         is_known = False
@@ -86,6 +102,8 @@ class Link:
             while not self._greetings:
                 self._receive(POLL_S)
                 self._watch()
+                if cancel():
+                    raise Cancelled("stopped while the engine was started")
                 if not is_known and time.monotonic() > deadline:
                     raise ModelUnavailable(
                         f"The engine's process (pid {self.pid}) does not answer; end it with "

@@ -37,6 +37,7 @@ from inference.messages import (
     Prefill,
     ReplyEnd,
     ReplyOptions,
+    Restarting,
     Text,
     Thinking,
     ThinkingHistory,
@@ -200,11 +201,15 @@ class LocalChat:
 
         Raises:
             ContextOverflow: no room is left for a reply.
+            Cancelled: while the engine, which had ended, was started again.
         """
         transcript = self._transcript_for(tools)
         thinking = options.thinking and self.profile.can_think
         rendered = transcript.render(messages, thinking)
         num_free = self._num_free(rendered)
+        if not self.engine.is_there:
+            yield Restarting()
+            self.engine.come_back(cancel)
         branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
         parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
         gathered = _Gathered()

@@ -149,7 +149,12 @@ class ReplyEnd:
         return not self.message.content.strip() and not self.message.tool_calls
 
 
-Piece = Prefill | Text | Thinking | WritingCall | ToolCall | BadToolCall | ReplyEnd
+@dataclass(frozen=True)
+class Restarting:
+    """The engine's process had ended; the reply waits for another, which loads the model anew."""
+
+
+Piece = Prefill | Text | Thinking | WritingCall | ToolCall | BadToolCall | ReplyEnd | Restarting
 
 
 @dataclass(frozen=True)

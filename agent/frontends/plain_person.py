@@ -7,7 +7,9 @@ from contextlib import suppress
 from agent.approval import Answer, Ask
 from agent.frontends.console import on_screen
 from agent.frontends.plain_signals import Signals
-from agent.frontends.repl.approving import EDITABLE
+from agent.frontends.repl.approving import as_text, editable, value_like
+from agent.preview import whole
+from agent.rules import changes_file
 from inference.messages import ToolCall
 
 QUESTION = "Allow this? y, n, a(lways), e(dit), w(hy not): "
@@ -24,7 +26,7 @@ class PlainPerson:
 
     def ask(self, ask: Ask) -> Answer | None:
         """Show what would run, and wait for a word; an empty line is no answer."""
-        print(on_screen(ask.preview))
+        print(on_screen(whole(ask.exact, is_diff=changes_file(ask.call))))
         forget_what_was_typed()
         try:
             while (answer := self._answer(ask.call, self._read(QUESTION).strip())) is None:
@@ -56,17 +58,24 @@ class PlainPerson:
 
     def _edited(self, call: ToolCall) -> Answer | None:
         """Let the call be changed; None if it stays as it was."""
-        name = next((name for name in EDITABLE if name in call.arguments), "")
+        name = next(iter(editable(call)), "")
         if not name:
             print("Nothing in it can be changed.")
             return None
-        print(f"{name} is now:\n{on_screen(str(call.arguments[name]))}\n{EDIT}")
+        print(f"{name} is now:\n{on_screen(as_text(call.arguments[name]))}\n{EDIT}")
         lines = [self._read(f"{name}: ")]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1].removesuffix("\\")
             lines.append(self._read("... "))
-        text = "\n".join(lines)
-        return Answer(True, arguments={**call.arguments, name: text}) if text else None
+        return self._changed(call, name, "\n".join(lines))
+
+    def _changed(self, call: ToolCall, name: str, text: str) -> Answer | None:
+        try:
+            value = value_like(call.arguments[name], text) if text else None
+        except ValueError:
+            print(f"{name} has to stay a value of JSON.")
+            return None
+        return None if value is None else Answer(True, arguments={**call.arguments, name: value})
 
     def _read(self, label: str) -> str:
         with self._signals.reading():

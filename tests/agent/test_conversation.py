@@ -133,10 +133,11 @@ def test_always_is_for_this_command_and_the_next_talk_too(tmp_path: Path) -> Non
     assert [ask.preview for ask in other.person.asked] == ["touch two"]
 
 
-def test_a_person_may_change_what_is_run(tmp_path: Path) -> None:
-    answer = Answer(True, arguments={"command": "touch theirs"})
-    talk = start_talk(tmp_path, bash("touch models"), DONE, mode="ask", answers=[answer])
+def test_what_a_person_changes_is_asked_about_as_it_is_then(tmp_path: Path) -> None:
+    answers = [Answer(True, arguments={"command": "touch theirs"}), Answer(True)]
+    talk = start_talk(tmp_path, bash("touch models"), DONE, mode="ask", answers=answers)
     talk.say("Make it.")
+    assert [ask.preview for ask in talk.person.asked] == ["touch models", "touch theirs"]
     assert (talk.repository / "theirs").exists()
     assert not (talk.repository / "models").exists()
 
@@ -520,6 +521,22 @@ def test_attempts_that_are_stopped_name_no_other_command(tmp_path: Path) -> None
         seen.append(event)
     assert seen[-1] == TurnEnded(StopReason.CANCELLED, "cancelled")
     assert "fix --resume" not in texts(talk, "assistant")[-1]
+
+
+def test_attempts_go_on_from_what_was_said_so_that_it_is_not_read_again(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, DONE, FINISH, config=UNGATED)
+    talk.say("Look at the cart.")
+    said, tools = tuple(talk.conversation.session.messages), talk.model.specs
+    events = list(talk.conversation.attempts("Mend it.", 2, never))
+    assert [event.fixed for event in events if isinstance(event, Judged)] == [False, False]
+    for seen in talk.model.seen[1:]:
+        assert seen[: len(said)] == said
+        assert seen[len(said)].content.startswith("Mend it.")
+        assert "in a copy of the repository" in seen[len(said)].content
+    assert len(talk.model.seen) == 3
+    assert talk.model.specs == tools, "other ones would be another prefix"
+    *_, asked, told = talk.conversation.session.messages
+    assert (asked.content, told.role) == ("Mend it.", "assistant"), "attempts leave no more"
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -406,7 +406,7 @@ def test_text_of_others_cannot_rule_the_terminal() -> None:
 def test_what_happens_is_told_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     console = PlainConsole(sys.stdout)
     console.show(RunStarted("s1", "/repo", "pytest", "direct"))
-    console.show(TestsRan("before", "7 failed", tuple("abcdefg"), 1.0))
+    console.show(TestsRan("before", "7 failed", tuple("abcdefg"), 1.0, False))
     console.show(CallStarted(ToolCall("bash", {"command": "ls\n-l"})))
     usage = Usage(100, 60, 40, 8, 0.5, 0.25)
     console.show(ReplyEnded(usage, "I look first.\n\n\x1b[8mhidden"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import RunCancelled
-from agent.events import ModelProgress
+from agent.events import ModelLoading, ModelProgress
 from agent.load_news import LoadNews, window_words
 from agent.loading import Loading
 from agent.open_talk import open_conversation
@@ -52,10 +52,12 @@ def test_the_speed_is_that_of_the_last_seconds() -> None:
 
 
 def test_who_waits_is_told_and_may_leave_it_to_itself() -> None:
-    may_end = threading.Event()
+    is_there, may_end = threading.Event(), threading.Event()
 
     def load(news: LoadNews) -> ChatModel:
         news.note(LoadProgress(GB, 8 * GB))
+        assert is_there.wait(30)
+        news.note(LoadProgress(8 * GB, 8 * GB))
         assert may_end.wait(30)
         return MODEL
 
@@ -63,6 +65,8 @@ def test_who_waits_is_told_and_may_leave_it_to_itself() -> None:
     left: list[bool] = []
     told = loading.steps(lambda: bool(left))
     assert next(told) == ModelProgress("download", GB, 8 * GB, 0.0)
+    is_there.set()
+    assert next(told) == ModelLoading("owner/name"), "what is there has to be read yet"
     left.append(True)
     with pytest.raises(RunCancelled):
         next(told)

@@ -1,7 +1,7 @@
 """What a person is asked about is what runs: nothing in it hides, and what is cut is told."""
 
 from agent.approval import Ask, decide
-from agent.preview import MAX_LINES, preview
+from agent.preview import MAX_LINES, preview, whole
 from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
 
@@ -47,3 +47,11 @@ def test_what_does_not_fit_is_told_in_lines_and_characters() -> None:
     assert "[... 19617 more characters ...]" in long
     assert long.split("\n")[0].endswith("; rm -rf src")
     assert "20,017 bytes" in long
+
+
+def test_where_there_is_room_nothing_is_left_out() -> None:
+    text = "\n".join([*(f"rm file{n}" for n in range(500)), "x" * 5_000 + "\x07", *[""] * 9, "end"])
+    shown = whole(text).split("\n")
+    assert shown[:500] == [f"rm file{n}" for n in range(500)]
+    assert shown[500:503] == ["x" * 5_000 + "\\x07", "[9 empty lines]", "end"]
+    assert whole("+a\n+b", is_diff=True) == "+a\n+b"

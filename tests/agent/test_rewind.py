@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UsageError
-from agent.rewind import Point, list_points, redo, rewind, undo
+from agent.rewind import Point, changed_by_both, list_points, redo, rewind, undo
 from agent.session import Session
 from agent.wording import prompt
 from inference.local import NANO_FOLDER, LocalChat, open_chat
@@ -68,6 +68,21 @@ def test_prompts_and_changes_are_the_points_to_go_back_to(talk: Talk) -> None:
     ]
     talk.session.add(Message("user", prompt("nudge")))
     assert len(list_points(talk.session)) == 4, "what nobody typed is no prompt"
+
+
+def test_files_that_both_have_changed_are_known_before_a_rewind(talk: Talk) -> None:
+    first, _, _, last = list_points(talk.session)
+
+    def shared() -> list[frozenset[str]]:
+        found = (first, last)
+        return [changed_by_both(talk.session, talk.checkpoint, point) for point in found]
+
+    assert shared() == [frozenset(), frozenset()]
+    write(talk.worktree, {"b.py": "b = 2\nmine = 1\n", "c.py": "mine, too\n"})
+    assert shared() == [{"b.py"}, {"b.py"}]
+    write(talk.worktree, {"a.py": "a = 1\nmine = 1\n"})
+    talk.session.add(Message("user", "And now?"), checkpoint=talk.checkpoint.save("prompt"))
+    assert shared() == [{"a.py", "b.py"}, {"b.py"}]
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -16,7 +16,7 @@ from agent.frontends.talk import run
 from agent.lease import writer_lease
 from agent.outcome import BUDGET
 from agent.session import Session
-from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, make_repository
+from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, create, make_repository
 from tests.agent.talking import QUIET
 
 DONE = Say(text="It is \x1b[2Jmended.\nSee for yourself.")
@@ -115,6 +115,16 @@ def test_line_by_line_with_a_question_and_a_way_back(
     assert cart(tmp_path) == CART
 
 
+def test_a_long_change_is_shown_whole_before_it_is_answered(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (create("long.txt", "\n".join(f"line {number}" for number in range(100))), DONE)
+    assert talk(typed="Write it.\ny\n/quit", script=script) == 0
+    first, *_ = capsys.readouterr().out.split("Allow this?")
+    assert all(f"+line {number}\n" in first for number in range(100))
+    assert (tmp_path / "work" / "long.txt").exists()
+
+
 def test_every_command_that_needs_no_screen_works_in_plain_lines(
     talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,7 +179,7 @@ def test_earlier_talks_are_listed_with_their_first_words(
     [
         (["/undo", "n"], "A command has to wait: answer first", "price - tax"),
         (["w", "Not so."], "Why not? ", "price - tax"),
-        (["e", "", "e", "price +\\", "  0 + tax"], "new_str is now:", "price +\n  0 + tax"),
+        (["e", "", "e", "price +\\", "  0 + tax", "y"], "new_str is now:", "price +\n  0 + tax"),
     ],
 )
 def test_a_question_in_plain_lines_has_every_answer(

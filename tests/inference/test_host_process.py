@@ -13,10 +13,10 @@ import pytest
 import torch
 import transformers
 
-from inference.errors import EngineGone, ModelUnavailable
+from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_client import REPLACED, host_status
 from inference.local import LocalChat, open_chat
-from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
+from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, Restarting, SamplingOptions
 from inference.tokenizer import Tokenizer
 from tests.inference.faults import is_ended, wait_for
 
@@ -184,6 +184,19 @@ def test_a_host_killed_in_mid_reply_costs_both_the_turn_and_neither_the_conversa
     (after,) = host_status()
     assert after.pid != status.pid
     assert after.num_clients == 2
+
+
+@pytest.mark.slow
+def test_who_does_not_want_to_wait_for_another_host_need_not(checkpoint: Path) -> None:
+    chat = open_chat(checkpoint, host=True)
+    assert isinstance(reply(chat, START), ReplyEnd)
+    os.kill(chat.engine.pid, signal.SIGKILL)
+    wait_for(lambda: not chat.engine.is_there, limit_s=20)
+    stream = chat.reply(START, (), OPTIONS, lambda: True)
+    assert next(stream) == Restarting()
+    with pytest.raises(Cancelled):
+        next(stream)
+    assert reply(chat, START).notices == (REPLACED,)
 
 
 @pytest.mark.fault

@@ -14,7 +14,6 @@ from agent.events import (
     Event,
     Judged,
     ModelLoading,
-    ModelProgress,
     Notice,
     PrefillProgress,
     ReplyEnded,
@@ -91,9 +90,6 @@ class Story:
                 yield doing("compacted", before=event.num_before, after=event.num_after)
             case ModelLoading():
                 yield doing("loading", model=event.model)
-            case ModelProgress():
-                sizes = {"done": event.num_bytes, "total": event.num_total_bytes}
-                yield doing("loading", stage=event.stage, **sizes)
             case PrefillProgress():
                 yield doing(
                     "reading",

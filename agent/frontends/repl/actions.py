@@ -31,7 +31,6 @@ class Actions:
             "editor": self._editor,
             "clear": lambda _event: repl.screen.clear(),
             "paste": lambda event: repl.prompt.paste(event.data),
-            "backspace": lambda _event: repl.prompt.backspace(),
         }
 
     def act(self, action: str, event: KeyPressEvent) -> None:

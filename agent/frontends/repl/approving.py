@@ -1,17 +1,20 @@
 """Asking a person about a call: the preview above, one key for the answer, the input for words."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from agent.approval import Answer
-from agent.frontends.repl.dialogs import Approval, preview
+from agent.frontends.repl.dialogs import Approval, Choice, Picker
+from agent.frontends.repl.preview import page, preview, printed
 from agent.frontends.repl.worker import Question
+from agent.rules import EDITOR
 from inference.messages import ToolCall
 
 if TYPE_CHECKING:
     from agent.frontends.repl.repl import Repl
 
-EDITABLE = ("new_str", "file_text", "command")
-"""The argument of a call that a person would change; the first that a call has."""
+LIKELY = ("new_str", "file_text", "command")
+"""The arguments of a call that a person would change before others."""
 
 
 class Approving:
@@ -25,9 +28,18 @@ class Approving:
     def begin(self, question: Question) -> str:
         """Ask; return the preview."""
         self._question = question
-        self.dialog = Approval(question.ask, self._answer, self._edit, self._explain)
-        self._repl.open_dialog(self.dialog)
-        return self._repl.story.apart("call", preview(question.ask, self._repl.painter))
+        repl, drawn = self._repl, preview(question.ask, self._repl.painter)
+        self.dialog = dialog = Approval(question.ask, self._answer, self._edit, self._explain)
+        shown, dialog.num_unseen = printed(drawn, repl.painter, repl.screen.rows)
+        dialog.view = lambda: page(repl.screen, drawn, lambda: self._has_seen(dialog))
+        repl.open_dialog(dialog)
+        return repl.story.apart("call", shown)
+
+    def _has_seen(self, dialog: Approval) -> None:
+        """Let a call be allowed now that all of it was shown; keys typed meanwhile are late."""
+        dialog.num_unseen = 0
+        if self.dialog is dialog:
+            self._repl.open_dialog(dialog)
 
     def leave(self) -> None:
         """Ask no longer: what was asked about is over."""
@@ -46,7 +58,7 @@ class Approving:
         question = self._question
         self._close()
         if question is not None:
-            self._repl.story.previewed = question.ask.call
+            self._repl.story.has_seen(question.ask.call)
             self._repl.say(_words(answer))
             question.decide(answer)
 
@@ -65,27 +77,62 @@ class Approving:
             self._ask_again()
 
     def _edit(self) -> None:
+        """Have one of the arguments changed; which, is asked where there are several."""
         if self._question is None:
             return
-        name = _editable(self._question.ask.call)
-        text = str(self._question.ask.call.arguments.get(name, ""))
-        self._repl.close_dialog()
-        self._repl.prompt.borrow(f"{name}: ", text, self._edited)
-
-    def _edited(self, text: str | None) -> None:
-        if text is None or self._question is None:
-            self._ask_again()
-            return
         call = self._question.ask.call
-        self._answer(Answer(True, arguments={**call.arguments, _editable(call): text}))
+        names = editable(call)
+        if len(names) == 1:
+            self._change(call, names[0])
+            return
+
+        def chosen(index: int | None) -> None:
+            if index is None:
+                self._ask_again()
+            else:
+                self._change(call, names[index])
+
+        choices = [Choice(name, as_text(call.arguments[name])) for name in names]
+        self._repl.open_dialog(Picker("Which of it?", choices, chosen))
+
+    def _change(self, call: ToolCall, name: str) -> None:
+        def edited(text: str | None) -> None:
+            try:
+                value = None if text is None else value_like(call.arguments[name], text)
+            except ValueError:
+                self._repl.say(f"{name} has to stay a value of JSON.", "warn")
+                value = None
+            if value is None:
+                self._ask_again()
+            else:
+                self._answer(Answer(True, arguments={**call.arguments, name: value}))
+
+        self._repl.close_dialog()
+        self._repl.prompt.borrow(f"{name}: ", as_text(call.arguments[name]), edited)
 
     def _ask_again(self) -> None:
         if self.dialog is not None:
             self._repl.open_dialog(self.dialog)
 
 
-def _editable(call: ToolCall) -> str:
-    return next((name for name in EDITABLE if name in call.arguments), "command")
+def editable(call: ToolCall) -> list[str]:
+    """Name the arguments that a person can change, the likely one first."""
+    names = [name for name in call.arguments if (call.name, name) != (EDITOR, "command")]
+    return sorted(names, key=lambda name: name not in LIKELY)
+
+
+def as_text(value: object) -> str:
+    """Write an argument for a person to change."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def value_like(before: object, text: str) -> Any:
+    """Read a changed argument as what it was before.
+
+    Raises:
+        ValueError: it was none of text, and is no JSON now.
+    """
+    return text if isinstance(before, str) else json.loads(text)
 
 
 def _words(answer: Answer | None) -> str:
@@ -94,5 +141,5 @@ def _words(answer: Answer | None) -> str:
     if not answer.allowed:
         return f"Not allowed. {answer.reason}".strip()
     if answer.arguments is not None:
-        return "Allowed as changed."
+        return "Changed; this is what would be done now."
     return "Allowed, here and from now on." if answer.always else "Allowed."

@@ -36,7 +36,7 @@ class Below:
             activity=self._activity,
             waiting=self._waiting,
             dialog=lambda: repl.dialog.draw(repl.painter) if repl.dialog else "",
-            press=repl.press,
+            press=repl.pressing.press,
             label=lambda: repl.prompt.label,
             hint=self._hint,
             status=self._status,

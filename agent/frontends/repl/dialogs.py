@@ -12,18 +12,21 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from agent.approval import Answer, Ask
-from agent.call_words import words_of
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
-from agent.frontends.repl.text import fit, harmless, revealed
-from agent.preview import spelled
+from agent.frontends.repl.text import fit, harmless
 
 ARMED_AFTER_S = 0.4
 """After it appeared, and after a key that came too early."""
 BURST_S = 0.05
 MAX_ROWS = 10
-MAX_HEAD = 1_000
-"""Cells of what stands over a question; the name of a file is not cut."""
+
+KEYS = (
+    *(("v", "view all of it"), ("y", "yes"), ("n", "no"), ("a", "always")),
+    *(("e", "edit"), ("w", "why not"), ("Esc", "stop")),
+)
+"""Of a question. Until all of a call was shown it can be viewed, and cannot be allowed."""
+VIEW, ALLOWING = ("v",), ("y", "a", "e")
 
 
 class Dialog(Protocol):
@@ -45,9 +48,9 @@ class Guard:
         self._quiet_since_s = shown_s
         self._last_s = shown_s
 
-    def lets_through(self, now_s: float, has_more: bool) -> bool:
+    def lets_through(self, now_s: float, has_more: bool, is_typing: bool = False) -> bool:
         """Say whether a key counts; `has_more` is whether others came with it."""
-        is_burst = has_more or now_s - self._last_s < BURST_S
+        is_burst = has_more or is_typing or now_s - self._last_s < BURST_S
         is_early = now_s - self._quiet_since_s < ARMED_AFTER_S
         self._last_s = now_s
         if is_burst or is_early:
@@ -65,27 +68,33 @@ class Approval:
     """Lets the person change the call."""
     explain: Callable[[], None]
     """Lets the person say why not."""
-    keys: tuple[tuple[str, str], ...] = (
-        ("y", "yes"),
-        ("n", "no"),
-        ("a", "always"),
-        ("e", "edit"),
-        ("w", "say why not"),
-        ("Esc", "stop"),
-    )
+    view: Callable[[], None] = lambda: None
+    """Shows what was not printed."""
+    num_unseen: int = 0
+    """Lines that the person has not been shown yet: until then nothing of it can be allowed."""
+    is_refused: bool = False
+    """Whether they tried."""
 
     def draw(self, painter: Painter) -> str:
         """Ask."""
         theme = painter.theme
         what = "Run this command?" if self.ask.call.name == "bash" else "Allow this?"
-        spans = [(theme.warn, f"{what}  ")]
-        for key, words in self.keys:
-            spans += [("bold", key), (theme.dim, f" {words}   ")]
+        if self.num_unseen and self.is_refused:
+            what = "First look at all of it."
+        spans = [(theme.warn, what)]
+        for key, words in KEYS:
+            if key not in (ALLOWING if self.num_unseen else VIEW):
+                spans += [("", "   "), ("bold", key), (theme.dim, f" {words}")]
         return painter.line(*spans)
 
     def press(self, key: str) -> bool:
         """Answer by one key."""
+        if self.num_unseen and key in ALLOWING:
+            self.is_refused = True
+            return True
         match key:
+            case "v" if self.num_unseen:
+                self.view()
             case "y":
                 self.answer(Answer(True))
             case "a":
@@ -101,19 +110,6 @@ class Approval:
             case _:
                 return False
         return True
-
-
-def preview(ask: Ask, painter: Painter) -> str:
-    """Draw exactly what a call would do; all of it, since it is what a person answers for."""
-    text = revealed(ask.preview).rstrip("\n")
-    if ask.call.name == "bash":
-        return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
-            text, "bash"
-        )
-    head = painter.line(
-        (painter.theme.warn, "? "), ("bold", fit(spelled(words_of(ask.call)), MAX_HEAD))
-    )
-    return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Actor(Protocol):
     """Carries out what the keys ask for."""
 
     def act(self, action: str, event: KeyPressEvent) -> None:
-        """Carry out one action of the table, or `paste` or `backspace`."""
+        """Carry out one action of the table, or `paste`."""
         ...
 
 
@@ -97,7 +97,6 @@ def bind(actor: Actor) -> KeyBindings:
             add(bound, key.action)
     keys.add(Keys.BracketedPaste, filter=typing)(lambda event: actor.act("paste", event))
     keys.add(Keys.Vt100MouseEvent)(lambda _event: None)  # colours that were pasted look like one
-    keys.add("backspace", filter=typing)(lambda event: actor.act("backspace", event))
     keys.add("escape", filter=typing & has_completions)(_close_menu)
     return keys
 

@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 
 from agent.frontends.repl.completion import may_complete
-from agent.frontends.repl.history import MAX_ENTRY_CHARACTERS, FileHistory
+from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.paste import Pastes
 
 
@@ -38,7 +38,7 @@ class Prompt:
         self.buffer = Buffer(
             completer=ThreadedCompleter(completer),
             complete_while_typing=Condition(self._may_complete),
-            history=FileHistory(history),
+            history=FileHistory(history, self.pastes.unfold),
             multiline=True,
             tempfile_suffix=".md",
         )
@@ -59,10 +59,7 @@ class Prompt:
     def take(self) -> str:
         """Return the text and begin a new one; what was sent is remembered."""
         whole = self.pastes.unfold(self.buffer.text)
-        is_kept = bool(whole.strip()) and len(whole) <= MAX_ENTRY_CHARACTERS
-        if is_kept:
-            self.buffer.document = Document(whole)  # a mark would mean nothing in another session
-        self.buffer.reset(append_to_history=is_kept)
+        self.buffer.reset(append_to_history=bool(whole.strip()))
         return whole
 
     def put(self, text: str) -> str:
@@ -78,11 +75,6 @@ class Prompt:
         shown = text if self.loan else self.pastes.fold(text)
         self.buffer.insert_text(shown, fire_event=False)
 
-    def backspace(self) -> None:
-        """Delete a character, or a whole folded paste."""
-        mark = self.pastes.mark_before(self.buffer.document.text_before_cursor)
-        self.buffer.delete_before_cursor(len(mark) or 1)
-
     def continues(self) -> bool:
         """Say whether a backslash asks for one more line, and give it."""
         document = self.buffer.document
@@ -93,9 +85,12 @@ class Prompt:
         return True
 
     def borrow(self, label: str, text: str, done: Callable[[str | None], None]) -> None:
-        """Use the input for something else until it is sent or left."""
+        """Use the input for something else until it is sent or left.
+
+        The cursor is at the end of the first line: what is below it is changed less often.
+        """
         self.loan = Loan(label, done, self.buffer.document)
-        self.buffer.document = Document(text, len(text))
+        self.buffer.document = Document(text, len(text.partition("\n")[0]))
 
     def give_back(self, is_sent: bool) -> None:
         """End the loan."""

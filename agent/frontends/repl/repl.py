@@ -25,12 +25,14 @@ from agent.frontends.repl.completion import (
     pictures_in,
     without_marks,
 )
-from agent.frontends.repl.dialogs import Dialog, Guard
+from agent.frontends.repl.dialogs import Dialog
 from agent.frontends.repl.keys import KEYS, bind
 from agent.frontends.repl.launch import Launch
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.paste import DrawnPastes
+from agent.frontends.repl.pressing import Pressing
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
@@ -88,8 +90,8 @@ class Repl:
         self.last_words = ""
         self.dialog: Dialog | None = None
         """What the keys go to instead of the input."""
-        self._guard = Guard(0.0)
         self._approving = Approving(self)
+        self.pressing = Pressing(self, self._approving)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
         """In which prompt_toolkit knows the application; threads have none of their own."""
@@ -100,7 +102,8 @@ class Repl:
         """What was said last of why something, perhaps the model, cannot be had."""
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
-        self.screen: Screen = Screen(parts, self.prompt.buffer, keys, source, output)
+        drawn_input = DrawnPastes(self.prompt.pastes)
+        self.screen: Screen = Screen(parts, self.prompt.buffer, keys, source, output, drawn_input)
         self.screen.use_vi_keys(launch.is_vi)
         self._painter = Painter(self.theme, self.screen.width)
         self.story = Story(self._painter)
@@ -288,7 +291,9 @@ class Repl:
             self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
-            self._shell(text[1:].strip())
+            from agent.frontends.repl.shell import run_command
+
+            run_command(self, text[1:].strip())
         else:
             self.prompt_model(self._named(text))
 
@@ -328,7 +333,8 @@ class Repl:
 
     def open_dialog(self, dialog: Dialog) -> None:
         """Let keys go to a dialog until it is closed."""
-        self.dialog, self._guard = dialog, Guard(time.monotonic())
+        self.dialog = dialog
+        self.pressing.begin()
         self.screen.show_dialog(True)
 
     def close_dialog(self) -> None:
@@ -371,30 +377,3 @@ class Repl:
             yield from self.talk.turn(text, cancel)
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))
-
-    def _shell(self, command: str) -> None:
-        from agent.frontends.repl.shell import shell_steps
-
-        if not command:
-            return
-        job = Job(
-            lambda cancel: shell_steps(self, command, cancel),
-            words=f"running {command}",
-            is_aside=self.is_in_turn,
-        )
-        (self.aside if job.is_aside else self.worker).do(job)
-
-    def press(self, key: str, has_more: bool) -> bool:
-        """Give a key to the dialog; one that came too early to be an answer is typed."""
-        if self.dialog is None:
-            return False
-        if key == "c-d" and not has_more:
-            self.leave()
-            return True
-        is_meant = self._guard.lets_through(time.monotonic(), has_more)
-        if is_meant or self.dialog is not self._approving.dialog:
-            return self.dialog.press(key)
-        is_typing = bool(self.prompt.buffer.text) or has_more
-        if is_typing and len(key) == 1 and key.isprintable():
-            self.prompt.buffer.insert_text(key)
-        return True

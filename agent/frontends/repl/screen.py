@@ -34,7 +34,7 @@ from prompt_toolkit.layout import (
     VerticalAlign,
     Window,
 )
-from prompt_toolkit.layout.processors import AfterInput, ConditionalProcessor
+from prompt_toolkit.layout.processors import AfterInput, ConditionalProcessor, Processor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
@@ -102,7 +102,9 @@ class Screen:
         keys: KeyBindings,
         source: Input,
         output: FrameOutput,
+        drawn_input: Processor,
     ) -> None:
+        """Take what is drawn and the keys; `drawn_input` draws a line of the input."""
         self._parts = parts
         self._output = output
         self.is_away = False
@@ -116,9 +118,10 @@ class Screen:
                 search_buffer_control=self._search.control,
                 preview_search=True,
                 input_processors=[
+                    drawn_input,
                     ConditionalProcessor(
                         AfterInput(self._hint), Condition(lambda: not buffer.text) & ~is_searching
-                    )
+                    ),
                 ],
             ),
             height=self._input_height,

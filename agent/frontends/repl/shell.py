@@ -8,17 +8,30 @@ from typing import TYPE_CHECKING
 
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import harmless
-from agent.frontends.repl.worker import Printed
+from agent.frontends.repl.worker import Job, Printed
 from sandbox.base import Cancel, CommandResult
 
 if TYPE_CHECKING:
     from agent.frontends.repl.host import Host
+    from agent.frontends.repl.repl import Repl
 
 WAIT_S = 0.1
 MAX_LINE = 10_000
 """What has not ended after so many characters is shown as it is."""
 MAX_SHOWN = 1_000_000
 """Characters of one output; what prints for ever must not fill the memory."""
+
+
+def run_command(repl: "Repl", command: str) -> None:
+    """Have a command run, beside a turn if there is one."""
+    if not command:
+        return
+    job = Job(
+        lambda cancel: shell_steps(repl, command, cancel),
+        words=f"running {command}",
+        is_aside=repl.is_in_turn,
+    )
+    (repl.aside if job.is_aside else repl.worker).do(job)
 
 
 def shell_steps(repl: "Host", command: str, cancel: Cancel) -> Iterator[Printed]:

@@ -7,6 +7,8 @@ is drawn anew. Of a call the line is printed when its result is there, with the 
 import re
 from collections import deque
 
+from rich.cells import cell_len
+
 from agent.events import (
     AttemptStarted,
     CallEnded,
@@ -19,6 +21,7 @@ from agent.events import (
     ReplyEnded,
     RunStarted,
     Steered,
+    StopReason,
     TestsRan,
     TextDelta,
     ThinkingDelta,
@@ -38,6 +41,7 @@ MAX_OUTPUT_LINES = 6
 MAX_SAID_LINES = 12
 MAX_SAID = 2_000
 """Characters; what was typed is known to who typed it, and a paste may be one line."""
+COMMAND_ENDED = re.compile(r"\Aran .* \(([^()]*)\)(.*)\Z", re.S)
 FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
@@ -60,7 +64,7 @@ class Story:
         self._thinking = ""
         self._thinking_since_s: float | None = None
         self._num_thinking = 0
-        self.previewed: ToolCall | None = None
+        self._previewed: ToolCall | None = None
         """The call that a person has just seen, with its diff."""
         self._call: ToolCall | BadToolCall | None = None
         self._before: Usage | None = None
@@ -110,6 +114,10 @@ class Story:
             return drawn
         self._kind = kind
         return f"\n{drawn}" if not drawn.startswith("\n") else drawn
+
+    def has_seen(self, call: ToolCall) -> None:
+        """A person was shown this call and its diff; they may have changed it."""
+        self._previewed = self._call = call
 
     def writing(self, max_lines: int) -> str:
         """Draw the end of what is being written, in `max_lines` lines."""
@@ -163,8 +171,7 @@ class Story:
             case ModelLoading():
                 return ""
             case TestsRan():
-                mark = BAD if event.failed else GOOD
-                style = theme.bad if event.failed else theme.good
+                mark, style = (GOOD, theme.good) if event.ok else (BAD, theme.bad)
                 words = f"tests {event.when}: {one_line(event.summary, self.painter.width - 30)}"
                 head = line((style, f"{mark} "), ("", f"{words} ({event.duration_s:.1f} s)"))
                 return head + self._red(event.failed)
@@ -189,6 +196,8 @@ class Story:
                 return line((theme.dim, words))
             case Notice():
                 return line((theme.warn, harmless(event.text)))
+            case TurnEnded() if event.reason is StopReason.CANCELLED:
+                return line((theme.warn, "Stopped."))
             case TurnEnded():
                 sentence = one_line(event.sentence, self.painter.width - 20)
                 return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
@@ -218,12 +227,16 @@ class Story:
         call, self._call = self._call, None
         words = call_words(call, width) if call else one_line(event.name, width)
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
-        summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
+        said = COMMAND_ENDED.sub(r"\1\2", event.summary)  # the line above has the command
+        summary = fit(one_line(said, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
-        head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
-        shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
-        if event.diff and call is not None and call == self.previewed:
+        news = _news(summary, about, width - 3 - cell_len(words)) if event.ok else None
+        head = [(style, f"{CALL} "), ("bold", name), ("", f" {about}"), (theme.dim, news or "")]
+        shown = self.painter.line(*head)
+        if news is None:
+            shown += self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
+        if event.diff and call is not None and call == self._previewed:
             return shown
         if event.diff:
             # The line above names the file already.
@@ -242,3 +255,15 @@ class Story:
         if len(lines) > MAX_OUTPUT_LINES:
             shown.insert(0, f"({len(lines) - MAX_OUTPUT_LINES} lines before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
+
+
+def _news(summary: str, about: str, room: int) -> str | None:
+    """Return what a summary says that the line of its call does not, as ` (+1 -1)`.
+
+    None if it says more than that, or more than there is room for: that is a line of its own.
+    """
+    if not about or about not in summary:
+        return None
+    rest = summary.partition(about)[2].rstrip()
+    is_short = not rest or rest[:2] + rest[-1] == " ()"
+    return rest if is_short and cell_len(rest) <= room else None

@@ -7,6 +7,7 @@ from agent.errors import UsageError
 from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
+from agent.frontends.repl.going_back import gone_back, moved
 from agent.frontends.repl.session_list import earlier_talks, last_used
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent.conversation import Conversation
     from agent.frontends.repl.host import Host as Repl
     from agent.frontends.repl.paint import Painter
-    from agent.rewind import Point, Rewound
+    from agent.rewind import Point
     from agent.talk_commit import Draft
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
@@ -85,12 +86,14 @@ def compact(repl: "Repl", _words: str) -> None:
 
 def undo(repl: "Repl", _words: str) -> None:
     """Take back the last change of the model."""
-    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.undo(), "Undone"))
+    from agent.rewind import last_change
+
+    repl.do(lambda _cancel: gone_back(repl, last_change(_talk(repl).session), "Undone"))
 
 
 def redo(repl: "Repl", _words: str) -> None:
     """Take back the last undo or rewind."""
-    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.redo()))
+    repl.do(lambda _cancel: moved(repl, lambda talk: talk.redo()))
 
 
 def rewind(repl: "Repl", _words: str) -> None:
@@ -104,7 +107,7 @@ def rewind(repl: "Repl", _words: str) -> None:
         repl.close_dialog()
         if index is not None:
             point = points[index]
-            repl.do(lambda _cancel: _moved(repl, lambda talk: talk.rewind(point)))
+            repl.do(lambda _cancel: gone_back(repl, point))
 
     choices = [_moment(repl, point) for point in points]
     title = "Go back to just before"
@@ -231,20 +234,6 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
     calls = [call_words(call, 60) for call in message.tool_calls]
     said = message.content.strip().split("\n")[:MAX_PREVIEW_LINES]
     return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
-
-
-def _moved(
-    repl: "Repl", move: "Callable[[Conversation], Rewound]", done: str = "Went to just before"
-) -> Iterator[Event | Printed]:
-    """Go back or forth, and say what that did."""
-    moved = move(_talk(repl))
-    where = "Went forward again."
-    if moved.point:
-        where = f"{done}: {one_line(moved.point.words, 60).rstrip('.')}."
-    files = ", ".join(moved.paths[:5]) + (" and more" if len(moved.paths) > 5 else "")
-    yield _sentence(where + (f" Changed: {one_line(files, 400)}." if files else ""))
-    if moved.prompt:
-        yield Printed(lambda _painter: repl.prompt.put(moved.prompt))
 
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:

@@ -7,7 +7,6 @@ characters go, and lines are cut by the cells they fill, which wide characters f
 from rich.cells import cell_len, set_cell_size
 
 from agent.frontends.console import on_screen
-from agent.preview import spelled
 
 
 def harmless(text: str) -> str:
@@ -48,11 +47,3 @@ def seconds_words(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def revealed(text: str) -> str:
-    """Return a text in which nothing is hidden: unseen characters are written as escapes.
-
-    For what a person allows; there, what is left out could be what matters.
-    """
-    return "\n".join(spelled(line) for line in text.split("\n"))

@@ -24,6 +24,7 @@ KEYS = {
     "backspace": "\x7f",
     "up": "\x1b[A",
     "down": "\x1b[B",
+    "left": "\x1b[D",
     "tab": "\t",
 }
 WAIT_S = 40.0

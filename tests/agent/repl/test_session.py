@@ -10,7 +10,7 @@ import pytest
 from evals.nano.corpus import generate
 from evals.nano.corpus import write as write_repository
 from tests.agent.repl.conftest import DONE, REPAIR, RUN_TESTS, Open, bash
-from tests.agent.repl.terminal import ROOT, Terminal
+from tests.agent.repl.terminal import QUIET_S, ROOT, Terminal
 
 SLOW = {"text": " ".join(f"word{n}" for n in range(400)), "word_s": 0.01}
 FAST = {"text": "All right."}
@@ -90,6 +90,75 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
 
 
 @pytest.mark.slow
+def test_any_part_of_an_edit_is_changed_and_its_new_diff_shown(
+    open_session: Open, repository: Path
+) -> None:
+    terminal = open_session(REPAIR, DONE)
+    terminal.enter("Mend it.")
+    terminal.wait_for("Allow this?")
+    terminal.answer("e")
+    terminal.wait_for("Which of it?")
+    terminal.press("old_", "enter")
+    terminal.wait_for("old_str: price - tax")
+    terminal.enter("  # taxed")
+    terminal.wait_for("Allow this?")
+    terminal.answer("e")
+    terminal.wait_for("Which of it?")
+    terminal.press("old_", "enter")
+    terminal.wait_for("old_str: price - tax  # taxed")
+    terminal.press(*["backspace"] * len(" - tax  # taxed"))
+    terminal.enter(" -")
+    terminal.wait_for("+    return price + tax tax")
+    terminal.answer("y")
+    terminal.wait_for("The sum is right now.")
+    assert "price + tax tax" in cart(repository)
+
+
+def test_the_first_letter_of_a_sentence_is_no_answer(open_session: Open, repository: Path) -> None:
+    terminal = open_session(bash("touch made"), FAST)
+    terminal.enter("Make it.")
+    terminal.wait_for("Run this command?")
+    for sentence in ("you should not", "all of it?", "no"):
+        terminal.read(QUIET_S)
+        for letter in sentence:
+            terminal.press(letter)
+            terminal.read(0.08)
+    terminal.wait_for("> you should notall of it?no")
+    assert "Run this command?" in terminal.text
+    assert not (repository / "made").exists()
+
+
+def test_what_is_long_is_shown_in_full_before_it_may_run(open_session: Open) -> None:
+    lines = [f"echo {n}" for n in range(60)]
+    lines[30] = "echo " + "x" * 600 + "; touch EVIL; echo " + "y" * 800
+    terminal = open_session(bash("\n".join(lines)), FAST)
+    terminal.enter("Go.")
+    terminal.wait_for("Run this command?")
+    assert "touch EVIL" in terminal.scrolled
+    assert [n for n in range(60) if n != 30 and f"  echo {n}" not in terminal.scrolled] == []
+    assert "scroll up" in terminal.text
+
+
+@pytest.mark.slow
+def test_what_is_too_long_to_print_cannot_be_allowed_before_it_was_seen(
+    open_session: Open, repository: Path
+) -> None:
+    command = "touch made\n" + "".join(f"# {n}\n" for n in range(5_000))
+    terminal = open_session(bash(command), FAST, environment={"PAGER": "cat"})
+    terminal.enter("Go.")
+    terminal.wait_for("v view all of it")
+    terminal.answer("y")
+    terminal.wait_for("First look at all of it")
+    assert not (repository / "made").exists()
+    terminal.answer("v")
+    terminal.wait_for("# 4999")
+    terminal.wait_for("y yes")
+    terminal.answer("y")
+    terminal.wait_for("All right.")
+    assert (repository / "made").exists()
+
+
+@pytest.mark.slow
 def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     open_session: Open, repository: Path
 ) -> None:
@@ -100,9 +169,15 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     terminal.enter("not that one")
     terminal.wait_for("touch two")
     terminal.answer("e")
+    terminal.wait_for("command: touch two")
     terminal.press("backspace", "backspace", "backspace")
     terminal.enter("three")
+    terminal.wait_for("this is what would be done now")
+    terminal.wait_for("? bash\n  touch three")
+    assert not (repository / "three").exists()
+    terminal.answer("y")
     terminal.wait_for("All right.")
+    assert "● bash touch three" in terminal.scrolled
     assert (repository / "three").exists()
     assert not (repository / "one").exists()
     assert "They say: not that one" in terminal.scrolled
@@ -184,7 +259,7 @@ def test_twice_within_a_second_a_turn_is_stopped_in_a_call(open_session: Open, k
     terminal.press(key, key)
     terminal.wait_for("Ask, or /help", seconds=8.0)
     assert "word399" not in terminal.scrolled
-    terminal.wait_for("The turn ended: cancelled")
+    terminal.wait_for("Stopped.")
 
 
 def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Path) -> None:
@@ -208,6 +283,31 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     terminal.wait_until(lambda: cart(repository) == before, "back again")
 
 
+def test_undo_asks_before_it_takes_work_of_the_person_with_it(
+    open_session: Open, repository: Path
+) -> None:
+    before = cart(repository)
+    terminal = open_session(REPAIR, DONE, words=("--mode", "auto"))
+    terminal.enter("Mend the sum.")
+    terminal.wait_for("● finish")
+    terminal.wait_for("Ask, or /help")
+    mine = cart(repository) + "# mine\n"
+    (repository / "shop/cart.py").write_text(mine)
+    terminal.enter("/undo")
+    terminal.wait_for("You have changed shop/cart.py, too")
+    terminal.press("enter")
+    terminal.wait_for("Nothing was changed.")
+    assert cart(repository) == mine
+    terminal.enter("/undo")
+    terminal.wait_for("Go back?")
+    terminal.press("down", "enter")
+    terminal.wait_for("Undone")
+    assert cart(repository) == before
+    terminal.enter("/redo")
+    terminal.wait_for("Went forward again.")
+    assert cart(repository) == mine
+
+
 def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: Path) -> None:
     (repository.parent / "home" / ".gitconfig").write_text("[user]\nname = A\nemail = a@b.c\n")
     terminal = open_session(REPAIR, DONE, {"text": "Mend the sum"}, words=("--mode", "auto"))
@@ -217,6 +317,8 @@ def test_a_commit_is_proposed_changed_and_made(open_session: Open, repository: P
     terminal.enter("/commit")
     terminal.wait_for("commit: Mend the sum")
     assert "shop/cart.py" in terminal.text
+    terminal.type(" of the cart")
+    terminal.wait_for("commit: Mend the sum of the cart")
     terminal.press("escape")
     terminal.wait_for("Nothing was committed.")
     terminal.enter("/commit Mend the total")
@@ -269,6 +371,25 @@ def test_a_paste_of_5000_lines_is_folded_and_sent_whole(
     terminal.enter("/export talk.md")
     terminal.wait_for("Written to talk.md")
     assert "line 4999" in (repository / "talk.md").read_text()
+
+
+def test_a_folded_paste_is_edited_as_one_and_comes_back_folded(open_session: Open) -> None:
+    terminal = open_session(FAST)
+    paste = "".join(f"line {n}\n" for n in range(20))
+    terminal.type("see ")
+    terminal.paste(paste)
+    terminal.wait_for("see [paste 1: 20 lines]")
+    terminal.press("\x17")  # Ctrl-W
+    terminal.wait_until_gone("[paste")
+    terminal.paste(paste)
+    terminal.press("left")
+    terminal.type("it: ")
+    terminal.wait_for("> see it: [paste 2: 20 lines]")
+    terminal.press("enter")
+    terminal.wait_for("All right.")
+    assert "see it: line 0" in terminal.text
+    terminal.press("up")
+    terminal.wait_for("> see it: [paste 2: 20 lines]")
 
 
 @pytest.mark.slow
@@ -412,7 +533,7 @@ def test_with_vi_keys_the_first_escape_leaves_insert_mode(open_session: Open) ->
     terminal.press("escape")
     terminal.wait_for("word60")
     terminal.press("escape")
-    terminal.wait_for("cancelled")
+    terminal.wait_for("Stopped.")
     assert "word399" not in terminal.scrolled
 
 
@@ -469,13 +590,13 @@ def test_nano_mends_a_repository_at_the_screen(tmp_path: Path) -> None:
     terminal.enter("The tests fail. Find the bug and repair it.")
     while "● finish" not in terminal.scrolled:
         terminal.wait_until(
-            lambda: "● finish" in terminal.text or "say why not" in terminal.text,
+            lambda: "● finish" in terminal.text or "why not" in terminal.text,
             "asked or finished",
             seconds=240.0,
         )
         if "Allow this?" in terminal.text or "Run this command?" in terminal.text:
             terminal.answer("y")
-            terminal.wait_until_gone("say why not")
+            terminal.wait_until_gone("why not")
     assert "5 passed" in terminal.scrolled
     terminal.press("ctrl-d")
     assert terminal.wait_for_end() == 0

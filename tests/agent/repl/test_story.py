@@ -16,16 +16,17 @@ from agent.events import (
     Steered,
     StepStarted,
     StopReason,
+    TestsRan,
     TestsStarted,
     TextDelta,
     ThinkingDelta,
     TurnEnded,
 )
 from agent.frontends.repl.activity import Activity
-from agent.frontends.repl.dialogs import preview
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.preview import MAX_PRINTED, preview, printed
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
-from agent.frontends.repl.text import harmless, one_line, revealed
+from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import THEMES, theme_for
 from inference.messages import Usage
 from tests.agent.fakes import call
@@ -64,6 +65,20 @@ def test_a_call_is_one_line_that_grows_into_its_diff() -> None:
     assert "● edit a.py" in plain(shown)
     assert "\x1b[32m+two" in shown
     assert "\x1b[31m-one" in shown
+
+
+def test_what_a_summary_adds_to_its_call_stands_on_the_same_line() -> None:
+    edit = CallStarted(call("str_replace_editor", command="str_replace", path="a.py"))
+    ended = CallEnded("str_replace_editor", "edited a.py (+1 -1)", "", True, None, 0.1)
+    assert plain(told(edit, ended)).strip() == "● edit a.py (+1 -1)"
+    failed = CallEnded("str_replace_editor", "a.py: no such text", "", False, None, 0.1)
+    assert plain(told(edit, failed)).strip() == "● edit a.py\n  └ a.py: no such text"
+    bash = CallStarted(call("bash", command="ls (a)"))
+    ran = CallEnded("bash", "ran ls (a) (exit 1); files changed", "", True, None, 0.1)
+    assert plain(told(bash, ran)).strip() == "● bash ls (a)\n  └ exit 1; files changed"
+    search = CallStarted(call("search", pattern="def", path="shop"))
+    found = CallEnded("search", "searched for def (1 match)", "", True, None, 0.1)
+    assert "└ searched for def (1 match)" in plain(told(search, found)), "shop is not in it"
 
 
 def test_a_call_that_was_stopped_is_not_shown_as_running() -> None:
@@ -122,6 +137,26 @@ def test_writing_shows_its_speed() -> None:
     assert activity.line(8.0, 80) == ""
 
 
+def test_only_tests_that_ran_to_their_end_and_are_green_get_a_tick() -> None:
+    stopped = TestsRan("now", "Stopped before the end.", (), 0.6, ok=False)
+    assert plain(told(stopped)).strip().startswith("✗ tests now: Stopped")
+    green = TestsRan("now", "2 passed", (), 0.6, ok=True)
+    assert plain(told(green)).strip().startswith("✓ tests now: 2 passed")
+
+
+def test_attempts_are_told_apart_and_a_stop_is_said_in_a_word() -> None:
+    events = (
+        AttemptStarted(1, 2, sampled=False),
+        Judged(1, False, "1 test is still red"),
+        AttemptStarted(2, 2, sampled=True),
+        TurnEnded(StopReason.CANCELLED, "cancelled"),
+    )
+    lines = [line for line in plain(told(*events)).split("\n") if line]
+    assert lines == [
+        *("Attempt 1 of 2", "✗ attempt 1: 1 test is still red", "Attempt 2 of 2", "Stopped."),
+    ]
+
+
 def test_a_call_that_is_being_written_is_named() -> None:
     activity = Activity()
     activity.note(CallWriting("str_replace_editor", 640), 5.0)
@@ -131,17 +166,37 @@ def test_a_call_that_is_being_written_is_named() -> None:
 
 def test_what_is_asked_about_is_shown_whole_with_nothing_hidden() -> None:
     command = "echo ok\u202e; rm -rf \x1b[8mhome\x1b[0m\n" + "x" * 300
-    ask = Ask(call("bash", command=command), command, "key")
+    ask = Ask(call("bash", command=command), command, "key", command)
     shown = plain(preview(ask, Painter(THEMES["dark"], 80))).replace("\n", "").replace(" ", "")
     assert "\\u202e" in shown
     assert "\\x1b[8m" in shown
     assert "x" * 300 in shown
 
 
+def test_a_long_call_is_printed_in_full_and_a_very_long_one_is_known_not_to_be() -> None:
+    painter = Painter(THEMES["mono"], 80)
+
+    def asked(num_lines: int) -> tuple[str, int]:
+        command = "".join(f"step {n}\n" for n in range(num_lines))
+        return printed(
+            preview(Ask(call("bash", command=command), "", "key", command), painter), painter, 24
+        )
+
+    shown, num_left = asked(1_000)
+    assert [line for line in shown.split("\n") if "step" in line] == [
+        f"  step {n}" for n in range(1_000)
+    ]
+    assert num_left == 0
+    assert "scroll up to read it" in shown
+    shown, num_left = asked(3 * MAX_PRINTED)
+    assert shown.count("step") + num_left == 3 * MAX_PRINTED + 2  # an empty line, and the size
+    assert "more lines, which would run, too" in shown
+
+
 def test_the_head_of_a_question_spells_the_name_of_the_file_whole() -> None:
     path = "deep/" * 30 + "a\x1b[2J\nb.py"
     edit = call("str_replace_editor", command="str_replace", path=path)
-    shown = plain(preview(Ask(edit, "+x", "key"), Painter(THEMES["dark"], 80)))
+    shown = plain(preview(Ask(edit, "+x", "key", "+x"), Painter(THEMES["dark"], 80)))
     assert "deep/" * 30 + "a\\x1b[2J\\nb.py" in shown.replace("\n", "")
 
 
@@ -167,7 +222,6 @@ def test_the_theme_follows_the_ground_of_the_terminal() -> None:
 def test_wide_characters_are_counted_as_two_cells() -> None:
     assert one_line("世界" * 50, 11) == "世界世界世…"
     assert harmless("世\x1b[31m界") == "世界"
-    assert revealed("世\t界\x07") == "世\t界\\x07"
 
 
 def test_attempts_are_told_apart_and_what_goes_on_before_them_is_said() -> None:

@@ -4,20 +4,30 @@ import time
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.controls import BufferControl
+from prompt_toolkit.layout.processors import TransformationInput
 
 from agent.approval import Answer, Ask
 from agent.frontends.repl.completion import PromptCompleter, without_marks
-from agent.frontends.repl.dialogs import ARMED_AFTER_S, Approval, Choice, Guard, Picker
+from agent.frontends.repl.dialogs import (
+    ARMED_AFTER_S,
+    Approval,
+    Choice,
+    Guard,
+    Picker,
+)
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.paint import Painter
-from agent.frontends.repl.paste import Pastes
+from agent.frontends.repl.paste import DrawnPastes, Pastes
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.source import WholePastes
 from agent.frontends.repl.theme import THEMES
@@ -51,6 +61,15 @@ def test_files_are_completed_unless_they_are_ignored(names: Names) -> None:
     assert offered(names, "@out.py") == []
 
 
+def test_names_are_told_of_when_they_are_new(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    told: list[int] = []
+    names = Names(tmp_path, lambda: told.append(len(names.symbols)), fresh_s=0.0)
+    for _ in range(2):
+        names.wait(timeout_s=20.0)
+    assert told == [0, 1], "the files, then the symbols, and nothing when all is as it was"
+
+
 def test_symbols_are_completed_to_where_they_are(names: Names) -> None:
     assert offered(names, "mend @tot")[0] == "@shop/cart.py:1 "
 
@@ -68,6 +87,7 @@ def test_a_file_that_is_named_is_sent_without_its_mark() -> None:
 
 def test_the_best_name_has_the_letters_in_one_piece() -> None:
     assert best("cart", ["c/a/r/t.py", "shop/cart.py", "other.py"], 5)[0] == "shop/cart.py"
+    assert best("cart", ["CartTest", "test_cart.py", "a/cart.py"], 1) == ["a/cart.py"]
     assert best("", ["b", "a"], 1) == ["a"]
 
 
@@ -75,10 +95,29 @@ def test_a_long_paste_is_folded_and_sent_whole() -> None:
     pastes = Pastes()
     text = "".join(f"line {n}\n" for n in range(5_000))
     mark = pastes.fold(text)
-    assert mark == "[paste 1: 5,000 lines]"
+    assert pastes.words(mark) == "[paste 1: 5,000 lines]"
     assert pastes.unfold(f"see {mark}!") == f"see {text}!"
     assert pastes.fold("short\r\nlines") == "short\nlines"
-    assert pastes.unfold("[paste 7: 3 lines]") == "[paste 7: 3 lines]"
+
+
+def test_a_mark_can_neither_be_typed_nor_pasted() -> None:
+    pastes = Pastes()
+    mark = pastes.fold("x\n" * 20)
+    assert pastes.unfold("[paste 1: 20 lines]") == "[paste 1: 20 lines]"
+    assert pastes.fold(f"a{mark}b") == "ab"
+
+
+def test_a_mark_is_drawn_as_words_and_passed_as_one() -> None:
+    pastes = Pastes()
+    line = f"a{pastes.fold('x' * 2_000)}b"
+    window = BufferControl(Buffer())
+    given = TransformationInput(window, Document(line), 0, lambda at: at, [("", line)], 80, 24)
+    drawn = DrawnPastes(pastes).apply_transformation(given)
+    words = "[paste 1: 2,000 characters]"
+    assert fragment_list_to_text(drawn.fragments) == f"a{words}b"
+    end = 1 + len(words)
+    assert [drawn.source_to_display(at) for at in range(5)] == [0, 1, end, end + 1, end + 2]
+    assert [drawn.display_to_source(at) for at in (0, 1, 9, end, end + 1)] == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000])
@@ -103,25 +142,18 @@ def test_megabytes_are_pasted_at_once() -> None:
     assert len(keys[0].data) == 5_000_000
 
 
-def test_backspace_takes_a_folded_paste_as_one(tmp_path: Path, names: Names) -> None:
-    prompt = Prompt(PromptCompleter(dict, names), tmp_path / "history")
-    prompt.buffer.insert_text("see ", fire_event=False)
-    prompt.paste("x\n" * 100)
-    prompt.backspace()
-    assert prompt.buffer.text == "see "
-    prompt.backspace()
-    assert prompt.buffer.text == "see"
-
-
 def test_a_folded_paste_is_remembered_as_what_it_is(tmp_path: Path, names: Names) -> None:
     prompt = Prompt(PromptCompleter(dict, names), tmp_path / "history")
     prompt.buffer.insert_text("see ", fire_event=False)
     prompt.paste("x\n" * 30)
+    folded = prompt.buffer.text
     whole = prompt.take()
     prompt.paste("y\n" * 30_000)
+    long = prompt.buffer.text
     prompt.take()
     assert [*FileHistory(tmp_path / "history").load_history_strings()] == [whole]
     assert whole == "see " + "x\n" * 30
+    assert prompt.buffer.history.get_strings() == [folded, long]
 
 
 def test_a_backslash_at_the_end_asks_for_one_more_line(tmp_path: Path, names: Names) -> None:
@@ -180,6 +212,22 @@ def test_one_key_answers(key: str, answer: Answer | None) -> None:
     assert not approval.press("Y")
     assert approval.press(key)
     assert said == [answer]
+
+
+def test_what_was_not_printed_is_viewed_before_it_is_allowed() -> None:
+    said, painter = list[Answer | None](), Painter(THEMES["mono"], 79)
+    approval = Approval(Ask(call("bash"), "", "key"), said.append, lambda: None, lambda: None)
+    approval.num_unseen, approval.view = 9, lambda: setattr(approval, "num_unseen", 0)
+    for key in "yae":
+        assert approval.press(key)
+    assert said == []
+    assert approval.draw(painter).count("\n") == 1, "it fits 80 columns"
+    assert "First look" in approval.draw(painter)
+    assert approval.press("v")
+    assert not approval.press("v")
+    assert " yes" in approval.draw(painter)
+    approval.press("y")
+    assert said == [Answer(True)]
 
 
 def test_a_list_is_narrowed_by_typing_and_chosen_from() -> None:

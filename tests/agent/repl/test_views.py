@@ -65,6 +65,17 @@ def test_a_download_is_told_with_its_speed_and_the_time_that_is_left() -> None:
     assert plain.line(COMING) == "", "not again at once"
 
 
+def test_that_nothing_is_contained_is_never_left_out() -> None:
+    line = status_line(replace(STATUS, sandbox="direct"), MEMORY, 40)
+    assert line.startswith("ask · no sandbox · Qwen")
+
+
+def test_the_sandbox_is_told_before_speeds_and_memory() -> None:
+    line = status_line(replace(STATUS, model="nano", sandbox="full"), MEMORY, 79)
+    assert line.startswith("ask · nano · 世界 · sandbox full  ")
+    assert line.endswith("12.3k/262k 5% · 12.0k reused · 42 tok/s")
+
+
 def test_memory_is_told_where_there_is_room() -> None:
     assert status_line(STATUS, MEMORY, 120).endswith("42 tok/s · 16.0+0.5+1.2 GiB")
     assert "GiB" not in status_line(STATUS, MEMORY, 79)

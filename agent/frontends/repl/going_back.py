@@ -1,0 +1,68 @@
+"""Going back and forth: what that did is said, and it asks before work of the person's would go."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from agent.events import Event
+from agent.frontends.repl.dialogs import Choice, Picker
+from agent.frontends.repl.text import one_line
+from agent.frontends.repl.worker import Printed
+
+if TYPE_CHECKING:
+    from agent.conversation import Conversation
+    from agent.frontends.repl.host import Host as Repl
+    from agent.frontends.repl.paint import Painter
+    from agent.rewind import Point, Rewound
+
+MAX_NAMED = 5
+ABOUT_LOST = (
+    Choice("leave all as it is"),
+    Choice("go back all the same", "/redo then brings all of it forward again"),
+)
+
+
+def gone_back(
+    repl: "Repl", point: "Point", done: str = "Went to just before"
+) -> Iterator[Event | Printed]:
+    """Go back to a point; where the person changed the same files since, ask them first."""
+    talk = repl.talk
+    assert talk is not None, "commands wait until the talk is open"
+    shared = talk.changed_by_both(point)
+    if not shared:
+        yield from moved(repl, lambda talk: talk.rewind(point), done)
+        return
+
+    def chosen(index: int | None) -> None:
+        repl.close_dialog()
+        if index:
+            repl.do(lambda _cancel: moved(repl, lambda talk: talk.rewind(point), done))
+        else:
+            repl.say("Nothing was changed.")
+
+    def ask(painter: "Painter") -> str:
+        repl.open_dialog(Picker("Go back?", ABOUT_LOST, chosen))
+        words = f"You have changed {_named(shared)}, too; that would go with it."
+        return painter.line((painter.theme.warn, words))
+
+    yield Printed(ask)
+
+
+def moved(
+    repl: "Repl", move: "Callable[[Conversation], Rewound]", done: str = ""
+) -> Iterator[Event | Printed]:
+    """Go back or forth, and say what that did."""
+    assert repl.talk is not None, "commands wait until the talk is open"
+    now = move(repl.talk)
+    where = "Went forward again."
+    if now.point:
+        where = f"{done}: {one_line(now.point.words, 60).rstrip('.')}."
+    words = where + (f" Changed: {_named(now.paths)}." if now.paths else "")
+    yield Printed(lambda painter: painter.line((painter.theme.dim, words)))
+    if now.prompt:
+        yield Printed(lambda _painter: repl.prompt.put(now.prompt))
+
+
+def _named(paths: tuple[str, ...]) -> str:
+    """Name files, the first of them."""
+    more = " and more" if len(paths) > MAX_NAMED else ""
+    return one_line(", ".join(paths[:MAX_NAMED]), 400) + more
