@@ -11,7 +11,9 @@ from agent.errors import UsageError
 DISTRIBUTION = "qwen-agent-local"
 COMMANDS_GROUP = "qwen_agent.commands"
 TALK = "talk"
-OWN_FLAGS = ("-h", "--help", "--version")
+HELP = "help"
+"""`help fix` is `fix --help`."""
+OWN_FLAGS = ("-h", "--help", "-V", "--version")
 """Those that are not for a talk, when no command is named."""
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
@@ -42,6 +44,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         SystemExit: they asked for help or the version, which has been printed.
     """
     words = list(words)
+    if words[:1] == [HELP]:
+        words = [*words[1:2], "--help"]
     parser, commands = _parser(words)
     return parser.parse_args([TALK, *words] if _is_talk(words, commands) else words)
 
@@ -72,7 +76,7 @@ def _parser(words: list[str]) -> tuple[argparse.ArgumentParser, Collection[str]]
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )

@@ -1,13 +1,16 @@
 """Where a talk stands, in figures: what a status line shows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.context import num_tokens
 from agent.events import ModelProgress
 from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.talk_bench import TalkBench
-from agent.told import git_branch
+from agent.told import BRANCH, git_head
+
+SHORT_COMMIT = 8
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Status:
     mode: ApprovalMode
     sandbox: str
     branch: str
-    """Of the person's git; empty where no branch is checked out."""
+    """Of the person's git; where none is checked out, `at` and the beginning of the commit."""
     num_context: int
     """Tokens of the conversation."""
     context_tokens: int
@@ -60,7 +63,7 @@ class Gauge:
             fault=loading.fault,
             mode=self._bench.mode,
             sandbox=around.sandbox.level,
-            branch=git_branch(around.repository),
+            branch=_checked_out(around.repository),
             num_context=self._num_context(),
             context_tokens=chat.context_tokens if chat else 0,
             num_reused=last.num_reused if last else 0,
@@ -75,3 +78,10 @@ class Gauge:
         if chat is not None and self._counted[0] != state:
             self._counted = (state, num_tokens(session, chat.count_tokens))
         return self._counted[1]
+
+
+def _checked_out(repository: Path) -> str:
+    head = git_head(repository)
+    if head.startswith(BRANCH):
+        return head.removeprefix(BRANCH)
+    return f"at {head[:SHORT_COMMIT]}" if head else ""

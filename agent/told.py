@@ -16,6 +16,7 @@ from tools.truncate import clean, cut_middle
 MAX_OUTPUT = 4_000
 """Characters of the output of a command that the person ran."""
 MAX_PATHS = 10
+BRANCH = "ref: refs/heads/"
 PLAN = "Plan mode: nothing may be changed now. Read, then say what you would do."
 CHANGES = "Changes are allowed."
 _START, _END = prompt("beside", text="\0", facts="\0").split("\0")[1:]
@@ -72,10 +73,15 @@ def typed_text(content: str) -> str:
 
 def git_branch(repository: Path) -> str:
     """Return the branch that is checked out; nothing if none is. Git is not run."""
+    head = git_head(repository)
+    return head.removeprefix(BRANCH) if head.startswith(BRANCH) else ""
+
+
+def git_head(repository: Path) -> str:
+    """Return what HEAD of a repository holds: the name of a branch, or a commit."""
     git = repository / ".git"
     with suppress(OSError, UnicodeDecodeError):
         if git.is_file():  # a worktree or a submodule
             git = repository / git.read_text().removeprefix("gitdir:").strip()
-        head = (git / "HEAD").read_text().strip()
-        return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else ""
+        return (git / "HEAD").read_text().strip()
     return ""

@@ -66,12 +66,14 @@ def find_repository(path: Path) -> Path:
     """Return the root of the git repository that holds `path`; git itself is not run.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or `path` is no folder.
     """
     try:
         start = path.expanduser().resolve(strict=True)
     except OSError as error:
         raise UsageError(f"{path} does not exist") from error
+    if not start.is_dir():
+        raise UsageError(f"{path} is a file; name a folder of a git repository")
     for folder in (start, *start.parents):
         if (folder / ".git").exists():
             return folder

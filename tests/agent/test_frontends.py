@@ -27,6 +27,7 @@ from agent.frontends.console import LiveConsole, PlainConsole, happening, lines_
 from agent.frontends.report import FixReport, report_of
 from agent.outcome import FixOutcome
 from agent.settings import Config, ModelConfig
+from agent.workplace import find_repository
 from inference.messages import ToolCall, Usage
 from sandbox.choose import LEVELS
 from tests.agent.fakes import make_repository, picture
@@ -347,6 +348,25 @@ def test_a_folder_alone_is_talked_about_and_a_command_wins_over_it(
         arguments = parse([word, "--mode", "plan"])
         assert (arguments.command, arguments.path) == ("talk", Path(word))
     assert parse(["doctor"]).command == "doctor"
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "fix"], ["-V"]])
+def test_help_and_the_version_are_there_in_the_usual_words(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(words)
+    assert left.value.code == 0
+    shown = {"help": "usage: qwen-agent", "-V": "qwen-agent "}[words[0]]
+    out = capsys.readouterr().out
+    assert out.startswith(shown)
+    assert ("--issue" in out) == ("fix" in words)
+
+
+def test_a_file_is_no_folder_to_work_in(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    with pytest.raises(UsageError, match="is a file; name a folder"):
+        find_repository(repository / "shop/cart.py")
 
 
 @pytest.mark.parametrize(

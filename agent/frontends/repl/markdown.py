@@ -6,8 +6,11 @@ Apart from `paint.py`, since what it needs takes a tenth of a second to import.
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Heading, Markdown, MarkdownElement
+from rich.markdown import Heading, HorizontalRule, ListItem, Markdown, MarkdownElement
+from rich.rule import Rule
+from rich.segment import Segment
 from rich.syntax import Syntax
+from rich.text import Text
 
 
 class LeftHeading(Heading):
@@ -19,12 +22,41 @@ class LeftHeading(Heading):
         yield self.text
 
 
+class Line(HorizontalRule):
+    """A line across, as in tables."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        yield Rule(style=console.get_style("markdown.hr"), characters="─")
+        yield Text()
+
+
+class Item(ListItem):
+    """An item of a list, whose number has its dot."""
+
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        """Draw it with its number."""
+        label, room = f"{number}.", len(f"{last_number}.") + 2
+        style = console.get_style("markdown.item.number")
+        lines = console.render_lines(
+            self.elements, options.update(width=options.max_width - room), style=self.style
+        )
+        for row, line in enumerate(lines):
+            yield Segment(f"{label if row == 0 else '':>{room - 1}} ", style)
+            yield from line
+            yield Segment("\n")
+
+
 class CalmMarkdown(Markdown):
     """Markdown without boxes around its headings."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
         "heading_open": LeftHeading,
+        "hr": Line,
+        "list_item_open": Item,
     }
 
 

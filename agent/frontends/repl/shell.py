@@ -26,8 +26,9 @@ def run_command(repl: "Repl", command: str) -> None:
     """Have a command run, beside a turn if there is one."""
     if not command:
         return
+    shows = _joined if repl.is_in_turn else iter  # else other lines might come in between
     job = Job(
-        lambda cancel: shell_steps(repl, command, cancel),
+        lambda cancel: shows(shell_steps(repl, command, cancel)),
         words=f"running {command}",
         is_aside=repl.is_in_turn,
     )
@@ -66,6 +67,14 @@ def shell_steps(repl: "Host", command: str, cancel: Cancel) -> Iterator[Printed]
     if failed:
         raise failed[0]
     yield Printed(lambda painter: _end(painter, done[0]))
+
+
+def _joined(steps: Iterator[Printed]) -> Iterator[Printed]:
+    """Show what was typed together with the first that comes of it."""
+    head = next(steps)
+    first = next(steps, None)
+    yield Printed(lambda painter: head.draw(painter) + (first.draw(painter) if first else ""))
+    yield from steps
 
 
 def _waiting(chunks: "queue.SimpleQueue[bytes]") -> Iterator[bytes]:

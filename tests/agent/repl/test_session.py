@@ -451,6 +451,17 @@ def test_earlier_talks_are_listed_while_a_reply_comes(open_session: Open) -> Non
 
 
 @pytest.mark.slow
+def test_a_command_beside_a_reply_is_printed_with_its_output(open_session: Open) -> None:
+    paragraphs = " ".join(f"word{n}\n\n" for n in range(300))
+    terminal = open_session({"text": paragraphs, "word_s": 0.02}, words=("--sandbox", "direct"))
+    terminal.enter("Write.")
+    terminal.wait_for("word9")
+    terminal.enter("!sleep 0.3; echo hi")
+    terminal.wait_for("done in")
+    assert "! sleep 0.3; echo hi\nhi" in terminal.scrolled
+
+
+@pytest.mark.slow
 def test_a_prompt_that_waits_for_a_command_is_shown_and_given_back(open_session: Open) -> None:
     terminal = open_session(FAST)
     terminal.enter("!sleep 30")

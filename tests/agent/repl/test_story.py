@@ -235,3 +235,11 @@ def test_attempts_are_told_apart_and_what_goes_on_before_them_is_said() -> None:
     shown = plain(told(AttemptStarted(2, 3, True), Judged(2, False, "a test is red")))
     assert "Attempt 2 of 3\n" in shown
     assert "✗ attempt 2: a test is red" in shown
+
+
+def test_a_line_across_is_drawn_as_in_tables_and_a_number_keeps_its_dot() -> None:
+    ended = TurnEnded(StopReason.END_TURN, "")
+    shown = plain(told(TextDelta("Some.\n\n---\n\n1. one\n2. two\n   more\n"), ended))
+    assert "─" * 80 in shown
+    assert " 1. one\n" in shown
+    assert " 2. two more\n" in shown
