@@ -4,6 +4,11 @@ prompt_toolkit reads a kilobyte at a time and looks through all that was pasted 
 each time: for megabytes that is seconds in which nothing is drawn.
 """
 
+import asyncio
+import os
+import select
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TextIO
 
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -19,12 +24,28 @@ class Source(Vt100Input):
     def __init__(self, stdin: TextIO) -> None:
         super().__init__(stdin)
         self._pastes = WholePastes()
+        self._early = ""
+
+    def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """Begin to listen; what was typed before the terminal gave single keys is there at once."""
+        self._early = _waiting(self.fileno())
+        if self._early:
+            asyncio.get_running_loop().call_soon(input_ready_callback)
+        return super().attach(input_ready_callback)
 
     def read_keys(self) -> list[KeyPress]:
         """Return the keys that have come since the last time."""
-        self.vt100_parser.feed(self._pastes.ready(self.stdin_reader.read(READ_BYTES)))
+        data, self._early = self._early, ""
+        self.vt100_parser.feed(self._pastes.ready(data or self.stdin_reader.read(READ_BYTES)))
         keys, self._buffer = self._buffer, []
         return keys
+
+
+def _waiting(terminal: int) -> str:
+    """Take what the terminal had ready in lines; there it made of Enter what Ctrl-J is in keys."""
+    is_there = select.select([terminal], [], [], 0)[0]
+    data = os.read(terminal, READ_BYTES) if is_there else b""
+    return data.decode("utf-8", "replace").replace("\n", "\r")
 
 
 class WholePastes:

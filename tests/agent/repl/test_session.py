@@ -37,6 +37,14 @@ def test_a_repair_is_asked_about_and_shown(open_session: Open, repository: Path)
     assert "\x1b[?2004l" in terminal.raw.decode()  # bracketed paste is off again
 
 
+@pytest.mark.slow
+def test_what_was_typed_before_the_screen_is_there_is_sent(open_session: Open) -> None:
+    terminal = open_session(FAST, shows="")
+    terminal.enter("hello there")
+    terminal.wait_for("All right.")
+    assert "\n> hello there\n" in terminal.text
+
+
 @pytest.mark.parametrize(
     ("key", "is_run"),
     [
