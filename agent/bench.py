@@ -4,7 +4,7 @@ What all models have in common is here: how the tools see the files, and who app
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.approver import Approver
 from agent.checks import Checks
@@ -12,13 +12,13 @@ from agent.effects import effects_on
 from agent.journal import read
 from agent.parts import Parts
 from agent.past import Past
+from agent.reach import Reach, workspace_of
 from agent.session import JOURNAL, Session
 from agent.settings import Config
 from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
-from sandbox.workspace import Workspace
 from tools.base import Tool
 from tools.editor_forms import FULL
 from tools.jobs import Jobs
@@ -40,6 +40,7 @@ class Materials:
     """When the model must stop, on the monotonic clock."""
     server_tools: tuple[Tool, ...] = ()
     """Those of MCP servers, after all others; nano gets none."""
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,6 @@ def tool_view(place: Workplace) -> View:
         environment={**place.view.environment, **environment.variables},
         scratch=None,
     )
-
-
-def workspace_of(view: View) -> Workspace:
-    """Give the files of a view, named from the folder of the project."""
-    return Workspace(view.source, view.workspace, view.folder, view.obeyed)
 
 
 def approver(config: Config, view: View) -> Approver:

@@ -7,11 +7,12 @@ was trained on; every other model gets all there is.
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.bench import Bench, Materials, approver, tool_view, workspace_of
+from agent.bench import Bench, Materials, approver, tool_view
 from agent.config import snapshots_folder
 from agent.full_bench import FullBench
 from agent.models import NANO, resolve
 from agent.parts import Parts
+from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
 from inference.chat import ChatModel
@@ -41,12 +42,13 @@ def make_bench(given: Materials) -> Bench:
 def _nano_parts(given: Materials) -> Parts:
     place, view = given.place, tool_view(given.place)
     workspace, command = workspace_of(view), place.command or PYTEST
+    commands = given.reach.commands(place.sandbox)
     tools = Registry(
         [
-            Bash(place.sandbox, view, place.command_limits),
+            Bash(commands, view, place.command_limits),
             StrReplaceEditor(workspace, FOR_NANO),
             Search(workspace, place.sandbox, view, find_ripgrep(view)),
-            RunTests(command, place.environment, place.view, place.sandbox, place.test_limits),
+            RunTests(command, place.environment, place.view, commands, place.test_limits),
             Finish(),
         ]
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from agent.bench import Bench, Materials, approver, tool_view, workspace_of
+from agent.bench import Bench, Materials, approver, tool_view
 from agent.checks import Checks
 from agent.config import skills_folder
 from agent.explore import Explore, Fork
@@ -14,6 +14,7 @@ from agent.memory import Memory
 from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
 from agent.past import Past
+from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.settings import VerifyConfig
 from agent.spotless import Spotless
@@ -147,15 +148,15 @@ class FullBench:
         return Todo()
 
     def _bash(self) -> BackgroundBash:
-        bash = Bash(self.given.place.sandbox, self.view, self._command_limits)
+        shown = self.given.reach.commands(self.given.place.sandbox)
+        bash = Bash(shown, self.view, self._command_limits)
         return BackgroundBash(bash, self.jobs)
 
     def _run_tests(self) -> RunTests:
         place = self.given.place
         limits = replace(place.test_limits, output_bytes=OUTPUT_BYTES)
-        return RunTests(
-            place.command, place.environment, place.view, self.spotless, limits, is_full=True
-        )
+        shown = self.given.reach.commands(self.spotless)
+        return RunTests(place.command, place.environment, place.view, shown, limits, is_full=True)
 
     def _explore(self) -> Explore:
         given = self.given

@@ -20,6 +20,7 @@ from agent.errors import SessionError
 from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
+from agent.frontends.acp.hands import Hands
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
 from agent.frontends.acp.updates import Story
@@ -82,10 +83,12 @@ class Desk:
         """
         folder = _folder(params.cwd, params.additional_directories)
         servers = _servers(params.mcp_servers)
-        setup, person = self._setup, AtEditor(self._peer)
+        setup, person, hands = self._setup, AtEditor(self._peer), Hands(self._peer)
         request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
-        talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
-        return self._enter(talk, person, folder)
+        talk = open_conversation(
+            request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
+        )
+        return self._enter(talk, person, hands, folder)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
@@ -97,25 +100,26 @@ class Desk:
         if session is not None:
             _check_is_about(session.talk, repository)
             return session
-        talk, person = self._resumed(params.session_id, servers)
+        person, hands = AtEditor(self._peer), Hands(self._peer)
+        talk = self._resumed(params.session_id, person, hands, servers)
         try:
             _check_is_about(talk, repository)
         except RpcError:
             talk.close()
             raise
-        return self._enter(talk, person, folder)
+        return self._enter(talk, person, hands, folder)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
-        session, person = self.resume(params), AtEditor(self._peer)
+        session, person, hands = self.resume(params), AtEditor(self._peer), Hands(self._peer)
         try:
-            fork = session.talk.fork(person)
+            fork = session.talk.fork(person, hands.reach)
         finally:
             if not was_open:
                 self.close_one(params.session_id)
-        return self._enter(fork, person, Path(params.cwd))
+        return self._enter(fork, person, hands, Path(params.cwd))
 
     def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
         """List the talks of one folder, or all, the newest first.
@@ -167,18 +171,25 @@ class Desk:
             self.close_one(name)
 
     def _resumed(
-        self, session_id: str, servers: tuple[McpServer, ...]
-    ) -> tuple[Conversation, AtEditor]:
-        state, person = self._setup.state, AtEditor(self._peer)
+        self, session_id: str, person: AtEditor, hands: Hands, servers: tuple[McpServer, ...]
+    ) -> Conversation:
+        state, factory = self._setup.state, self._setup.factory
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
-        talk = resume_conversation(
-            session_id, person, chat_factory=self._setup.factory, state=state, servers=servers
+        return resume_conversation(
+            session_id,
+            person,
+            chat_factory=factory,
+            state=state,
+            servers=servers,
+            reach=hands.reach,
         )
-        return talk, person
 
-    def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
+    def _enter(
+        self, talk: Conversation, person: AtEditor, hands: Hands, folder: Path
+    ) -> EditorTalk:
         story = Story(Files(folder, Path(talk.session.start["repository"])))
+        hands.enter(talk.id, story)
         session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
         with self._lock:
             self._open[talk.id] = session

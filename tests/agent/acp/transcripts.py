@@ -59,6 +59,8 @@ class Recorder:
     def _hear(self, is_last: Callable[[Message], bool]) -> Message:
         while True:
             message = self.raw.read()
+            if is_glimpse(message):
+                continue  # as many as there was time for
             del message["jsonrpc"]
             self.lines.append(f"< {json.dumps(message, separators=(',', ':'))}")
             if "method" in message and "id" in message:
@@ -66,6 +68,12 @@ class Recorder:
                 self._say({"id": message["id"], "result": {"outcome": outcome}})
             elif is_last(message):
                 return message
+
+
+def is_glimpse(message: Message) -> bool:
+    """Say whether it shows what a command has printed until now."""
+    update = message.get("params", {}).get("update", {})
+    return update.get("status") == "in_progress" and "content" in update
 
 
 def begun(folder: Path, *script: Message) -> Recorder:

@@ -1,0 +1,28 @@
+"""How the tools of a talk reach its files and commands: by themselves, or through a front end.
+
+An editor holds texts that are not on disk yet, and shows what a command prints while it runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sandbox.base import Sandbox, View
+from sandbox.workspace import Workspace
+
+
+def workspace_of(view: View) -> Workspace:
+    """Give the files of a view, named from the folder of the project."""
+    return Workspace(view.source, view.workspace, view.folder, view.obeyed)
+
+
+def unseen(sandbox: Sandbox) -> Sandbox:
+    """Show nobody what its commands print."""
+    return sandbox
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a front end puts in between; nothing, if it is not said."""
+
+    commands: Callable[[Sandbox], Sandbox] = unseen
+    """Gives the sandbox for what the model runs itself: its commands, and the tests it asks for."""
