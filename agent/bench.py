@@ -19,6 +19,7 @@ from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
+from sandbox.workspace import Workspace
 from tools.base import Tool
 from tools.editor_forms import FULL
 from tools.jobs import Jobs
@@ -54,6 +55,8 @@ class Bench:
     """Closed before the files are judged or restored."""
     todo: Todo | None = None
     past: Past | None = None
+    files: Workspace | None = None
+    """What the model edits, if that is not the disk alone."""
 
     def go_on(self, session: Session) -> None:
         """Take up again what an earlier process knew, where an attempt goes on."""

@@ -10,6 +10,7 @@ from agent.checks import Checks
 from agent.config import skills_folder
 from agent.explore import Explore, Fork
 from agent.hooks import Hooks
+from agent.known_files import KnownFiles, TakeIn
 from agent.memory import Memory
 from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
@@ -49,7 +50,7 @@ class FullBench:
 
     def bench(self) -> Bench:
         """Return the parts, and what of them is used from outside."""
-        return Bench(self.parts, self.checks, self.jobs, self.todo, self.past)
+        return Bench(self.parts, self.checks, self.jobs, self.todo, self.past, self.files)
 
     @cached_property
     def parts(self) -> Parts:
@@ -63,7 +64,7 @@ class FullBench:
             self.recorder,
             given.deadline_s,
             approve=approver(given.config, self.view),
-            before_call=(hooks.before,),
+            before_call=(hooks.before, TakeIn(self.files, self.known)),
             after_call=(
                 self.outputs,
                 Whereabouts(self.view),
@@ -93,8 +94,19 @@ class FullBench:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The files as the tools reach them."""
+        """The files on disk, as commands have them."""
         return workspace_of(self.view)
+
+    @cached_property
+    def files(self) -> Workspace:
+        """The files as the model views and edits them."""
+        return self.given.reach.files(self.view, self.known)
+
+    @cached_property
+    def known(self) -> KnownFiles:
+        """What the talk knows of them."""
+        given = self.given
+        return KnownFiles(given.session, given.place.checkpoint, lambda: not self.jobs.running())
 
     # ---- the tools
 
@@ -121,7 +133,7 @@ class FullBench:
     def editor(self) -> StrReplaceEditor:
         """The editor of the main line; an exploration has its own."""
         return StrReplaceEditor(
-            self.workspace,
+            self.files,
             FULL,
             step=lambda: self.given.session.num_steps,
             earlier=self.past.edits_of,
@@ -160,7 +172,7 @@ class FullBench:
 
     def _explore(self) -> Explore:
         given = self.given
-        reading = Registry([StrReplaceEditor(self.workspace, FULL), self.search, self.outline])
+        reading = Registry([StrReplaceEditor(self.files, FULL), self.search, self.outline])
         return Explore(
             Fork(
                 given.session,

@@ -6,6 +6,7 @@ An editor holds texts that are not on disk yet, and shows what a command prints 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.known_files import KnownFiles
 from sandbox.base import Sandbox, View
 from sandbox.workspace import Workspace
 
@@ -13,6 +14,11 @@ from sandbox.workspace import Workspace
 def workspace_of(view: View) -> Workspace:
     """Give the files of a view, named from the folder of the project."""
     return Workspace(view.source, view.workspace, view.folder, view.obeyed)
+
+
+def on_disk(view: View, _known: KnownFiles) -> Workspace:
+    """Take the files as they are on disk."""
+    return workspace_of(view)
 
 
 def unseen(sandbox: Sandbox) -> Sandbox:
@@ -24,5 +30,7 @@ def unseen(sandbox: Sandbox) -> Sandbox:
 class Reach:
     """What a front end puts in between; nothing, if it is not said."""
 
+    files: Callable[[View, KnownFiles], Workspace] = on_disk
+    """Opens what the model views and edits."""
     commands: Callable[[Sandbox], Sandbox] = unseen
     """Gives the sandbox for what the model runs itself: its commands, and the tests it asks for."""

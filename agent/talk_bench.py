@@ -222,7 +222,7 @@ class TalkBench:
         self._approver = Approver(
             request.config.approval,
             self._ask,
-            effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL),
+            effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL, bench.files),
             self._remembered,
         )
         parts = replace(

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
 from agent.frontends.acp.hands import Hands
+from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
 from agent.frontends.acp.updates import Story
@@ -52,6 +53,7 @@ class Setup:
     resolve: Callable[[str], str]
     """From the name of a model to the one that the factory knows."""
     commands: Commands
+    client: Client = field(default_factory=Client)
 
 
 class Desk:
@@ -83,7 +85,7 @@ class Desk:
         """
         folder = _folder(params.cwd, params.additional_directories)
         servers = _servers(params.mcp_servers)
-        setup, person, hands = self._setup, AtEditor(self._peer), Hands(self._peer)
+        setup, person, hands = self._setup, AtEditor(self._peer), self._hands(folder)
         request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
         talk = open_conversation(
             request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
@@ -100,7 +102,7 @@ class Desk:
         if session is not None:
             _check_is_about(session.talk, repository)
             return session
-        person, hands = AtEditor(self._peer), Hands(self._peer)
+        person, hands = AtEditor(self._peer), self._hands(folder)
         talk = self._resumed(params.session_id, person, hands, servers)
         try:
             _check_is_about(talk, repository)
@@ -113,7 +115,8 @@ class Desk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
-        session, person, hands = self.resume(params), AtEditor(self._peer), Hands(self._peer)
+        session, person = self.resume(params), AtEditor(self._peer)
+        hands = self._hands(Path(params.cwd))
         try:
             fork = session.talk.fork(person, hands.reach)
         finally:
@@ -170,6 +173,14 @@ class Desk:
         for name in names:
             self.close_one(name)
 
+    def _hands(self, folder: Path) -> Hands:
+        return Hands(self._peer, self._setup.client, folder, self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        with self._lock:
+            sessions = tuple(self._open.values())
+        return all(session.hands.is_quiet() for session in sessions)
+
     def _resumed(
         self, session_id: str, person: AtEditor, hands: Hands, servers: tuple[McpServer, ...]
     ) -> Conversation:
@@ -189,8 +200,7 @@ class Desk:
         self, talk: Conversation, person: AtEditor, hands: Hands, folder: Path
     ) -> EditorTalk:
         story = Story(Files(folder, Path(talk.session.start["repository"])))
-        hands.enter(talk.id, story)
-        session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
+        session = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
         with self._lock:
             self._open[talk.id] = session
         return session
