@@ -22,6 +22,9 @@ LIMIT_BYTES = 64 * 1024 * 1024
 SENT: dict[str, type[Any]] = {
     "session/update": schema.SessionNotification,
     "session/request_permission": schema.RequestPermissionRequest,
+    "fs/read_text_file": schema.ReadTextFileRequest,
+    "fs/write_text_file": schema.WriteTextFileRequest,
+    "$/cancel_request": schema.CancelRequestNotification,
 }
 SCRIPTED = ("-m", "tests.agent.acp.driver")
 DIRECT = ("--sandbox", "direct")
@@ -42,6 +45,11 @@ class Editor:
     asked: list[schema.ToolCallUpdate] = field(default_factory=list)
     asked_in: list[str] = field(default_factory=list)
     """The sessions that they are of."""
+    texts: dict[str, Any] = field(default_factory=dict)
+    """The files that are open, by their paths, with their texts; or an error to answer with, or
+    None not to answer."""
+    read: list[str] = field(default_factory=list)
+    """The paths of the texts that the agent asked for."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """All that the agent wrote."""
     faults: list[str] = field(default_factory=list)
@@ -74,6 +82,19 @@ class Editor:
             outcome = schema.AllowedOutcome(outcome="selected", option_id=answer)
         return schema.RequestPermissionResponse(outcome=outcome)
 
+    async def read_text_file(self, path: str, **_more: Any) -> dict[str, Any]:
+        self.read.append(path)
+        text = self.texts[path] if path in self.texts else Path(path).read_text()
+        if text is None:
+            await asyncio.sleep(3600)
+        if isinstance(text, Exception):
+            raise text
+        return {"content": text}
+
+    async def write_text_file(self, path: str, content: str, **_more: Any) -> None:
+        self.texts[path] = content
+        Path(path).write_text(content)
+
     def on_connect(self, _connection: Any) -> None:
         """Know the agent already."""
 
@@ -104,6 +125,7 @@ class Editor:
         self.folder = folder
         self.answers = ("allow_once",)
         self.told, self.asked, self.asked_in, self.frames = [], [], [], []
+        self.texts, self.read = {}, []
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)
@@ -172,6 +194,7 @@ async def started(
     words: Sequence[str] = DIRECT,
     program: Sequence[str] = SCRIPTED,
     initializes: bool = True,
+    abilities: schema.ClientCapabilities | None = None,
 ) -> Editor:
     """Start the agent in a process of its own."""
     editor = Editor(folder, folder)
@@ -189,7 +212,7 @@ async def started(
         editor, process.stdin, process.stdout, observers=[editor.look], use_unstable_protocol=True
     )
     if initializes:
-        await editor.agent.initialize(protocol_version=1)
+        await editor.agent.initialize(protocol_version=1, client_capabilities=abilities)
     return editor
 
 

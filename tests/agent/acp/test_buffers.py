@@ -1,4 +1,4 @@
-"""Files that somebody has open in an editor, saved or not, and a model that views and edits them."""
+"""Files that somebody has open in an editor, saved or not, and a model that edits them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -191,9 +191,7 @@ def test_nothing_is_asked_about_what_a_workspace_refuses(tmp_path: Path) -> None
     (work / "hard.txt").hardlink_to(secret)
     paths = ("../secret.txt", str(secret), "out.txt", ".git/config", "hard.txt")
     edits = [edit(path, "secret", "changed") for path in (*paths, "a\0b", "~/x", "shop")]
-    looks = [
-        Say((call("str_replace_editor", command="view", path=path),)) for path in paths[:3]
-    ]
+    looks = [Say((call("str_replace_editor", command="view", path=path),)) for path in paths[:3]]
     talk.model.scripts = [[*edits, *looks, DONE]]
     talk.say("Try.")
     assert secret.read_text() == "secret"
