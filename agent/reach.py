@@ -21,8 +21,8 @@ def on_disk(view: View, _known: KnownFiles) -> Workspace:
     return workspace_of(view)
 
 
-def unseen(sandbox: Sandbox) -> Sandbox:
-    """Show nobody what its commands print."""
+def as_it_is(sandbox: Sandbox) -> Sandbox:
+    """Put nothing between a sandbox and its commands."""
     return sandbox
 
 
@@ -32,5 +32,7 @@ class Reach:
 
     files: Callable[[View, KnownFiles], Workspace] = on_disk
     """Opens what the model views and edits."""
-    commands: Callable[[Sandbox], Sandbox] = unseen
+    commands: Callable[[Sandbox], Sandbox] = as_it_is
     """Gives the sandbox for what the model runs itself: its commands, and the tests it asks for."""
+    bare: Callable[[Sandbox], Sandbox] = as_it_is
+    """Gives what runs a command at last, below all that looks after the files."""

@@ -125,7 +125,8 @@ class TalkBench:
         """
         with self._place_lock:
             if self._place is None:
-                watched = Watched(self.around.sandbox, self._session.folder / ASIDE)
+                bare = self.around.reach.bare(self.around.sandbox)
+                watched = Watched(bare, self._session.folder / ASIDE)
                 self._place = open_own_files(
                     self.request.as_fix(),
                     self.around.repository,

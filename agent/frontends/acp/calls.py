@@ -18,7 +18,9 @@ from tools.diff import FileDiff, Side, files_of
 from tools.textfile import TextFile
 
 Kind = Literal["read", "edit", "search", "execute", "think", "other"]
-Content = schema.ContentToolCallContent | schema.FileEditToolCallContent
+Content = (
+    schema.ContentToolCallContent | schema.FileEditToolCallContent | schema.TerminalToolCallContent
+)
 Call = ToolCall | BadToolCall
 KINDS: Mapping[str, Kind] = {
     **{"bash": "execute", "run_tests": "execute", EDITOR: "edit", "search": "search"},

@@ -9,10 +9,11 @@ from typing import Any
 from acp import schema
 
 from agent.frontends.acp.buffers import BufferFiles
-from agent.frontends.acp.calls import words
+from agent.frontends.acp.calls import Content, words
 from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.live import Live
 from agent.frontends.acp.rpc import Gone, Params, Peer, RpcError
+from agent.frontends.acp.terminal import InTerminal
 from agent.frontends.acp.updates import Story
 from agent.frontends.acp.words import as_params
 from agent.known_files import KnownFiles
@@ -50,7 +51,7 @@ class Hands:
         """Whether the editor has not answered; it is not waited for again in the same turn."""
         self.is_quiet: Callable[[], bool] = lambda: True
         """Whether no command of this talk runs in the background."""
-        self.reach = Reach(self._files, self._commands)
+        self.reach = Reach(self._files, self._commands, self._bare)
 
     def enter(self, session_id: str, story: Story) -> None:
         """Belong to a talk."""
@@ -66,7 +67,7 @@ class Hands:
 
     def read(self, path: Path) -> str | None:
         """Return the text of a file as it is shown; None if that cannot be known."""
-        found = self._ask("fs/read_text_file", READ_S, path=str(path))
+        found = self._asked("fs/read_text_file", READ_S, path=str(path))
         text = found.get("content") if found is not None else None
         return text if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
 
@@ -74,7 +75,7 @@ class Hands:
         """Let the file be this text, on disk too; say whether that was done."""
         if not self._client.writes_texts:
             return False
-        return self._ask("fs/write_text_file", WRITE_S, path=str(path), content=text) is not None
+        return self._asked("fs/write_text_file", WRITE_S, path=str(path), content=text) is not None
 
     def _files(self, view: View, known: KnownFiles) -> Workspace:
         self.is_quiet = known.is_quiet
@@ -83,17 +84,23 @@ class Hands:
         return BufferFiles(view, known, self, self._folder)
 
     def _commands(self, sandbox: Sandbox) -> Sandbox:
-        return Live(sandbox, self._show)
+        return Live(sandbox, lambda output: self._show(words(output, fenced=True)))
 
-    def _ask(self, method: str, timeout_s: float, **params: Any) -> Params | None:
+    def _bare(self, sandbox: Sandbox) -> Sandbox:
+        if sandbox.level != "direct" or not self._client.has_terminals:
+            return sandbox
+        return InTerminal(sandbox, self._ask, self._show_terminal)
+
+    def _ask(self, method: str, stops: Cancel, **params: Any) -> Params:
+        """Ask the editor about the session; raises as `Peer.ask` does."""
+        found = self._peer.ask(method, {"sessionId": self._session_id, **params}, stops)
+        return found if isinstance(found, dict) else {}
+
+    def _asked(self, method: str, timeout_s: float, **params: Any) -> Params | None:
         """Ask the editor; None if it says no, or nothing in time."""
         end_s = time.monotonic() + timeout_s
         try:
-            found = self._peer.ask(
-                method,
-                {"sessionId": self._session_id, **params},
-                lambda: self._cancel() or time.monotonic() >= end_s,
-            )
+            return self._ask(method, lambda: self._cancel() or time.monotonic() >= end_s, **params)
         except RpcError as error:
             log.info("%s: %s", method, error)
             return None
@@ -101,16 +108,21 @@ class Hands:
             log.warning("%s was not answered", method)
             self._is_silent = True
             return None
-        return found if isinstance(found, dict) else {}
 
-    def _show(self, output: str) -> None:
-        """Tell what the command of the call in hand has printed until now."""
+    def _show_terminal(self, name: str) -> None:
+        """Show the terminal of the call in hand, then and when the call has ended."""
+        assert self._story is not None, "a turn runs after `enter`"
+        self._story.is_in_terminal = True
+        self._show(schema.TerminalToolCallContent(type="terminal", terminal_id=name))
+
+    def _show(self, content: Content) -> None:
+        """Tell what there is to see of the call in hand until now."""
         assert self._story is not None, "a turn runs after `enter`"
         update = schema.ToolCallProgress(
             session_update="tool_call_update",
             tool_call_id=self._story.call_id,
             status="in_progress",
-            content=[words(output, fenced=True)],
+            content=[content],
         )
         told = schema.SessionNotification(session_id=self._session_id, update=update)
         self._peer.notify("session/update", as_params(told))

@@ -43,6 +43,7 @@ class Client:
     reads_texts: bool = False
     """Whether it gives the text of a file as it shows it, saved or not."""
     writes_texts: bool = False
+    has_terminals: bool = False
 
 
 MakeAgent = Callable[[Peer, Client], Handler]
@@ -110,11 +111,13 @@ def _client(params: Params) -> Client:
     number = params.get("protocolVersion")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_VERSION:
         raise RpcError(INVALID_PARAMS, f"protocolVersion is a number from 0 to {MAX_VERSION}")
-    files = _part(_part(params, "clientCapabilities"), "fs")
+    able = _part(params, "clientCapabilities")
+    files = _part(able, "fs")
     return Client(
         name=str(_part(params, "clientInfo").get("name", "")),
         reads_texts=files.get("readTextFile") is True,
         writes_texts=files.get("writeTextFile") is True,
+        has_terminals=able.get("terminal") is True,
     )
 
 

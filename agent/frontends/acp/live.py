@@ -39,7 +39,7 @@ class Live:
         screen = Screen(self._show)
 
         def take(data: bytes) -> None:
-            screen.feed(data)
+            screen(data)
             if on_output:
                 on_output(data)
 
@@ -47,7 +47,7 @@ class Live:
             screen.refresh()  # asked often, also while nothing is printed
             return cancel()
 
-        return self._sandbox.run(argv, view, limits, looked, take)
+        return self._sandbox.run(argv, view, limits, looked, take if on_output else screen)
 
 
 class Screen:
@@ -61,7 +61,7 @@ class Screen:
         self._num_bytes = 0
         self._num_shown = 0
 
-    def feed(self, data: bytes) -> None:
+    def __call__(self, data: bytes) -> None:
         """Take the next bytes."""
         self._num_bytes += len(data)
         self._tail += data

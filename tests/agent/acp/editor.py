@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acp import schema
+from acp import RequestError, schema
 from acp.client.connection import ClientSideConnection
 from acp.connection import StreamEvent
 
@@ -24,11 +24,29 @@ SENT: dict[str, type[Any]] = {
     "session/request_permission": schema.RequestPermissionRequest,
     "fs/read_text_file": schema.ReadTextFileRequest,
     "fs/write_text_file": schema.WriteTextFileRequest,
+    "terminal/create": schema.CreateTerminalRequest,
+    "terminal/output": schema.TerminalOutputRequest,
+    "terminal/wait_for_exit": schema.WaitForTerminalExitRequest,
+    "terminal/kill": schema.KillTerminalRequest,
+    "terminal/release": schema.ReleaseTerminalRequest,
     "$/cancel_request": schema.CancelRequestNotification,
 }
 SCRIPTED = ("-m", "tests.agent.acp.driver")
 DIRECT = ("--sandbox", "direct")
 AUTO = (*DIRECT, "--mode", "auto")
+
+
+@dataclass
+class Terminal:
+    """A command that the editor runs."""
+
+    process: asyncio.subprocess.Process
+    is_released: bool = False
+
+    async def text(self) -> str:
+        """Return what it printed, once it has ended."""
+        assert self.process.stdout is not None
+        return (await self.process.stdout.read()).decode()
 
 
 @dataclass
@@ -50,6 +68,9 @@ class Editor:
     None not to answer."""
     read: list[str] = field(default_factory=list)
     """The paths of the texts that the agent asked for."""
+    terminals: list[Terminal] = field(default_factory=list)
+    refuses: str = ""
+    """What of a terminal it says no to: `create` or `wait`."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """All that the agent wrote."""
     faults: list[str] = field(default_factory=list)
@@ -95,6 +116,35 @@ class Editor:
         self.texts[path] = content
         Path(path).write_text(content)
 
+    async def create_terminal(
+        self, command: str, args: list[str], env: list[Any], cwd: str, **_more: Any
+    ) -> dict[str, Any]:
+        if self.refuses == "create":
+            raise RequestError(-32603, "no terminal is free")
+        process = await asyncio.create_subprocess_exec(
+            *(command, *args),
+            cwd=cwd,
+            env={**os.environ, **{one.name: one.value for one in env}},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self.terminals.append(Terminal(process))
+        return {"terminalId": str(len(self.terminals) - 1)}
+
+    async def wait_for_terminal_exit(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
+        if self.refuses == "wait":
+            raise RequestError(-32603, "gone")
+        return {"exitCode": await self.terminals[int(terminal_id)].process.wait()}
+
+    async def terminal_output(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
+        return {"output": await self.terminals[int(terminal_id)].text(), "truncated": False}
+
+    async def kill_terminal(self, terminal_id: str, **_more: Any) -> None:
+        self.terminals[int(terminal_id)].process.kill()
+
+    async def release_terminal(self, terminal_id: str, **_more: Any) -> None:
+        self.terminals[int(terminal_id)].is_released = True
+
     def on_connect(self, _connection: Any) -> None:
         """Know the agent already."""
 
@@ -125,7 +175,7 @@ class Editor:
         self.folder = folder
         self.answers = ("allow_once",)
         self.told, self.asked, self.asked_in, self.frames = [], [], [], []
-        self.texts, self.read = {}, []
+        self.texts, self.read, self.terminals, self.refuses = {}, [], [], ""
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)

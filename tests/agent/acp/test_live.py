@@ -13,7 +13,7 @@ class Watched:
 
     def look(self, after_s: float, data: bytes = b"") -> None:
         if data:
-            self.screen.feed(data)
+            self.screen(data)
         self.now_s += after_s
         self.screen.refresh()
 
