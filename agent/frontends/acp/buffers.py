@@ -47,6 +47,8 @@ class BufferFiles(Workspace):
         self._called = folder if folder.resolve() == here else here
         self._shared: dict[PurePosixPath, bytes] = {}
         """What of each file is on disk, as a digest, where the editor's text is built on that."""
+        self._given: set[tuple[PurePosixPath, bytes]] = set()
+        """What the editor has written for us, as digests."""
 
     def read(self, path: str) -> bytes:
         """Give the content of a regular file as the editor has it; raises as `Workspace` does."""
@@ -65,8 +67,11 @@ class BufferFiles(Workspace):
         is_shared = before is None or self._shared.pop(target, None) == _digest(before)
         if not (is_there and is_shared and self._hand_over(target, data)):
             return super().write_atomic(path, data)
-        written = self._saved(path, before, data) or super().write_atomic(path, data)
+        written = self._saved(path, before, data)
+        if written is None:
+            return super().write_atomic(path, data)
         self._shared[target] = _digest(written)
+        self._given.add((target, _digest(written)))
         return written
 
     def settle(self, path: str) -> bool:
@@ -105,9 +110,11 @@ class BufferFiles(Workspace):
 
         If both have happened, the person has to decide: the editor asks them when they save.
         """
+        if shared == _digest(data):
+            return True
         name = str(self.folder / target)
-        is_base = shared == _digest(data) or self._known.is_as_at_prompt(name, data)
-        return is_base and not self._known.was_once(name, theirs)
+        is_old = (target, _digest(theirs)) in self._given or self._known.was_once(name, theirs)
+        return self._known.is_as_at_prompt(name, data) and not is_old
 
     def _saved(self, path: str, before: bytes | None, data: bytes) -> bytes | None:
         """Return what the editor has made of a file; None if that is not what was asked for."""

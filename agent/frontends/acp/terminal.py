@@ -78,7 +78,8 @@ class InTerminal:
         self, argv: Sequence[str], started_s: float, limits: Limits, cancel: Cancel, name: Params
     ) -> CommandResult:
         """Wait for the end of a command, or bring it about; return what came of it."""
-        code, notices = None, ()
+        code: int | None = None
+        notices: tuple[str, ...] = ()
         try:
             stops = _until(started_s + limits.wall_s, cancel)
             code = _exit_code(self._ask("terminal/wait_for_exit", stops, **name))

@@ -1,15 +1,16 @@
 """Files that somebody has open in an editor, saved or not, and a model that edits them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from agent.frontends.acp.buffers import BufferFiles, text_of
 from agent.reach import Reach
+from agent.settings import HooksConfig
 from tests.agent.fakes import CART, REPAIR, Say, bash, call, edit, write
-from tests.agent.talking import Talk, start_talk
+from tests.agent.talking import QUIET, Talk, start_talk
 
 LOOK = Say((call("str_replace_editor", command="view", path="shop/cart.py"),))
 UNDO = Say((call("str_replace_editor", command="undo_edit", path="shop/cart.py"),))
@@ -146,6 +147,27 @@ def test_what_the_editor_makes_of_a_text_when_it_saves_it_is_what_counts(tmp_pat
     assert "return price + duty" in edited
     assert "Note: the user's editor changed more when it saved the file." in edited
     assert undone.startswith("Took back the last edit")
+
+
+def test_a_person_who_goes_back_in_the_editor_is_believed(tmp_path: Path) -> None:
+    editor = Shown()
+    talk = talk_with(editor, tmp_path, REPAIR, DONE, LOOK, edit("shop/cart.py", "2 *", "3 *"), DONE)
+    talk.say("Mend it.")
+    typed_in(editor, tmp_path, CART)
+    talk.say("I took that back; triple it.")
+    assert "price - tax" in talk.results[0]
+    assert talk.read("shop/cart.py") == CART.replace("2 *", "3 *")
+
+
+def test_what_a_hook_did_counts_where_the_editor_has_not_seen_it(tmp_path: Path) -> None:
+    editor = Shown()
+    hooks = HooksConfig(after_edit=("sed -i s/double/DOUBLE/ shop/cart.py",))
+    config = replace(QUIET, hooks=hooks)
+    talk = talk_with(editor, tmp_path, REPAIR, DONE, LOOK, DONE, config=config)
+    talk.say("Mend it.")
+    talk.say("Look.")
+    assert "def DOUBLE" in talk.results[0]
+    assert talk.read("shop/cart.py") == MENDED.replace("double", "DOUBLE")
 
 
 @pytest.mark.parametrize("how", ["away", "lying", "endings"])
