@@ -97,6 +97,7 @@ def test_the_model_takes_back_its_own_edit_and_no_more_also_after_a_restart(
     assert resumed.results[0].startswith("There is nothing to undo")
 
 
+@pytest.mark.slow
 def test_what_was_typed_since_is_told_and_is_not_taken_back(tmp_path: Path) -> None:
     editor = Shown()
     talk = talk_with(editor, tmp_path, LOOK, edit("shop/cart.py", "2 *", "3 *"), UNDO, DONE)
@@ -149,6 +150,7 @@ def test_what_the_editor_makes_of_a_text_when_it_saves_it_is_what_counts(tmp_pat
     assert undone.startswith("Took back the last edit")
 
 
+@pytest.mark.slow
 def test_a_person_who_goes_back_in_the_editor_is_believed(tmp_path: Path) -> None:
     editor = Shown()
     talk = talk_with(editor, tmp_path, REPAIR, DONE, LOOK, edit("shop/cart.py", "2 *", "3 *"), DONE)
@@ -159,6 +161,7 @@ def test_a_person_who_goes_back_in_the_editor_is_believed(tmp_path: Path) -> Non
     assert talk.read("shop/cart.py") == CART.replace("2 *", "3 *")
 
 
+@pytest.mark.slow
 def test_what_a_hook_did_counts_where_the_editor_has_not_seen_it(tmp_path: Path) -> None:
     editor = Shown()
     hooks = HooksConfig(after_edit=("sed -i s/double/DOUBLE/ shop/cart.py",))
@@ -170,7 +173,9 @@ def test_what_a_hook_did_counts_where_the_editor_has_not_seen_it(tmp_path: Path)
     assert talk.read("shop/cart.py") == MENDED.replace("double", "DOUBLE")
 
 
-@pytest.mark.parametrize("how", ["away", "lying", "endings"])
+@pytest.mark.parametrize(
+    "how", ["away", *(pytest.param(how, marks=pytest.mark.slow) for how in ("lying", "endings"))]
+)
 def test_an_editor_that_does_not_do_what_it_is_told_does_no_harm(tmp_path: Path, how: str) -> None:
     editor = Shown(is_able=how != "away", is_lying=how == "lying")
     write(tmp_path / "work", {})
@@ -242,6 +247,7 @@ def test_an_editor_has_only_texts_that_come_back_as_the_same_bytes(
     assert text_of(data) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", ["a\0b", "\ud800", "a\rb"])
 def test_what_no_file_of_text_holds_is_not_believed(tmp_path: Path, lie: str) -> None:
     editor = Shown()
@@ -252,6 +258,7 @@ def test_what_no_file_of_text_holds_is_not_believed(tmp_path: Path, lie: str) ->
     assert editor.written == []
 
 
+@pytest.mark.slow
 def test_a_text_without_its_last_line_end_is_the_same_text(tmp_path: Path) -> None:
     editor = Shown()
     typed_in(editor, tmp_path, CART.removesuffix("\n"))

@@ -1,18 +1,26 @@
-"""An editor that lends the tools a hand: it gives and takes the texts of files that it has."""
+"""An editor that lends the tools a hand, without a sandbox: it has texts, and opens terminals."""
 
 import asyncio
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from acp import RequestError, schema
 
-from tests.agent.acp.editor import Editor, repair, view
+from agent.frontends.acp.hands import Hands
+from agent.frontends.acp.handshake import Client
+from agent.frontends.acp.rpc import Peer
+from agent.frontends.acp.stdio import Wire
+from sandbox.choose import LEVELS
+from sandbox.direct import Direct
+from tests.agent.acp.editor import Editor, command, repair, view
 from tests.agent.fakes import CART
 
 ABILITIES = schema.ClientCapabilities(
-    fs=schema.FileSystemCapabilities(read_text_file=True, write_text_file=True)
+    fs=schema.FileSystemCapabilities(read_text_file=True, write_text_file=True), terminal=True
 )
+FILES = ("fs/read_text_file", "fs/write_text_file")
 DONE = {"text": "Done."}
 TYPED = CART.replace("def double", "def typed")
 MENDED = CART.replace("price - tax", "price + tax")
@@ -54,8 +62,11 @@ async def test_a_turn_that_waits_for_a_text_can_be_cancelled(editor: Editor) -> 
     "lie",
     [
         RequestError(-32603, "not in this project"),
-        *(5, ["a"], {}, "a\0b", "x" * 8_000_000),
-        pytest.param("x" * 60_000_000, marks=pytest.mark.slow),
+        *(5, "a\0b"),
+        *(
+            pytest.param(lie, marks=pytest.mark.slow)
+            for lie in (["a"], {}, "x" * 8_000_000, "x" * 60_000_000)
+        ),
     ],
     ids=lambda lie: f"{type(lie).__name__} {str(lie)[:3]!r} {len(str(lie))}",
 )
@@ -84,4 +95,71 @@ async def test_nothing_is_asked_while_a_command_could_put_a_link_in_the_way(
     assert editor.read == [str(cart(editor))]
 
 
-FILES = ("fs/read_text_file", "fs/write_text_file")
+async def test_a_command_runs_in_a_terminal_that_is_shown_and_stays(editor: Editor) -> None:
+    editor.script(command("echo begun; pwd; exit 3"), DONE)
+    await editor.say(await editor.open(), "Go.")
+    (terminal,) = editor.terminals
+    assert terminal.is_released
+    shown, ended = [
+        one for one in editor.all(schema.ToolCallProgress) if one.raw_output or one.content
+    ]
+    assert (shown.status, shown.content[0].terminal_id) == ("in_progress", "0")
+    assert (ended.status, ended.content) == ("completed", None)
+    assert ended.raw_output["text"] == f"begun\n{editor.work}\n[exit code 3]"
+
+
+async def test_a_command_that_takes_too_long_is_killed_in_its_terminal(editor: Editor) -> None:
+    slow = {"calls": [["bash", {"command": "echo begun; exec sleep 60", "timeout_s": 1}]]}
+    editor.script(slow, DONE)
+    await editor.say(await editor.open(), "Go.")
+    told = editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    assert told == "begun\n[timed out after 1 s]"
+    assert editor.terminals[0].is_released
+    assert editor.terminals[0].process.returncode == -9
+
+
+async def test_a_cancelled_command_is_killed_in_its_terminal(editor: Editor) -> None:
+    editor.script(command("exec sleep 60"), DONE)
+    name = await editor.open()
+    turn = asyncio.create_task(editor.say(name, "Go."))
+    await editor.until(schema.ToolCallProgress, "terminal")
+    await editor.agent.cancel(session_id=name)
+    assert (await turn).stop_reason == "cancelled"
+    assert editor.terminals[0].process.returncode == -9
+    assert editor.terminals[0].is_released
+
+
+async def test_where_the_editor_opens_no_terminal_the_command_runs_here(editor: Editor) -> None:
+    editor.script(command("echo begun"), DONE)
+    editor.refuses = "create"
+    await editor.say(await editor.open(), "Go.")
+    ended = editor.all(schema.ToolCallProgress)[-1]
+    assert ended.raw_output["text"] == "begun"
+    assert "begun" in ended.content[0].content.text
+    assert editor.terminals == []
+
+
+async def test_a_terminal_that_is_lost_is_told_to_the_model(editor: Editor) -> None:
+    editor.script(command("echo begun"), DONE)
+    editor.refuses = "wait"
+    await editor.say(await editor.open(), "Go.")
+    told = editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    assert told == "begun\n[exit code -1]\n[The editor lost the terminal: gone.]"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_where_there_is_a_sandbox_no_terminal_is_used(level: str) -> None:
+    class Level(Direct):
+        pass
+
+    sandbox = Level()
+    sandbox.level = level
+    hands = Hands(nobody(), Client(has_terminals=True), Path("/"), lambda: True)
+    assert (hands.reach.bare(sandbox) is sandbox) == (level != "direct")
+    unable = Hands(nobody(), Client(), Path("/"), lambda: True)
+    assert unable.reach.bare(sandbox) is sandbox
+
+
+def nobody() -> Peer:
+    """Be a connection that nobody is at the end of."""
+    return Peer(Wire(BytesIO(), BytesIO()))
