@@ -42,6 +42,7 @@ class Materials:
     server_tools: tuple[Tool, ...] = ()
     """Those of MCP servers, after all others; nano gets none."""
     reach: Reach = field(default_factory=Reach)
+    """What a front end puts between the tools and what they work on."""
 
 
 @dataclass(frozen=True)

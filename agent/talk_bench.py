@@ -57,6 +57,7 @@ class Surroundings:
     servers: tuple[McpServer, ...] = ()
     """The MCP servers that the person or their editor has named."""
     reach: Reach = field(default_factory=Reach)
+    """What a front end puts between the tools and what they work on."""
 
 
 class TalkBench:
