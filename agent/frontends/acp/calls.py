@@ -1,7 +1,6 @@
 """A call of the model in the words of the protocol: title, kind, places, and what came of it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,15 +30,11 @@ MAX_OUTPUT = 100_000
 class Files:
     """Where the files of a talk are: the protocol names them from the root."""
 
-    folder: Path
-    """The one that the talk was opened in."""
     repository: Path
+    """What the tools' paths begin at, whichever folder of it the talk was opened in."""
 
     def absolute(self, path: str) -> str:
         """Return a path of the model as the client knows it."""
-        with suppress(OSError):  # a name that is too long, say
-            if (self.folder / path).exists():
-                return str(self.folder / path)
         return str(self.repository / path)
 
 
@@ -109,6 +104,16 @@ def ended(number: str, call: Call, event: CallEnded, files: Files) -> schema.Too
         content=[*changes] or [words(event.text, fenced=kind_of(call) == "execute")],
         locations=lines_of(event.diff or "", files) or None,
         raw_output={"text": event.text, "summary": event.summary, "durationS": event.duration_s},
+    )
+
+
+def stopped(number: str) -> schema.ToolCallProgress:
+    """Tell of a call that has no result because the turn was stopped."""
+    return schema.ToolCallProgress(
+        session_update="tool_call_update",
+        tool_call_id=number,
+        status="failed",
+        content=[words("Stopped before the end.")],
     )
 
 

@@ -36,7 +36,7 @@ from tools.mcp_server import McpServer
 log = logging.getLogger(__name__)
 PAGE = 50
 """Sessions of one answer."""
-ID = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ID = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 Place = schema.LoadSessionRequest | schema.ResumeSessionRequest | schema.ForkSessionRequest
 
 
@@ -85,7 +85,7 @@ class Desk:
         setup, person = self._setup, AtEditor(self._peer)
         request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
         talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
-        return self._enter(talk, person, folder)
+        return self._enter(talk, person)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
@@ -103,7 +103,7 @@ class Desk:
         except RpcError:
             talk.close()
             raise
-        return self._enter(talk, person, folder)
+        return self._enter(talk, person)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
@@ -115,7 +115,7 @@ class Desk:
         finally:
             if not was_open:
                 self.close_one(params.session_id)
-        return self._enter(fork, person, Path(params.cwd))
+        return self._enter(fork, person)
 
     def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
         """List the talks of one folder, or all, the newest first.
@@ -177,12 +177,13 @@ class Desk:
         )
         return talk, person
 
-    def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
-        story = Story(Files(folder, Path(talk.session.start["repository"])))
-        session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
+    def _enter(self, talk: Conversation, person: AtEditor) -> EditorTalk:
+        session = talk.session
+        story = Story(Files(Path(session.start["repository"])), session.num_results)
+        entered = EditorTalk(talk, person, story, self._peer, self._setup.commands)
         with self._lock:
-            self._open[talk.id] = session
-        return session
+            self._open[talk.id] = entered
+        return entered
 
 
 def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
