@@ -18,6 +18,7 @@ from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsRan, TurnEnded
+from agent.fits import check_fits
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -328,6 +329,7 @@ class Conversation:
         now = parts.checkpoint(session.checkpoint)
         if not is_nano:
             text = self._with_news(text, now, parts)
+        check_fits(text, session, parts)
         session.add(Message("user", text), checkpoint=now)
 
     def _with_news(self, text: str, now: str, parts: Parts) -> str:
@@ -351,7 +353,16 @@ class Conversation:
         finally:
             self._settle(bench)
         assert ended is not None, "a turn ends with TurnEnded"
-        yield ended
+        yield self._without_unanswerable(ended)
+
+    def _without_unanswerable(self, ended: TurnEnded) -> TurnEnded:
+        """Take a prompt back that left no room for a reply: with it nothing could be said again."""
+        point = self.points()[-1] if self.points() else None
+        is_last = point is not None and point.num_kept == len(self.session.messages) - 1
+        if point is None or not is_last or ended.reason is not StopReason.MAX_TOKENS:
+            return ended
+        rewind(self.session, self._bench.place().checkpoint, point)
+        return replace(ended, sentence=f"{ended.sentence} The prompt was taken back.".strip())
 
     def _settle(self, bench: Bench) -> None:
         """Answer the calls that a turn has left open, as the next prompt needs them to be."""

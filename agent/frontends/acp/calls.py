@@ -38,20 +38,16 @@ MAX_WHOLE = 200_000
 class Files:
     """Where the files of a talk are: the protocol names them from the root."""
 
-    folder: Path
-    """The one that the talk was opened in."""
-    repository: Path
+    project: Path
+    """The folder that the tools' paths begin at, wherever in it the talk was opened."""
 
     def absolute(self, path: str) -> str:
         """Return a path of the model as the client knows it."""
-        with suppress(OSError):  # a name that is too long, say
-            if (self.folder / path).exists():
-                return str(self.folder / path)
-        return str(self.repository / path)
+        return str(self.project / path)
 
     def text(self, path: str) -> str | None:
         """Return what is in a file; None if it is no text, or too long to be shown whole."""
-        root = self.repository.resolve()
+        root = self.project.resolve()
         with suppress(OSError, ValueError, PathRefused):
             place = Path(self.absolute(path)).resolve().relative_to(root)
             data = Workspace(root, root).read(str(place))
@@ -125,6 +121,16 @@ def ended(number: str, call: Call, event: CallEnded, files: Files) -> schema.Too
         content=[*changes] or [words(event.text, fenced=kind_of(call) == "execute")],
         locations=lines_of(event.diff or "", files) or None,
         raw_output={"text": event.text, "summary": event.summary, "durationS": event.duration_s},
+    )
+
+
+def stopped(number: str) -> schema.ToolCallProgress:
+    """Tell of a call that has no result because the turn was stopped."""
+    return schema.ToolCallProgress(
+        session_update="tool_call_update",
+        tool_call_id=number,
+        status="failed",
+        content=[words("Stopped before the end.")],
     )
 
 

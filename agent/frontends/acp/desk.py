@@ -32,13 +32,13 @@ from agent.prune import Kept, prune
 from agent.session import JOURNAL
 from agent.sessions import SessionInfo, list_sessions
 from agent.talk_request import TalkRequest
-from agent.workplace import find_repository
+from agent.workplace import find_repository, project_folder
 from tools.mcp_server import McpServer
 
 log = logging.getLogger(__name__)
 PAGE = 50
 """Sessions of one answer."""
-ID = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ID = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 Place = schema.LoadSessionRequest | schema.ResumeSessionRequest | schema.ForkSessionRequest
 
 
@@ -90,7 +90,7 @@ class Desk:
         talk = open_conversation(
             request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
         )
-        return self._enter(talk, person, hands, folder)
+        return self._enter(talk, person, hands)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
@@ -109,7 +109,7 @@ class Desk:
         except RpcError:
             talk.close()
             raise
-        return self._enter(talk, person, hands, folder)
+        return self._enter(talk, person, hands)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
@@ -122,7 +122,7 @@ class Desk:
         finally:
             if not was_open:
                 self.close_one(params.session_id)
-        return self._enter(fork, person, hands, Path(params.cwd))
+        return self._enter(fork, person, hands)
 
     def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
         """List the talks of one folder, or all, the newest first.
@@ -196,14 +196,15 @@ class Desk:
             reach=hands.reach,
         )
 
-    def _enter(
-        self, talk: Conversation, person: AtEditor, hands: Hands, folder: Path
-    ) -> EditorTalk:
-        story = Story(Files(folder, Path(talk.session.start["repository"])))
-        session = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
+    def _enter(self, talk: Conversation, person: AtEditor, hands: Hands) -> EditorTalk:
+        session = talk.session
+        repository = Path(session.start["repository"])
+        request = TalkRequest.from_record(session.start["request"]).as_fix()
+        story = Story(Files(project_folder(request, repository)), session.num_results)
+        entered = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
         with self._lock:
-            self._open[talk.id] = session
-        return session
+            self._open[talk.id] = entered
+        return entered
 
 
 def _folder(cwd: str, additional: Sequence[str] | None) -> Path:

@@ -46,6 +46,7 @@ class EditorTalk:
         self._commands = commands
         self._lane = Lane(f"session {talk.id}")
         self._prompts: set[Request] = set()
+        self._running: Request | None = None
         person.enter(talk.id, story)
         hands.enter(talk.id, story)
 
@@ -72,6 +73,7 @@ class EditorTalk:
         """Answer a prompt after those before it; that it has come is told at once."""
         is_first = not self.talk.points() and not text.startswith("/")
         self._prompts.add(request)
+        request.when_cancelled(lambda: self._leave_out(request))
         self.tell(titled(text.partition("\n")[0][:MAX_TITLE] if is_first else None))
         self._lane.do(lambda: self._run(request, text))
 
@@ -96,7 +98,16 @@ class EditorTalk:
 
     # ---- one prompt
 
+    def _leave_out(self, request: Request) -> None:
+        """Answer a prompt that was taken back before its turn came."""
+        if request is not self._running and request in self._prompts:
+            self._prompts.discard(request)
+            request.succeed(as_params(schema.PromptResponse(stop_reason="cancelled")))
+
     def _run(self, request: Request, text: str) -> None:
+        self._running = request
+        if request not in self._prompts:
+            return
         try:
             ended = self._turn(text, request.is_cancelled)
         except Exception as error:
@@ -107,10 +118,11 @@ class EditorTalk:
                 self._prompts.discard(request)
                 request.fail(failure(error))
                 return
+        finally:
+            for update in self._story.end():
+                self.tell(update)
         self._prompts.discard(request)
-        answer = schema.PromptResponse(
-            stop_reason=ended.reason.value, usage=sum_of(self._story.usages)
-        )
+        answer = schema.PromptResponse(stop_reason=_reason(ended), usage=sum_of(self._story.usages))
         request.succeed(as_params(answer))
 
     def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
@@ -150,3 +162,8 @@ class EditorTalk:
             if not is_told:
                 self.tell(doing("waiting"))
                 is_told = True
+
+
+def _reason(ended: TurnEnded) -> str:
+    """Return the protocol's word; its refusal would take the prompt out of the conversation."""
+    return "end_turn" if ended.reason is StopReason.REFUSAL else ended.reason.value

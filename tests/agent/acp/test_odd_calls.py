@@ -36,7 +36,7 @@ def test_a_call_with_odd_arguments_is_shown_live_and_on_load(
     calls = [ToolCall(tool, {**GOOD, name: odd}) for name in GOOD]
     calls += [ToolCall(tool, dict.fromkeys(GOOD, odd)), ToolCall(tool, {})]
     calls += [ToolCall(tool, {"command": command, "path": odd}) for command in ("view", "create")]
-    story = Story(Files(tmp_path, tmp_path))
+    story = Story(Files(tmp_path))
     updates = []
     for call in calls:
         said = str(odd)
@@ -50,7 +50,7 @@ def test_a_call_with_odd_arguments_is_shown_live_and_on_load(
 
 
 def test_a_call_that_cannot_be_read_is_shown_as_it_was_written(tmp_path: Path) -> None:
-    story = Story(Files(tmp_path, tmp_path))
+    story = Story(Files(tmp_path))
     (shown,) = story.updates(CallStarted(BadToolCall("<tool_call>", "no end")), no_status)
     assert isinstance(shown, schema.ToolCallStart)
     assert (shown.title, shown.raw_input) == ("A call that cannot be read", {"raw": "<tool_call>"})
