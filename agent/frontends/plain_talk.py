@@ -43,15 +43,22 @@ class PlainPerson:
         self._signals = signals
 
     def ask(self, ask: Ask) -> Answer | None:
-        """Show what would run, and wait for a word; an empty line is no answer."""
+        """Show what would run, and wait for a word; an empty line is no answer.
+
+        The end of the input, as Ctrl-D gives it, is a no, and ends the talk.
+        """
         print(on_screen(ask.preview))
         _forget_what_was_typed()
         try:
             with self._signals.reading():
                 word = _decision(ask)
-        except (EOFError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             print()
             return None
+        except EOFError:
+            print()
+            self._signals.leave()
+            return Answer(False)
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
