@@ -157,15 +157,21 @@ def _tail_start(messages: Sequence[Message], room: int, count: Count) -> int:
 
 
 def _prompts(messages: Sequence[Message], room: int, count: Count) -> list[Message]:
-    """Return what the person said: the first prompt, the last, and of the others what fits."""
+    """Return what the person said: the last prompt, the first, and of the others what fits.
+
+    A first one that alone is larger than the room was not meant to stay for ever.
+    """
     prompts = [message for message in messages if is_prompt(message)]
     kept = prompts[1:][-1:]
+    first = prompts[:1]
+    if kept and first and _size(first[0], count) > room:
+        first = []
     for message in reversed(prompts[1:-1]):
         room -= _size(message, count)
         if room < 0:
             break
         kept.insert(0, message)
-    return [*prompts[:1], *kept]
+    return [*first, *kept]
 
 
 def _cut_results(messages: Sequence[Message], room: int, count: Count) -> list[Message]:

@@ -9,6 +9,7 @@ saved before the turn and after every call.
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
@@ -17,6 +18,7 @@ from agent.carry_out import answer_pending
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsStarted, TurnEnded
+from agent.fits import check_fits
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.known_words import known_words
@@ -25,6 +27,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.parts import Parts
+from agent.reach import Reach
 from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
@@ -245,10 +248,11 @@ class Conversation:
             paths = redo(self.session, self._bench.place().checkpoint)
             return Rewound(None, "", tuple(sorted(paths)))
 
-    def fork(self, person: Person | None = None) -> "Conversation":
+    def fork(self, person: Person | None = None, reach: Reach | None = None) -> "Conversation":
         """Begin a second talk that has said the same until now, on the same files and model.
 
-        `person` is who is talked with there; the same one if left out.
+        `person` is who is talked with there, `reach` what they put in between; the same ones if
+        left out.
 
         Raises:
             UsageError: a turn is running.
@@ -257,8 +261,9 @@ class Conversation:
         with self._alone():
             bench = self._bench
             session = fork_session(self.session, bench.around.state)
+            around = replace(bench.around, reach=reach or bench.around.reach)
             person = person or self._person
-            return Conversation(bench.request, bench.around, session, person, bench.loading)
+            return Conversation(bench.request, around, session, person, bench.loading)
 
     def diff(self) -> str:
         """Return what has become of the files since the talk began, as a patch."""
@@ -303,11 +308,7 @@ class Conversation:
     # ---- settings
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change what runs without asking, from the next call on.
-
-        Raises:
-            UsageError: it would let files be changed that cannot be written.
-        """
+        """Change what runs without asking from the next call on; raises as the bench does."""
         self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:
@@ -342,6 +343,7 @@ class Conversation:
         now = parts.checkpoint(session.checkpoint)
         if not is_nano:
             text = self._with_news(text, now, parts)
+        check_fits(text, session, parts)
         session.add(Message("user", text), checkpoint=now)
 
     def _with_news(self, text: str, now: str, parts: Parts) -> str:
@@ -365,7 +367,16 @@ class Conversation:
         finally:
             self._settle(bench)
         assert ended is not None, "a turn ends with TurnEnded"
-        yield ended
+        yield self._without_unanswerable(ended)
+
+    def _without_unanswerable(self, ended: TurnEnded) -> TurnEnded:
+        """Take a prompt back that left no room for a reply: with it nothing could be said again."""
+        point = self.points()[-1] if self.points() else None
+        is_last = point is not None and point.num_kept == len(self.session.messages) - 1
+        if point is None or not is_last or ended.reason is not StopReason.MAX_TOKENS:
+            return ended
+        rewind(self.session, self._bench.place().checkpoint, point)
+        return replace(ended, sentence=f"{ended.sentence} The prompt was taken back.".strip())
 
     def _settle(self, bench: Bench) -> None:
         """Answer the calls that a turn has left open, as the next prompt needs them to be."""

@@ -1,8 +1,9 @@
 """The MCP servers that an editor hands in with a session, beside those of the user's own settings.
 
 An editor says what to start and with which variables, and no more. So such a server sees, beside
-the system and the repository, the folder that its program is installed in, and has no network. One
-that needs more is named in the user's settings, which win where both have a name.
+the system and the repository, the folder that its program is installed in and those that its
+arguments name, to read, and has no network. One that needs more is named in the user's settings,
+which win where both have a name.
 """
 
 import shutil
@@ -53,7 +54,7 @@ def _server(name: str, record: Record) -> McpServer:
         name,
         (program, *map(str, record.get("args") or ())) if program else (),
         environment=_pairs(record.get("env")),
-        folders=installed_in(program),
+        folders=(*installed_in(program), *named_in(record.get("args") or ())),
     )
 
 
@@ -68,6 +69,21 @@ def installed_in(program: str) -> tuple[Path, ...]:
         holds_home = Path.home().is_relative_to(root)
         folders[path if holds_home else root] = None
     return tuple(folder for folder in folders if not folder.is_relative_to("/usr"))
+
+
+def named_in(words: Sequence[object]) -> tuple[Path, ...]:
+    """Return what words name from the root: a folder, or that of a file, but no home; else itself.
+
+    Who starts `python /opt/servers/one.py` means that it may read what lies beside.
+    """
+    folders: dict[Path, None] = {}
+    for word in map(str, words):
+        path = Path(word)
+        if not path.is_absolute() or not path.exists():
+            continue
+        folder = path if path.is_dir() else path.parent
+        folders[path if Path.home().is_relative_to(folder) else folder] = None
+    return tuple(one for one in folders if not Path.home().is_relative_to(one))
 
 
 def _pairs(entries: Sequence[Record] | None) -> dict[str, str]:

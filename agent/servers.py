@@ -192,15 +192,16 @@ def is_trusted(
     if not tools:  # the model reads nothing of it
         return True
     known, key = _hash("name", server.name), _hash(server.source, *map(_record, tools))
-    if key in trusted:
-        return True
+    refused = _hash("refused", key)
+    if key in trusted or refused in trusted:
+        return key in trusted
     words = introduction(server, tools)
     if known in trusted:
         words = f"It has changed since you allowed it.\n{words}"
     answer = ask(Ask(ToolCall(MCP, {"server": server.name}), words, key))
-    if answer.allowed and answer.always:
-        trusted.add(known)
-        trusted.add(key)
+    if answer.always:
+        for entry in (known, key) if answer.allowed else (refused,):
+            trusted.add(entry)
     return answer.allowed
 
 

@@ -229,6 +229,14 @@ def own_workplace(place: Workplace, number: int, session: Session, commit: str) 
     return place
 
 
+def project_folder(request: FixRequest, repository: Path) -> Path:
+    """Return what paths of tools begin at in a talk: the project's folder, else the repository."""
+    try:
+        return find_project(request, repository)[0]
+    except ProjectError:
+        return repository
+
+
 def find_project(request: FixRequest, repository: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder of the project to mend, and how its tests are run there.
 

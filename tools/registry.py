@@ -43,14 +43,29 @@ class Registry:
     def call(self, name: str, arguments: Arguments, cancel: Cancel = never) -> ToolResult:
         """Check the arguments and run the tool; every failure meant for the model is a result."""
         try:
-            if name not in self._tools:
-                raise ToolFailed(f"There is no tool {name}; use {', '.join(self._tools)}.")
-            tool = self._tools[name]
+            tool = self._tool(name)
             return tool.run(_checked(tool, arguments), cancel)
         except (ToolFailed, PathRefused, CommandRefused) as error:
-            text = str(error)
-            first_line = text.split("\n")[0]
-            return ToolResult(text, f"{name} failed: {first_line}", ok=False)
+            return _failed(name, error)
+
+    def refusal(self, name: str, arguments: Arguments) -> ToolResult | None:
+        """Return the result of a call that is wrong in its form; None of one that can be run."""
+        try:
+            _checked(self._tool(name), arguments)
+        except ToolFailed as error:
+            return _failed(name, error)
+        return None
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            raise ToolFailed(f"There is no tool {name}; use {', '.join(self._tools)}.")
+        return self._tools[name]
+
+
+def _failed(name: str, error: Exception) -> ToolResult:
+    text = str(error)
+    first_line = text.split("\n")[0]
+    return ToolResult(text, f"{name} failed: {first_line}", ok=False)
 
 
 def _checked(tool: Tool, arguments: Arguments) -> dict[str, Any]:

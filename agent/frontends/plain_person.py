@@ -25,15 +25,22 @@ class PlainPerson:
         self._signals = signals
 
     def ask(self, ask: Ask) -> Answer | None:
-        """Show what would run, and wait for a word; an empty line is no answer."""
+        """Show what would run, and wait for a word; an empty line is no answer.
+
+        The end of the input, as Ctrl-D gives it, is a no, and ends the talk.
+        """
         print(on_screen(whole(ask.exact, is_diff=changes_file(ask.call))))
         forget_what_was_typed()
         try:
             while (answer := self._answer(ask.call, self._read(QUESTION).strip())) is None:
                 pass
-        except (EOFError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             print()
             return None
+        except EOFError:
+            print()
+            self._signals.leave()
+            return Answer(False)
         return answer
 
     def _answer(self, call: ToolCall, word: str) -> Answer | None:
@@ -58,9 +65,11 @@ class PlainPerson:
 
     def _edited(self, call: ToolCall) -> Answer | None:
         """Let the call be changed; None if it stays as it was."""
-        name = next(iter(editable(call)), "")
-        if not name:
-            print("Nothing in it can be changed.")
+        names = editable(call)
+        word = self._read(f"Which of {', '.join(names)}? ").strip() if len(names) > 1 else ""
+        name = word or next(iter(names), "")
+        if name not in names:
+            print(f"There is no {on_screen(name)} in it." if name else "It has nothing to change.")
             return None
         print(f"{name} is now:\n{on_screen(as_text(call.arguments[name]))}\n{EDIT}")
         lines = [self._read(f"{name}: ")]

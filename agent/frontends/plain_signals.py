@@ -20,8 +20,13 @@ class Signals:
     def __init__(self) -> None:
         self.ended_by = 0
         """The signal that told the talk to end; 0 if none did."""
+        self._is_over = False
         self._is_interrupted = False
         self._is_reading = False
+
+    def leave(self) -> None:
+        """Let the turn that runs be the last thing that is done, and stop it."""
+        self._is_over = True
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -39,7 +44,7 @@ class Signals:
     def working(self) -> Iterator[Cancel]:
         """Give what a turn looks at to see whether it is to stop."""
         self._is_interrupted = False
-        yield lambda: self._is_interrupted or bool(self.ended_by)
+        yield lambda: self._is_interrupted or self._is_over
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -51,7 +56,7 @@ class Signals:
         """
         self._is_reading = True
         try:
-            if self.ended_by:
+            if self._is_over:
                 raise EOFError
             yield
         finally:
@@ -62,6 +67,7 @@ class Signals:
             self._is_interrupted = True
         else:
             self.ended_by = self.ended_by or number
+            self.leave()
         if self._is_reading:
             self._is_reading = False  # a second one must not come between the first and its end
             raise KeyboardInterrupt if number == signal.SIGINT else EOFError

@@ -58,7 +58,7 @@ class Stream:
 
     def asked(self, ask: Ask, answer: Answer) -> None:
         """Write a question and its answer."""
-        self._line("Asked", call=asdict(ask.call), preview=ask.preview, **asdict(answer))
+        self._line("Asked", call=asdict(ask.call), preview=ask.exact, **asdict(answer))
 
     def finish(self, exit_code: int, sentence: str = "") -> None:
         """Write the last line; `sentence` says what went wrong."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.mcp_handed import installed_in, with_handed_in
+from agent.mcp_handed import installed_in, named_in, with_handed_in
 from tools.mcp_server import McpServer
 
 OWN = McpServer("files", ("npx",), hosts=("registry.npmjs.org",))
@@ -59,3 +59,15 @@ def test_a_program_of_an_editor_shows_where_it_is_installed_and_no_home(
     assert installed_in(str(outer)) == (outer,)
     assert installed_in("/usr/bin/env") == ()
     assert installed_in("no-such-program") == ()
+
+
+def test_what_the_arguments_name_is_shown_but_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    script, mine = tmp_path / "servers" / "one.py", tmp_path / "home" / "two.py"
+    for file in (script, mine):
+        file.parent.mkdir()
+        file.touch()
+    words = [str(script), "-v", str(mine), str(tmp_path / "home"), "/", str(tmp_path / "none.py")]
+    assert named_in(words) == (script.parent, mine)

@@ -179,7 +179,11 @@ def test_earlier_talks_are_listed_with_their_first_words(
     [
         (["/undo", "n"], "A command has to wait: answer first", "price - tax"),
         (["w", "Not so."], "Why not? ", "price - tax"),
-        (["e", "", "e", "price +\\", "  0 + tax", "y"], "new_str is now:", "price +\n  0 + tax"),
+        (
+            ["e", "", "", "e", "new_str", "price +\\", "  0 + tax", "y"],
+            "new_str is now:",
+            "price +\n  0 + tax",
+        ),
     ],
 )
 def test_a_question_in_plain_lines_has_every_answer(

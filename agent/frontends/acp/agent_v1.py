@@ -27,10 +27,12 @@ from agent.frontends.acp.rpc import (
     RpcError,
 )
 from agent.frontends.acp.words import as_params, read
+from inference.errors import ModelUnavailable
 
 log = logging.getLogger(__name__)
 Set = schema.SetSessionConfigOptionSelectRequest
 STEER = "_qwen-agent/steer"
+MAX_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,8 @@ class AgentV1:
         """Answer, now or later."""
         route = self.routes.get(request.method)
         if route is None:
-            raise RpcError(
-                METHOD_NOT_FOUND, f"there is no method {request.method}", {"method": request.method}
-            )
+            name = request.method[:MAX_NAME]
+            raise RpcError(METHOD_NOT_FOUND, f"there is no method {name}", {"method": name})
         route.run(request, read(route.words, request.params))
 
     def notice(self, method: str, params: Params) -> None:
@@ -176,7 +177,10 @@ class AgentV1:
             request.succeed(as_params(response))
 
         def set_model() -> None:
-            session.talk.set_model(params.value)
+            try:
+                session.talk.set_model(params.value)
+            except ModelUnavailable as error:
+                raise RpcError(INVALID_PARAMS, str(error)) from error
             answer()
 
         if params.config_id == MODE:

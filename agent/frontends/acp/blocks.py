@@ -38,7 +38,10 @@ def text_of(blocks: Sequence[Block]) -> str:
 
 def named(uri: str) -> str:
     """Return how a resource is called in the text: a file by its path and line."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri
     if parts.scheme != "file":
         return uri
     line = parts.fragment.removeprefix("L").partition("-")[0].partition(":")[0]

@@ -52,7 +52,10 @@ class Commands:
         if not text.startswith("/"):
             yield from talk.turn(text, cancel)
         elif command := TABLE.get(name):
-            yield from command.run(talk, words.strip(), cancel)
+            try:
+                yield from command.run(talk, words.strip(), cancel)
+            except UsageError as error:  # it cannot be done now, which is no fault of the protocol
+                yield f"{str(error)[:1].upper()}{str(error)[1:]}."
         elif (own := own_commands(self._folder).get(name)) is not None:
             yield from talk.turn(with_arguments(own, words), cancel)
         else:  # a path, say

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,8 @@ from agent.errors import SessionError
 from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
+from agent.frontends.acp.hands import Hands
+from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
 from agent.frontends.acp.updates import Story
@@ -30,13 +32,13 @@ from agent.prune import Kept, prune
 from agent.session import JOURNAL
 from agent.sessions import SessionInfo, list_sessions
 from agent.talk_request import TalkRequest
-from agent.workplace import find_repository
+from agent.workplace import find_repository, project_folder
 from tools.mcp_server import McpServer
 
 log = logging.getLogger(__name__)
 PAGE = 50
 """Sessions of one answer."""
-ID = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ID = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 Place = schema.LoadSessionRequest | schema.ResumeSessionRequest | schema.ForkSessionRequest
 
 
@@ -51,6 +53,7 @@ class Setup:
     resolve: Callable[[str], str]
     """From the name of a model to the one that the factory knows."""
     commands: Commands
+    client: Client = field(default_factory=Client)
 
 
 class Desk:
@@ -82,10 +85,12 @@ class Desk:
         """
         folder = _folder(params.cwd, params.additional_directories)
         servers = _servers(params.mcp_servers)
-        setup, person = self._setup, AtEditor(self._peer)
+        setup, person, hands = self._setup, AtEditor(self._peer), self._hands(folder)
         request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
-        talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
-        return self._enter(talk, person, folder)
+        talk = open_conversation(
+            request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
+        )
+        return self._enter(talk, person, hands)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
@@ -97,25 +102,27 @@ class Desk:
         if session is not None:
             _check_is_about(session.talk, repository)
             return session
-        talk, person = self._resumed(params.session_id, servers)
+        person, hands = AtEditor(self._peer), self._hands(folder)
+        talk = self._resumed(params.session_id, person, hands, servers)
         try:
             _check_is_about(talk, repository)
         except RpcError:
             talk.close()
             raise
-        return self._enter(talk, person, folder)
+        return self._enter(talk, person, hands)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
         session, person = self.resume(params), AtEditor(self._peer)
+        hands = self._hands(Path(params.cwd))
         try:
-            fork = session.talk.fork(person)
+            fork = session.talk.fork(person, hands.reach)
         finally:
             if not was_open:
                 self.close_one(params.session_id)
-        return self._enter(fork, person, Path(params.cwd))
+        return self._enter(fork, person, hands)
 
     def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
         """List the talks of one folder, or all, the newest first.
@@ -166,23 +173,38 @@ class Desk:
         for name in names:
             self.close_one(name)
 
+    def _hands(self, folder: Path) -> Hands:
+        return Hands(self._peer, self._setup.client, folder, self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        with self._lock:
+            sessions = tuple(self._open.values())
+        return all(session.hands.is_quiet() for session in sessions)
+
     def _resumed(
-        self, session_id: str, servers: tuple[McpServer, ...]
-    ) -> tuple[Conversation, AtEditor]:
-        state, person = self._setup.state, AtEditor(self._peer)
+        self, session_id: str, person: AtEditor, hands: Hands, servers: tuple[McpServer, ...]
+    ) -> Conversation:
+        state, factory = self._setup.state, self._setup.factory
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
-        talk = resume_conversation(
-            session_id, person, chat_factory=self._setup.factory, state=state, servers=servers
+        return resume_conversation(
+            session_id,
+            person,
+            chat_factory=factory,
+            state=state,
+            servers=servers,
+            reach=hands.reach,
         )
-        return talk, person
 
-    def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
-        story = Story(Files(folder, Path(talk.session.start["repository"])))
-        session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
+    def _enter(self, talk: Conversation, person: AtEditor, hands: Hands) -> EditorTalk:
+        session = talk.session
+        repository = Path(session.start["repository"])
+        request = TalkRequest.from_record(session.start["request"]).as_fix()
+        story = Story(Files(project_folder(request, repository)), session.num_results)
+        entered = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
         with self._lock:
-            self._open[talk.id] = session
-        return session
+            self._open[talk.id] = entered
+        return entered
 
 
 def _folder(cwd: str, additional: Sequence[str] | None) -> Path:

@@ -10,6 +10,7 @@ from agent.errors import RunCancelled, WorkspaceBusy
 from agent.events import Event, StopReason, TurnEnded
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.failures import failure
+from agent.frontends.acp.hands import Hands
 from agent.frontends.acp.lane import Lane, Work
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.replay import replayed
@@ -29,16 +30,25 @@ class EditorTalk:
     """An open session."""
 
     def __init__(
-        self, talk: Conversation, person: AtEditor, story: Story, peer: Peer, commands: Commands
+        self,
+        talk: Conversation,
+        person: AtEditor,
+        hands: Hands,
+        story: Story,
+        peer: Peer,
+        commands: Commands,
     ) -> None:
         self.talk = talk
+        self.hands = hands
         self._person = person
         self._story = story
         self._peer = peer
         self._commands = commands
         self._lane = Lane(f"session {talk.id}")
         self._prompts: set[Request] = set()
+        self._running: Request | None = None
         person.enter(talk.id, story)
+        hands.enter(talk.id, story)
 
     def tell(self, update: Update) -> None:
         """Send one update."""
@@ -63,6 +73,7 @@ class EditorTalk:
         """Answer a prompt after those before it; that it has come is told at once."""
         is_first = not self.talk.points() and not text.startswith("/")
         self._prompts.add(request)
+        request.when_cancelled(lambda: self._leave_out(request))
         self.tell(titled(text.partition("\n")[0][:MAX_TITLE] if is_first else None))
         self._lane.do(lambda: self._run(request, text))
 
@@ -87,7 +98,16 @@ class EditorTalk:
 
     # ---- one prompt
 
+    def _leave_out(self, request: Request) -> None:
+        """Answer a prompt that was taken back before its turn came."""
+        if request is not self._running and request in self._prompts:
+            self._prompts.discard(request)
+            request.succeed(as_params(schema.PromptResponse(stop_reason="cancelled")))
+
     def _run(self, request: Request, text: str) -> None:
+        self._running = request
+        if request not in self._prompts:
+            return
         try:
             ended = self._turn(text, request.is_cancelled)
         except Exception as error:
@@ -98,16 +118,18 @@ class EditorTalk:
                 self._prompts.discard(request)
                 request.fail(failure(error))
                 return
+        finally:
+            for update in self._story.end():
+                self.tell(update)
         self._prompts.discard(request)
-        answer = schema.PromptResponse(
-            stop_reason=ended.reason.value, usage=sum_of(self._story.usages)
-        )
+        answer = schema.PromptResponse(stop_reason=_reason(ended), usage=sum_of(self._story.usages))
         request.succeed(as_params(answer))
 
     def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
         """Run a prompt, and what came too late to steer it; return how the last turn ended."""
         self._story.begin()
         self._person.begin(cancel)
+        self.hands.begin(cancel)
         ended = TurnEnded(StopReason.END_TURN, "")
         next_text: str | None = text
         while next_text is not None and not cancel():
@@ -140,3 +162,8 @@ class EditorTalk:
             if not is_told:
                 self.tell(doing("waiting"))
                 is_told = True
+
+
+def _reason(ended: TurnEnded) -> str:
+    """Return the protocol's word; its refusal would take the prompt out of the conversation."""
+    return "end_turn" if ended.reason is StopReason.REFUSAL else ended.reason.value

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from agent.arguments import DISTRIBUTION
 from agent.errors import AgentError
@@ -41,6 +40,10 @@ class Client:
     """What the other side has said of itself."""
 
     name: str = ""
+    reads_texts: bool = False
+    """Whether it gives the text of a file as it shows it, saved or not."""
+    writes_texts: bool = False
+    has_terminals: bool = False
 
 
 MakeAgent = Callable[[Peer, Client], Handler]
@@ -108,8 +111,19 @@ def _client(params: Params) -> Client:
     number = params.get("protocolVersion")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_VERSION:
         raise RpcError(INVALID_PARAMS, f"protocolVersion is a number from 0 to {MAX_VERSION}")
-    info: Any = params.get("clientInfo")
-    return Client(str(info.get("name", "")) if isinstance(info, dict) else "")
+    able = _part(params, "clientCapabilities")
+    files = _part(able, "fs")
+    return Client(
+        name=str(_part(params, "clientInfo").get("name", "")),
+        reads_texts=files.get("readTextFile") is True,
+        writes_texts=files.get("writeTextFile") is True,
+        has_terminals=able.get("terminal") is True,
+    )
+
+
+def _part(params: Params, name: str) -> Params:
+    part = params.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _version() -> str:

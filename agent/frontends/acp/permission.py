@@ -44,10 +44,33 @@ class AtEditor:
     def ask(self, ask: Ask) -> Answer | None:
         """Let them decide; None when the whole turn is to stop."""
         assert self._story is not None, "a turn runs after `enter`"
-        try:
-            found = self._peer.ask(
-                "session/request_permission", self._request(ask, self._story), self._cancel
+        if number := self._story.running_id:
+            return self._answer(self._request(ask, number, self._story))
+        # Not a call of the model: what is asked about is told of, so that it has a place.
+        number = f"ask-{ask.key[:16]}"
+        self._tell(
+            schema.ToolCallStart(
+                session_update="tool_call",
+                tool_call_id=number,
+                title=title_of(ask.call),
+                kind=kind_of(ask.call),
+                status="pending",
             )
+        )
+        answer = self._answer(self._request(ask, number, self._story))
+        is_allowed = answer is not None and answer.allowed
+        self._tell(
+            schema.ToolCallProgress(
+                session_update="tool_call_update",
+                tool_call_id=number,
+                status="completed" if is_allowed else "failed",
+            )
+        )
+        return answer
+
+    def _answer(self, request: Params) -> Answer | None:
+        try:
+            found = self._peer.ask("session/request_permission", request, self._cancel)
             outcome = schema.RequestPermissionResponse.model_validate(found).outcome
         except Gone:
             return None
@@ -55,20 +78,17 @@ class AtEditor:
             return UNASKED
         if isinstance(outcome, schema.DeniedOutcome):
             return None
-        answer = _answer_of(outcome.option_id)
-        if answer.allowed and self._story.call_id:
-            self._peer.notify("session/update", as_params(self._begun(self._story)))
-        return answer
+        return _answer_of(outcome.option_id)
 
-    def _begun(self, story: Story) -> schema.SessionNotification:
-        update = schema.ToolCallProgress(
-            session_update="tool_call_update", tool_call_id=story.call_id, status="in_progress"
-        )
-        return schema.SessionNotification(session_id=self._session_id, update=update)
+    def _tell(self, update: schema.ToolCallStart | schema.ToolCallProgress) -> None:
+        told = schema.SessionNotification(session_id=self._session_id, update=update)
+        self._peer.notify("session/update", as_params(told))
 
-    def _request(self, ask: Ask, story: Story) -> Params:
+    def _request(self, ask: Ask, number: str, story: Story) -> Params:
         """Show exactly what would happen: the diff, or the command."""
-        call, what = ask.call, "this file" if changes_file(ask.call) else "this"
+        is_edit = changes_file(ask.call)
+        call, what = ask.call, "this file" if is_edit else "this"
+        changes = [*diffs(ask.exact, story.files, "-")] if is_edit else []
         names = {
             "allow_once": "Allow",
             "allow_always": f"Always allow {what}",
@@ -79,12 +99,10 @@ class AtEditor:
             schema.RequestPermissionRequest(
                 session_id=self._session_id,
                 tool_call=schema.ToolCallUpdate(
-                    # Without a call of the model it is a server that is asked about.
-                    tool_call_id=story.call_id or f"ask-{ask.key[:16]}",
+                    tool_call_id=number,
                     title=title_of(call),
                     kind=kind_of(call),
-                    status="pending",
-                    content=[*diffs(ask.exact, story.files)] or [words(ask.preview, fenced=True)],
+                    content=[*changes] or [words(ask.preview, fenced=True)],
                     locations=places_of(call, story.files) or None,
                     raw_input=raw_input(call),
                 ),

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from agent.frontends.acp.calls import Call, told
+from agent.frontends.acp.calls import Call, stopped, told
 from agent.frontends.acp.updates import Story, Update, after, said, thought, typed
 from agent.told import typed_text
 from inference.messages import Message
@@ -12,6 +12,7 @@ from inference.messages import Message
 def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
     """Yield the updates of a conversation, oldest first."""
     waiting: deque[tuple[str, Call]] = deque()
+    story.tell_again()
     for message in messages:
         match message.role:
             case "user":
@@ -25,6 +26,9 @@ def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
                 number, call = waiting.popleft()
                 yield told(number, call, message.content, story.files)
                 yield from after(call)
+    for number, _ in waiting:
+        yield stopped(number)
+    story.was_told()
 
 
 def _reply(message: Message) -> Iterator[Update]:

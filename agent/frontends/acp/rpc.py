@@ -52,10 +52,16 @@ class Request:
     params: Params
     _answer: Callable[["Request", Params], None]
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    _on_cancel: Callable[[], None] = lambda: None
+
+    def when_cancelled(self, do: Callable[[], None]) -> None:
+        """Have something done, in the thread that cancels, when it is to be stopped."""
+        self._on_cancel = do
 
     def cancel(self) -> None:
         """Let whoever works on it stop."""
         self._cancelled.set()
+        self._on_cancel()
 
     def is_cancelled(self) -> bool:
         """Say whether it is to be stopped."""
@@ -118,7 +124,10 @@ class Peer:
         self._send({"id": number, "method": method, "params": params})
         try:
             while not answer.done():
-                if cancel() or self._has_left or self._wire.is_gone:
+                if self._has_left or self._wire.is_gone:
+                    raise Gone
+                if cancel():
+                    self.notify(CANCEL, {"requestId": number})
                     raise Gone
                 wait([answer], POLL_S)
             return answer.result()
@@ -132,7 +141,8 @@ class Peer:
             try:
                 self._take(line, handler)
             except RpcError as error:
-                self._send({"id": None, "error": error.to_record()})
+                number = line.number if isinstance(line, TooLong) else None
+                self._send({"id": number, "error": error.to_record()})
             except Exception:
                 log.exception("a line could not be handled")
             if self._wire.is_gone:
@@ -150,13 +160,15 @@ class Peer:
 
     def _take(self, line: bytes | TooLong, handler: Handler) -> None:
         message = _parsed(line)
-        if "method" not in message and ("result" in message or "error" in message):
+        is_answer = "result" in message or "error" in message
+        if is_answer and "method" not in message:
             self._take_answer(message)
         elif "id" in message:
             self._take_request(message, handler)
+        elif "method" in message:
+            self._take_notice(message, handler)
         else:
             _check(message)
-            self._take_notice(message, handler)
 
     def _take_request(self, message: Params, handler: Handler) -> None:
         number = message["id"]
@@ -180,14 +192,15 @@ class Peer:
             request.fail(RpcError(INTERNAL_ERROR, "a bug in qwen-agent; see its log"))
 
     def _take_notice(self, message: Params, handler: Handler) -> None:
-        method, params = message["method"], message.get("params") or {}
         try:
+            _check(message)
+            method, params = message["method"], message.get("params") or {}
             if method == CANCEL:
                 self._cancel(params.get("requestId"))
             else:
                 handler.notice(method, params)
         except RpcError as error:
-            log.warning("%s: %s", method, error)
+            log.warning("a notice that cannot be heeded: %s", error)
 
     def _take_answer(self, message: Params) -> None:
         number = message.get("id")
@@ -236,7 +249,7 @@ def _parsed(line: bytes | TooLong) -> Params:
     if isinstance(line, TooLong):
         raise RpcError(INVALID_REQUEST, "the message is too large")
     try:
-        message = json.loads(line, parse_constant=_refuse)
+        message = json.loads(line.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, "a line that is no JSON") from error
     if not isinstance(message, dict):
@@ -249,6 +262,8 @@ def _check(message: Params) -> None:
         raise RpcError(INVALID_REQUEST, 'a message says "jsonrpc": "2.0"')
     if not isinstance(message.get("method"), str):
         raise RpcError(INVALID_REQUEST, "a request has a method")
+    if "result" in message or "error" in message:
+        raise RpcError(INVALID_REQUEST, "a request holds no answer")
     if not isinstance(message.get("params", {}), dict | None):
         raise RpcError(INVALID_PARAMS, "params are an object")
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOG = "acp.log"
 LOADER = "load the model"
 """The thread of `agent/loading.py`, which is not imported for its name."""
+MAX_NAME = 80
+LEAVE_S = 2.0
+"""How long a client may take to read the last words."""
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """A larger one is begun anew."""
 log = logging.getLogger(__name__)
@@ -26,7 +29,8 @@ log = logging.getLogger(__name__)
 
 def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
     """Serve one client until it leaves, or a signal says to; return the exit code."""
-    peer = Peer(take_standard_streams())
+    wire = take_standard_streams()
+    peer = Peer(wire)
     _open_log(state_folder())
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the reading ends
@@ -39,8 +43,9 @@ def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
         signal.signal(number, signal.SIG_IGN)
     peer.leave()
     handshake.close()
-    if any(thread.name == LOADER for thread in threading.enumerate()):
-        os._exit(0)  # Python would wait for it, or crash beside it
+    has_read = wire.flush(LEAVE_S)
+    if not has_read or any(thread.name == LOADER for thread in threading.enumerate()):
+        os._exit(0)  # Python would wait for threads that hang, or crash beside them
     return 0
 
 
@@ -57,7 +62,7 @@ def _make_agent(
     from agent.models import resolve
     from agent.talk_request import TalkRequest
 
-    log.info("serving %s", client.name or "a client without a name")
+    log.info("serving %r", client.name[:MAX_NAME])
     config = load_config(config_file())
     request = TalkRequest(
         path=Path(),
@@ -74,6 +79,7 @@ def _make_agent(
         SharedModels(chat_factory or load_chat),
         str if chat_factory else resolve,
         Commands(config_file().with_name("commands")),
+        client,
     )
     return AgentV1(Desk(peer, setup))
 

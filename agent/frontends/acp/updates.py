@@ -23,7 +23,8 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
-from agent.frontends.acp.calls import Call, Files, ended, started
+from agent.frontends.acp.calls import Call, Files, ended, started, stopped
+from agent.frontends.acp.waits import Wait
 from agent.status import Status
 from inference.messages import ToolCall, Usage
 from tools.errors import ToolFailed
@@ -49,30 +50,59 @@ OURS = "qwen-agent/"
 class Story:
     """Tells one talk; remembers the call that runs, which the events do not number."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, num_calls: int = 0) -> None:
+        """Begin; `num_calls` have been told of already, by this process or an earlier one."""
         self.files = files
         self.usages: list[Usage] = []
         """What the replies of the turn have cost."""
-        self._num_calls = 0
+        self.is_in_terminal = False
+        """Whether the call that runs is shown in a terminal, which stays."""
+        self._num_before = num_calls
+        self._num_calls = num_calls
         self._call: Call | None = None
+        """The one that runs."""
+        self._wait = Wait()
 
     @property
     def call_id(self) -> str:
-        """The name of the call that runs, or ran last."""
+        """The name of the call that was told of last."""
         return f"call-{self._num_calls}"
+
+    @property
+    def running_id(self) -> str:
+        """The name of the call that runs; empty between calls."""
+        return self.call_id if self._call is not None else ""
 
     def begin(self) -> None:
         """Count the cost of a new turn."""
         self.usages = []
 
+    def tell_again(self) -> None:
+        """Number the calls from the first one on, as an editor that asks for all of them knows."""
+        self._num_before = max(self._num_before, self._num_calls)
+        self._num_calls = 0
+
+    def was_told(self) -> None:
+        """Go on with numbers that no call has had."""
+        self._call = None
+        self._num_calls = max(self._num_before, self._num_calls)
+
     def call(self, call: Call) -> schema.ToolCallStart:
         """Tell of a new call."""
         self._num_calls += 1
-        self._call = call
+        self._call, self.is_in_terminal = call, False
         return started(self.call_id, call, self.files)
+
+    def end(self) -> Iterator[Update]:
+        """Yield what ends what is still shown as going on, when the turn has ended."""
+        yield from self._wait.over()
+        if self._call is not None:
+            yield stopped(self.call_id)
+            self._call = None
 
     def updates(self, event: Event, status: Callable[[], Status]) -> Iterator[Update]:
         """Yield what an event is told as; `status` says how things are after it."""
+        yield from self._wait.updates(event)
         match event:
             case TextDelta():
                 yield said(event.text)
@@ -112,9 +142,11 @@ class Story:
 
     def _ended(self, event: CallEnded) -> Iterator[Update]:
         assert self._call is not None, "a call begins before it ends"
-        yield ended(self.call_id, self._call, event, self.files)
+        call, self._call = self._call, None
+        end = ended(self.call_id, call, event, self.files)
+        yield end.model_copy(update={"content": None}) if self.is_in_terminal else end
         if event.ok:
-            yield from after(self._call)
+            yield from after(call)
 
 
 def after(call: Call) -> Iterator[Update]:

@@ -47,12 +47,16 @@ def test_ctrl_c_ends_a_turn_and_another_signal_the_talk(
 
 
 @pytest.mark.slow
-def test_a_signal_at_a_question_is_no_answer_and_ends_the_talk(
-    open_session: Open, repository: Path
+@pytest.mark.parametrize("by_key", [True, False])
+def test_ctrl_d_or_a_signal_at_a_question_is_a_no_and_ends_the_talk(
+    open_session: Open, repository: Path, by_key: bool
 ) -> None:
     terminal = open_session(bash("touch made"), DONE, words=("--plain",), shows=READY)
     terminal.enter("Go.")
     terminal.wait_for("Allow this?")
-    terminal.process.kill(signal.SIGTERM)
-    assert terminal.wait_for_end() == 128 + signal.SIGTERM
+    if by_key:
+        terminal.press("ctrl-d")
+    else:
+        terminal.process.kill(signal.SIGTERM)
+    assert terminal.wait_for_end() == (0 if by_key else 128 + signal.SIGTERM)
     assert not (repository / "made").exists()
