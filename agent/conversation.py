@@ -38,8 +38,9 @@ from agent.talk_bench import Surroundings, TalkBench
 from agent.talk_commit import Draft, commit, draft, work_of
 from agent.talk_request import TalkRequest
 from agent.tests_ran import tests_ran
-from agent.told import Told, typed_text
+from agent.told import Told
 from agent.turn import Turn
+from agent.typed import remember_typed, typed_in
 from agent.user_commit import Work
 from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
@@ -226,7 +227,7 @@ class Conversation:
             message = self.session.messages[point.num_kept]
             self._bench.renew()
             paths = rewind(self.session, self._bench.place().checkpoint, point)
-            typed = typed_text(message.content) if point.kind == "prompt" else ""
+            typed = typed_in(self.session, message.content) if point.kind == "prompt" else ""
             return Rewound(point, typed, tuple(sorted(paths)))
 
     def undo(self) -> Rewound:
@@ -339,7 +340,9 @@ class Conversation:
         session, parts = self.session, bench.parts
         is_nano = parts.chat.name == NANO
         if is_nano:
-            text = yield from known_words(text, self._bench.place(), cancel)
+            known = yield from known_words(text, self._bench.place(), cancel)
+            remember_typed(session, known, text)
+            text = known
         now = parts.checkpoint(session.checkpoint)
         if not is_nano:
             text = self._with_news(text, now, parts)

@@ -16,6 +16,7 @@ from agent.call_words import words_of
 from agent.errors import UsageError
 from agent.notes import is_prompt
 from agent.session import Session
+from agent.typed import typed_in
 from inference.messages import BadToolCall, Message, ToolCall
 from sandbox.checkpoint import Checkpoint
 
@@ -150,7 +151,9 @@ def _points(session: Session) -> Iterator[Point]:
     messages, trees = session.messages, session.trees
     for index, message in enumerate(messages):
         if is_prompt(message):
-            yield Point("prompt", _first_line(message.content), index, trees[index])
+            yield Point(
+                "prompt", _first_line(typed_in(session, message.content)), index, trees[index]
+            )
         if message.role == "assistant":
             after = index + 1
             while after < len(messages) and messages[after].role == "tool":

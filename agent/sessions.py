@@ -9,7 +9,7 @@ from agent.errors import SessionError, UsageError
 from agent.journal import Contents, read_all
 from agent.outcome import RESUMABLE
 from agent.session import JOURNAL, start_of
-from agent.told import typed_text
+from agent.typed import FACT, typed_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,10 @@ def _info(folder: Path, contents: Contents) -> SessionInfo:
 
 
 def _title(contents: Contents) -> str:
+    said: dict[str, str] = {}
     for record in contents.records:
+        if record["type"] == FACT:
+            said = record["said"]
         if record["type"] == "message" and record["message"]["role"] == "user":
-            return typed_text(record["message"].get("content", "")).strip().partition("\n")[0]
+            return typed_of(record["message"].get("content", ""), said).strip().partition("\n")[0]
     return ""

@@ -5,6 +5,7 @@ from pathlib import Path
 from agent.conversation import Conversation
 from agent.events import ReplyEnded, StepStarted, StopReason, TestsStarted, TurnEnded
 from agent.open_talk import open_conversation
+from agent.sessions import list_sessions
 from agent.talk_request import TalkRequest
 from evals.nano.corpus import generate
 from evals.nano.evaluate import lay_out
@@ -46,6 +47,9 @@ def test_no_token_is_read_twice_in_a_talk_or_on_its_fork(tmp_path: Path) -> None
     assert (on_fork.num_reused, on_fork.num_repeated) == (read, 0)
 
     prompts = [point for point in talk.points() if point.kind == "prompt"]
+    assert prompts[0].words == "Something is wrong here, mend it.", "and not what nano was told"
+    (info,) = [info for info in list_sessions(tmp_path / "state") if info.id == talk.id]
+    assert info.title == "Something is wrong here, mend it."
     talk.rewind(prompts[1])
     again = first_reply(talk, "Or is it bad?")
     assert again.num_reused >= second.num_reused, "all from before the prompt"

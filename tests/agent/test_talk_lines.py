@@ -218,6 +218,21 @@ def test_a_talk_goes_on_where_it_was_left(
     assert cart(tmp_path) == CART
 
 
+def test_what_was_said_last_is_shown_again_when_a_talk_goes_on(
+    talk: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tuple(Say(text=f"Reply {n}.") for n in range(5))
+    assert talk(typed="\n".join(f"Prompt {n}." for n in range(5)), script=script) == 0
+    capsys.readouterr()
+    assert talk("--continue", typed="/quit", script=script) == 0
+    out = capsys.readouterr().out
+    assert "(4 earlier prompts and replies; /export FILE writes all)" in out
+    assert "Prompt 1." not in out
+    assert (
+        "You said: Prompt 2.\nReply 2.\nYou said: Prompt 3.\nReply 3.\nYou said: Prompt 4." in out
+    )
+
+
 def test_a_talk_that_goes_on_keeps_its_mode_and_another_can_be_typed(
     talk: Run, tmp_path: Path
 ) -> None:

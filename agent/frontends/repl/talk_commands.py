@@ -12,8 +12,11 @@ from agent.frontends.repl.session_list import earlier_talks, last_used
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
 from agent.models import NANO, cached_models
+from agent.notes import is_prompt
 from agent.settings import ABOUT_MODES, ApprovalMode
+from agent.typed import typed_in
 from agent.wording import prompt
+from inference.messages import Message
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -21,12 +24,15 @@ if TYPE_CHECKING:
     from agent.frontends.repl.host import Host as Repl
     from agent.frontends.repl.paint import Painter
     from agent.rewind import Point
+    from agent.session import Session
     from agent.talk_commit import Draft
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 MAX_ATTEMPTS = 16
 MAX_PREVIEW_LINES = 5
 MAX_SESSIONS = 200
+MAX_RECALLED = 6
+"""Prompts and replies that are shown again when a talk is gone on with."""
 RUN_HOOKS = "`git commit --amend --no-edit --only` runs them afterwards."
 SHORT_ID = 10
 
@@ -225,11 +231,10 @@ def init(repl: "Repl", _words: str) -> None:
 
 def _moment(repl: "Repl", point: "Point") -> Choice:
     """Show a point by what would be taken back first: the prompt, or what the model did."""
-    from agent.told import typed_text
-
-    message = _talk(repl).session.messages[point.num_kept]
+    session = _talk(repl).session
+    message = session.messages[point.num_kept]
     if message.role == "user":
-        first, *rest = typed_text(message.content).strip().split("\n")
+        first, *rest = typed_in(session, message.content).strip().split("\n")
         return Choice(f"> {first}", preview="\n".join(rest[:MAX_PREVIEW_LINES]))
     calls = [call_words(call, 60) for call in message.tool_calls]
     said = message.content.strip().split("\n")[:MAX_PREVIEW_LINES]
@@ -246,14 +251,21 @@ def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
 
 
 def recalled(repl: "Repl", talk: "Conversation") -> Iterator[Printed]:
-    """Show where a talk stands that is gone on with: its last prompt and reply."""
-    prompt = _last_words(talk)
-    replies = [one.content for one in talk.session.messages if one.role == "assistant"]
+    """Show where a talk stands that is gone on with: the last that was said in it."""
+    session = talk.session
+    said = [one for one in session.messages if is_prompt(one) or one.role == "assistant"]
+    said = [one for one in said if one.content.strip()]
     yield _sentence(f"This is {talk.id} again.")
-    if prompt:
-        yield Printed(lambda _painter: repl.story.said(prompt))
-    if replies:
-        yield Printed(lambda _painter: repl.story.told(replies[-1]))
+    if num_more := len(said[:-MAX_RECALLED]):
+        yield _sentence(f"({num_more} earlier prompts and replies; /export FILE writes all)")
+    for one in said[-MAX_RECALLED:]:
+        yield _recalled(repl, session, one)
+
+
+def _recalled(repl: "Repl", session: "Session", message: Message) -> Printed:
+    if message.role == "assistant":
+        return Printed(lambda _painter: repl.story.told(message.content))
+    return Printed(lambda _painter: repl.story.said(typed_in(session, message.content)))
 
 
 def _last_words(talk: "Conversation") -> str:

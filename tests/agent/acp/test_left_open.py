@@ -111,7 +111,7 @@ def test_a_server_is_asked_about_by_a_name_of_its_own(tmp_path: Path) -> None:
     peer = Deaf()
     person, story = AtEditor(peer), Story(Files(tmp_path), 4)  # type: ignore[arg-type]
     person.enter("one", story)
-    answer = person.ask(Ask(ToolCall("mcp", {"server": "calc"}), "It adds.", "abcdef"))
+    answer = person.ask(Ask(ToolCall("mcp", {"server": "calc"}), "It adds.", "abcdef", "It adds."))
     assert answer is not None
     assert answer.allowed
     told = [params.get("update") or params["toolCall"] for _, params in peer.sent]
