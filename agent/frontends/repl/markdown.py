@@ -6,8 +6,9 @@ Apart from `paint.py`, since what it needs takes a tenth of a second to import.
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Heading, Markdown, MarkdownElement
+from rich.markdown import Heading, Markdown, MarkdownElement, TableElement
 from rich.syntax import Syntax
+from rich.table import Table
 
 
 class LeftHeading(Heading):
@@ -19,12 +20,25 @@ class LeftHeading(Heading):
         yield self.text
 
 
+class WholeTable(TableElement):
+    """A table whose words go on in the next line where its columns are narrow; none is cut."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give the table."""
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table), "rich draws it as one"
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
+
+
 class CalmMarkdown(Markdown):
     """Markdown without boxes around its headings."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
         "heading_open": LeftHeading,
+        "table_open": WholeTable,
     }
 
 

@@ -279,6 +279,7 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     assert cart(repository) != before
     terminal.enter("/rewind")
     terminal.wait_for("Go back to just before")
+    assert "▸   edit shop/cart.py\n    -price - tax\n    +price + tax\n" in terminal.text
     terminal.press("up")
     terminal.press("enter")
     terminal.wait_until(lambda: cart(repository) == before, "back")
@@ -515,7 +516,7 @@ def test_without_a_model_the_first_start_offers_what_there_is(
     terminal.wait_for("Which model?")
     terminal.press("escape")
     assert terminal.wait_for_end() == 7
-    assert "no model was chosen" in terminal.text
+    assert "No model was chosen" in terminal.text
 
 
 @pytest.mark.slow
