@@ -527,10 +527,30 @@ def test_with_vi_keys_the_first_escape_leaves_insert_mode(open_session: Open) ->
     terminal.enter("Write.")
     terminal.wait_for("word9")
     terminal.press("escape")
-    terminal.wait_for("word60")
+    terminal.wait_for("normal >")
     terminal.press("escape")
     terminal.wait_for("Stopped.")
     assert "word399" not in terminal.scrolled
+
+
+@pytest.mark.slow
+def test_a_search_says_when_nothing_is_found_and_vi_begins_in_insert_mode(
+    open_session: Open,
+) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("Say this.")
+    terminal.wait_for("All right.")
+    terminal.press("\x12")  # Ctrl-R
+    terminal.type("this")
+    terminal.wait_for("search: this")
+    terminal.type("zzz")
+    terminal.wait_for("not found: thiszzz")
+    terminal.press("enter", "ctrl-c")
+    terminal.enter("/keys vi")
+    terminal.wait_for("as in vi")
+    terminal.type("hello")
+    terminal.wait_for("> hello")
+    assert "normal" not in terminal.text
 
 
 @pytest.mark.slow
