@@ -109,9 +109,7 @@ def _run(call: ToolCall | ToolResult, turn: Turn) -> tuple[ToolResult, str]:
             result = add(call, result, stops)
         if stops() and not turn.stops():
             text = f"{result.text}\n{prompt('stopped_call')}"
-            result = replace(
-                result, text=text, summary=f"{result.summary}; stopped by you", ok=False
-            )
+            result = replace(result, text=text, summary="stopped by you", ok=False)
     return result, told
 
 

@@ -12,6 +12,7 @@ from inference.messages import ToolCall
 from sandbox.base import View
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
+from tools.base import ToolResult
 from tools.editor import StrReplaceEditor
 from tools.editor_forms import Form
 from tools.registry import Registry
@@ -33,14 +34,19 @@ def effects_on(
             return text  # the tool refuses it too
 
     def preview(call: ToolCall) -> str:
-        diff = _tried(call, edited or workspace, form) if changes_file(call) else None
-        return diff or PLAIN.preview(call)
+        plain = PLAIN.preview(call)
+        if not changes_file(call):
+            return plain
+        tried = _tried(call, edited or workspace, form)
+        if tried.ok:
+            return tried.diff or plain
+        return f"{plain}\n\nAs the files are now it would fail: {tried.text.strip()}"
 
     return Effects(preview, lambda call: key_of(call, _reader(workspace)), path)
 
 
-def _tried(call: ToolCall, workspace: Workspace, form: Form) -> str | None:
-    """Return the diff of an edit, made on a copy of its one file; None if it changes nothing."""
+def _tried(call: ToolCall, workspace: Workspace, form: Form) -> ToolResult:
+    """Return what comes of an edit, made on a copy of its one file."""
     with TemporaryDirectory() as folder:
         copy = Workspace(Path(folder), workspace.seen_as)
         editor = Registry([StrReplaceEditor(copy, form)])
@@ -50,7 +56,7 @@ def _tried(call: ToolCall, workspace: Workspace, form: Form) -> str | None:
             copy.write_atomic(path, content)
             # Lines are replaced by their numbers only where they have been seen.
             editor.call(StrReplaceEditor.name, {"command": "view", "path": path})
-        return editor.call(call.name, call.arguments).diff
+        return editor.call(call.name, call.arguments)
 
 
 def _reader(workspace: Workspace) -> Callable[[str], bytes | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.aside import ask_aside
-from agent.errors import NotApplied, UsageError
+from agent.errors import GitFailed, NotApplied, UsageError
 from agent.events import Event
 from agent.journal import Record, read
 from agent.message_records import message_of
@@ -81,6 +81,10 @@ def work_of(session: Session, repository: Path, checkpoint: Checkpoint) -> Work:
         GitFailed: there is no commit to build on.
     """
     _check_quiet(repository)
+    try:
+        run_git(repository, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    except GitFailed as error:
+        raise NotApplied("there is no commit to build on yet; make the first one") from error
     steps = [*model_steps(read(session.folder / JOURNAL))]
     work = _chosen(repository, checkpoint, steps, checkpoint.save("before a commit"))
     if not work.bases:

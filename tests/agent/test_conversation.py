@@ -46,6 +46,7 @@ from tests.agent.fakes import (
     bash,
     call,
     create,
+    edit,
     make_repository,
     picture,
     write,
@@ -112,6 +113,14 @@ def test_a_person_is_shown_the_diff_and_allows_it(tmp_path: Path) -> None:
     assert "-    return price - tax\n+    return price + tax" in ask.preview
     assert seen[0] == CART, "nothing is changed for a preview"
     assert talk.read("shop/cart.py") == MENDED
+
+
+def test_an_edit_that_would_fail_is_asked_about_with_the_reason(tmp_path: Path) -> None:
+    wrong = edit("shop/cart.py", "no such text", "other")
+    talk = start_talk(tmp_path, wrong, DONE, mode="ask", answers=[NO])
+    talk.say("Mend it.")
+    assert "no such text" in talk.person.asked[0].preview
+    assert "As the files are now it would fail: " in talk.person.asked[0].preview
 
 
 def test_why_not_goes_to_the_model(tmp_path: Path) -> None:

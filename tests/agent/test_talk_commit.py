@@ -121,6 +121,14 @@ def test_a_merge_under_way_or_an_unknown_person_is_said(repository: Path) -> Non
         talk.conversation.commit("Mend")
 
 
+def test_a_repository_without_a_commit_is_said(repository: Path) -> None:
+    talk = start_talk(repository.parent, MEND, DONE)
+    talk.say("Mend it.")
+    git(repository, "update-ref", "-d", "HEAD")
+    with pytest.raises(NotApplied, match="there is no commit to build on yet"):
+        talk.conversation.commit("Mend")
+
+
 def test_a_hook_is_named_and_not_run(repository: Path) -> None:
     talk = start_talk(repository.parent, MEND, DONE, PROPOSED)
     hook = repository / ".git" / "hooks" / "pre-commit"

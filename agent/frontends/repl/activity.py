@@ -64,7 +64,7 @@ class Activity:
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:
-                self.words = reading(event)
+                self._begin(reading(event), 0.0)  # it says how long it takes
             case PrefillProgress():
                 self._begin("answering", now_s)
             case TextDelta() | ThinkingDelta():

@@ -17,7 +17,7 @@ from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.host import Host
 from agent.frontends.repl.mcp_commands import mcp
 from agent.frontends.repl.session_list import sessions
-from agent.frontends.repl.text import harmless, one_line
+from agent.frontends.repl.text import harmless, one_line, sentence
 from agent.frontends.repl.worker import ERRORS
 from agent.own_commands import fault_of, own_commands, with_arguments
 
@@ -112,7 +112,7 @@ class Commands(Generic[HostT]):
         try:
             self._run(host, typed)
         except ERRORS as error:
-            host.say(str(error), "warn")
+            host.say(sentence(str(error)), "warn")
 
     def _run(self, host: HostT, typed: str) -> None:
         name, _, words = typed[1:].partition(" ")

@@ -146,7 +146,7 @@ class Picker:
         room = min(width // 2, max((cell_len(one.words) for one in self.choices), default=0))
         for row in range(first, min(first + MAX_ROWS, len(self._shown))):
             choice = self.choices[self._shown[row]]
-            mark, style = ("> ", theme.accent) if row == self.at else ("  ", "")
+            mark, style = ("▸ ", theme.accent) if row == self.at else ("  ", "")
             words = fit(harmless(choice.words), width - 4 if not choice.about else room)
             words += " " * (room - cell_len(words)) if choice.about else ""
             about = fit(harmless(choice.about), width - cell_len(words) - 6)

@@ -7,6 +7,8 @@ from agent.events import Event
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.text import one_line
 from agent.frontends.repl.worker import Printed
+from agent.rules import EDITOR
+from inference.messages import BadToolCall, ToolCall
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
@@ -60,6 +62,19 @@ def moved(
     yield Printed(lambda painter: painter.line((painter.theme.dim, words)))
     if now.prompt:
         yield Printed(lambda _painter: repl.prompt.put(now.prompt))
+
+
+def change_lines(call: ToolCall | BadToolCall) -> list[str]:
+    """Return what a call changed as lines to recognise it by: what it took out, what it put in."""
+    if not isinstance(call, ToolCall):
+        return []
+    given = {name: str(value).rstrip("\n") for name, value in call.arguments.items()}
+    if call.name != EDITOR:
+        return given.get("command", "").split("\n")[1:]  # its first line names the call
+    old = given.get("old_str", "")
+    new = given.get("new_str") or given.get("file_text", "")
+    taken = [f"-{line}" for line in old.split("\n") if old]
+    return taken + [f"+{line}" for line in new.split("\n") if new]
 
 
 def _named(paths: tuple[str, ...]) -> str:

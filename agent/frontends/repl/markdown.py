@@ -6,10 +6,18 @@ Apart from `paint.py`, since what it needs takes a tenth of a second to import.
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Heading, HorizontalRule, ListItem, Markdown, MarkdownElement
+from rich.markdown import (
+    Heading,
+    HorizontalRule,
+    ListItem,
+    Markdown,
+    MarkdownElement,
+    TableElement,
+)
 from rich.rule import Rule
 from rich.segment import Segment
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 
 
@@ -49,6 +57,18 @@ class Item(ListItem):
             yield Segment("\n")
 
 
+class WholeTable(TableElement):
+    """A table whose words go on in the next line where its columns are narrow; none is cut."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give the table."""
+        for table in super().__rich_console__(console, options):
+            assert isinstance(table, Table), "rich draws it as one"
+            for column in table.columns:
+                column.overflow = "fold"
+            yield table
+
+
 class CalmMarkdown(Markdown):
     """Markdown without boxes around its headings."""
 
@@ -57,6 +77,7 @@ class CalmMarkdown(Markdown):
         "heading_open": LeftHeading,
         "hr": Line,
         "list_item_open": Item,
+        "table_open": WholeTable,
     }
 
 

@@ -43,7 +43,8 @@ class Pressing:
         if key == "c-d" and not has_more:
             self._repl.leave()
             return True
-        if dialog is not self._approving.dialog:
+        is_question = dialog is self._approving.dialog
+        if not is_question:
             return dialog.press(key)
         held, now_s = self._release(), time.monotonic()
         is_meant = self._guard.lets_through(now_s, has_more, is_typing=bool(held))

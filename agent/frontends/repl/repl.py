@@ -36,7 +36,7 @@ from agent.frontends.repl.pressing import Pressing
 from agent.frontends.repl.prompt import Prompt
 from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.story import Story
-from agent.frontends.repl.text import harmless
+from agent.frontends.repl.text import harmless, sentence
 from agent.frontends.repl.worker import (
     BUG,
     ERRORS,
@@ -267,7 +267,7 @@ class Repl:
             self.prompt.put(ended.job.prompt)
         elif ended.sentence:
             self._told_fault = ended.sentence
-            drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
+            drawn += self.painter.line((self.theme.bad, harmless(sentence(ended.sentence))))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
         if self.talk is None and not self.worker.is_busy and self.dialog is None:

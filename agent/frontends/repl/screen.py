@@ -14,7 +14,13 @@ from typing import Any
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, has_completions, is_done, is_searching
+from prompt_toolkit.filters import (
+    Condition,
+    has_completions,
+    is_done,
+    is_searching,
+    vi_navigation_mode,
+)
 from prompt_toolkit.formatted_text import (
     ANSI,
     AnyFormattedText,
@@ -36,6 +42,7 @@ from prompt_toolkit.layout import (
 )
 from prompt_toolkit.layout.processors import AfterInput, ConditionalProcessor, Processor
 from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.search import SearchState
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
@@ -106,12 +113,17 @@ class Screen:
     ) -> None:
         """Take what is drawn and the keys; `drawn_input` draws a line of the input."""
         self._parts = parts
+        self._buffer = buffer
         self._output = output
         self.is_away = False
         """Whether another program has the terminal, such as an editor."""
         self._late = ""
         """What was to be printed meanwhile."""
-        self._search = SearchToolbar(ignore_case=True)
+        self._search = SearchToolbar(
+            ignore_case=True,
+            backward_search_prompt=self._search_label,
+            forward_search_prompt=self._search_label,
+        )
         self._input = Window(
             BufferControl(
                 buffer,
@@ -206,6 +218,7 @@ class Screen:
     def use_vi_keys(self, is_vi: bool) -> None:
         """Choose how lines are edited."""
         self.app.editing_mode = EditingMode.VI if is_vi else EditingMode.EMACS
+        self.app.vi_state.reset()  # in insert mode, whatever was done with the keys of emacs
 
     def on_lost(self, leave: Callable[[], None]) -> None:
         """Call this when the terminal is gone."""
@@ -258,8 +271,15 @@ class Screen:
     def _input_height(self) -> Dimension:
         return Dimension(min=1, max=max(1, self.rows // 2))
 
+    def _search_label(self) -> AnyFormattedText:
+        """Say whether what is searched for is in any prompt."""
+        text, buffer = self._search.search_buffer.text, self._buffer
+        found = buffer.document_for_search(SearchState(text, ignore_case=True)).text
+        is_found = text.lower() in found.lower()
+        return "search: " if is_found else "not found: "
+
     def _prefix(self, line: int, wrap: int) -> AnyFormattedText:
-        label = self._parts.label()
+        label = f"{'normal ' if vi_navigation_mode() else ''}{self._parts.label()}"
         return label if line == wrap == 0 else " " * len(label)
 
     def _hint(self) -> AnyFormattedText:

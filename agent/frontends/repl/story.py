@@ -31,8 +31,9 @@ from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
-from agent.frontends.usage import is_loss, is_news, reuse_sentence
-from inference.messages import BadToolCall, ToolCall, Usage
+from agent.frontends.usage import is_loss
+from agent.wording import prompt
+from inference.messages import BadToolCall, ToolCall
 
 MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
@@ -46,6 +47,10 @@ FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
 """Tools whose result a person wants to see a part of."""
+DENIED = "denied: "
+"""How the summary of a call begins that was not allowed."""
+CUT = re.compile(r"\[\.\.\. \d+ .*\.\.\.\]")
+"""What stands in a long output where its middle was."""
 CALL, GOOD, BAD = "●", "✓", "✗"
 
 
@@ -67,7 +72,6 @@ class Story:
         self._previewed: ToolCall | None = None
         """The call that a person has just seen, with its diff."""
         self._call: ToolCall | BadToolCall | None = None
-        self._before: Usage | None = None
         self._kind = "said"
         """What was printed last."""
 
@@ -214,11 +218,9 @@ class Story:
         shown = ""
         if event.text.strip():
             self.last_reply = harmless(event.text).strip()
-        if is_news(event.usage, self._before):
-            theme = self.painter.theme
-            style = theme.warn if is_loss(event.usage) else theme.dim
-            shown += self.painter.line((style, reuse_sentence(event.usage, self._before)))
-        self._before = event.usage
+        if is_loss(event.usage):
+            words = f"{event.usage.num_repeated:,} tokens were read again: nothing saved was near."
+            shown += self.painter.line((self.painter.theme.warn, words))
         return shown
 
     def _result(self, event: CallEnded) -> str:
@@ -228,6 +230,8 @@ class Story:
         words = call_words(call, width) if call else one_line(event.name, width)
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
         said = COMMAND_ENDED.sub(r"\1\2", event.summary)  # the line above has the command
+        is_denied = event.summary.startswith(DENIED)
+        said = "not run" if is_denied else said
         summary = fit(one_line(said, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
@@ -242,18 +246,21 @@ class Story:
             # The line above names the file already.
             diff = FILE_NAMES.sub("", harmless(event.diff))
             return shown + self.painter.diff(diff, MAX_DIFF_LINES)
-        return shown + self._output(event)
+        has_heard = is_denied and call == self._previewed  # it was they who said no
+        return shown if has_heard else shown + self._output(event)
 
     def _output(self, event: CallEnded) -> str:
         """Draw the last lines of what a command printed."""
         if event.name not in SHOWN_OUTPUT and event.ok:
             return ""
-        lines = harmless(event.text).strip("\n").split("\n")
+        text = event.text.replace(prompt("stopped_call"), "")  # for the model alone
+        lines = harmless(text).strip("\n").split("\n")
         if len(lines) == 1 and lines[0].strip(" .") in ("", event.summary.strip(" .")):
             return ""
         shown = [fit(line, self.painter.width - 5) for line in lines[-MAX_OUTPUT_LINES:]]
         if len(lines) > MAX_OUTPUT_LINES:
-            shown.insert(0, f"({len(lines) - MAX_OUTPUT_LINES} lines before these)")
+            count = "many" if CUT.search(text) else str(len(lines) - MAX_OUTPUT_LINES)
+            shown.insert(0, f"({count} lines before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
 
 

@@ -7,7 +7,7 @@ from agent.errors import UsageError
 from agent.events import Event
 from agent.frontends.repl.activity import call_words
 from agent.frontends.repl.dialogs import Choice, Picker
-from agent.frontends.repl.going_back import gone_back, moved
+from agent.frontends.repl.going_back import change_lines, gone_back, moved
 from agent.frontends.repl.session_list import earlier_talks, last_used
 from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.worker import Printed
@@ -16,6 +16,7 @@ from agent.notes import is_prompt
 from agent.settings import ABOUT_MODES, ApprovalMode
 from agent.typed import typed_in
 from agent.wording import prompt
+from inference.errors import ModelUnavailable
 from inference.messages import Message
 from sandbox.base import Cancel
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 MAX_ATTEMPTS = 16
-MAX_PREVIEW_LINES = 5
+MAX_PREVIEW_LINES = 8
 MAX_SESSIONS = 200
 MAX_RECALLED = 6
 """Prompts and replies that are shown again when a talk is gone on with."""
@@ -54,7 +55,10 @@ def model(repl: "Repl", words: str) -> None:
 
 def _set_model(repl: "Repl", name: str) -> Iterator[Printed]:
     talk = _talk(repl)
-    talk.set_model(name)
+    try:
+        talk.set_model(name)
+    except ModelUnavailable as error:
+        raise ModelUnavailable(str(error).replace("--model", "/model")) from error
     yield _sentence(f"{name} answers from the next turn on.")
 
 
@@ -237,8 +241,11 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
         first, *rest = typed_in(session, message.content).strip().split("\n")
         return Choice(f"> {first}", preview="\n".join(rest[:MAX_PREVIEW_LINES]))
     calls = [call_words(call, 60) for call in message.tool_calls]
-    said = message.content.strip().split("\n")[:MAX_PREVIEW_LINES]
-    return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
+    said = message.content.strip().split("\n")[:1]
+    done = [line for call in message.tool_calls for line in change_lines(call)]
+    if len(done) > MAX_PREVIEW_LINES:
+        done[MAX_PREVIEW_LINES:] = [f"({len(done) - MAX_PREVIEW_LINES} more lines)"]
+    return Choice(f"  {', '.join(calls)}", preview="\n".join([*filter(None, said), *done]))
 
 
 def _resume(repl: "Repl", name: str) -> Iterator[Printed]:

@@ -19,6 +19,14 @@ def one_line(text: str, width: int) -> str:
     return fit(" ".join(harmless(text[: 8 * width + 1_000]).split()), width)
 
 
+def sentence(words: str) -> str:
+    """Write what went wrong as a sentence; a name that it begins with stays as it is."""
+    first = words.partition(" ")[0]
+    is_word = first.isalpha() and first.islower()
+    shown = f"{words[:1].upper()}{words[1:]}" if is_word else words
+    return shown if shown.endswith((".", "?", "!")) else f"{shown}."
+
+
 def fit(line: str, width: int) -> str:
     """Cut a line that is wider than `width` cells, and say so with an ellipsis."""
     if cell_len(line) <= width:

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 import subprocess
 import sys
 import textwrap
@@ -35,6 +36,8 @@ OWN_COMMAND_S = 120.0
 MAX_COPIED_BYTES = 74_000
 """Terminals take no more of `OSC 52`."""
 MAX_DIFF_LINES = 1_000
+BLOBS = re.compile(r"(?m)^index [0-9a-f]+\.\.[0-9a-f]+.*\n")
+"""What git calls the contents of a file, which says nothing to a person."""
 BAR_WIDTH = 32
 FILLS = (
     *(("system", "instructions and tools"), ("user", "prompts")),
@@ -185,7 +188,7 @@ def diff(repl: "Host", _words: str) -> None:
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
         assert repl.talk is not None, "commands wait until the talk is open"
-        patch = harmless(repl.talk.diff())
+        patch = BLOBS.sub("", harmless(repl.talk.diff()))
 
         def draw(painter: Painter) -> str:
             if not patch.strip():

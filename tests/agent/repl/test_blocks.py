@@ -1,5 +1,7 @@
 """A streamed reply is printed once, block by block, and reads as if it had come in one piece."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from agent.frontends.repl.blocks import MAX_OPEN_LINES, Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.theme import THEMES
 
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 REPLY = """\
 # What I found
 The sum is *wrong*.
@@ -86,6 +89,15 @@ def test_no_line_of_a_reply_is_lost(text: str, size: int) -> None:
             line.count(mark) for line in text.split("\n") if "```" in line or "~~~" in line
         )
         assert text.count(mark) - fences <= shown.count(mark) <= text.count(mark)
+
+
+def test_nothing_of_a_table_is_cut_where_its_columns_are_narrow() -> None:
+    path = "agent/frontends/repl/a_file_with_a_very_long_name.py"
+    table = f"| file | why |\n| --- | --- |\n| {path} | {'the total is wrong ' * 5}|\n"
+    drawn = "".join(map(Painter(THEMES["mono"], 40).block, blocks_of(table, 9)))
+    assert "…" not in drawn
+    first_column = "".join(line[:20] for line in COLOUR.sub("", drawn).split("\n"))
+    assert path in first_column.replace(" ", "")
 
 
 def test_a_drawn_reply_has_no_trailing_spaces_and_fits_the_width() -> None:

@@ -279,6 +279,7 @@ def test_rewind_brings_files_and_prompt_back(open_session: Open, repository: Pat
     assert cart(repository) != before
     terminal.enter("/rewind")
     terminal.wait_for("Go back to just before")
+    assert "▸   edit shop/cart.py\n    -price - tax\n    +price + tax\n" in terminal.text
     terminal.press("up")
     terminal.press("enter")
     terminal.wait_until(lambda: cart(repository) == before, "back")
@@ -539,7 +540,7 @@ def test_without_a_model_the_first_start_offers_what_there_is(
     terminal.wait_for("Which model?")
     terminal.press("escape")
     assert terminal.wait_for_end() == 7
-    assert "no model was chosen" in terminal.text
+    assert "No model was chosen" in terminal.text
 
 
 @pytest.mark.slow
@@ -550,10 +551,30 @@ def test_with_vi_keys_the_first_escape_leaves_insert_mode(open_session: Open) ->
     terminal.enter("Write.")
     terminal.wait_for("word9")
     terminal.press("escape")
-    terminal.wait_for("word60")
+    terminal.wait_for("normal >")
     terminal.press("escape")
     terminal.wait_for("Stopped.")
     assert "word399" not in terminal.scrolled
+
+
+@pytest.mark.slow
+def test_a_search_says_when_nothing_is_found_and_vi_begins_in_insert_mode(
+    open_session: Open,
+) -> None:
+    terminal = open_session(FAST)
+    terminal.enter("Say this.")
+    terminal.wait_for("All right.")
+    terminal.press("\x12")  # Ctrl-R
+    terminal.type("this")
+    terminal.wait_for("search: this")
+    terminal.type("zzz")
+    terminal.wait_for("not found: thiszzz")
+    terminal.press("enter", "ctrl-c")
+    terminal.enter("/keys vi")
+    terminal.wait_for("as in vi")
+    terminal.type("hello")
+    terminal.wait_for("> hello")
+    assert "normal" not in terminal.text
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Events become lines that stay; what tools and models print is shown and never obeyed."""
 
 import re
+from dataclasses import replace
 
 from agent.approval import Ask
 from agent.events import (
@@ -26,8 +27,9 @@ from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.preview import MAX_PRINTED, preview, printed
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
-from agent.frontends.repl.text import harmless, one_line
+from agent.frontends.repl.text import harmless, one_line, sentence
 from agent.frontends.repl.theme import THEMES, theme_for
+from agent.wording import prompt
 from inference.messages import Usage
 from tests.agent.fakes import call
 
@@ -124,7 +126,7 @@ def test_reading_shows_a_bar_with_the_time_that_is_left() -> None:
     activity.note(StepStarted(1), 10.0)
     activity.note(PrefillProgress(2_000, 8_000, 1.0), 11.0)
     line = activity.line(11.0, 80)
-    assert "2.0k of 8.0k tokens, 3.0 s left" in line
+    assert line.endswith("2.0k of 8.0k tokens, 3.0 s left"), "one time, not two"
     assert "████░" in line
 
 
@@ -155,6 +157,39 @@ def test_attempts_are_told_apart_and_a_stop_is_said_in_a_word() -> None:
     assert lines == [
         *("Attempt 1 of 2", "✗ attempt 1: 1 test is still red", "Attempt 2 of 2", "Stopped."),
     ]
+
+
+def test_a_no_of_the_person_is_not_told_to_them_three_times() -> None:
+    edit = call("str_replace_editor", command="create", path="a.py")
+    words = "The user does not want this call to run."
+    ended = CallEnded("str_replace_editor", "denied: str_replace_editor", words, False, "", 0.1)
+    story = Story(Painter(THEMES["mono"], 80))
+    story.show(CallStarted(edit), 0.0)
+    story.has_seen(edit)
+    shown = plain(story.show(ended, 1.0))
+    assert [line.strip() for line in shown.split("\n") if line] == ["● create a.py", "└ not run"]
+    assert "Plan mode" in told(CallStarted(edit), replace(ended, text="Plan mode: read only."))
+
+
+def test_what_the_model_is_told_of_a_stopped_call_is_not_for_the_person() -> None:
+    text = f"begun\n{prompt('stopped_call')}"
+    shown = told(CallEnded("bash", "stopped by you", text, False, "", 0.1))
+    assert "begun" in shown
+    assert "The user" not in shown
+
+
+def test_a_reply_that_reads_anew_is_told_only_where_something_was_lost() -> None:
+    anew = Usage(330, 0, 330, 5, 0.1, 0.1)
+    lost = Usage(330, 0, 330, 5, 0.1, 0.1, num_repeated=300)
+    first = ReplyEnded(USAGE, "")
+    assert told(first, ReplyEnded(anew, "")) == ""
+    assert "300 tokens were read again" in told(first, ReplyEnded(lost, ""))
+
+
+def test_an_error_is_written_as_a_sentence() -> None:
+    assert sentence("there is nothing to redo") == "There is nothing to redo."
+    assert sentence("a.py was changed; a redo") == "a.py was changed; a redo."
+    assert sentence("Not so?") == "Not so?"
 
 
 def test_a_call_that_is_being_written_is_named() -> None:
