@@ -1,0 +1,299 @@
+"""Model, machine and window in, a `Plan` out: formats, window, and what lives where; or why not.
+
+Pure arithmetic on `footprint.py`. The machine is described by the caller (`agent/hardware.py` reads
+it), and nothing is loaded. A plan that is taken without asking costs no quality: matrices in as
+many bits as fit, keys and values in 8 bits at least, the embedding and shorter chunks aside. What
+does cost something (keys and values in 4 bits, experts on the CPU, a smaller window, a smaller
+model) is offered in a `Refusal`, the nearest first.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
+
+from inference.door import CACHE_BYTES, PREFILL_CHUNK, EngineSettings
+from inference.footprint import WEIGHTS, Footprint, Kv, Weights
+from inference.shapes import ModelShape
+
+GIB = 1024**3
+Device = Literal["cuda", "cpu"]
+
+GPU_CHUNKS = (2048, PREFILL_CHUNK)
+"""Tokens read at a time; more are no faster, and need more workspace."""
+MIN_CHUNK = 64
+GPU_SHARE, CPU_SHARE = 0.95, 0.8
+"""What of a device's memory is for the engine; the rest is for the screen, the CUDA context and the
+allocator, or for the system and the tests that are run."""
+MIN_RESERVE_BYTES = GIB
+"""Of a GPU, whatever its size."""
+CONTEXT_BYTES = 600_000_000
+"""What CUDA itself takes of the memory that others have left."""
+NUM_SNAPSHOTS = 2
+"""As many as must find room beside the live state; more are kept where there is room."""
+MIN_WINDOW = 8_192
+"""With less an agent forgets what it was asked."""
+WINDOW_STEP = 4_096
+STEP_LAYERS = 4
+"""So many layers' experts more go to the CPU, each time memory turns out to be short."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """The memory of a machine that an engine may use."""
+
+    device: Device
+    device_bytes: int
+    """Of the device that computes: the GPU's, or the machine's."""
+    ram_bytes: int
+    """For what is kept off a GPU; on a CPU it is the same memory."""
+    value_bytes: int = 2
+    """Of a number that is not quantized: 4 on a CPU that does not multiply bfloat16."""
+
+    @classmethod
+    def of_gpu(cls, total_bytes: int, free_bytes: int, ram_bytes: int) -> "Room":
+        """Describe a GPU and the machine around it."""
+        reserve = max(MIN_RESERVE_BYTES, round((1 - GPU_SHARE) * total_bytes))
+        device_bytes = min(total_bytes - reserve, free_bytes - CONTEXT_BYTES)
+        return cls("cuda", max(0, device_bytes), round(CPU_SHARE * ram_bytes))
+
+    @classmethod
+    def of_cpu(cls, ram_bytes: int, value_bytes: int = 2) -> "Room":
+        """Describe a machine without one."""
+        usable = round(CPU_SHARE * ram_bytes)
+        return cls("cpu", usable, usable, value_bytes)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the person asks for; None leaves it to the planner."""
+
+    context_tokens: int | None = None
+    kv: Kv | None = None
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is run. The first fields are the engine's settings of the same names."""
+
+    weights: Weights
+    kv: Kv
+    context_tokens: int
+    prefill_chunk: int
+    embedding_on_cpu: bool
+    experts_on_cpu: int
+    """Layers whose experts are kept and computed on the CPU."""
+    name: str
+    shape: ModelShape
+    room: Room
+
+    @property
+    def footprint(self) -> Footprint:
+        """What the parts of the model weigh here."""
+        return Footprint(self.shape, self.room.value_bytes)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Weights on the device."""
+        return sum(self.footprint.weights(self.weights).values()) - self.ram_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Weights that a GPU's machine holds beside it."""
+        embedding = self.footprint.weights(self.weights)["embedding"]
+        experts = self.experts_on_cpu * self.footprint.experts_of_a_layer(self.weights)
+        return experts + (embedding if self.embedding_on_cpu else 0)
+
+    @property
+    def kv_bytes(self) -> int:
+        """Keys and values of a full window."""
+        return self.footprint.kv(self.kv, self.context_tokens)
+
+    @property
+    def state_bytes(self) -> int:
+        """The live state, which is as large as a snapshot."""
+        return self.footprint.snapshot
+
+    @property
+    def cache_bytes(self) -> int:
+        """What snapshots and the pages of other lines may hold."""
+        spare = self.room.device_bytes - self._needed_without_snapshots
+        return max(NUM_SNAPSHOTS * self.state_bytes, min(spare, CACHE_BYTES))
+
+    @property
+    def workspace_bytes(self) -> int:
+        """What a chunk needs while it is read at the end of the window."""
+        return self.footprint.workspace(self.weights, self.prefill_chunk)
+
+    @property
+    def needed_bytes(self) -> int:
+        """What must fit the device, with as few snapshots as will do."""
+        return self._needed_without_snapshots + NUM_SNAPSHOTS * self.state_bytes
+
+    @property
+    def _needed_without_snapshots(self) -> int:
+        return self.weights_bytes + self.kv_bytes + self.state_bytes + self.workspace_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the machine has room for it."""
+        beside = self.ram_bytes if self.room.device == "cuda" else 0
+        return self.needed_bytes <= self.room.device_bytes and beside <= self.room.ram_bytes
+
+    def settings(self, settings: EngineSettings) -> EngineSettings:
+        """Return an engine's settings, changed to run like this."""
+        return replace(
+            settings,
+            device=self.room.device,
+            prefill_chunk=self.prefill_chunk,
+            cache_bytes=self.cache_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A plan that fits, and what it costs compared with what was wanted."""
+
+    plan: Plan
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Nothing fits as it was wanted."""
+
+    sentence: str
+    offers: tuple[Offer, ...]
+    """The nearest first."""
+
+
+def plan(name: str, shape: ModelShape, room: Room, wanted: Wanted | None = None) -> Plan | Refusal:
+    """Find the best way to run a model.
+
+    Without a window that is wanted it is the largest one that fits; then matrices get as many bits
+    as there is room for.
+    """
+    wanted = wanted or Wanted()
+    start = _start(name, shape, room)
+    window = wanted.context_tokens or max((_window(p) for p in _candidates(start, wanted)))
+    if window >= MIN_WINDOW or wanted.context_tokens:
+        found = _first_that_fits(_candidates(replace(start, context_tokens=window), wanted))
+        if found is not None:
+            return found
+    window = wanted.context_tokens or MIN_WINDOW
+    asked = replace(start, context_tokens=window)
+    least = min(_candidates(asked, wanted), key=lambda each: each.needed_bytes)
+    sentence = (
+        f"{name} with {window:,} tokens needs {_gib(least.needed_bytes)} "
+        f"where {_gib(room.device_bytes)} can be used."
+    )
+    return Refusal(sentence, tuple(_offers(asked, wanted)))
+
+
+def largest(
+    models: Sequence[tuple[str, ModelShape]], room: Room, wanted: Wanted | None = None
+) -> Plan | None:
+    """Return the plan of the largest of these models that fits; None if none does."""
+    by_size = sorted(models, key=lambda model: model[1].num_params, reverse=True)
+    plans = (plan(name, shape, room, wanted) for name, shape in by_size)
+    return next((found for found in plans if isinstance(found, Plan)), None)
+
+
+def next_smaller(before: Plan) -> Offer | None:
+    """Return a plan that needs less memory, when this one turned out not to fit; None at the end.
+
+    What costs least goes first: the length of chunks, then where weights live, then the window. The
+    formats stay, because states that are kept already belong to them.
+    """
+    for after, cost in _steps(before):
+        if after.needed_bytes < before.needed_bytes and after.ram_bytes <= after.room.ram_bytes:
+            return Offer(after, f"Memory is short: {cost}.")
+    return None
+
+
+def _start(name: str, shape: ModelShape, room: Room) -> Plan:
+    chunk = GPU_CHUNKS[0] if room.device == "cuda" else PREFILL_CHUNK
+    return Plan("16bit", "16bit", 0, chunk, False, 0, name, shape, room)
+
+
+def _candidates(start: Plan, wanted: Wanted) -> Iterator[Plan]:
+    """Yield the ways to run a model that cost no quality to speak of, the best first."""
+    is_gpu = start.room.device == "cuda"
+    kvs: tuple[Kv, ...] = ("int8",) if is_gpu else ("16bit", "int8")
+    may_move = is_gpu and not start.shape.is_tied
+    for weights, kv, on_cpu, chunk in product(
+        (wanted.weights,) if wanted.weights else WEIGHTS,
+        (wanted.kv,) if wanted.kv else kvs,
+        (False, True) if may_move else (False,),
+        GPU_CHUNKS if is_gpu else (start.prefill_chunk,),
+    ):
+        yield replace(
+            start, weights=weights, kv=kv, embedding_on_cpu=on_cpu, prefill_chunk=chunk
+        )
+
+
+def _first_that_fits(plans: Iterable[Plan]) -> Plan | None:
+    return next((each for each in plans if each.fits), None)
+
+
+def _window(each: Plan) -> int:
+    """Return the largest window, in steps, that fits beside the rest of a plan."""
+    empty = replace(each, context_tokens=0)
+    if not empty.fits:
+        return 0
+    spare = each.room.device_bytes - empty.needed_bytes
+    tokens = spare // each.footprint.kv_of_a_token(each.kv)
+    return min(tokens // WINDOW_STEP * WINDOW_STEP, each.shape.context_tokens)
+
+
+def _offers(asked: Plan, wanted: Wanted) -> Iterator[Offer]:
+    """Yield plans that fit and cost something, the nearest first."""
+    in_four = replace(wanted, kv="int4")
+    if asked.room.device == "cuda":
+        found = _first_that_fits(_candidates(asked, in_four))
+        if found is not None:
+            yield Offer(found, "keys and values in 4 bits, which costs some quality")
+        for each in (wanted, in_four):
+            if (moved := _with_experts_on_cpu(asked, each)) is not None:
+                yield Offer(moved, _experts_words(moved))
+                break
+    best = 0
+    for each in (wanted, in_four) if asked.room.device == "cuda" else (wanted,):
+        found = max(_candidates(asked, each), key=_window)
+        window = _window(found)
+        if MIN_WINDOW <= window < asked.context_tokens and window > best:
+            best = window
+            words = " and keys and values in 4 bits" if found.kv == "int4" else ""
+            yield Offer(replace(found, context_tokens=window), f"a smaller window{words}")
+
+
+def _with_experts_on_cpu(asked: Plan, wanted: Wanted) -> Plan | None:
+    """Return the plan with the experts of as few layers as possible on the CPU."""
+    layers = range(1, asked.shape.num_expert_layers + 1)
+    smallest = min(_candidates(asked, wanted), key=lambda each: each.needed_bytes)
+    return _first_that_fits(replace(smallest, experts_on_cpu=num) for num in layers)
+
+
+def _experts_words(each: Plan) -> str:
+    words = f"the experts of {each.experts_on_cpu} of {each.shape.num_expert_layers} layers "
+    words += "on the CPU, which is slower"
+    return f"{words}, and keys and values in 4 bits" if each.kv == "int4" else words
+
+
+def _steps(before: Plan) -> Iterator[tuple[Plan, str]]:
+    """Yield what can be given up, the cheapest first."""
+    chunk = max(MIN_CHUNK, before.prefill_chunk // 4)
+    yield replace(before, prefill_chunk=chunk), f"prompts are read {chunk} tokens at a time"
+    if before.room.device == "cuda":
+        if not before.shape.is_tied:
+            yield replace(before, embedding_on_cpu=True), "the embedding goes to the CPU"
+        num = min(before.experts_on_cpu + STEP_LAYERS, before.shape.num_expert_layers)
+        moved = replace(before, experts_on_cpu=num)
+        yield moved, f"{_experts_words(moved)}"
+    window = max(MIN_WINDOW, before.context_tokens // 2)
+    yield replace(before, context_tokens=window), f"the window is {window:,} tokens now"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / GIB:.1f} GiB"
