@@ -18,6 +18,8 @@ from inference.shapes import ModelShape
 
 GIB = 1024**3
 Device = Literal["cuda", "cpu"]
+Named = tuple[str, ModelShape]
+"""A model and what it is called."""
 
 GPU_CHUNKS = (2048, PREFILL_CHUNK)
 """Tokens read at a time; more are no faster, and need more workspace."""
@@ -27,8 +29,6 @@ GPU_SHARE, CPU_SHARE = 0.95, 0.8
 allocator, or for the system and the tests that are run."""
 MIN_RESERVE_BYTES = GIB
 """Of a GPU, whatever its size."""
-CONTEXT_BYTES = 600_000_000
-"""What CUDA itself takes of the memory that others have left."""
 NUM_SNAPSHOTS = 2
 """As many as must find room beside the live state; more are kept where there is room."""
 MIN_WINDOW = 8_192
@@ -51,11 +51,10 @@ class Room:
     """Of a number that is not quantized: 4 on a CPU that does not multiply bfloat16."""
 
     @classmethod
-    def of_gpu(cls, total_bytes: int, free_bytes: int, ram_bytes: int) -> "Room":
+    def of_gpu(cls, total_bytes: int, ram_bytes: int) -> "Room":
         """Describe a GPU and the machine around it."""
-        reserve = max(MIN_RESERVE_BYTES, round((1 - GPU_SHARE) * total_bytes))
-        device_bytes = min(total_bytes - reserve, free_bytes - CONTEXT_BYTES)
-        return cls("cuda", max(0, device_bytes), round(CPU_SHARE * ram_bytes))
+        usable = min(round(GPU_SHARE * total_bytes), total_bytes - MIN_RESERVE_BYTES)
+        return cls("cuda", max(0, usable), round(CPU_SHARE * ram_bytes))
 
     @classmethod
     def of_cpu(cls, ram_bytes: int, value_bytes: int = 2) -> "Room":
@@ -168,11 +167,17 @@ class Refusal:
     """The nearest first."""
 
 
-def plan(name: str, shape: ModelShape, room: Room, wanted: Wanted | None = None) -> Plan | Refusal:
+def plan(
+    name: str,
+    shape: ModelShape,
+    room: Room,
+    wanted: Wanted | None = None,
+    others: Sequence[Named] = (),
+) -> Plan | Refusal:
     """Find the best way to run a model.
 
     Without a window that is wanted it is the largest one that fits; then matrices get as many bits
-    as there is room for.
+    as there is room for. `others` are models that may be offered instead, if it is refused.
     """
     wanted = wanted or Wanted()
     start = _start(name, shape, room)
@@ -188,12 +193,14 @@ def plan(name: str, shape: ModelShape, room: Room, wanted: Wanted | None = None)
         f"{name} with {window:,} tokens needs {_gib(least.needed_bytes)} "
         f"where {_gib(room.device_bytes)} can be used."
     )
-    return Refusal(sentence, tuple(_offers(asked, wanted)))
+    offers = [*_offers(asked, wanted)]
+    smaller = [other for other in others if other[1].num_params < shape.num_params]
+    if (instead := largest(smaller, room, wanted)) is not None:
+        offers.append(Offer(instead, "a smaller model"))
+    return Refusal(sentence, tuple(offers))
 
 
-def largest(
-    models: Sequence[tuple[str, ModelShape]], room: Room, wanted: Wanted | None = None
-) -> Plan | None:
+def largest(models: Sequence[Named], room: Room, wanted: Wanted | None = None) -> Plan | None:
     """Return the plan of the largest of these models that fits; None if none does."""
     by_size = sorted(models, key=lambda model: model[1].num_params, reverse=True)
     plans = (plan(name, shape, room, wanted) for name, shape in by_size)
@@ -222,14 +229,14 @@ def _candidates(start: Plan, wanted: Wanted) -> Iterator[Plan]:
     is_gpu = start.room.device == "cuda"
     kvs: tuple[Kv, ...] = ("int8",) if is_gpu else ("16bit", "int8")
     may_move = is_gpu and not start.shape.is_tied
-    for weights, kv, on_cpu, chunk in product(
+    for weights, kv, chunk, on_cpu in product(
         (wanted.weights,) if wanted.weights else WEIGHTS,
         (wanted.kv,) if wanted.kv else kvs,
-        (False, True) if may_move else (False,),
         GPU_CHUNKS if is_gpu else (start.prefill_chunk,),
+        (False, True) if may_move else (False,),
     ):
         yield replace(
-            start, weights=weights, kv=kv, embedding_on_cpu=on_cpu, prefill_chunk=chunk
+            start, weights=weights, kv=kv, prefill_chunk=chunk, embedding_on_cpu=on_cpu
         )
 
 

@@ -12,7 +12,8 @@ from agent.config import config_file
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.worker import Printed
-from agent.models import NANO, hub_cache, memory_bytes, resolve
+from agent.hardware import memory_bytes
+from agent.models import NANO, hub_cache, resolve
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel
 
