@@ -181,7 +181,7 @@ def plan(
     """
     wanted = wanted or Wanted()
     start = _start(name, shape, room)
-    window = wanted.context_tokens or max((_window(p) for p in _candidates(start, wanted)))
+    window = wanted.context_tokens or max(_window(p) for p in _candidates(start, wanted))
     if window >= MIN_WINDOW or wanted.context_tokens:
         found = _first_that_fits(_candidates(replace(start, context_tokens=window), wanted))
         if found is not None:
@@ -235,9 +235,7 @@ def _candidates(start: Plan, wanted: Wanted) -> Iterator[Plan]:
         GPU_CHUNKS if is_gpu else (start.prefill_chunk,),
         (False, True) if may_move else (False,),
     ):
-        yield replace(
-            start, weights=weights, kv=kv, prefill_chunk=chunk, embedding_on_cpu=on_cpu
-        )
+        yield replace(start, weights=weights, kv=kv, prefill_chunk=chunk, embedding_on_cpu=on_cpu)
 
 
 def _first_that_fits(plans: Iterable[Plan]) -> Plan | None:

@@ -243,9 +243,7 @@ def _kept(file: Path) -> ModelShape | None:
 
 
 def _read(values: Mapping[str, Any]) -> ModelShape:
-    parts = tuple(
-        Part(**{**part, "shape": tuple(part["shape"])}) for part in values["parts"]
-    )
+    parts = tuple(Part(**{**part, "shape": tuple(part["shape"])}) for part in values["parts"])
     return ModelShape(**{**values, "parts": parts})
 
 
