@@ -14,9 +14,8 @@ from agent.config import state_folder
 from agent.errors import UsageError
 from agent.models import HUB_ID, hub_cache
 from inference import manifest
-from inference.door import OnProgress
 from inference.errors import ModelUnavailable
-from inference.hub import SPARE_BYTES, Hub
+from inference.hub import SPARE_BYTES, Hub, Listing
 from inference.manifest import Manifest, OnBytes, Problem
 
 
@@ -37,33 +36,36 @@ class KeptModels:
             raise UsageError(f"{hub_id} is no hub id; write owner/name, as Qwen/Qwen3.5-4B")
         return self.manifests / f"{hub_id.replace('/', '--')}.json"
 
-    def pull(
-        self, hub_id: str, revision: str, on_progress: OnProgress, on_bytes: OnBytes
-    ) -> Manifest:
-        """Download a model, compare it with what the hub says of it, and write its manifest.
+    def look_up(self, hub_id: str, revision: str) -> Listing:
+        """Ask the hub what a model is made of.
 
         Raises:
             UsageError: this is no hub id.
-            ModelUnavailable: the hub does not give it out, or gave out something else.
+            ModelUnavailable: the hub does not give it out.
         """
-        file = self.manifest_file(hub_id)
-        listing = self.hub.look_up(hub_id, revision)
-        folder = self.hub.download(listing, on_progress)
-        names = [each.name for each in listing.files]
-        found = manifest.sum_up(hub_id, listing.revision, folder, names, on_bytes)
-        said = {each.name: each.sha256 for each in listing.files if each.sha256}
-        wrong = [
-            each.name for each in found.files if said.get(each.name, each.sha256) != each.sha256
-        ]
+        self.manifest_file(hub_id)
+        return self.hub.look_up(hub_id, revision)
+
+    def pin(self, listing: Listing, on_bytes: OnBytes) -> Manifest:
+        """Read what was downloaded, compare it with what the hub says, and write its manifest.
+
+        Raises:
+            ModelUnavailable: the hub gave out something else, which is removed.
+        """
+        folder = self.hub.folder(listing)
+        names = [file.name for file in listing.files]
+        found = manifest.sum_up(listing.hub_id, listing.revision, folder, names, on_bytes)
+        said = {file.name: file.sha256 for file in listing.files if file.sha256}
+        wrong = [f.name for f in found.files if said.get(f.name, f.sha256) != f.sha256]
         for name in wrong:
-            (folder / name).resolve().unlink()  # so that the next pull loads it anew
+            (folder / name).resolve().unlink(missing_ok=True)  # the next pull loads it anew
             (folder / name).unlink(missing_ok=True)
         if wrong:
             raise ModelUnavailable(
                 f"{wrong[0]} came damaged and was removed ({len(wrong)} files in all); pull again"
             )
-        manifest.write(found, file)
-        reference = self.hub.entry(hub_id) / "refs" / "main"
+        manifest.write(found, self.manifest_file(listing.hub_id))
+        reference = self.hub.entry(listing.hub_id) / "refs" / "main"
         reference.parent.mkdir(exist_ok=True)
         reference.write_text(listing.revision)
         return found

@@ -47,8 +47,13 @@ class Answer:
     result: Plan | Refusal
 
 
-def family_answers(hardware: Hardware, context_tokens: int | None) -> Iterator[Answer]:
-    """Ask for the newest release of every size, and for what else is here."""
+def all_answers(hardware: Hardware, context_tokens: int | None) -> tuple[Answer, ...]:
+    """Ask for the newest release of every size, and for what else is here, the smallest first."""
+    found = _answers(hardware, context_tokens)
+    return tuple(sorted(found, key=lambda each: each.candidate.shape.num_params))
+
+
+def _answers(hardware: Hardware, context_tokens: int | None) -> Iterator[Answer]:
     here = {model.hub_id: model for model in cached_models()}
     shown = {model.hub_id for model in newest()}
     for release in FAMILY:

@@ -1,4 +1,4 @@
-"""What a model weighs in memory: weights, keys and values, states, and what a forward needs besides.
+"""What a model weighs in memory: weights, keys and values, states, and what a forward needs.
 
 Pure arithmetic on a `ModelShape`; nothing is read and nothing is loaded. The formats are those that
 the engine writes: NF4 with double quantization as bitsandbytes stores it, a matrix or an expert at
@@ -114,7 +114,8 @@ class Footprint:
         """
         shape, value = self.shape, self.value_bytes
         stream = 3 * shape.hidden * value
-        delta = 22 * shape.linear_value_heads * shape.linear_value_dim * STATE_BYTES
+        values = shape.linear_value_heads * shape.linear_value_dim
+        delta = values * (17 * STATE_BYTES + 5 * value) + 3 * shape.conv_channels * value
         attention = 20 * shape.num_heads * shape.head_dim * value
         mlp = 5 * shape.inner * value
         experts = 4 * shape.experts_per_token * (shape.expert_inner + shape.hidden) * value

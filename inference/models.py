@@ -1,4 +1,4 @@
-"""The Qwen3.5 family as data: its releases, where they are kept, their shapes, how they are sampled.
+"""The Qwen3.5 family as data: its releases, where they are kept, their shapes and presets.
 
 Shapes are the text part of each config.json, in its own words (the model cards and configurations
 of the Qwen team say them); what a shape weighs is counted from a module that transformers builds

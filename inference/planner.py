@@ -33,6 +33,8 @@ NUM_SNAPSHOTS = 2
 """As many as must find room beside the live state; more are kept where there is room."""
 MIN_WINDOW = 8_192
 """With less an agent forgets what it was asked."""
+TYPICAL_WINDOW = 32_768
+"""What is offered where no window was asked for and none fits."""
 WINDOW_STEP = 4_096
 STEP_LAYERS = 4
 """So many layers' experts more go to the CPU, each time memory turns out to be short."""
@@ -193,6 +195,8 @@ def plan(
         f"{name} with {window:,} tokens needs {_gib(least.needed_bytes)} "
         f"where {_gib(room.device_bytes)} can be used."
     )
+    if not wanted.context_tokens:
+        asked = replace(asked, context_tokens=min(TYPICAL_WINDOW, shape.context_tokens))
     offers = [*_offers(asked, wanted)]
     smaller = [other for other in others if other[1].num_params < shape.num_params]
     if (instead := largest(smaller, room, wanted)) is not None:

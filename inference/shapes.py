@@ -130,8 +130,10 @@ def built(config: Mapping[str, Any]) -> ModelShape:
         ModelUnavailable: transformers cannot build such a model.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    wrong = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError)
     values = {key: value for key, value in config.items() if key != "model_type"}
     try:
         whole = AutoConfig.for_model(str(config.get("model_type")), **values)
@@ -140,7 +142,7 @@ def built(config: Mapping[str, Any]) -> ModelShape:
         make: Any = AutoModelForCausalLM.from_config
         with torch.device("meta"):
             module = make(text, dtype=torch.bfloat16)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+    except wrong as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelUnavailable(f"config.json describes no model that can be run: {reason}") from (
             error
@@ -216,7 +218,9 @@ def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
         values["tie_word_embeddings"] = bool(config.get("tie_word_embeddings"))
     if values["layer_types"]:
         values["full_attention_interval"] = None  # the list says it already
-    return values
+    if values["model_type"].startswith("qwen3_5_moe"):
+        values["intermediate_size"] = None  # no layer of it is dense
+    return {key: value or None for key, value in values.items()}
 
 
 def _key(config: Mapping[str, Any]) -> str:

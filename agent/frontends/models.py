@@ -76,8 +76,11 @@ def _list(kept: KeptModels, is_json: bool) -> int:
 
 
 def _pull(kept: KeptModels, hub_id: str, revision: str) -> int:
-    with Meter("loading") as loading, Meter("reading") as reading:
-        found = kept.pull(hub_id, revision, loading.to, reading.add)
+    listing = kept.look_up(hub_id, revision)
+    with Meter("loading", listing.num_bytes) as meter:
+        kept.hub.download(listing, meter.to)
+    with Meter("reading", listing.num_bytes) as meter:
+        found = kept.pin(listing, meter.add)
     print(f"{_named(found)}: {len(found.files)} files, {bytes_in_words(found.num_bytes)}")
     print(f"Use it: --model {hub_id}")
     return 0

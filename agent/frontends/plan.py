@@ -13,7 +13,7 @@ from agent.errors import UsageError
 from agent.frontends.console import visible
 from agent.hardware import GIB, Hardware, read_hardware
 from agent.outcome import NO_MODEL
-from agent.planning import SERVER, Answer, answer, best_here, best_to_pull, family_answers, named
+from agent.planning import SERVER, Answer, answer, best_here, best_to_pull, all_answers, named
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
 from inference.planner import Plan, Refusal, Room
@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> int:
     if name == "auto":
         name = _auto(hardware)
     answers = [answer(named(name, context), hardware)] if name else []
-    answers = answers or list(family_answers(hardware, context))
+    answers = answers or [*all_answers(hardware, context)]
     if arguments.json:
         print(json.dumps(document(hardware, answers), indent=2))
     else:
