@@ -15,7 +15,7 @@ from agent.errors import UsageError
 from agent.models import HUB_ID, hub_cache
 from inference import manifest
 from inference.errors import ModelUnavailable
-from inference.hub import SPARE_BYTES, Hub, Listing
+from inference.hub_listing import SPARE_BYTES, Hub, Listing
 from inference.manifest import Manifest, OnBytes, Problem
 
 

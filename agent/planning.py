@@ -106,7 +106,7 @@ def named(name: str, context_tokens: int | None = None) -> Candidate:
     if release is not None:
         return Candidate(
             name=release.hub_id,
-            size=release.size,
+            size=release.size if release in newest() else release.hub_id.rpartition("/")[2],
             shape=shape_of(release.config),
             is_here=release.hub_id in here,
             wanted=wanted,

@@ -27,6 +27,8 @@ STATE_BYTES = 4
 LOGIT_BYTES = 6
 """A logit as the model gives it, and once more in float32."""
 PAGE_TOKENS = 256
+TILE_BYTES = 1 << 25
+"""Of keys and values that are in few bits and decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Footprint:
         """Bytes of one snapshot without its pages: states, and the logits of what comes next."""
         return self.recurrent + self.conv + 4 * self.shape.vocab
 
-    def workspace(self, weights: Weights, num_tokens: int) -> int:
+    def workspace(self, weights: Weights, kv: Kv, num_tokens: int) -> int:
         """Return what a chunk of so many tokens needs while it is read, however long the line is.
 
         The factors are the tensors that are alive at the fullest moment of each kind of layer.
@@ -121,7 +123,8 @@ class Footprint:
         experts = 4 * shape.experts_per_token * (shape.expert_inner + shape.hidden) * value
         norm = 12 * shape.hidden * value
         widest = stream + max(delta, attention, mlp, experts, norm)
-        return num_tokens * widest + self.dense(weights) + LOGIT_BYTES * shape.vocab
+        decoded = TILE_BYTES if KV_FORMATS[kv].bits else 0
+        return num_tokens * widest + self.dense(weights) + decoded + LOGIT_BYTES * shape.vocab
 
     def dense(self, weights: Weights) -> int:
         """Return what a quantized matrix takes while it is multiplied by many rows."""

@@ -125,7 +125,7 @@ class Plan:
     @property
     def workspace_bytes(self) -> int:
         """What a chunk needs while it is read at the end of the window."""
-        return self.footprint.workspace(self.weights, self.prefill_chunk)
+        return self.footprint.workspace(self.weights, self.kv, self.prefill_chunk)
 
     @property
     def needed_bytes(self) -> int:

@@ -218,7 +218,7 @@ def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
         values["tie_word_embeddings"] = bool(config.get("tie_word_embeddings"))
     if values["layer_types"]:
         values["full_attention_interval"] = None  # the list says it already
-    if values["model_type"].startswith("qwen3_5_moe"):
+    if str(values["model_type"]).startswith("qwen3_5_moe"):
         values["intermediate_size"] = None  # no layer of it is dense
     return {key: value or None for key, value in values.items()}
 

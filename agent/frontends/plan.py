@@ -13,7 +13,7 @@ from agent.errors import UsageError
 from agent.frontends.console import visible
 from agent.hardware import GIB, Hardware, read_hardware
 from agent.outcome import NO_MODEL
-from agent.planning import SERVER, Answer, answer, best_here, best_to_pull, all_answers, named
+from agent.planning import Answer, all_answers, answer, best_here, best_to_pull, named
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
 from inference.planner import Plan, Refusal, Room
@@ -21,6 +21,8 @@ from inference.planner import Plan, Refusal, Room
 SCHEMA_VERSION = 1
 BAR_WIDTH = 44
 SMALL_BAR_WIDTH = 12
+MAX_NAME = 16
+"""Characters of a name in the table, which then fits 80 columns."""
 WEIGHTS_WORDS: Mapping[Weights, str] = {"16bit": "16 bit", "int8": "8 bit", "nf4": "4 bit"}
 KV_WORDS: Mapping[Kv, str] = {"16bit": "16 bit", "int8": "8 bit", "int4": "4 bit"}
 MAX_GIB = 1_000_000.0
@@ -59,8 +61,7 @@ def table(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
     """Write a line a model, and which one `--model auto` takes."""
     yield from _machine(hardware)
     yield ""
-    width = max(len(each.candidate.size) for each in answers)
-    width = min(width, 24)
+    width = min(MAX_NAME, max(len(each.candidate.size) for each in answers))
     yield f"  {'model':<{width}}  {'weights':<15}  {'keys':<6}  {'window':>9}  memory"
     for each in answers:
         size = visible(each.candidate.size)[:width]
@@ -69,7 +70,7 @@ def table(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
         else:
             yield f"{_mark(each)} {size:<{width}}  {_why_not(each)}"
     yield ""
-    yield "  * is here: in the hub cache.  `qwen-agent plan --model SIZE` says more of one."
+    yield "  * is in the hub cache; `qwen-agent plan --model SIZE` says more of one"
     yield from _auto_lines(hardware)
 
 
@@ -143,12 +144,12 @@ def _machine(hardware: Hardware) -> Iterator[str]:
     """Say what the planner counts with."""
     room = hardware.rooms[0]
     ram = f"{hardware.ram_bytes / GIB:.1f} GiB of memory"
-    usable = f"{room.device_bytes / GIB:.1f} GiB for a model"
+    usable = f"{room.device_bytes / GIB:.1f} GiB of it for a model"
     if hardware.gpu is None:
         yield f"This machine: no GPU; {ram}, {usable}"
     else:
-        total = hardware.gpu.total_bytes / GIB
-        yield f"This machine: {visible(hardware.gpu.name)}, {total:.1f} GiB, {usable}; {ram}"
+        yield f"This machine: {visible(hardware.gpu.name)}; {ram}"
+        yield f"GPU: {hardware.gpu.total_bytes / GIB:.1f} GiB, {usable}"
     if hardware.note:
         yield visible(hardware.note)
 
@@ -167,7 +168,7 @@ def _row(plan: Plan) -> str:
 def _why_not(each: Answer) -> str:
     assert isinstance(each.result, Refusal), "only what does not fit has a reason"
     if each.candidate.needs_several_gpus:
-        return f"does not fit: for {SERVER}"
+        return "does not fit: for several GPUs, or for a server"
     if each.result.offers:
         return f"does not fit; possible: {each.result.offers[0].sentence}"
     return "does not fit"

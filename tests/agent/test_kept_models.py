@@ -12,7 +12,7 @@ from agent.frontends.models import run
 from agent.kept_models import KeptModels
 from inference import manifest
 from inference.errors import ModelUnavailable
-from inference.hub import Hub
+from inference.hub_listing import Hub
 from tests.fake_hub import FakeHub, serving
 
 TINY = "Qwen/Tiny"
@@ -81,7 +81,9 @@ def test_verify_names_what_is_damaged_missing_or_cut(
 def test_a_download_that_broke_off_goes_on_from_there(kept: KeptModels, hub: FakeHub) -> None:
     hub.break_after["model.safetensors"] = 50_000
     command(kept, "pull")  # huggingface_hub tries again by itself
-    assert len([path for path in hub.asked if path.startswith("GET") and "safetensors" in path]) == 2
+    assert (
+        len([path for path in hub.asked if path.startswith("GET") and "safetensors" in path]) == 2
+    )
     assert command(kept, "verify") == 0
 
 
@@ -118,7 +120,7 @@ def test_a_copy_that_was_cut_short_is_not_there_and_goes_on(
 ) -> None:
     command(kept, "pull")
     target = tmp_path / "tiny"
-    expected, source = kept.found(TINY)
+    expected, _ = kept.found(TINY)
 
     def stop(num_bytes: int) -> None:
         if num_bytes == len(WEIGHTS):
