@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from inference.planner import Room
+from inference.plan import Room
 
 GIB = 1024**3
 MIB = 1024**2

@@ -19,7 +19,8 @@ from agent.hardware import Hardware, read_hardware
 from inference.errors import ModelUnavailable
 from inference.footprint import Weights
 from inference.models import FAMILY, FamilyModel, newest
-from inference.planner import Named, Plan, Wanted, largest, plan
+from inference.plan import Plan, Wanted
+from inference.planner import Named, largest, plan
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 

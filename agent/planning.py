@@ -16,7 +16,8 @@ from agent.hardware import Hardware
 from agent.models import CachedModel, auto_plan, cached_models, largest_of_family, named_family
 from inference.errors import ModelUnavailable
 from inference.models import FAMILY, find, newest
-from inference.planner import Offer, Plan, Refusal, Wanted, plan
+from inference.plan import Offer, Plan, Wanted
+from inference.planner import Refusal, plan
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 

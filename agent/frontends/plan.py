@@ -16,7 +16,8 @@ from agent.outcome import NO_MODEL
 from agent.planning import Answer, all_answers, answer, best_here, best_to_pull, named
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
-from inference.planner import Plan, Refusal, Room
+from inference.plan import Plan, Room
+from inference.planner import Refusal
 
 SCHEMA_VERSION = 1
 BAR_WIDTH = 44

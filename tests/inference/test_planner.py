@@ -13,17 +13,8 @@ from inference.door import EngineSettings
 from inference.footprint import KV_FORMATS, Footprint, Kv, Weights, int8_bytes, nf4_bytes
 from inference.model import Model
 from inference.models import SHAPES, newest
-from inference.planner import (
-    GIB,
-    MIN_WINDOW,
-    Plan,
-    Refusal,
-    Room,
-    Wanted,
-    largest,
-    next_smaller,
-    plan,
-)
+from inference.plan import GIB, Plan, Room, Wanted
+from inference.planner import MIN_WINDOW, Refusal, largest, next_smaller, plan
 from inference.shapes import Group, built, shape_of
 
 RAM = 64 * GIB
