@@ -17,6 +17,7 @@ from inference import manifest
 from inference.errors import ModelUnavailable
 from inference.hub_listing import SPARE_BYTES, Hub, Listing
 from inference.manifest import Manifest, OnBytes, Problem
+from inference.profiles import profile_for
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class KeptModels:
         return self.manifests / f"{hub_id.replace('/', '--')}.json"
 
     def look_up(self, hub_id: str, revision: str) -> Listing:
-        """Ask the hub what a model is made of.
+        """Ask the hub what a model is made of; gigabytes of one that cannot be run are refused.
 
         Raises:
             UsageError: this is no hub id.
-            ModelUnavailable: the hub does not give it out.
+            ModelUnavailable: the hub does not give it out, or it is of no family we can run.
         """
         self.manifest_file(hub_id)
-        return self.hub.look_up(hub_id, revision)
+        listing = self.hub.look_up(hub_id, revision)
+        profile_for(self.hub.config(listing), None)
+        return listing
 
     def pin(self, listing: Listing, on_bytes: OnBytes) -> Manifest:
         """Read what was downloaded, compare it with what the hub says, and write its manifest.

@@ -27,8 +27,10 @@ STATE_BYTES = 4
 LOGIT_BYTES = 6
 """A logit as the model gives it, and once more in float32."""
 PAGE_TOKENS = 256
-TILE_BYTES = 1 << 25
+GPU_TILE_BYTES, CPU_TILE_BYTES = 1 << 25, 1 << 21
 """Of keys and values that are in few bits and decoded at a time."""
+GPU_PIECE, CPU_PIECE = 1 << 26, 1 << 21
+"""Numbers of a matrix that are made dense at a time, in float32 and in the model's type."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Footprint:
 
     shape: ModelShape
     value_bytes: int = 2
+    is_gpu: bool = True
 
     def weights(self, weights: Weights) -> dict[Group, int]:
         """Return the bytes of all weights by use."""
@@ -123,15 +126,25 @@ class Footprint:
         experts = 4 * shape.experts_per_token * (shape.expert_inner + shape.hidden) * value
         norm = 12 * shape.hidden * value
         widest = stream + max(delta, attention, mlp, experts, norm)
-        decoded = TILE_BYTES if KV_FORMATS[kv].bits else 0
-        return num_tokens * widest + self.dense(weights) + decoded + LOGIT_BYTES * shape.vocab
+        decoded = self.dense(weights) + self.tile(kv)
+        return num_tokens * widest + decoded + LOGIT_BYTES * shape.vocab
 
     def dense(self, weights: Weights) -> int:
         """Return what a quantized matrix takes while it is multiplied by many rows."""
         if weights == "16bit":
             return 0
         bodies = (p.shape for p in self.shape.parts if p.group in ("delta", "attention", "mlp"))
-        return max((s[-1] * s[-2] for s in bodies if len(s) == 2), default=0) * self.value_bytes
+        largest = max((s[0] * s[1] for s in bodies if len(s) == 2), default=0)
+        if self.is_gpu and weights == "nf4":
+            return largest * self.value_bytes  # bitsandbytes makes a whole matrix dense
+        piece = min(largest, GPU_PIECE if self.is_gpu else CPU_PIECE)
+        return piece * (SCALE_BYTES + self.value_bytes)
+
+    def tile(self, kv: Kv) -> int:
+        """Return the keys and values that are decoded at a time."""
+        if not KV_FORMATS[kv].bits:
+            return 0
+        return GPU_TILE_BYTES if self.is_gpu else CPU_TILE_BYTES
 
 
 def nf4_bytes(num: int) -> int:

@@ -4,6 +4,7 @@ Only what belongs to a model in safetensors is taken: weights, tokenizer, templa
 huggingface_hub is imported at the first use, and its exceptions end here. No torch.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,6 +88,32 @@ class Hub:
         if not any(file.name.endswith(".safetensors") for file in files):
             raise NoSuchModel(f"{hub_id} on the hub holds no *.safetensors weights")
         return Listing(hub_id, commit, files)
+
+    def config(self, listing: Listing) -> dict[str, Any]:
+        """Fetch a repository's config.json, which says what model it is.
+
+        Raises:
+            ModelUnavailable: there is none, or it cannot be had.
+        """
+        from huggingface_hub import hf_hub_download
+
+        if not any(file.name == "config.json" for file in listing.files):
+            raise ModelUnavailable(f"{listing.hub_id} on the hub has no config.json")
+        try:
+            path = hf_hub_download(
+                listing.hub_id,
+                "config.json",
+                revision=listing.revision,
+                cache_dir=self.cache,
+                endpoint=self.endpoint,
+                tqdm_class=progress_bar(lambda _progress: None),
+            )
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (*_hub_errors(), ValueError) as error:
+            raise _refused(listing.hub_id, listing.revision, error) from error
+        if not isinstance(content, dict):
+            raise ModelUnavailable(f"config.json of {listing.hub_id} holds no JSON object")
+        return content
 
     def download(self, listing: Listing, on_progress: OnProgress) -> Path:
         """Bring the files of a revision into the cache, those that are not there; return where.

@@ -75,7 +75,7 @@ class Plan:
     @property
     def footprint(self) -> Footprint:
         """What the parts of the model weigh here."""
-        return Footprint(self.shape, self.room.value_bytes)
+        return Footprint(self.shape, self.room.value_bytes, self.room.device == "cuda")
 
     @property
     def weights_bytes(self) -> int:

@@ -1,6 +1,9 @@
 """Models pulled from a hub on loopback, verified, preserved in a folder and removed."""
 
+import io
 import json
+import re
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UsageError
+from agent.frontends.meter import Meter
 from agent.frontends.models import run
 from agent.kept_models import KeptModels
 from inference import manifest
@@ -149,7 +153,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     full = KeptModels(Hub(tmp_path / "full", hub.endpoint, lambda _path: 1000), kept.manifests)
     with pytest.raises(ModelUnavailable, match=r"needs 0.0 GB more, and .* has 0.0 GB"):
         command(full, "pull")
-    assert not (tmp_path / "full").exists()
+    assert not list((tmp_path / "full").rglob("*.safetensors"))
     command(kept, "pull")
     full = KeptModels(Hub(kept.hub.cache, hub.endpoint, lambda _path: 1000), kept.manifests)
     assert command(full, "pull") == 0  # all of it is there
@@ -173,6 +177,33 @@ def test_a_wrong_name_is_one_sentence(
         command(kept, "pull", id=name, revision=revision)
     assert refused.value.exit_code == code
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_of_another_family_is_not_downloaded(kept: KeptModels, hub: FakeHub) -> None:
+    hub.repositories["x/llama"] = {**files(), "config.json": b'{"model_type": "llama"}'}
+    hub.repositories["x/none"] = {"README.md": b"# nothing"}
+    with pytest.raises(ModelUnavailable, match="'llama' is not a family we can run"):
+        command(kept, "pull", id="x/llama")
+    with pytest.raises(ModelUnavailable, match=r"holds no \*.safetensors"):
+        command(kept, "pull", id="x/none")
+    assert not any("model.safetensors" in path for path in hub.asked)
+
+
+def test_a_meter_is_for_terminals_only_and_says_when_it_will_be_done() -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen, pipe = Screen(), io.StringIO()
+    for stream in (screen, pipe):
+        with Meter("copying", 4_000_000_000, stream) as meter:
+            meter.add(0)
+            meter.add(1_000_000_000)
+    assert pipe.getvalue() == ""
+    assert "copying [" in screen.getvalue()
+    assert screen.getvalue().endswith("\r\x1b[K")
+    later = meter.line(time.monotonic() + 100)
+    assert re.search(r"\[######  +\] 1.0 of 4.0 GB, (9|10) MB/s, (4 min|5 min) \d\d s left", later)
 
 
 def test_without_the_hub_a_pull_is_one_sentence(kept: KeptModels, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_the_table_fits_80_columns_and_names_what_auto_takes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     cached(tmp_path / "hub", "Qwen/Qwen3.5-9B", SHAPES["9B"])
-    cached(tmp_path / "hub", "Qwen/Qwen3.5-27B", SHAPES["9B"])
+    cached(tmp_path / "hub", "Qwen/Qwen3.5-27B", SHAPES["27B"])
     told = said(capsys, "--vram", "24", "--ram", "32")
     assert max(map(len, told.splitlines())) <= 80
     assert "\x1b" not in told
@@ -40,7 +40,7 @@ def test_the_table_fits_80_columns_and_names_what_auto_takes(
     assert rows["9B"].startswith("* ")
     assert "262,144" in rows["27B"]
     assert "several GPUs" in rows["122B-A10B"]
-    assert "--model auto: Qwen/Qwen3.5-9B" in told
+    assert "--model auto: Qwen/Qwen3.5-27B" in told
     assert "qwen-agent models pull Qwen/Qwen3.6-35B-A3B" in told
 
 
