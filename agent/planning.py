@@ -77,9 +77,8 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
         return Answer(candidate, best)
     elsewhere = [found for found in rest if isinstance(found, Plan)]
     offers = (*(Offer(found, "on the CPU, which is slower") for found in elsewhere), *best.offers)
-    sentence = best.sentence
-    if candidate.needs_several_gpus and not offers:
-        sentence = f"{sentence} It is for {SERVER}."
+    is_for_more = candidate.needs_several_gpus
+    sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
     return Answer(candidate, Refusal(sentence, offers))
 
 

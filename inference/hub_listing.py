@@ -108,12 +108,14 @@ class Hub:
                 endpoint=self.endpoint,
                 tqdm_class=progress_bar(lambda _progress: None),
             )
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (*_hub_errors(), ValueError) as error:
+            text = Path(path).read_bytes()
+        except _hub_errors() as error:
             raise _refused(listing.hub_id, listing.revision, error) from error
-        if not isinstance(content, dict):
-            raise ModelUnavailable(f"config.json of {listing.hub_id} holds no JSON object")
-        return content
+        with suppress(ValueError):
+            content = json.loads(text)
+            if isinstance(content, dict):
+                return content
+        raise ModelUnavailable(f"config.json of {listing.hub_id} holds no JSON object")
 
     def download(self, listing: Listing, on_progress: OnProgress) -> Path:
         """Bring the files of a revision into the cache, those that are not there; return where.

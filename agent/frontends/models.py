@@ -71,7 +71,7 @@ def _list(kept: KeptModels, is_json: bool) -> int:
         pin = "; its sums are known" if model.hub_id in pinned else ""
         size = bytes_in_words(model.num_bytes)
         print(f"{visible(model.hub_id)}  {model.family}, {size}, in the hub cache{pin}")
-    print(f"auto: {visible(auto)}")
+    print(f"auto: {auto}")
     return 0
 
 

@@ -24,8 +24,7 @@ BAR_WIDTH = 44
 SMALL_BAR_WIDTH = 12
 MAX_NAME = 16
 """Characters of a name in the table, which then fits 80 columns."""
-WEIGHTS_WORDS: Mapping[Weights, str] = {"16bit": "16 bit", "int8": "8 bit", "nf4": "4 bit"}
-KV_WORDS: Mapping[Kv, str] = {"16bit": "16 bit", "int8": "8 bit", "int4": "4 bit"}
+FEW_BITS: Mapping[Weights | Kv, str] = {"int8": "8 bit", "int4": "4 bit", "nf4": "4 bit"}
 MAX_GIB = 1_000_000.0
 MAX_TOKENS = 10_000_000
 BLOCKS, LETTERS = "█▓▒░·", "wksc."
@@ -160,10 +159,10 @@ def _mark(each: Answer) -> str:
 
 
 def _row(plan: Plan) -> str:
-    weights = f"{WEIGHTS_WORDS[plan.weights]:>6} {_gib(plan.weights_bytes)}"
+    weights = f"{_bits(plan, plan.weights):>6} {_gib(plan.weights_bytes)}"
     drawn = bar(plan, SMALL_BAR_WIDTH, _letters())
     need = _gib(plan.needed_bytes)
-    return f"{weights}  {KV_WORDS[plan.kv]:>6}  {plan.context_tokens:>9,}  {drawn} {need}"
+    return f"{weights}  {_bits(plan, plan.kv):>6}  {plan.context_tokens:>9,}  {drawn} {need}"
 
 
 def _why_not(each: Answer) -> str:
@@ -178,18 +177,23 @@ def _why_not(each: Answer) -> str:
 def _parts(plan: Plan) -> Iterator[str]:
     """Write the parts of a plan and its bar."""
     letters = _letters()
+    kept = f"keys and values, {_bits(plan, plan.kv)}"
     rows = [
-        (letters[0], plan.weights_bytes, f"weights, {WEIGHTS_WORDS[plan.weights]}"),
-        (letters[1], plan.kv_bytes, f"{plan.context_tokens:,} tokens: keys and values, "),
+        (letters[0], plan.weights_bytes, f"weights, {_bits(plan, plan.weights)}"),
+        (letters[1], plan.kv_bytes, f"{plan.context_tokens:,} tokens: {kept}"),
         (letters[2], plan.state_bytes + plan.cache_bytes, "states: the live one and snapshots"),
         (letters[3], plan.workspace_bytes, f"reading {plan.prefill_chunk:,} tokens at a time"),
     ]
-    rows[1] = (*rows[1][:2], rows[1][2] + KV_WORDS[plan.kv])
     for letter, size, words in rows:
         yield f"    {letter} {_gib(size)}  {words}"
     if plan.ram_bytes:
         yield f"      {_gib(plan.ram_bytes)}  in the machine's memory: {_beside(plan)}"
     yield f"    {bar(plan, BAR_WIDTH, letters)}  of {_gib(plan.room.device_bytes)}"
+
+
+def _bits(plan: Plan, form: Weights | Kv) -> str:
+    """Name a format; what is not quantized has as many bits as the device computes with."""
+    return FEW_BITS.get(form, f"{8 * plan.room.value_bytes} bit")
 
 
 def _beside(plan: Plan) -> str:
@@ -248,6 +252,7 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "device": room.device,
         "weights": plan.weights,
         "kv": plan.kv,
+        "value_bytes": room.value_bytes,
         "context_tokens": plan.context_tokens,
         "prefill_chunk": plan.prefill_chunk,
         "embedding_on_cpu": plan.embedding_on_cpu,
