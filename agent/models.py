@@ -112,6 +112,8 @@ def auto_plan(
     """Return the largest model that is here and fits, and how it is run; None if there is none."""
     found = []
     for model in cached_models(environment):
+        if model.family == NANO:
+            continue
         with suppress(ModelUnavailable):  # the others are looked at all the same
             found.append((model, model.shape(shapes_folder(environment))))
     for room in hardware.rooms:

@@ -21,6 +21,7 @@ from inference.planner import Refusal, plan
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 
+ON_CPU = "all of it on the CPU, which is much slower"
 SERVER = "several GPUs, or a server that runs it (vLLM, SGLang)"
 
 
@@ -75,8 +76,9 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     ]
     if isinstance(best, Plan):
         return Answer(candidate, best)
-    elsewhere = [found for found in rest if isinstance(found, Plan)]
-    offers = (*(Offer(found, "on the CPU, which is slower") for found in elsewhere), *best.offers)
+    same = [offer for offer in best.offers if offer.plan.name == candidate.name]
+    same += [Offer(found, ON_CPU) for found in rest if isinstance(found, Plan)]
+    offers = (*same, *(offer for offer in best.offers if offer.plan.name != candidate.name))
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
     return Answer(candidate, Refusal(sentence, offers))

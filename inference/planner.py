@@ -53,17 +53,34 @@ def plan(
     as there is room for. `others` are models that may be offered instead, if it is refused.
     """
     wanted = wanted or Wanted()
+    if (wanted.context_tokens or 0) > shape.context_tokens:
+        return _too_long(name, shape, room, wanted, others)
     start = _start(name, shape, room)
-    window = wanted.context_tokens or max(_window(p) for p in _candidates(start, wanted))
-    if window >= MIN_WINDOW or wanted.context_tokens:
+    window = wanted.context_tokens or max(_window(each) for each in _candidates(start, wanted))
+    if wanted.context_tokens or window >= min(MIN_WINDOW, shape.context_tokens):
         found = _first_that_fits(_candidates(replace(start, context_tokens=window), wanted))
         if found is not None:
             return found
-    window = wanted.context_tokens or MIN_WINDOW
+    return _refusal(start, wanted, others)
+
+
+def _too_long(
+    name: str, shape: ModelShape, room: Room, wanted: Wanted, others: Sequence[Named]
+) -> Refusal:
+    """Refuse a window that the model was not made for."""
+    found = plan(name, shape, room, replace(wanted, context_tokens=None), others)
+    offers = found.offers if isinstance(found, Refusal) else (Offer(found, "a smaller window"),)
+    return Refusal(f"{name} was made for {shape.context_tokens:,} tokens.", offers)
+
+
+def _refusal(start: Plan, wanted: Wanted, others: Sequence[Named]) -> Refusal:
+    """Say what is needed and what there is, and offer what fits."""
+    shape, room = start.shape, start.room
+    window = wanted.context_tokens or min(MIN_WINDOW, shape.context_tokens)
     asked = replace(start, context_tokens=window)
-    least = min(_candidates(asked, wanted), key=lambda each: each.needed_bytes)
+    least = min(each.needed_bytes for each in _candidates(asked, wanted))
     sentence = (
-        f"{name} with {window:,} tokens needs {_gib(least.needed_bytes)} "
+        f"{start.name} with {window:,} tokens needs {_gib(least)} "
         f"where {_gib(room.device_bytes)} can be used."
     )
     if not wanted.context_tokens:

@@ -88,7 +88,13 @@ def test_json_has_the_keys_that_the_documentation_names(
     assert (found["auto"], found["largest"]) == ("Qwen/Qwen3.5-2B", "Qwen/Qwen3.8-27B")
     models = {model["size"]: model for model in found["models"]}
     assert models["35B-A3B"]["plan"] is None
-    assert models["35B-A3B"]["offers"][0]["plan"]["device"] == "cpu"
+    sentences = [offer["sentence"] for offer in models["35B-A3B"]["offers"]]
+    assert sentences == [
+        "the experts of 7 of 40 layers on the CPU, which is slower",
+        "all of it on the CPU, which is much slower",
+        "a smaller model",
+    ]
+    assert models["35B-A3B"]["offers"][1]["plan"]["device"] == "cpu"
     plan = models["27B"]["plan"]
     weighed = plan.pop("bytes")
     assert plan == {

@@ -150,9 +150,12 @@ def test_auto_is_the_largest_model_here_that_the_planner_says_fits(tmp_path: Pat
     cached(tmp_path, "Qwen/Small", SHAPES["0.8B"], 3000)
     large = cached(tmp_path, "Qwen/Large", SHAPES["2B"], 2000)
     cached(tmp_path, "Qwen/Huge", SHAPES["397B-A17B"], 1)
+    toy = cached(tmp_path, "our/nano", SHAPES["4B"])
+    (toy / "profile.json").write_text('{"profile": "nano"}')
     cached(tmp_path, "other/Foreign", {"model_type": "llama"}, 3000)
     assert resolve("auto", variables) == str(large)
     found = {model.hub_id: model.num_bytes for model in cached_models(variables)}
+    assert found.pop("our/nano") == 1000
     assert found == {"Qwen/Small": 3000, "Qwen/Large": 2000, "Qwen/Huge": 1}
 
 

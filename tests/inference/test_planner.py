@@ -256,6 +256,20 @@ def test_a_refusal_offers_what_is_nearest_first() -> None:
     assert (nearest.plan.kv, nearest.plan.context_tokens) == ("int4", 262_144)
 
 
+def test_a_window_that_the_model_was_not_made_for_is_refused() -> None:
+    found = refused("9B", gpu(24), Wanted(1_000_000))
+    assert found.sentence == "9B was made for 262,144 tokens."
+    (offer,) = found.offers
+    assert (offer.plan.context_tokens, offer.plan.fits) == (262_144, True)
+
+
+def test_a_model_with_a_small_window_gets_all_of_it() -> None:
+    toy = replace(shape_of(SHAPES["0.8B"]), context_tokens=3_000)
+    found = plan("toy", toy, gpu(8))
+    assert isinstance(found, Plan)
+    assert found.context_tokens == 3_000
+
+
 def test_four_bit_keys_and_values_are_offered_and_never_taken_unasked() -> None:
     for gib in (8, 16, 24, 48):
         for size in SHAPES:

@@ -62,6 +62,28 @@ def test_a_shape_is_kept_until_another_transformers_is_installed(
     assert json.loads(file.read_text())["transformers"] == transformers.__version__
 
 
+def test_a_checkpoint_with_vision_has_the_shape_of_its_text_and_needs_no_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = {
+        **SHAPES["27B"],
+        "attention_bias": False,
+        "dtype": "bfloat16",
+        "full_attention_interval": 4,
+        "mtp_num_hidden_layers": 1,
+        "output_gate_type": "swish",
+    }
+    del text["tie_word_embeddings"]
+    whole = {
+        "model_type": "qwen3_5",
+        "text_config": text,
+        "tie_word_embeddings": False,
+        "vision_config": {"depth": 27, "hidden_size": 1152},
+    }
+    monkeypatch.delattr(shapes, "built")
+    assert shape_of(whole) == shape_of(SHAPES["27B"])
+
+
 def test_a_config_that_describes_no_model_is_refused_in_a_sentence() -> None:
     for config in ({}, {"model_type": "llama9"}, {**SHAPES["0.8B"], "hidden_size": "wide"}):
         with pytest.raises(ModelUnavailable, match=r"describes no model that can be run") as no:
