@@ -90,7 +90,7 @@ def test_json_has_the_keys_that_the_documentation_names(
     assert models["35B-A3B"]["plan"] is None
     sentences = [offer["sentence"] for offer in models["35B-A3B"]["offers"]]
     assert sentences == [
-        "the experts of 7 of 40 layers on the CPU, which is slower",
+        "the experts of 6 of 40 layers on the CPU, which is slower",
         "all of it on the CPU, which is much slower",
         "a smaller model",
     ]
