@@ -8,6 +8,7 @@ a time; int8 with a scale a row; pages of keys and values. What fits where is de
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from inference.shapes import Group, ModelShape, Part
@@ -58,11 +59,17 @@ class Footprint:
     value_bytes: int = 2
     is_gpu: bool = True
 
-    def weights(self, weights: Weights) -> dict[Group, int]:
+    def weights(self, weights: Weights) -> Mapping[Group, int]:
         """Return the bytes of all weights by use."""
-        found: dict[Group, int] = {}
-        for part in self.shape.parts:
-            found[part.group] = found.get(part.group, 0) + self.part(part, weights)
+        return self._weights[weights]
+
+    @cached_property
+    def _weights(self) -> Mapping[Weights, Mapping[Group, int]]:
+        """Counted once: a planner asks thousands of times."""
+        found: dict[Weights, dict[Group, int]] = {weights: {} for weights in WEIGHTS}
+        for weights, groups in found.items():
+            for part in self.shape.parts:
+                groups[part.group] = groups.get(part.group, 0) + self.part(part, weights)
         return found
 
     def part(self, part: Part, weights: Weights) -> int:
@@ -133,12 +140,16 @@ class Footprint:
         """Return what a quantized matrix takes while it is multiplied by many rows."""
         if weights == "16bit":
             return 0
-        bodies = (p.shape for p in self.shape.parts if p.group in ("delta", "attention", "mlp"))
-        largest = max((s[0] * s[1] for s in bodies if len(s) == 2), default=0)
         if self.is_gpu and weights == "nf4":
-            return largest * self.value_bytes  # bitsandbytes makes a whole matrix dense
-        piece = min(largest, GPU_PIECE if self.is_gpu else CPU_PIECE)
+            return self._largest * self.value_bytes  # bitsandbytes makes a whole matrix dense
+        piece = min(self._largest, GPU_PIECE if self.is_gpu else CPU_PIECE)
         return piece * (SCALE_BYTES + self.value_bytes)
+
+    @cached_property
+    def _largest(self) -> int:
+        """Numbers of the largest matrix inside of the layers, experts apart."""
+        bodies = (p.shape for p in self.shape.parts if p.group in ("delta", "attention", "mlp"))
+        return max((s[0] * s[1] for s in bodies if len(s) == 2), default=0)
 
     def tile(self, kv: Kv) -> int:
         """Return the keys and values that are decoded at a time."""

@@ -69,13 +69,14 @@ class Plan:
     experts_on_cpu: int
     """Layers whose experts are kept and computed on the CPU."""
     name: str
-    shape: ModelShape
+    footprint: Footprint
+    """What the parts of the model weigh here."""
     room: Room
 
     @property
-    def footprint(self) -> Footprint:
-        """What the parts of the model weigh here."""
-        return Footprint(self.shape, self.room.value_bytes, self.room.device == "cuda")
+    def shape(self) -> ModelShape:
+        """What the model is made of."""
+        return self.footprint.shape
 
     @property
     def weights_bytes(self) -> int:

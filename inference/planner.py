@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from inference.door import PREFILL_CHUNK
-from inference.footprint import WEIGHTS, Kv
+from inference.footprint import WEIGHTS, Footprint, Kv
 from inference.plan import GIB, Offer, Plan, Room, Wanted
 from inference.shapes import ModelShape
 
@@ -112,8 +112,10 @@ def next_smaller(before: Plan) -> Offer | None:
 
 
 def _start(name: str, shape: ModelShape, room: Room) -> Plan:
-    chunk = GPU_CHUNKS[0] if room.device == "cuda" else PREFILL_CHUNK
-    return Plan("16bit", "16bit", 0, chunk, False, 0, name, shape, room)
+    is_gpu = room.device == "cuda"
+    footprint = Footprint(shape, room.value_bytes, is_gpu)
+    chunk = GPU_CHUNKS[0] if is_gpu else PREFILL_CHUNK
+    return Plan("16bit", "16bit", 0, chunk, False, 0, name, footprint, room)
 
 
 def _candidates(start: Plan, wanted: Wanted) -> Iterator[Plan]:

@@ -109,9 +109,8 @@ def shape_of(config: Mapping[str, Any], kept_in: Path | None = None) -> ModelSha
         ModelUnavailable: transformers cannot build such a model.
     """
     key = _key(config)
-    bundled = _bundled().get(key)
-    if bundled is not None:
-        return _read(bundled)
+    if key in _bundled():
+        return _bundled()[key]
     file = kept_in / f"{key}.json" if kept_in else None
     if file is not None and (found := _kept(file)) is not None:
         return found
@@ -229,11 +228,11 @@ def _key(config: Mapping[str, Any]) -> str:
 
 
 @cache
-def _bundled() -> Mapping[str, Any]:
+def _bundled() -> Mapping[str, ModelShape]:
     """Read the shapes of the family; none where the file was not installed."""
-    with suppress(OSError, ValueError):
-        shapes: Mapping[str, Any] = json.loads(BUNDLED.read_text(encoding="utf-8"))
-        return shapes
+    with suppress(OSError):
+        shapes = json.loads(BUNDLED.read_text(encoding="utf-8"))
+        return {key: _read(values) for key, values in shapes.items()}
     return {}
 
 

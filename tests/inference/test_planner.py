@@ -120,6 +120,13 @@ def test_the_bodies_and_the_smallest_packed_model() -> None:
     assert sum(footprint("2B").weights("nf4").values()) <= 1.27e9
 
 
+def test_bits_and_their_scales_are_counted() -> None:
+    assert nf4_bytes(512 * 1024) == 262_144 + 8_192 + 4 * 32 + 4
+    assert nf4_bytes(64) == 32 + 1 + 4 + 4
+    assert int8_bytes(3, 5) == 3 * 5 + 3 * 4
+
+
+@pytest.mark.slow
 def test_four_bits_weigh_what_bitsandbytes_writes() -> None:
     functional = pytest.importorskip("bitsandbytes.functional")
     for rows, columns in ((64, 64), (96, 352), (512, 1024)):
@@ -128,7 +135,6 @@ def test_four_bits_weigh_what_bitsandbytes_writes() -> None:
         )
         written = (packed, state.absmax, state.state2.absmax, state.offset)
         assert nf4_bytes(rows * columns) == sum(tensor.nbytes for tensor in written)
-    assert int8_bytes(3, 5) == 3 * 5 + 3 * 4
 
 
 # --- what a forward needs
