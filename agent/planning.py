@@ -13,7 +13,7 @@ from pathlib import Path
 from agent.config import shapes_folder
 from agent.errors import UsageError
 from agent.hardware import Hardware
-from agent.models import CachedModel, auto_plan, cached_models, largest_of_family, named_family
+from agent.models import CachedModel, cached_models, named_family
 from inference.errors import ModelUnavailable
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Wanted
@@ -82,17 +82,6 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
     return Answer(candidate, Refusal(sentence, offers))
-
-
-def best_here(hardware: Hardware) -> tuple[str, Plan] | None:
-    """Return what `--model auto` means, and how it is run; None if nothing here fits."""
-    found = auto_plan(hardware)
-    return (found[0].hub_id, found[1]) if found else None
-
-
-def best_to_pull(hardware: Hardware) -> Plan | None:
-    """Return the largest release of the family that this machine can run."""
-    return largest_of_family(hardware)
 
 
 def named(name: str, context_tokens: int | None = None) -> Candidate:

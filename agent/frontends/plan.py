@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from agent.errors import UsageError
 from agent.frontends.console import visible
 from agent.hardware import GIB, Hardware, read_hardware
+from agent.models import auto_plan, largest_of_family
 from agent.outcome import NO_MODEL
-from agent.planning import Answer, all_answers, answer, best_here, best_to_pull, named
+from agent.planning import Answer, all_answers, answer, named
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
 from inference.plan import Plan, Room
@@ -95,7 +96,7 @@ def details(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
 
 def document(hardware: Hardware, answers: Sequence[Answer]) -> dict[str, object]:
     """Write everything as the object that `--json` prints."""
-    here, largest = best_here(hardware), best_to_pull(hardware)
+    here, largest = auto_plan(hardware), largest_of_family(hardware)
     gpu = hardware.gpu
     return {
         "schema_version": SCHEMA_VERSION,
@@ -105,7 +106,7 @@ def document(hardware: Hardware, answers: Sequence[Answer]) -> dict[str, object]
             "note": hardware.note,
         },
         "models": [_answer_document(each) for each in answers],
-        "auto": here[0] if here else None,
+        "auto": here[0].hub_id if here else None,
         "largest": largest.name if largest else None,
     }
 
@@ -134,10 +135,10 @@ def _checked(gib: float | None, option: str, least: float = 0.0) -> float | None
 
 def _auto(hardware: Hardware) -> str:
     """Return the model that `auto` means, or would mean after a download."""
-    here, largest = best_here(hardware), best_to_pull(hardware)
+    here, largest = auto_plan(hardware), largest_of_family(hardware)
     if here is None and largest is None:
         raise ModelUnavailable("no model of the family fits this machine")
-    return here[0] if here else largest.name if largest else ""
+    return here[0].hub_id if here else largest.name if largest else ""
 
 
 def _machine(hardware: Hardware) -> Iterator[str]:
@@ -204,10 +205,10 @@ def _beside(plan: Plan) -> str:
 
 
 def _auto_lines(hardware: Hardware) -> Iterator[str]:
-    here, largest = best_here(hardware), best_to_pull(hardware)
+    here, largest = auto_plan(hardware), largest_of_family(hardware)
     if here is not None:
-        yield f"  --model auto: {visible(here[0])}"
-    if largest is not None and (here is None or largest.name != here[0]):
+        yield f"  --model auto: {visible(here[0].hub_id)}"
+    if largest is not None and (here is None or largest.name != here[0].hub_id):
         yield f"  The largest that fits: qwen-agent models pull {largest.name}"
     if here is None and largest is None:
         yield "  No model of the family fits; a server can run one elsewhere."
