@@ -17,6 +17,7 @@ from agent.kept_models import KeptModels
 from inference import manifest
 from inference.errors import ModelUnavailable
 from inference.hub_listing import Hub
+from inference.models import SHAPES
 from tests.fake_hub import FakeHub, serving
 
 TINY = "Qwen/Tiny"
@@ -25,7 +26,7 @@ WEIGHTS = bytes(range(256)) * 400
 
 def files() -> dict[str, bytes]:
     return {
-        "config.json": json.dumps({"model_type": "qwen3_5_text"}).encode(),
+        "config.json": json.dumps(dict(SHAPES["0.8B"])).encode(),
         "tokenizer.json": b"{}",
         "chat_template.jinja": b"{{ messages }}",
         "model.safetensors": WEIGHTS,
@@ -242,3 +243,19 @@ def test_nothing_is_removed_while_nobody_can_say_yes(
     with pytest.raises(UsageError, match="--yes"):
         command(kept, "rm")
     assert kept.hub.entry(TINY).is_dir()
+
+
+def test_the_list_says_what_is_here_and_what_is_pinned(
+    kept: KeptModels, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(kept.hub.cache))
+    command(kept, "pull")
+    capsys.readouterr()
+    assert command(kept, "list") == 0
+    told = capsys.readouterr().out
+    assert "Qwen/Tiny  qwen3.5, 100.0 KiB, in the hub cache; its sums are known" in told
+    assert command(kept, "list", json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["schema_version", "cache", "models", "auto"]
+    assert found["models"][0]["revision"] == kept.pinned()[TINY].revision
+    assert found["auto"] == found["models"][0]["folder"]
