@@ -12,10 +12,14 @@ from agent.errors import UsageError
 from agent.frontends.cache import bytes_in_words
 from agent.frontends.console import visible
 from agent.frontends.meter import Meter
+from agent.hardware import read_hardware
 from agent.kept_models import KeptModels
 from agent.models import NANO, cached_models, hub_cache, resolve
+from agent.planning import answer, named
 from inference.errors import ModelUnavailable
 from inference.manifest import Manifest
+from inference.models import find
+from inference.planner import Refusal
 
 SCHEMA_VERSION = 1
 FAILED = 1
@@ -77,6 +81,9 @@ def _list(kept: KeptModels, is_json: bool) -> int:
 
 def _pull(kept: KeptModels, hub_id: str, revision: str) -> int:
     listing = kept.look_up(hub_id, revision)
+    if _is_too_large(hub_id):
+        more = f"`qwen-agent plan --model {hub_id}` says more"
+        print(f"{hub_id} does not fit this machine as it is; {more}.", flush=True)
     with Meter("loading", listing.num_bytes) as meter:
         kept.hub.download(listing, meter.to)
     with Meter("reading", listing.num_bytes) as meter:
@@ -84,6 +91,13 @@ def _pull(kept: KeptModels, hub_id: str, revision: str) -> int:
     print(f"{_named(found)}: {len(found.files)} files, {bytes_in_words(found.num_bytes)}")
     print(f"Use it: --model {hub_id}")
     return 0
+
+
+def _is_too_large(hub_id: str) -> bool:
+    """Whether a release of the family does not fit; of others it is not known yet."""
+    if find(hub_id) is None:
+        return False
+    return isinstance(answer(named(hub_id), read_hardware()).result, Refusal)
 
 
 def _verify(kept: KeptModels, name: str) -> int:

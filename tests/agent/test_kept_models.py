@@ -190,6 +190,16 @@ def test_a_model_of_another_family_is_not_downloaded(kept: KeptModels, hub: Fake
     assert not any("model.safetensors" in path for path in hub.asked)
 
 
+def test_who_pulls_what_does_not_fit_is_told_so(
+    kept: KeptModels, hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.repositories["Qwen/Qwen3.5-397B-A17B"] = files()
+    assert command(kept, "pull", id="Qwen/Qwen3.5-397B-A17B") == 0
+    assert "397B-A17B does not fit this machine as it is" in capsys.readouterr().out
+    assert command(kept, "pull") == 0
+    assert "does not fit" not in capsys.readouterr().out
+
+
 def test_a_meter_is_for_terminals_only_and_says_when_it_will_be_done() -> None:
     class Screen(io.StringIO):
         def isatty(self) -> bool:
