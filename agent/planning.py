@@ -7,7 +7,7 @@ the words on a screen are `frontends/plan.py`.
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.config import shapes_folder
@@ -15,6 +15,7 @@ from agent.errors import UsageError
 from agent.hardware import Hardware
 from agent.models import CachedModel, cached_models, named_family
 from inference.errors import ModelUnavailable
+from inference.footprint import Kv, Weights
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Wanted
 from inference.planner import Refusal, plan
@@ -82,6 +83,22 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
     return Answer(candidate, Refusal(sentence, offers))
+
+
+def plan_to_run(
+    source: str, hardware: Hardware, weights: Weights | None = None, kv: Kv | None = None
+) -> Plan | None:
+    """Return how a folder or hub id is run here, in the formats that were asked for.
+
+    None where that is not known, or does not fit as it was asked for: the engine then does as it
+    can, and says what it lacks.
+    """
+    with suppress(UsageError, ModelUnavailable):
+        found = named(source)
+        wanted = Wanted(None, kv, found.wanted.weights or weights)
+        result = answer(replace(found, wanted=wanted), hardware).result
+        return result if isinstance(result, Plan) else None
+    return None
 
 
 def named(name: str, context_tokens: int | None = None) -> Candidate:

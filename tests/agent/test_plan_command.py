@@ -7,7 +7,17 @@ import pytest
 
 from agent import hardware
 from agent.cli import answer
-from agent.hardware import GIB, MIB, Gpu, gpus_of, has_bfloat16, memory_bytes, read_hardware
+from agent.hardware import (
+    GIB,
+    MIB,
+    Gpu,
+    Hardware,
+    gpus_of,
+    has_bfloat16,
+    memory_bytes,
+    read_hardware,
+)
+from agent.planning import plan_to_run
 from inference.models import SHAPES
 from tests.agent.test_settings import cached
 
@@ -147,6 +157,18 @@ def test_a_folder_is_planned_from_its_own_config(
     assert "weights, 32 bit" in told
     (folder / "config.json").write_text("[]")
     assert answer(["plan", "--model", str(folder)]) == 7
+
+
+def test_what_is_run_is_planned_in_the_formats_that_were_asked_for(tmp_path: Path) -> None:
+    folder = str(cached(tmp_path / "hub", "our/Tuned", SHAPES["9B"]))
+    card = Hardware(64 * GIB, Gpu("a GPU", 24 * GIB), has_bfloat16=True)
+    found, asked = plan_to_run(folder, card), plan_to_run(folder, card, "nf4", "int4")
+    assert found is not None
+    assert asked is not None
+    assert (found.weights, found.kv) == ("16bit", "int8")
+    assert (asked.weights, asked.kv) == ("nf4", "int4")
+    assert plan_to_run("Qwen/Qwen3.5-397B-A17B", card) is None
+    assert plan_to_run("Qwen/Nothing", card) is None
 
 
 # --- the machine
