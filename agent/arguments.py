@@ -73,7 +73,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _add_doctor_arguments(
         commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
     )
-    commands.add_parser("models", help="list the models that can be used here")
+    _add_plan_arguments(
+        commands.add_parser("plan", help="say which models fit this machine, and how they are run")
+    )
+    _add_models_arguments(
+        commands.add_parser("models", help="list, pull, verify, preserve and remove models")
+    )
     _add_sessions_arguments(
         commands.add_parser("sessions", help="list, show, resume, export and prune past runs")
     )
@@ -201,6 +206,32 @@ def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="keep nothing")
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
     actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
+
+
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="SIZE|HUB-ID|FOLDER|auto", help="only this one, part by part")
+    add("--context", type=int, metavar="N", help="tokens of the window; else as many as fit")
+    add("--vram", type=float, metavar="GIB", help="as if a GPU had so much; 0 is no GPU")
+    add("--ram", type=float, metavar="GIB", help="as if the machine had so much")
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def _add_models_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
+    listing = actions.add_parser("list", help="what is here, and what `--model auto` means")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    pull = actions.add_parser("pull", help="download a model of the hub and write down its sums")
+    verify = actions.add_parser("verify", help="read a model and compare every file with its sum")
+    preserve = actions.add_parser("preserve", help="copy a model whole, to be used from there")
+    remove = actions.add_parser("rm", help="remove a model from the hub cache")
+    for action in (pull, preserve, remove):
+        action.add_argument("id", metavar="HUB-ID", help="such as Qwen/Qwen3.5-4B")
+    verify.add_argument("id", metavar="HUB-ID|FOLDER", help="pulled, or preserved there")
+    pull.add_argument("--revision", default="main", help="a branch, a tag or a commit")
+    preserve.add_argument("folder", type=Path, metavar="FOLDER", help="a new one, or one begun")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:

@@ -59,6 +59,7 @@ COMMANDS = (
     Command("theme", "[dark|light|mono]", "colours for a dark or a light ground", view.theme, True),
     Command("bench", "", "how fast the model reads and writes here", view.bench, True),
     Command("cache", "", "what is kept on disk of earlier conversations", view.cache),
+    Command("plan", "[SIZE|NAME]", "which models fit this machine; how one is run", view.plan),
     Command("doctor", "", "what works on this machine", view.doctor),
     Command("quit", "", "leave; the session can be resumed", view.leave, True),
 )

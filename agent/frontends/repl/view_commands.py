@@ -146,6 +146,12 @@ def doctor(repl: "Repl", _words: str) -> None:
     repl.do(lambda cancel: _own("doctor"), "looking")
 
 
+def plan(repl: "Repl", words: str) -> None:
+    """Say which models fit this machine; of one that is named, its parts."""
+    named = (f"--model={words}",) if words else ()
+    repl.do(lambda cancel: _own("plan", *named), "counting")
+
+
 def export(repl: "Repl", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
     try:
