@@ -102,7 +102,7 @@ def decide(
     if key in remembered:
         return Allowed()
     exact = effects.preview(call)
-    return Ask(call, preview(exact), key, exact)
+    return Ask(call, preview(exact, is_diff=changes_file(call)), key, exact)
 
 
 def refused(key: str) -> str:

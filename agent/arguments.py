@@ -1,7 +1,7 @@
 """The command line of `qwen-agent`, declared; it carries nothing out and imports nothing heavy."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import NoReturn
@@ -35,17 +35,37 @@ class Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the words; `command` of the result says which command they are for.
 
+    Words that begin with no command are for a talk, in the folder that they may begin with.
+
     Raises:
         UsageError: they cannot be meant.
         SystemExit: they asked for help or the version, which has been printed.
     """
     words = list(words)
-    if not words or (words[0].startswith("-") and words[0] not in OWN_FLAGS):
-        words.insert(0, TALK)
-    return _parser(words).parse_args(words)
+    parser, commands = _parser(words)
+    return parser.parse_args([TALK, *words] if _is_talk(words, commands) else words)
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
+def _is_talk(words: list[str], commands: Collection[str]) -> bool:
+    """Say whether a talk is meant by words that do not say so.
+
+    Raises:
+        UsageError: the first word is neither a command nor a folder.
+    """
+    first = words[0] if words else ""
+    if first in commands or first in OWN_FLAGS:
+        return False
+    if not first or first.startswith("-") or "/" in first or Path(first).is_dir():
+        return True
+    from difflib import get_close_matches
+
+    near = get_close_matches(first, commands, 1)
+    hint = f"did you mean `qwen-agent {near[0]}`?" if near else "see `qwen-agent --help`"
+    raise UsageError(f"there is no command and no folder {first!r}; {hint}")
+
+
+def _parser(words: list[str]) -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """Declare all there is; return it with the names of the commands."""
     parser = Parser(
         prog="qwen-agent",
         description="A coding agent that runs on your own Qwen model, with the engine inside.",
@@ -64,9 +84,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # a script that says --js would break with the next option
     )
     _add_fix_arguments(fix)
-    _add_talk_arguments(
-        commands.add_parser(TALK, help="talk about a repository; what a bare `qwen-agent` does")
-    )
+    talk = "talk about a repository; `qwen-agent` alone and `qwen-agent PATH` mean this, unless "
+    talk += "PATH is the name of a command"
+    _add_talk_arguments(commands.add_parser(TALK, help=talk, description=talk))
     _add_acp_arguments(
         commands.add_parser("acp", help="serve an editor: the Agent Client Protocol on stdio")
     )
@@ -87,7 +107,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     )
     for entry in entry_points(group=COMMANDS_GROUP):
         _add_foreign(commands, entry, words)
-    return parser
+    return parser, commands.choices
 
 
 def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:

@@ -64,7 +64,7 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
             approved = _approved(call, turn)
             start = time.monotonic()  # how long a person thought is not the call's time
             result, told = _run(approved, turn)
-            if turn.cancel():
+            if turn.cancel() and isinstance(approved, ToolCall):  # a refusal is kept as it is
                 return TurnEnded(StopReason.CANCELLED, "cancelled")
         else:
             result = ToolResult(REFUSAL, "not run: the same call again", ok=False)
@@ -155,4 +155,4 @@ def _ended(turn: Turn, ruling: Ruling, result: ToolResult) -> TurnEnded | None:
     limit = turn.parts.config.guard.max_bad_calls
     if num_bad_in_a_row(turn.session.messages) >= limit:
         return TurnEnded(StopReason.REFUSAL, f"{limit} unreadable calls in a row")
-    return None
+    return TurnEnded(StopReason.CANCELLED, "cancelled") if turn.cancel() else None

@@ -13,6 +13,8 @@ if sys.platform == "win32":
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
+LEFT_EARLY = tuple(128 + number for number in SIGNALS)
+"""What a shell shows for a program that a signal has ended."""
 READER_GONE = 128 + signal.SIGPIPE
 """What a shell shows for a program whose reader left, as in `qwen-agent sessions | head -1`."""
 
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = _code_of(sys.argv[1:] if argv is None else list(argv))
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # what the code is has been settled
-    if code == INTERRUPTED:
+    if code in LEFT_EARLY:
         # A thread may still be loading a model; Python would wait for it, or crash beside it.
         os._exit(code)
     return code

@@ -11,6 +11,7 @@ from agent.bench import Bench, Materials, approver, tool_view
 from agent.config import snapshots_folder
 from agent.full_bench import FullBench
 from agent.known_files import KnownFiles, TakeIn
+from agent.load_news import LoadNews, window_words
 from agent.models import NANO, resolve
 from agent.parts import Parts
 from agent.reach import workspace_of
@@ -86,8 +87,8 @@ def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOpt
     )
 
 
-def load_chat(request: FixRequest) -> ChatModel:
-    """Load the model that the request names.
+def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
+    """Load the model that the request names, and tell how far that is.
 
     Raises:
         ModelUnavailable: it cannot be had.
@@ -97,11 +98,15 @@ def load_chat(request: FixRequest) -> ChatModel:
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
     is_small = request.model == NANO
     disk_bytes = request.config.cache.disk_bytes
-    return open_chat(
+    chat = open_chat(
         resolve(request.model),
+        on_progress=news.note if news else None,
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
         host=not is_small,
         stall_s=request.config.model.stall_s,
         store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
     )
+    if news is not None:
+        news.plan = f"{chat.weights}, {window_words(chat.context_tokens)}"
+    return chat

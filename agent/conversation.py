@@ -294,7 +294,7 @@ class Conversation:
     # ---- settings
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change what runs without asking, from the next call on."""
+        """Change what runs without asking from the next call on; raises as the bench does."""
         self._bench.set_mode(mode)
 
     def set_model(self, name: str) -> None:
@@ -304,6 +304,10 @@ class Conversation:
             ModelUnavailable: the name stands for none.
         """
         self._bench.set_model(resolve(name))
+
+    def load_again(self) -> None:
+        """Begin to load the model anew, if it could not be had: the fault is known already."""
+        self._bench.load_again()
 
     def close(self) -> None:
         """End what runs in the background, and let another process resume the talk."""

@@ -6,8 +6,9 @@ AgentError               one sentence for the user, and the exit code of its cla
 │   └── GitFailed        git does not do with the user's repository what it was asked (2)
 ├── HookBroken           a hook of the user's settings cannot be run (6)
 ├── SessionError         the session on disk cannot be written or read (1)
+│   └── SessionInUse     another process is in it (2)
 ├── NotApplied           the user's files changed meanwhile; the patch is kept (1)
-├── WorkspaceBusy        another session writes to the same files (1)
+├── WorkspaceBusy        another session writes to the same files (2)
 └── RunCancelled         the person stopped the run (130)
 """
 
@@ -42,12 +43,20 @@ class SessionError(AgentError):
     """A session that cannot be written, read or found."""
 
 
+class SessionInUse(SessionError):
+    """Another process goes on with the session."""
+
+    exit_code = 2
+
+
 class NotApplied(AgentError):
     """The repair is good but the user's files changed while it was made."""
 
 
 class WorkspaceBusy(AgentError):
     """Another session holds the lease of the workspace."""
+
+    exit_code = 2
 
 
 class RunCancelled(AgentError):

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from inference.messages import BadToolCall, Memory, ToolCall, Usage
+
+LoadStage = Literal["download", "read", "quantize"]
+"""What is done with the bytes of a model that loads."""
 
 
 class StopReason(StrEnum):
@@ -31,6 +35,17 @@ class ModelLoading:
     """The weights are about to be read, which may take a while."""
 
     model: str
+
+
+@dataclass(frozen=True)
+class ModelProgress:
+    """The model that loads is so far; both counts may grow."""
+
+    stage: LoadStage
+    num_bytes: int
+    num_total_bytes: int
+    bytes_per_s: float
+    """Lately; 0 is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,7 @@ class Judged:
 Event = (
     RunStarted
     | ModelLoading
+    | ModelProgress
     | TestsRan
     | AttemptStarted
     | StepStarted

@@ -17,7 +17,7 @@ from typing import Any
 from agent.add_context import add_context, check_takes_context
 from agent.attempts import AttemptResult, Ground, Task
 from agent.best_of import make_attempts
-from agent.compose import ChatFactory, load_chat
+from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.errors import (
     AgentError,
@@ -36,7 +36,7 @@ from agent.events import (
     TestsRan,
 )
 from agent.landing import land
-from agent.loading import load_listening
+from agent.loading import begin_loading
 from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
@@ -271,7 +271,7 @@ class FixRun:
         self._check_cancel()
         yield ModelLoading(self.request.model)
         request = self.request
-        chat = load_listening(self.chat_factory or load_chat, request, self.cancel)
+        chat = yield from begin_loading(request, self.chat_factory).steps(self.cancel)
         self._learn(model=chat.name)
         if context := add_context(request, session, task.place, chat, self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.errors import SessionError
+from agent.errors import SessionError, SessionInUse
 from agent.payloads import (
     FOLDER,
     MAX_INLINE_BYTES,
@@ -267,7 +267,10 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise SessionError(f"{path.parent.name} is in use by another qwen-agent") from error
+        name = path.parent.name
+        raise SessionInUse(
+            f"session {name} is in use by another qwen-agent; leave it there first"
+        ) from error
     except OSError as error:
         os.close(descriptor)
         raise SessionError(f"{path} cannot be locked: {error.strerror}") from error

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.approver import Person
-from agent.compose import ChatFactory, load_chat
+from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.conversation import Conversation
 from agent.errors import SessionError, UsageError
@@ -20,7 +20,7 @@ from agent.sessions import find_session
 from agent.state_folder import usable_state
 from agent.talk_bench import Surroundings
 from agent.talk_request import TalkRequest
-from agent.workplace import check_writable, find_repository
+from agent.workplace import find_repository, is_writable
 from sandbox.choose import choose
 from tools.mcp_server import McpServer
 
@@ -39,7 +39,7 @@ def open_conversation(
     servers: tuple[McpServer, ...] = (),
     reach: Reach | None = None,
 ) -> Conversation:
-    """Begin a talk.
+    """Begin a talk; about files that cannot be written, in plan mode.
 
     `chat_factory` makes the model instead of the one that the request names; `loading` is a model
     that other talks have too; `servers` are the MCP servers that may be used; `reach` is what the
@@ -53,7 +53,6 @@ def open_conversation(
     """
     repository = find_repository(request.path)
     _check_is_project(repository)
-    check_writable(repository)
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
     where, fault = usable_state(state or state_folder(), repository)
@@ -112,17 +111,20 @@ def _around(
     reach: Reach | None,
 ) -> Surroundings:
     sandbox = choose(request.sandbox)
-    factory = factory or load_chat
     return Surroundings(repository, state, sandbox, factory, servers, reach or Reach())
 
 
 def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:
     """Return the request with the settings that hold here, and what is to be said of them."""
+    notices: list[str] = []
+    if request.mode != "plan" and not is_writable(repository):
+        request = replace(request, mode="plan")
+        notices.append(f"{repository} is read-only, so this is plan mode: nothing can be changed.")
     approval = replace(request.config.approval, mode=request.mode)
     budget = replace(request.config.budget, max_tokens=NO_LIMIT)
     config, ignored = narrow(replace(request.config, approval=approval, budget=budget), repository)
-    notices = [f"Ignored in the repository's own settings: {', '.join(ignored)}."]
-    notices = notices if ignored else []
+    if ignored:
+        notices.append(f"Ignored in the repository's own settings: {', '.join(ignored)}.")
     if (repository / OTHERS_FILE).exists():
         notices.append(
             f"The repository's {OTHERS_FILE} is ignored: what it starts is yours to name, under "

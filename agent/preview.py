@@ -4,26 +4,37 @@ Nothing in it can hide: control and unseen characters are spelled as escapes, ro
 are counted, and what does not fit is told in lines and bytes. What runs is the call itself.
 """
 
+import re
+
 from tools.readable import shown
 
 MAX_LINES = 40
 MAX_LINE = 400
+CUT = re.compile(r"\[\.\.\. \d+ more (?:lines|characters) \.\.\.\]")
 
 
-def preview(text: str) -> str:
-    """Write a command or a diff for a person to decide on; a plain line is shown as it is."""
+def preview(text: str, is_diff: bool = False) -> str:
+    """Write a command or a diff for a person to decide on; a plain line is shown as it is.
+
+    Of a diff no size is told: it would be taken for that of the file.
+    """
     num_bytes = len(text.encode("utf-8", "surrogatepass"))
     lines = text.split("\n")
     rows = _joined([_escaped(line) for line in lines])
     if len(rows) > MAX_LINES:
         half = MAX_LINES // 2
         rows = [*rows[:half], f"[... {len(rows) - 2 * half} more lines ...]", *rows[-half:]]
-    if rows == [text]:
-        return text
+    if rows == [text] or is_diff:
+        return "\n".join(rows)
     size = f"{num_bytes:,} bytes"
     if len(lines) > 1:
         size += f", {len(lines):,} lines"
     return "\n".join([*rows, f"[{size}]"])
+
+
+def is_cut(shown: str) -> bool:
+    """Say whether a preview leaves out a part of the text."""
+    return CUT.search(shown) is not None
 
 
 def spelled(line: str) -> str:

@@ -9,12 +9,14 @@ there. Where the points are is shown by a front end; what is saved of the files 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
+from agent.call_words import words_of
 from agent.errors import UsageError
 from agent.notes import is_prompt
 from agent.session import Session
-from inference.messages import Message, ToolCall
+from inference.messages import BadToolCall, Message, ToolCall
 from sandbox.checkpoint import Checkpoint
 
 MAX_WORDS = 80
@@ -26,7 +28,7 @@ class Point:
 
     kind: Literal["prompt", "change"]
     words: str
-    """The first line of the prompt, or what changed files: calls, or else a reply's first line."""
+    """The first line of the prompt, or the calls that changed files, or else the reply's."""
     num_kept: int
     """How many messages were there."""
     tree: str
@@ -133,9 +135,20 @@ def _points(session: Session) -> Iterator[Point]:
             while after < len(messages) and messages[after].role == "tool":
                 after += 1
             if trees[after - 1] != trees[index - 1]:
-                names = [call.name for call in message.tool_calls if isinstance(call, ToolCall)]
-                words = ", ".join(names) or _first_line(message.content)
-                yield Point("change", words, index, trees[index - 1])
+                changed = _changing(message.tool_calls, trees[index:after])
+                words = ", ".join(map(words_of, changed)) or message.content
+                yield Point("change", _first_line(words), index, trees[index - 1])
+
+
+def _changing(
+    calls: Sequence[ToolCall | BadToolCall], trees: Sequence[str]
+) -> list[ToolCall | BadToolCall]:
+    """Return the calls that changed files; `trees` are those before and after each of them."""
+    return [
+        call
+        for call, (before, after) in zip(calls, pairwise(trees), strict=False)
+        if before != after
+    ]
 
 
 def _first_line(text: str) -> str:

@@ -54,8 +54,8 @@ class Session:
         """Results of this attempt, those included that were put in short form."""
         self.num_results = 0
         """Results of every attempt."""
-        self.measured = (0, 0)
-        """How many messages were counted last, and how many tokens that was; 0 is not yet."""
+        self._measures: list[tuple[int, int]] = []
+        """How many messages were counted, and how many tokens they were, the last one last."""
         self.attempt = 0
         self.phase = ""
         self.phase_start = 0
@@ -80,6 +80,12 @@ class Session:
         """Whether records that are missing keep those that follow from making sense."""
         self._num_unused = 0
         """Records passed over for that."""
+
+    @property
+    def measured(self) -> tuple[int, int]:
+        """How many of the messages were counted last, and how many tokens they were; or zeros."""
+        num = len(self.messages)
+        return next((known for known in reversed(self._measures) if known[0] <= num), (0, 0))
 
     @property
     def id(self) -> str:
@@ -240,7 +246,7 @@ class Session:
                 self.undone.clear()
                 self.phase_start = 1
                 self.num_steps = self.num_calls = 0
-                self.measured = (0, 0)
+                self._measures.clear()
             case "phase":
                 self.phase, self.checkpoint = record["phase"], record["tree"]
                 self.trees[-1] = self.checkpoint
@@ -260,14 +266,14 @@ class Session:
                     for entry in entries
                 ]
                 self.undone.clear()
-                self.measured = (len(self.messages), record["num_tokens"])
+                self._measures[:] = [(len(self.messages), record["num_tokens"])]
                 self.phase_start = 1
             case "model":
                 system = replace(self.messages[0], content=record["system"])
                 rest = [replace(message, token_ids=()) for message in self.messages[1:]]
                 self.messages[:] = [system, *rest]
                 self.undone.clear()
-                self.measured = (0, 0)
+                self._measures.clear()
                 self.facts["model"] = record
             case "rewind":
                 keeps, left = record["keeps"], record["left"]
@@ -292,6 +298,8 @@ class Session:
 
     def _replay_message(self, record: Record) -> None:
         message = message_of(record["message"])
+        while self._measures and self._measures[-1][0] > len(self.messages):
+            self._measures.pop()  # of what a rewind took away, and now cannot come back
         self.messages.append(message)
         self.checkpoint = record.get("tree", self.checkpoint)
         self.trees.append(self.checkpoint)
@@ -303,7 +311,7 @@ class Session:
         if "usage" in record:
             usage = Usage(**record["usage"])
             self.usages.append(usage)
-            self.measured = (len(self.messages), usage.num_prompt + usage.num_generated)
+            self._measures.append((len(self.messages), usage.num_prompt + usage.num_generated))
 
 
 def _damage(bad: Sequence[int], num_unused: int, name: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agent.context import num_tokens
+from agent.events import ModelProgress
 from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.talk_bench import TalkBench
@@ -16,6 +17,12 @@ class Status:
     model: str
     """As it is called; as it was asked for until it is loaded."""
     is_loaded: bool
+    plan: str
+    """How it is run, in a few words: its weights and its window."""
+    progress: ModelProgress | None
+    """How far it is, while it loads."""
+    fault: str
+    """Why it cannot be had, in a sentence."""
     mode: ApprovalMode
     sandbox: str
     branch: str
@@ -48,6 +55,9 @@ class Gauge:
         return Status(
             model=chat.name if chat else loading.name,
             is_loaded=chat is not None,
+            plan=loading.news.plan,
+            progress=None if loading.is_done else loading.news.progress,
+            fault=loading.fault,
             mode=self._bench.mode,
             sandbox=around.sandbox.level,
             branch=git_branch(around.repository),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent.events import Event, StopReason, TurnEnded
 from agent.fix import run_fix
+from agent.going_on import going_on
 from agent.outcome import FixOutcome
 from agent.request import FixRequest
 from agent.turn import Turn
@@ -13,9 +14,10 @@ from inference.messages import Message
 
 
 def attempted(turn: Turn, request: FixRequest, state: Path) -> Generator[Event, None, None]:
-    """Make them with the model of the talk; the last event is a `TurnEnded`."""
+    """Make them where the talk stands, with its model; the last event is a `TurnEnded`."""
     session, parts = turn.session, turn.parts
-    run = run_fix(request, turn.cancel, lambda _request: parts.chat, state)
+    chat = going_on(turn)
+    run = run_fix(request, turn.cancel, lambda _request: chat, state)
     outcome = yield from _without_turn_ends(run)
     words = prompt("attempted", sentence=outcome.sentence, effect=outcome.effect)
     session.add(Message("assistant", words), checkpoint=parts.checkpoint(session.checkpoint))

@@ -14,11 +14,11 @@ from agent.approver import Approver, AskPerson
 from agent.bench import Bench, Materials, tool_view
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
-from agent.errors import SessionError
+from agent.errors import SessionError, UsageError
 from agent.events import Event, ModelLoading
 from agent.in_hand import InHand
 from agent.inbox import Inbox
-from agent.loading import Loading
+from agent.loading import Loading, begin_loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
 from agent.reach import Reach, workspace_of
@@ -30,7 +30,7 @@ from agent.settings import ApprovalMode
 from agent.talk_request import TalkRequest
 from agent.told import Told
 from agent.wording import prompt
-from agent.workplace import ASIDE, Workplace, open_own_files
+from agent.workplace import ASIDE, Workplace, is_writable, open_own_files
 from inference.chat import ChatModel
 from inference.errors import InferenceError
 from inference.messages import ReplyOptions
@@ -52,8 +52,8 @@ class Surroundings:
     state: Path
     """The folder of sessions and of what is allowed for always."""
     sandbox: Sandbox
-    factory: ChatFactory
-    """Loads a model."""
+    factory: ChatFactory | None
+    """Makes the model; None loads the one that is named."""
     servers: tuple[McpServer, ...] = ()
     """The MCP servers that the person or their editor has named."""
     reach: Reach = field(default_factory=Reach)
@@ -102,9 +102,15 @@ class TalkBench:
         return self.request.config.approval.mode
 
     def set_mode(self, mode: ApprovalMode) -> None:
-        """Change that, from the next call on; what runs in the background may not write on."""
+        """Change that, from the next call on; what runs in the background may not write on.
+
+        Raises:
+            UsageError: it would let files be changed that cannot be written.
+        """
         if mode == "plan":
             self.close()
+        elif not is_writable(self.around.repository):
+            raise UsageError(f"{self.around.repository} is read-only; plan is the only mode in it")
         config = self.request.config
         approval = replace(config.approval, mode=mode)
         self.request = replace(self.request, mode=mode, config=replace(config, approval=approval))
@@ -116,6 +122,11 @@ class TalkBench:
         self.request = replace(self.request, model=name)
         self.loading = self._load()
         self.renew()
+
+    def load_again(self) -> None:
+        """Begin to load the model anew, if it could not be had."""
+        if self.loading.fault:
+            self.loading = self._load()
 
     def place(self) -> Workplace:
         """Return the files and what commands need around them; from any thread.
@@ -152,7 +163,7 @@ class TalkBench:
             if self.loading.name != NANO:
                 self.servers.start(place.view)
             try:
-                chat = self.loading.wait(cancel)
+                chat = yield from self.loading.steps(cancel)
             except InferenceError:
                 self.loading = self._load()
                 raise
@@ -208,8 +219,7 @@ class TalkBench:
             self._session.record("mode", mode=self.mode)
 
     def _load(self) -> Loading:
-        asked, factory = self.request.as_fix(), self.around.factory
-        return Loading(asked.model, lambda: factory(asked))
+        return begin_loading(self.request.as_fix(), self.around.factory)
 
     def _made(self, chat: ChatModel) -> Bench:
         place, request, is_nano = self.place(), self.request, chat.name == NANO

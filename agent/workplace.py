@@ -84,8 +84,13 @@ def check_writable(repository: Path) -> None:
     Raises:
         UsageError: it could not.
     """
-    if not os.access(repository, os.W_OK | os.X_OK):
+    if not is_writable(repository):
         raise UsageError(f"{repository} is read-only; use --dry-run to get the repair as a patch")
+
+
+def is_writable(repository: Path) -> bool:
+    """Say whether files of it can be changed."""
+    return os.access(repository, os.W_OK | os.X_OK)
 
 
 def open_workplace(

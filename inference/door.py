@@ -94,6 +94,11 @@ class Windowed(Protocol):
         """The longest sequence that the model was made for."""
         ...
 
+    @property
+    def weights(self) -> str:
+        """What its weights are kept in, in a word: `bf16`."""
+        ...
+
 
 @dataclass(frozen=True)
 class ThinkingLimit:

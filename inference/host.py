@@ -189,8 +189,9 @@ class Host:
             return
         log.info("loaded %s in %.1f s", self._settings.source, time.monotonic() - start)
         self._worker, self._engine = Worker(self._watchdog), opened.engine
-        window = opened.engine.model.context_tokens
-        self._tell(wire.Ready(str(opened.folder), dict(opened.config), window))
+        model = opened.engine.model
+        about = (str(opened.folder), dict(opened.config), model.context_tokens, model.weights)
+        self._tell(wire.Ready(*about))
         try:
             self._worker.run(opened.engine)
         finally:

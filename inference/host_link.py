@@ -45,6 +45,7 @@ class HostedModel:
     folder: Path
     config: Mapping[str, Any]
     context_tokens: int
+    weights: str
 
 
 class Link:
@@ -53,7 +54,7 @@ class Link:
     def __init__(self, sock: socket.socket, address: HostAddress) -> None:
         self.address = address
         self.pid = peer(sock)[0]
-        self.model = HostedModel(Path(), {}, 0)
+        self.model = HostedModel(Path(), {}, 0, "")
         self.dropped: deque[int] = deque()
         """Branches that nobody here holds any more; the host is told with the next request."""
         self._sock = sock
@@ -101,8 +102,8 @@ class Link:
                 case wire.Loading(num_bytes=num_bytes, num_total_bytes=num_total_bytes):
                     if on_progress is not None:
                         on_progress(LoadProgress(num_bytes, num_total_bytes))
-                case wire.Ready(folder=folder, config=config, context_tokens=context_tokens):
-                    self.model = HostedModel(Path(folder), config, context_tokens)
+                case wire.Ready(folder, config, context_tokens, weights):
+                    self.model = HostedModel(Path(folder), config, context_tokens, weights)
                     return
 
     def send(self, request: wire.Request) -> None:

@@ -178,6 +178,11 @@ class LocalChat:
         """The window of the model."""
         return self.engine.model.context_tokens
 
+    @property
+    def weights(self) -> str:
+        """What its weights are kept in, in a word: `bf16`."""
+        return self.engine.model.weights
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is, encoded on its own."""
         return len(self.tokenizer.encode(text))

@@ -15,6 +15,9 @@ from inference.delta_layer import adopt
 from inference.pages import PagePool
 from inference.state import ATTENTION, HybridState, Layout
 
+SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+"""What people call the kinds of numbers that weights are."""
+
 
 class Model:
     """The text part of a causal model, ready to run. The module is changed: it needs our state."""
@@ -48,6 +51,11 @@ class Model:
         """What the weights are."""
         dtype: torch.dtype = self.module.dtype
         return dtype
+
+    @property
+    def weights(self) -> str:
+        """What the weights are, in a word."""
+        return SHORT_NAMES.get(self.dtype, str(self.dtype).removeprefix("torch."))
 
     @property
     def vocab_size(self) -> int:

@@ -182,6 +182,7 @@ class Ready:
     folder: str
     config: dict[str, Any]
     context_tokens: int
+    weights: str
     kind: Literal["ready"] = "ready"
 
 

@@ -128,12 +128,13 @@ def run_command(
         spare.start_next()
         give_up = started + limits.wall_s + command.grace_s + spare.OVERTIME_S
         report_bytes = _follow(supervisor, take, cancel, give_up)
-        supervisor_code = supervisor.end()
+        code = supervisor.end()
         _drain(supervisor.output, take)
     if not report_bytes:
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        said = kept.text()[-300:].strip()
         raise SandboxError(
-            f"the process that watches over commands ended with {supervisor_code}: "
-            f"{kept.text()[-300:].strip()}"
+            f"the process that watches over commands {how}" + (f": {said}" if said else "")
         )
     report: dict[str, Any] = marshal.loads(report_bytes)
     if "refused" in report:

@@ -16,6 +16,7 @@ from agent.events import (
     Compacted,
     Event,
     ModelLoading,
+    ModelProgress,
     Notice,
     PrefillProgress,
     ReplyEnded,
@@ -27,6 +28,7 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
+from agent.frontends.load_words import STAGES, NowAndThen, sizes_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from inference.messages import ToolCall, Usage
@@ -88,9 +90,12 @@ class PlainConsole:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._before: Usage | None = None
+        self._loads = NowAndThen()
 
     def show(self, event: Event) -> None:
         """Write the lines of one event."""
+        if line := self._loads.line(event):
+            self._write(iter([("dim", line)]))
         self._write(lines_of(event, self._before))
         self._before = event.usage if isinstance(event, ReplyEnded) else self._before
 
@@ -201,6 +206,8 @@ def happening(event: Event) -> str | None:
             return "running the tests"
         case ModelLoading():
             return "loading the model"
+        case ModelProgress():
+            return f"{STAGES[event.stage]} {sizes_words(event)}"
         case StepStarted():
             return "reading"
         case PrefillProgress():

@@ -3,11 +3,10 @@
 Nothing moves and nothing is drawn over. What is typed while a turn runs waits for the next prompt.
 """
 
-import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import get_args
 
 from agent.approval import Answer, Ask
@@ -16,7 +15,10 @@ from agent.errors import UsageError
 from agent.events import Event, ReplyEnded, TextDelta
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
-from agent.frontends.fix import interrupts
+from agent.frontends.load_words import NowAndThen
+from agent.frontends.output import drop
+from agent.frontends.plain_signals import Signals
+from agent.preview import is_cut, spelled
 from agent.rewind import Rewound
 from agent.settings import ApprovalMode
 from inference.messages import Usage
@@ -37,39 +39,88 @@ HELP = """\
 class PlainPerson:
     """Whoever sits at the terminal."""
 
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
     def ask(self, ask: Ask) -> Answer | None:
-        """Show what would run, and wait for a word; an empty line is no answer."""
+        """Show what would run, and wait for a word; an empty line is no answer.
+
+        The end of the input, as Ctrl-D gives it, is a no, and ends the talk.
+        """
         print(on_screen(ask.preview))
         _forget_what_was_typed()
-        with _ctrl_c_raises():
-            try:
-                while not (word := input("Allow this? y, a(lways), n, or why not: ").strip()):
-                    pass
-            except (EOFError, KeyboardInterrupt):
-                print()
-                return None
+        try:
+            with self._signals.reading():
+                word = _decision(ask)
+        except KeyboardInterrupt:
+            print()
+            return None
+        except EOFError:
+            print()
+            self._signals.leave()
+            return Answer(False)
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
 
 
+def _decision(ask: Ask) -> str:
+    """Read what is typed until it is an answer; all of a long text is shown on demand."""
+    more = "v(iew all), " if is_cut(ask.preview) else ""
+    while True:
+        word = input(f"Allow this? y, a(lways), n, {more}or why not: ").strip()
+        if more and word.lower() == "v":
+            print("\n".join(map(spelled, ask.exact.split("\n"))))
+        elif word:
+            return word
+
+
 class PlainTalk:
     """Reads a line, answers it, and reads the next."""
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Conversation, signals: Signals) -> None:
         self._talk = talk
+        self._signals = signals
         self._before: Usage | None = None
         self._is_line_open = False
+        self._loads = NowAndThen()
 
     def run(self) -> int:
-        """Talk until the input ends."""
+        """Talk until the input ends, or a signal ends it; return the exit code."""
         print(f"qwen-agent, session {self._talk.id}, mode {self._talk.mode}; /help lists commands")
-        while (line := _read_line()) is not None and line != "/quit":
+        try:
+            with self._signals.heard():
+                while (line := self._read_prompt()) is not None and line != "/quit":
+                    self._answered(line)
+        except OSError:
+            if not self._signals.ended_by:
+                raise
+            drop(sys.stdout)  # the terminal has gone
+        return 128 + self._signals.ended_by if self._signals.ended_by else 0
+
+    def _read_prompt(self) -> str | None:
+        """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
+        lines: list[str] = []
+        while True:
             try:
-                self._answer(line)
-            except KNOWN_ERRORS as error:
-                print(f"qwen-agent: {error}")
-        return 0
+                with self._signals.reading():
+                    line = input("... " if lines else "> ")
+            except EOFError:
+                print()
+                return None
+            except KeyboardInterrupt:
+                print()
+                lines.clear()
+                continue
+            lines.append(line.removesuffix("\\"))
+            if not line.endswith("\\"):
+                return "\n".join(lines)
+
+    def _answered(self, line: str) -> None:
+        try:
+            self._answer(line)
+        except KNOWN_ERRORS as error:
+            print(f"qwen-agent: {error}")
 
     def _answer(self, line: str) -> None:
         """Do what one line asks for."""
@@ -78,7 +129,7 @@ class PlainTalk:
         elif line.startswith("/"):
             self._command(*line[1:].split())
         elif line.strip():
-            with interrupts() as cancel:
+            with self._signals.working() as cancel:
                 for event in self._talk.turn(line, cancel):
                     self._show(event)
 
@@ -104,12 +155,12 @@ class PlainTalk:
         commands[name]()
 
     def _compact(self) -> None:
-        with interrupts() as cancel:
+        with self._signals.working() as cancel:
             for event in self._talk.compact(cancel):
                 self._show(event)
 
     def _run_shell(self, command: str) -> None:
-        with interrupts() as cancel:
+        with self._signals.working() as cancel:
             result = self._talk.run_shell(command, cancel)
         if output := on_screen(result.output).rstrip("\n"):
             print(output)
@@ -125,29 +176,13 @@ class PlainTalk:
         if self._is_line_open:
             print()
             self._is_line_open = False
+        if line := self._loads.line(event):
+            print(line, flush=True)
         lines = list(lines_of(event, self._before))
         if isinstance(event, ReplyEnded):
             self._before, lines = event.usage, [line for line in lines if line[0]]
         for _style, text in lines:
             print(text, flush=True)
-
-
-def _read_line() -> str | None:
-    """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
-    lines: list[str] = []
-    while True:
-        try:
-            line = input("... " if lines else "> ")
-        except EOFError:
-            print()
-            return None
-        except KeyboardInterrupt:
-            print()
-            lines.clear()
-            continue
-        lines.append(line.removesuffix("\\"))
-        if not line.endswith("\\"):
-            return "\n".join(lines)
 
 
 def _tell(rewound: Rewound) -> None:
@@ -158,13 +193,3 @@ def _forget_what_was_typed() -> None:
     """Take no line for an answer that was typed before the question was there."""
     with suppress(OSError, ValueError, termios.error):  # no terminal, as in a test
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-@contextmanager
-def _ctrl_c_raises() -> Iterator[None]:
-    """Let Ctrl-C end the reading of a line, where a turn only takes note of it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -76,10 +76,19 @@ def _prompt(arguments: Namespace) -> str | None:
             raise UsageError("--stream-json answers one prompt; give it with -p")
         return None
     if prompt is None or prompt == "-":
-        from agent.frontends.fix import interrupts
-
-        with interrupts() as cancel:
-            prompt = standard_input(cancel, "no terminal and no -p")
+        prompt = _read_prompt()
     if not prompt.strip():
         raise UsageError("there is no prompt; give one with -p or on standard input")
     return prompt
+
+
+def _read_prompt() -> str:
+    from agent.frontends.fix import interrupts
+
+    try:
+        with interrupts() as cancel:
+            return standard_input(cancel, "no terminal and no -p")
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("standard input is no text in UTF-8") from error

@@ -7,6 +7,7 @@ from agent.conversation import Conversation
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.one_answer import Nobody, answer_once
 from agent.frontends.output import OutputLost, complain
+from agent.frontends.plain_signals import Signals
 from agent.frontends.plain_talk import PlainPerson, PlainTalk
 from agent.frontends.resuming import Resuming
 from agent.mcp_config import load_servers
@@ -26,12 +27,13 @@ def run(
 
     `resuming` names an earlier talk to go on with.
     """
-    person = PlainPerson() if prompt is None else Nobody()
+    signals = Signals()
+    person = PlainPerson(signals) if prompt is None else Nobody()
     try:
         talk = _opened(request, resuming, person, chat_factory)
         try:
             if prompt is None:
-                return PlainTalk(talk).run()
+                return PlainTalk(talk, signals).run()
             return answer_once(talk, prompt, is_stream)
         finally:
             talk.close()

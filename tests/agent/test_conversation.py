@@ -1,5 +1,6 @@
 """A person's talk on their own files, with a model that reads from a script."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from agent.events import (
     Compacted,
     Judged,
     ModelLoading,
+    Notice,
     StopReason,
     TextDelta,
     TurnEnded,
@@ -141,7 +143,7 @@ def test_an_interrupted_question_stops_the_turn(tmp_path: Path) -> None:
     talk = start_talk(tmp_path, bash("touch made"), DONE, mode="ask", answers=[None])
     assert talk.say("Make it.").reason is StopReason.CANCELLED
     assert not (talk.repository / "made").exists()
-    assert texts(talk, "tool") == ["[This call was stopped. It may have been carried out in part.]"]
+    assert texts(talk, "tool") == ["The user does not want this call to run."]
     assert talk.say("Say something.").reason is StopReason.END_TURN
 
 
@@ -294,14 +296,17 @@ def test_cancelled_while_the_model_loads_nothing_is_said(tmp_path: Path) -> None
     repository = make_repository(tmp_path / "work")
     request = TalkRequest(repository, model="slow", sandbox="direct")
 
+    may_end = threading.Event()
+
     def load(_request: object) -> ScriptedModel:
-        time.sleep(0.5)
+        assert may_end.wait(30)
         return ScriptedModel([[DONE]])
 
     talk = open_conversation(request, Listener(), load, tmp_path / "state")
     first = list(talk.turn("One.", lambda: True))
     assert first == [ModelLoading("slow"), TurnEnded(StopReason.CANCELLED, "cancelled")]
     assert not talk.status().is_loaded
+    may_end.set()
     assert list(talk.turn("Two.", never))[-1] == TurnEnded(StopReason.END_TURN, "")
     assert [m.content[:4] for m in talk.session.messages if m.role == "user"] == ["Two."]
     talk.close()
@@ -322,6 +327,25 @@ def test_a_model_that_could_not_be_had_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="offline"):
         list(talk.turn("One.", never))
     assert list(talk.turn("Two.", never))[-1] == TurnEnded(StopReason.END_TURN, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a read-only mount needs root")
+def test_files_that_cannot_be_written_are_talked_about_in_plan_mode(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "work")
+    for options in ("bind", "remount,ro,bind"):
+        mount = ["mount", "-o", options, str(repository), str(repository)]
+        subprocess.run(mount, check=True, timeout=30)
+    try:
+        talk = start_talk(tmp_path, bash("touch made; cat shop/cart.py"), DONE, mode="auto")
+        talk.say("Look.")
+        (notice,) = talk.all(Notice)
+        assert notice.text.endswith("is read-only, so this is plan mode: nothing can be changed.")
+        assert "Plan mode" in talk.results[0]
+        with pytest.raises(UsageError, match="read-only; plan is the only mode in it"):
+            talk.conversation.set_mode("auto")
+        talk.conversation.close()
+    finally:
+        subprocess.run(["umount", str(repository)], check=True, timeout=30)
 
 
 # ---- back and forth
@@ -356,6 +380,20 @@ def test_undo_and_redo_restore_every_byte_of_what_the_model_changed(changed: Tal
     assert files(changed) == after
     with pytest.raises(UsageError, match="nothing to redo"):
         changed.conversation.redo()
+
+
+def test_what_was_undone_is_named_and_counts_no_longer_as_context(changed: Talk) -> None:
+    sizes = [changed.conversation.status().num_context]
+    names: list[str] = []
+    for _ in range(3):
+        point = changed.conversation.undo().point
+        names.append(point.words if point else "")
+        sizes.append(changed.conversation.status().num_context)
+    assert names == ["bash rm shop/__init__.py", "create new.txt", "edit shop/cart.py"]
+    assert sizes == sorted(set(sizes), reverse=True), "shorter with each"
+    for size in reversed(sizes[:-1]):
+        changed.conversation.redo()
+        assert changed.conversation.status().num_context == size
 
 
 def test_a_rewind_to_a_prompt_gives_it_back_to_be_changed(changed: Talk) -> None:
@@ -468,6 +506,22 @@ def test_attempts_are_judged_on_copies_and_the_good_one_is_brought_in(tmp_path: 
     assert talk.read("shop/cart.py") == CART
 
 
+def test_attempts_go_on_from_what_was_said_so_that_it_is_not_read_again(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, DONE, FINISH, config=UNGATED)
+    talk.say("Look at the cart.")
+    said, tools = tuple(talk.conversation.session.messages), talk.model.specs
+    events = list(talk.conversation.attempts("Mend it.", 2, never))
+    assert [event.fixed for event in events if isinstance(event, Judged)] == [False, False]
+    for seen in talk.model.seen[1:]:
+        assert seen[: len(said)] == said
+        assert seen[len(said)].content.startswith("Mend it.")
+        assert "in a copy of the repository" in seen[len(said)].content
+    assert len(talk.model.seen) == 3
+    assert talk.model.specs == tools, "other ones would be another prefix"
+    *_, asked, told = talk.conversation.session.messages
+    assert (asked.content, told.role) == ("Mend it.", "assistant"), "attempts leave no more"
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path, restarts: bool) -> None:
     other = ScriptedModel([[DONE]], name="another")
@@ -494,7 +548,7 @@ def test_with_another_model_the_talk_goes_on_in_its_tokens(tmp_path: Path, resta
 
 def test_two_talks_share_a_model_and_their_replies_take_turns(tmp_path: Path) -> None:
     model = ScriptedModel([[Say(hangs=True)]])
-    loading = Loading("shared", lambda: model)
+    loading = Loading("shared", lambda _news: model)
     one, other = (
         open_conversation(
             TalkRequest(make_repository(tmp_path / name), sandbox="direct"),

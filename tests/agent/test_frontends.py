@@ -337,6 +337,28 @@ def test_an_argument_that_cannot_be_meant_is_a_sentence(words: tuple[str, ...]) 
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_alone_is_talked_about_and_a_command_wins_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shop", "doctor"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for word in (".", "..", "shop", "shop/cart", "/nowhere", "./doctor"):
+        arguments = parse([word, "--mode", "plan"])
+        assert (arguments.command, arguments.path) == ("talk", Path(word))
+    assert parse(["doctor"]).command == "doctor"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("doktor", "did you mean `qwen-agent doctor`?"), ("x", "--help`")]
+)
+def test_a_word_that_is_nothing_names_the_nearest_command(word: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse([word])
+    assert str(refused.value).startswith(f"there is no command and no folder {word!r}; ")
+    assert str(refused.value).endswith(hint)
+
+
 def test_a_report_that_cannot_be_read_is_told_in_our_words(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"\xff\xfe\x00")
     for name, cause in (("odd", "it is no text in UTF-8"), ("", "Is a directory")):

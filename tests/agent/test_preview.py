@@ -1,7 +1,7 @@
 """What a person is asked about is what runs: nothing in it hides, and what is cut is told."""
 
 from agent.approval import Ask, decide
-from agent.preview import MAX_LINES, preview
+from agent.preview import MAX_LINES, is_cut, preview
 from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
 
@@ -26,6 +26,15 @@ def test_marks_and_controls_are_spelled() -> None:
     assert asked("rm \u202e\x1b[2Jx\r\x07").startswith("rm \\u202e\\x1b[2Jx\\r\\x07\n[")
     assert asked("rm \U000e0041").startswith("rm \\U000e0041\n[")
     assert asked("rm caf\u00e9") == "rm caf\u00e9"
+
+
+def test_the_size_of_a_diff_is_not_told_as_if_it_were_the_files() -> None:
+    diff = "@@ -1 +1 @@\n-one\n+two"
+    assert preview(diff, is_diff=True) == diff
+    many = preview("\n".join(f"+{number}" for number in range(1_000)), is_diff=True)
+    assert "[... 960 more lines ...]" in many
+    assert is_cut(many)
+    assert not is_cut(preview(diff, is_diff=True))
 
 
 def test_what_does_not_fit_is_told_in_lines_and_characters() -> None:

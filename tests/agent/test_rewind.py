@@ -62,9 +62,9 @@ def test_prompts_and_changes_are_the_points_to_go_back_to(talk: Talk) -> None:
     found = [(point.kind, point.words, point.num_kept) for point in list_points(talk.session)]
     assert found == [
         ("prompt", "Make a one.", 1),
-        ("change", "str_replace_editor", 2),
+        ("change", "edit a.py", 2),
         ("prompt", "Make b two.", 5),
-        ("change", "str_replace_editor", 6),
+        ("change", "edit b.py", 6),
     ]
     talk.session.add(Message("user", prompt("nudge")))
     assert len(list_points(talk.session)) == 4, "what nobody typed is no prompt"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from agent.arguments import parse
 from agent.errors import UsageError
 from agent.frontends.talk import run
+from agent.lease import writer_lease
 from agent.outcome import BUDGET
-from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, make_repository
+from agent.session import Session
+from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, create, make_repository
 from tests.agent.talking import QUIET
 
 DONE = Say(text="It is \x1b[2Jmended.\nSee for yourself.")
@@ -101,6 +104,17 @@ def test_line_by_line_with_a_question_and_a_way_back(
     assert cart(tmp_path) == CART
 
 
+def test_a_long_change_can_be_viewed_whole_before_it_is_answered(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (create("long.txt", "\n".join(f"line {number}" for number in range(100))), DONE)
+    assert talk(typed="Write it.\nv\ny\n/quit", script=script) == 0
+    first, second, *_ = capsys.readouterr().out.split("Allow this?")
+    assert "line 55" not in first
+    assert "+line 55" in second
+    assert (tmp_path / "work" / "long.txt").exists()
+
+
 def test_the_end_of_the_input_at_a_question_stops_the_turn(
     talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +141,33 @@ def test_a_talk_that_goes_on_keeps_its_mode_and_another_can_be_typed(
     assert cart(tmp_path) == CART
     talk("-p", "Now.", "--continue", "--mode", "auto", script=script)
     assert "price + tax" in cart(tmp_path)
+
+
+def test_a_talk_that_another_process_is_in_is_refused_as_a_mistake(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk("-p", "Mend it.") == 0
+    (folder,) = (tmp_path / "state" / "qwen-agent" / "sessions").iterdir()
+    session = Session.open(folder)
+    assert talk("-p", "More.", "--continue") == 2
+    session.close()
+    with writer_lease(tmp_path / "work"):
+        assert talk("-p", "More.", "--continue") == 2
+    first, second = capsys.readouterr().err.strip().split("\n")[-2:]
+    assert first.endswith(
+        f"session {folder.name} is in use by another qwen-agent; leave it there first"
+    )
+    assert "another qwen-agent session is writing to" in second
+
+
+def test_a_prompt_that_is_no_text_is_refused(talk: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"\xff\xfe")
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(UsageError, match="no text in UTF-8"):
+            run(parse(["talk", "-p", "-"]))
 
 
 @pytest.mark.parametrize(

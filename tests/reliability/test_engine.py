@@ -194,7 +194,7 @@ listener = socket.socket(fileno=int(sys.argv[1]))
 sock, _ = listener.accept()
 sock.recv(65536)
 import os
-for reply in (wire.Hello(os.getpid(), sys.argv[2]), wire.Ready("/", {}, 4096)):
+for reply in (wire.Hello(os.getpid(), sys.argv[2]), wire.Ready("/", {}, 4096, "fp32")):
     sock.sendall(wire.pack_reply(reply))
 sys.stdin.read()
 """

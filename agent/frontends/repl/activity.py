@@ -5,12 +5,14 @@ It keeps count from the events; the seconds come from the clock of who asks.
 
 from dataclasses import dataclass
 
+from agent.call_words import words_of
 from agent.events import (
     CallEnded,
     CallStarted,
     CallWriting,
     Event,
     ModelLoading,
+    ModelProgress,
     PrefillProgress,
     ReplyEnded,
     StepStarted,
@@ -19,15 +21,13 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
+from agent.frontends.load_words import STAGES, sizes_words
 from agent.frontends.repl.text import count_words, one_line, seconds_words
-from agent.rules import EDITOR
 from inference.messages import BadToolCall, Memory, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 8
-EDITING = {"view": "view", "create": "create", "undo_edit": "undo edit of"}
-"""What a call of the editor is called; else it is an edit."""
 WRITING_CALL = "writing a call"
 MIN_SPEED_S = 0.5
 """Of writing, before its speed is worth a figure."""
@@ -52,6 +52,8 @@ class Activity:
         match event:
             case ModelLoading():
                 self._begin(f"loading the model {one_line(event.model, 40)}", now_s)
+            case ModelProgress():
+                self._begin(loading(event), 0.0)  # it says how long it takes, not how long it took
             case StepStarted():
                 self._begin("reading", now_s)
             case PrefillProgress() if event.num_done < event.num_total:
@@ -104,25 +106,26 @@ class Activity:
         return f"{count}, {(self.num_tokens - 1) / spent_s:,.0f} tok/s"
 
 
+def loading(event: ModelProgress) -> str:
+    """Draw how much of the model is there, and say how long the rest takes."""
+    share = event.num_bytes / max(1, event.num_total_bytes)
+    return f"{STAGES[event.stage]} {_bar(share)} {sizes_words(event)}"
+
+
 def reading(event: PrefillProgress) -> str:
     """Draw how much of the prompt is read, and say how long the rest takes."""
     share = event.num_done / max(1, event.num_total)
-    full = round(share * BAR_WIDTH)
-    bar = "█" * full + "░" * (BAR_WIDTH - full)
     speed = event.num_done / event.elapsed_s if event.elapsed_s > 0 else 0.0
     left = f", {seconds_words((event.num_total - event.num_done) / speed)} left" if speed else ""
     counts = f"{count_words(event.num_done)} of {count_words(event.num_total)} tokens"
-    return f"reading {bar} {counts}{left}"
+    return f"reading {_bar(share)} {counts}{left}"
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR_WIDTH)
+    return "█" * full + "░" * (BAR_WIDTH - full)
 
 
 def call_words(call: ToolCall | BadToolCall, width: int) -> str:
-    """Say a call in one line: its tool, and what it is about."""
-    if not isinstance(call, ToolCall):
-        return one_line(f"a call that cannot be read: {call.reason}", width)
-    arguments = dict(call.arguments)
-    if call.name == EDITOR:
-        verb = EDITING.get(str(arguments.get("command")), "edit")
-        return one_line(f"{verb} {arguments.get('path', '')}", width)
-    first = [str(arguments.pop(name)) for name in ("command", "path") if name in arguments]
-    rest = [str(value) for value in arguments.values()]
-    return one_line(" ".join([call.name, *first, *rest]), width)
+    """Say a call in one line of at most `width` cells."""
+    return one_line(words_of(call), width)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from agent.approval import Answer
 from agent.frontends.repl.dialogs import Approval, preview
 from agent.frontends.repl.worker import Question
+from agent.preview import is_cut
 from inference.messages import ToolCall
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Approving:
     def begin(self, question: Question) -> str:
         """Ask; return the preview."""
         self._question = question
-        self.dialog = Approval(question.ask, self._answer, self._edit, self._explain)
+        view = self._view if is_cut(question.ask.preview) else None
+        self.dialog = Approval(question.ask, self._answer, self._edit, self._explain, view)
         self._repl.open_dialog(self.dialog)
         return self._repl.story.apart("call", preview(question.ask, self._repl.painter))
 
@@ -36,6 +38,11 @@ class Approving:
         if self._repl.prompt.loan:
             self._repl.prompt.give_back(is_sent=False)
         self._close()
+
+    def refuse(self) -> None:
+        """Take the end of the session for a no."""
+        if self._question is not None:
+            self._question.decide(Answer(False))
 
     def _answer(self, answer: Answer | None) -> None:
         question = self._question
@@ -48,6 +55,13 @@ class Approving:
     def _close(self) -> None:
         self._question = self.dialog = None
         self._repl.close_dialog()
+
+    def _view(self) -> None:
+        """Show all of it, and ask again."""
+        if self._question is not None:
+            ask = self._question.ask
+            self._repl.show(lambda painter: preview(ask, painter, ask.exact))
+            self._ask_again()
 
     def _explain(self) -> None:
         self._repl.close_dialog()

@@ -6,6 +6,7 @@ It asks the session each time it is drawn, and changes nothing in it.
 import time
 from typing import TYPE_CHECKING
 
+from agent.frontends.repl.activity import loading
 from agent.frontends.repl.screen import Parts
 from agent.frontends.repl.status import status_line
 from agent.frontends.repl.text import one_line
@@ -56,6 +57,8 @@ class Below:
         running = repl.worker.running
         if not line and running is not None:
             line = one_line(running.words, repl.screen.width)
+        if not line and (status := self.known_status()) and status.progress:
+            line = one_line(loading(status.progress), repl.screen.width)
         return repl.painter.line((repl.theme.accent, line)) if line else ""
 
     def _waiting(self) -> str:
@@ -75,13 +78,19 @@ class Below:
         return "Ask, or /help"
 
     def _status(self) -> str:
+        repl, status = self._repl, self.known_status()
+        words = "opening"
+        if status is not None:
+            words = status_line(status, repl.activity.memory, repl.screen.width)
+        return repl.painter.line((repl.theme.dim, words))
+
+    def known_status(self) -> "Status | None":
+        """Return where the talk stands, asked for a moment ago; None while none is open."""
         repl, now_s = self._repl, time.monotonic()
         if repl.talk is None:
-            return repl.painter.line((repl.theme.dim, "opening"))
+            return None
         known = self._status_of
         if known is None or known[0] is not repl.talk or now_s - self._asked_s > STATUS_S:
             known = self._status_of = (repl.talk, repl.talk.status())
             self._asked_s = now_s
-        return repl.painter.line(
-            (repl.theme.dim, status_line(known[1], repl.activity.memory, repl.screen.width))
-        )
+        return known[1]

@@ -12,15 +12,25 @@ from typing import Protocol
 from rich.cells import cell_len
 
 from agent.approval import Answer, Ask
-from agent.frontends.repl.activity import call_words
+from agent.call_words import words_of
 from agent.frontends.repl.fuzzy import score
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, revealed
+from agent.preview import spelled
 
 ARMED_AFTER_S = 0.4
 """After it appeared, and after a key that came too early."""
 BURST_S = 0.05
 MAX_ROWS = 10
+MAX_HEAD = 1_000
+"""Cells of what stands over a question; the name of a file is not cut."""
+
+
+KEYS = (
+    *(("y", "yes"), ("n", "no"), ("a", "always"), ("v", "view")),
+    *(("e", "edit"), ("w", "why not"), ("Esc", "stop")),
+)
+"""Of a question; what there is more to see of can be viewed."""
 
 
 class Dialog(Protocol):
@@ -62,22 +72,18 @@ class Approval:
     """Lets the person change the call."""
     explain: Callable[[], None]
     """Lets the person say why not."""
-    keys: tuple[tuple[str, str], ...] = (
-        ("y", "yes"),
-        ("n", "no"),
-        ("a", "always"),
-        ("e", "edit"),
-        ("w", "say why not"),
-        ("Esc", "stop"),
-    )
+    view: Callable[[], None] | None = None
+    """Shows all of what the preview has only a part of; None where it has it all."""
 
     def draw(self, painter: Painter) -> str:
         """Ask."""
         theme = painter.theme
         what = "Run this command?" if self.ask.call.name == "bash" else "Allow this?"
-        spans = [(theme.warn, f"{what}  ")]
-        for key, words in self.keys:
-            spans += [("bold", key), (theme.dim, f" {words}   ")]
+        spans = [(theme.warn, what)]
+        gap = "   " if self.view is None else "  "
+        for key, words in KEYS:
+            if key != "v" or self.view is not None:
+                spans += [("", gap), ("bold", key), (theme.dim, f" {words}")]
         return painter.line(*spans)
 
     def press(self, key: str) -> bool:
@@ -93,6 +99,8 @@ class Approval:
                 self.edit()
             case "w":
                 self.explain()
+            case "v" if self.view is not None:
+                self.view()
             case "escape":
                 self.answer(None)
             case _:
@@ -100,15 +108,16 @@ class Approval:
         return True
 
 
-def preview(ask: Ask, painter: Painter) -> str:
-    """Draw exactly what a call would do; all of it, since it is what a person answers for."""
-    text = revealed(ask.preview).rstrip("\n")
+def preview(ask: Ask, painter: Painter, text: str = "") -> str:
+    """Draw what a call would do: its preview, or `text`, with nothing in it hidden."""
+    text = revealed(text or ask.preview).rstrip("\n")
     if ask.call.name == "bash":
         return painter.line((painter.theme.warn, "? "), ("bold", "bash")) + painter.code(
             text, "bash"
         )
-    words = call_words(ask.call, painter.width - 2)
-    head = painter.line((painter.theme.warn, "? "), ("bold", words))
+    head = painter.line(
+        (painter.theme.warn, "? "), ("bold", fit(spelled(words_of(ask.call)), MAX_HEAD))
+    )
     return head + painter.diff(text, max_lines=1 + text.count("\n"))
 
 

@@ -12,8 +12,9 @@ def score(typed: str, name: str) -> float | None:
         return 0.0
     low, wanted = name.lower(), typed.lower()
     if (at := low.rfind(wanted)) >= 0:  # in one piece; the last part of a path says most
-        begins = at == 0 or low[at - 1] in STARTS
-        return 200.0 + 20 * begins + 10 * (at + len(wanted) == len(low)) - len(name) / 10
+        end = at + len(wanted)
+        begins, ends = at == 0 or low[at - 1] in STARTS, end == len(low) or low[end] in STARTS
+        return 200.0 + 20 * begins + 10 * ends - len(name) / 10
     total, at = 0.0, -1
     for letter in wanted:
         found = low.find(letter, at + 1)

@@ -52,7 +52,7 @@ KEYS = (
         *((("escape",),), "escape"),
     ),
     Key("Ctrl-C", "clear the line; while it is empty, stop as Esc does", (("c-c",),), "interrupt"),
-    Key("Ctrl-D", "leave, while the line is empty", (("c-d",),), "leave"),
+    Key("Ctrl-D", "leave, while the line is empty; at a question, with a no", (("c-d",),), "leave"),
     Key("Ctrl-Z", "go to the background", (("c-z",),), "suspend"),
     Key("Up or Down", "earlier and later prompts, at the first and last line"),
     Key("Ctrl-R", "search in earlier prompts"),

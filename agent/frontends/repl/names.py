@@ -20,8 +20,14 @@ MIN_SYMBOL = 2
 class Names:
     """Lists what there is; asking costs nothing and starts the search when it is old."""
 
-    def __init__(self, root: Path, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_change: Callable[[], None] = lambda: None,
+        fresh_s: float = FRESH_S,
+    ) -> None:
         self._root = root
+        self._fresh_s = fresh_s
         self._finders: tuple[SourceFiles, SymbolIndex] | None = None
         self._on_change = on_change
         self._searched_s = 0.0
@@ -32,7 +38,7 @@ class Names:
 
     def refresh(self) -> None:
         """Search again in the background, unless that was done a moment ago."""
-        if self._is_searching or time.monotonic() - self._searched_s < FRESH_S:
+        if self._is_searching or time.monotonic() - self._searched_s < self._fresh_s:
             return
         self._is_searching = True
         threading.Thread(target=self._search, daemon=True, name="names").start()
@@ -47,16 +53,23 @@ class Names:
     def _search(self) -> None:
         with suppress(OSError):
             files, index = self._finders = self._finders or _finders(self._root)
-            self.files = tuple(files.find()[0])
-            self._on_change()
+            found = tuple(files.find()[0])
+            is_new, self.files = found != self.files, found
+            self._tell(is_new)
             index.update()
-            self.symbols = {
+            symbols = {
                 definition.name: f"{path}:{definition.line}"
                 for path, file in index.files.items()
                 for definition in file.definitions
             }
-            self._on_change()
+            is_new, self.symbols = symbols != self.symbols, symbols
+            self._tell(is_new)
         self._searched_s, self._is_searching = time.monotonic(), False
+
+    def _tell(self, is_new: bool) -> None:
+        """Say that there is something new: a menu that was closed must not open for nothing."""
+        if is_new:
+            self._on_change()
 
 
 def _finders(root: Path) -> "tuple[SourceFiles, SymbolIndex]":

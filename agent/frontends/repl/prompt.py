@@ -46,6 +46,11 @@ class Prompt:
     def _may_complete(self) -> bool:
         return self.loan is None and may_complete(self.buffer.document.text_before_cursor)
 
+    def offer(self) -> None:
+        """Open the menu for what is typed already: names have come that were not there before."""
+        if self.buffer.complete_state is None and self._may_complete():
+            self.buffer.start_completion(select_first=False)
+
     @property
     def label(self) -> str:
         """What stands before the text."""

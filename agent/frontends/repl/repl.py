@@ -4,6 +4,7 @@ What the model does is decided in `agent/conversation.py`. Commands are in `comm
 """
 
 import asyncio
+import contextvars
 import re
 import signal
 import time
@@ -96,7 +97,8 @@ class Repl:
         """All that are open in this session."""
         self.commands = Commands(launch.commands)
         self.prompt = Prompt(
-            PromptCompleter(self.commands.offers, Names(launch.root, self._wake)), launch.history
+            PromptCompleter(self.commands.offers, Names(launch.root, self._names_came)),
+            launch.history,
         )
         self.activity = Activity()
         self.waiting: list[str] = []
@@ -107,9 +109,13 @@ class Repl:
         self._guard = Guard(0.0)
         self._approving = Approving(self)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
+        """In which prompt_toolkit knows the application; threads have none of their own."""
         self._is_scheduled = False
         self._drawn_s = 0.0
         self._stopped_s = 0.0
+        self._told_fault = ""
+        """What was said last of why something, perhaps the model, cannot be had."""
         self.below = Below(self)
         parts, keys = self.below.parts(), bind(Actions(self))
         self.screen = Screen(parts, self.prompt.buffer, keys, source, output)
@@ -146,7 +152,9 @@ class Repl:
                 self.last_words += self.painter.line((self.theme.bad, harmless(str(error))))
 
     def leave(self, code: int = 0) -> None:
-        """End the session."""
+        """End the session; a question that is open counts as answered with no."""
+        self._approving.refuse()
+        self.worker.stop()
         if self.screen.app.is_running and not self.screen.app.is_done:
             self.screen.app.exit(result=code)
 
@@ -171,6 +179,7 @@ class Repl:
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._loop.set_exception_handler(self._on_bug)
         self.feed.wake = self._wake
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -192,7 +201,16 @@ class Repl:
         """Let the seconds run while something goes on; else look at the status now and then."""
         while True:
             await asyncio.sleep(TICK_S if self.worker.is_busy else IDLE_TICK_S)
+            if not self.worker.is_busy:
+                self._tell_fault()
             self.screen.redraw()
+
+    def _tell_fault(self) -> None:
+        """Say once that the model cannot be had, while nothing waits for it."""
+        status = self.below.known_status()
+        if status is not None and status.fault not in ("", self._told_fault):
+            self._told_fault = status.fault
+            self.say(f"{status.fault.rstrip('.')}. The next prompt tries again.", "warn")
 
     # ---- from the feed to the screen
 
@@ -202,6 +220,11 @@ class Repl:
             return  # what will be drawn takes all that has come until then
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._schedule)
+
+    def _names_came(self) -> None:
+        """Say from any thread that there are names to offer now."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.prompt.offer, context=self._context.copy())
 
     def _schedule(self) -> None:
         if not self._is_scheduled and self._loop is not None:
@@ -251,6 +274,7 @@ class Repl:
         if ended.sentence == NOT_BEGUN and ended.job.prompt:
             self.prompt.put(ended.job.prompt)
         elif ended.sentence:
+            self._told_fault = ended.sentence
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
@@ -275,7 +299,9 @@ class Repl:
             self.show(lambda _painter: self.story.said(text))
             self.commands.run(self, text)
         elif text.startswith("!"):
-            self._shell(text[1:].strip())
+            from agent.frontends.repl.shell import run_command
+
+            run_command(self, text[1:].strip())
         else:
             self.prompt_model(self._named(text))
 
@@ -343,26 +369,20 @@ class Repl:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
             yield Printed(lambda _painter: self.story.said(text))
             assert self.talk is not None, "it was opened by the job before"
+            if self._told_fault:
+                self.talk.load_again()
+                self._told_fault = ""
             yield from self.talk.turn(text, cancel)
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))
-
-    def _shell(self, command: str) -> None:
-        from agent.frontends.repl.shell import shell_steps
-
-        if not command:
-            return
-        job = Job(
-            lambda cancel: shell_steps(self, command, cancel),
-            words=f"running {command}",
-            is_aside=self.is_in_turn,
-        )
-        (self.aside if job.is_aside else self.worker).do(job)
 
     def press(self, key: str, has_more: bool) -> bool:
         """Give a key to the dialog; one that came too early to be an answer is typed."""
         if self.dialog is None:
             return False
+        if key == "c-d" and not has_more:
+            self.leave()
+            return True
         is_meant = self._guard.lets_through(time.monotonic(), has_more)
         if is_meant or self.dialog is not self._approving.dialog:
             return self.dialog.press(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import harmless
-from agent.frontends.repl.worker import Printed
+from agent.frontends.repl.worker import Job, Printed
 from sandbox.base import Cancel, CommandResult
 
 if TYPE_CHECKING:
@@ -21,7 +21,19 @@ MAX_SHOWN = 1_000_000
 """Characters of one output; what prints for ever must not fill the memory."""
 
 
-def shell_steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]:
+def run_command(repl: "Repl", command: str) -> None:
+    """Have a command run, beside a turn if there is one."""
+    if not command:
+        return
+    job = Job(
+        lambda cancel: _steps(repl, command, cancel),
+        words=f"running {command}",
+        is_aside=repl.is_in_turn,
+    )
+    (repl.aside if job.is_aside else repl.worker).do(job)
+
+
+def _steps(repl: "Repl", command: str, cancel: Cancel) -> Iterator[Printed]:
     """Run a command, and show what it prints."""
     yield Printed(lambda painter: painter.line((painter.theme.accent, "! "), ("bold", command)))
     assert repl.talk is not None, "it was opened by the job before"

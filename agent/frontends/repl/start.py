@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_toolkit.input import create_input
-
 from agent.approval import Answer, Ask
 from agent.config import config_file, state_folder
 from agent.events import Event
 from agent.frontends.repl.first_run import choose_model
 from agent.frontends.repl.output import FrameOutput
 from agent.frontends.repl.repl import Launch, Repl
+from agent.frontends.repl.source import Source
 from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed, Question
@@ -83,7 +82,7 @@ def run(
     output = FrameOutput.from_pty(sys.stdout, term=os.environ.get("TERM"))
     assert isinstance(output, FrameOutput), "the class that was asked for"
     output.enable_cpr = False  # its answer would come between the keys
-    return Repl(launch, create_input(), output).run()
+    return Repl(launch, Source(sys.stdin), output).run()
 
 
 def _top(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from agent.frontends.repl.text import count_words, join_ends, one_line
 from inference.messages import Memory
 
@@ -11,22 +13,38 @@ if TYPE_CHECKING:
     from agent.status import Status
 
 
+LEFT = ("mode", "danger", "model", "branch", "sandbox", "plan")
+RIGHT = ("window", "loading", "reused", "speed", "memory")
+LEFT_OUT = ("plan", "memory", "speed", "reused", "branch", "sandbox", "window")
+"""What gives way where there is no room, in this order; the rest stays."""
+
+
 def status_line(status: "Status", memory: Memory | None, width: int) -> str:
     """Say where the talk stands, as much of it as fits: what matters least is left out first."""
-    left = [status.mode, one_line(status.model, 28)]
-    if status.branch:
-        left.append(one_line(status.branch, 24))
-    left.append("no sandbox" if status.sandbox == "direct" else f"sandbox {status.sandbox}")
-    right = [_window(status)] if status.context_tokens else ["loading"] * (not status.is_loaded)
-    if status.num_reused:
-        right.append(f"{count_words(status.num_reused)} reused")
-    if status.tokens_per_s:
-        right.append(f"{status.tokens_per_s:,.0f} tok/s")
-    if memory:
-        right.append(memory_words(memory))
-    while len(left) + len(right) > 2 and len(_joined(left)) + len(_joined(right)) + 2 > width:
-        (left if len(left) > 2 else right).pop()
-    return join_ends(_joined(left), _joined(right), width)
+    parts = _parts(status, memory)
+    for name in LEFT_OUT:
+        if cell_len(_joined(parts, LEFT)) + cell_len(_joined(parts, RIGHT)) + 2 <= width:
+            break
+        parts.pop(name)
+    return join_ends(_joined(parts, LEFT), _joined(parts, RIGHT), width)
+
+
+def _parts(status: "Status", memory: Memory | None) -> dict[str, str]:
+    """Say each thing by itself; empty where there is nothing to say."""
+    is_contained = status.sandbox != "direct"
+    return {
+        "mode": status.mode,
+        "danger": "" if is_contained else "no sandbox",
+        "model": one_line(status.model, 28),
+        "branch": one_line(status.branch, 24),
+        "sandbox": f"sandbox {status.sandbox}" if is_contained else "",
+        "plan": one_line(status.plan, 24),
+        "window": _window(status) if status.context_tokens else "",
+        "loading": "" if status.is_loaded else "no model" if status.fault else "loading",
+        "reused": f"{count_words(status.num_reused)} reused" if status.num_reused else "",
+        "speed": f"{status.tokens_per_s:,.0f} tok/s" if status.tokens_per_s else "",
+        "memory": memory_words(memory) if memory else "",
+    }
 
 
 def memory_words(memory: Memory) -> str:
@@ -43,5 +61,5 @@ def _window(status: "Status") -> str:
     return f"{counts} {share:.0%}"
 
 
-def _joined(parts: list[str]) -> str:
-    return " · ".join(parts)
+def _joined(parts: dict[str, str], names: tuple[str, ...]) -> str:
+    return " · ".join(words for name in names if (words := parts.get(name, "")))

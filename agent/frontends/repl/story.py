@@ -7,6 +7,8 @@ is drawn anew. Of a call the line is printed when its result is there, with the 
 import re
 from collections import deque
 
+from rich.cells import cell_len
+
 from agent.events import (
     CallEnded,
     CallStarted,
@@ -34,6 +36,9 @@ MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
 MAX_SAID_LINES = 12
+MAX_SAID = 2_000
+"""Characters; what was typed is known to who typed it, and a paste may be one line."""
+COMMAND_ENDED = re.compile(r"\Aran .* \(([^()]*)\)(.*)\Z", re.S)
 FILE_NAMES = re.compile(r"\A---.*\n\+\+\+.*\n")
 MAX_KEPT_THOUGHTS = 20
 SHOWN_OUTPUT = ("bash", "run_tests")
@@ -80,13 +85,17 @@ class Story:
     def said(self, text: str) -> str:
         """Return what the person said, apart from what the model says."""
         theme = self.painter.theme
-        lines = harmless(text).strip().split("\n")
-        drawn = self.painter.quoted("\n".join(lines[:MAX_SAID_LINES]), "bold")
+        lines = text.strip().split("\n")
+        shown = "\n".join(lines[:MAX_SAID_LINES])
+        drawn = self.painter.quoted(harmless(shown[:MAX_SAID]), "bold")
         mark = self.painter.line((theme.accent, ">")).rstrip("\n")
         drawn = f"{mark} {drawn.removeprefix('  ')}"
+        more = ""
         if len(lines) > MAX_SAID_LINES:
             more = f"  ({len(lines) - MAX_SAID_LINES:,} more lines)"
-            drawn += self.painter.line((theme.dim, more))
+        elif len(shown) > MAX_SAID:
+            more = f"  ({len(shown) - MAX_SAID:,} more characters)"
+        drawn += self.painter.line((theme.dim, more)) if more else ""
         self._kind = ""
         return self.apart("said", drawn)
 
@@ -204,11 +213,15 @@ class Story:
         call, self._call = self._call, None
         words = call_words(call, width) if call else one_line(event.name, width)
         seconds = f" ({seconds_words(event.duration_s)})" if event.duration_s >= 1 else ""
-        summary = fit(one_line(event.summary, width - 12) + seconds, width - 4)
+        said = COMMAND_ENDED.sub(r"\1\2", event.summary)  # the line above has the command
+        summary = fit(one_line(said, width - 12) + seconds, width - 4)
         name, _, about = fit(words, width - 2).partition(" ")
         about = "" if about == summary else about
-        head = self.painter.line((style, f"{CALL} "), ("bold", name), ("", f" {about}"))
-        shown = head + self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
+        news = _news(summary, about, width - 3 - cell_len(words)) if event.ok else None
+        head = [(style, f"{CALL} "), ("bold", name), ("", f" {about}"), (theme.dim, news or "")]
+        shown = self.painter.line(*head)
+        if news is None:
+            shown += self.painter.line((theme.dim, "  └ "), ("" if event.ok else style, summary))
         if event.diff and call is not None and call == self.previewed:
             return shown
         if event.diff:
@@ -228,3 +241,15 @@ class Story:
         if len(lines) > MAX_OUTPUT_LINES:
             shown.insert(0, f"({len(lines) - MAX_OUTPUT_LINES} lines before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
+
+
+def _news(summary: str, about: str, room: int) -> str | None:
+    """Return what a summary says that the line of its call does not, as ` (+1 -1)`.
+
+    None if it says more than that, or more than there is room for: that is a line of its own.
+    """
+    if not about or about not in summary:
+        return None
+    rest = summary.partition(about)[2].rstrip()
+    is_short = not rest or rest[:2] + rest[-1] == " ()"
+    return rest if is_short and cell_len(rest) <= room else None

@@ -59,13 +59,17 @@ def mode(repl: "Repl", words: str) -> None:
         words = MODES[(MODES.index(talk.mode) + 1) % len(MODES)]
 
     def choose(name: str) -> None:
-        for known in MODES:
-            if known == name:
-                talk.set_mode(known)
-                repl.below.forget_status()
-                repl.say(f"Mode {name}: {ABOUT_MODES[name]}.")
-                return
-        repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")
+        known = next((known for known in MODES if known == name), None)
+        if known is None:
+            repl.say(f"There is no mode {name}; there are {', '.join(MODES)}.", "warn")
+            return
+        try:
+            talk.set_mode(known)
+        except UsageError as error:
+            repl.say(f"{error}.", "warn")
+        else:
+            repl.below.forget_status()
+            repl.say(f"Mode {name}: {ABOUT_MODES[known]}.")
 
     if words:
         choose(words)
@@ -81,7 +85,7 @@ def compact(repl: "Repl", _words: str) -> None:
 
 def undo(repl: "Repl", _words: str) -> None:
     """Take back the last change of the model."""
-    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.undo()))
+    repl.do(lambda _cancel: _moved(repl, lambda talk: talk.undo(), "Undone"))
 
 
 def redo(repl: "Repl", _words: str) -> None:
@@ -231,12 +235,14 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
     return Choice(f"  {', '.join(calls)}", preview="\n".join(said))
 
 
-def _moved(repl: "Repl", move: "Callable[[Conversation], Rewound]") -> Iterator[Event | Printed]:
+def _moved(
+    repl: "Repl", move: "Callable[[Conversation], Rewound]", done: str = "Went to just before"
+) -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
     moved = move(_talk(repl))
-    where = f"to just before: {one_line(moved.point.words, 60)}" if moved.point else "forward again"
+    where = f"{done}: {one_line(moved.point.words, 60)}." if moved.point else "Went forward again."
     files = ", ".join(moved.paths[:5]) + (" and more" if len(moved.paths) > 5 else "")
-    yield _sentence(f"Went {where}." + (f" Changed: {files}." if files else ""))
+    yield _sentence(where + (f" Changed: {one_line(files, 400)}." if files else ""))
     if moved.prompt:
         yield Printed(lambda _painter: repl.prompt.put(moved.prompt))
 

@@ -51,14 +51,16 @@ def open_session(tmp_path: Path, repository: Path) -> Iterator[Open]:
     }
     (tmp_path / "home").mkdir(exist_ok=True)
 
-    def start(*replies: Reply, words: tuple[str, ...] = (), **how: Any) -> Terminal:
+    def start(
+        *replies: Reply, words: tuple[str, ...] = (), shows: str = "scripted ·", **how: Any
+    ) -> Terminal:
         script = tmp_path / f"script-{len(opened)}.json"
         script.write_text(json.dumps(replies))
         more = how.pop("environment", {})
         command = [sys.executable, str(DRIVER), str(script), *words]
         terminal = Terminal(command, repository, {**environment, **more}, **how)
         opened.append(terminal)
-        terminal.wait_for("scripted ·")
+        terminal.wait_for(shows)
         return terminal
 
     yield start

@@ -15,9 +15,7 @@ from typing import Any
 
 from agent.arguments import parse
 from agent.cli import SIGNALS
-from agent.frontends.repl.start import run
-from agent.frontends.resuming import Resuming
-from agent.frontends.talk import request_of
+from agent.frontends.talk import run
 from inference.messages import (
     Message,
     Piece,
@@ -97,8 +95,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     file, *words = sys.argv[1:]
     script = json.loads(Path(file).read_text())
-    arguments = parse(["talk", *words])
-    return run(request_of(arguments), Resuming.of(arguments), lambda _request: PacedModel(script))
+    return run(parse(["talk", *words]), lambda _request: PacedModel(script))
 
 
 if __name__ == "__main__":

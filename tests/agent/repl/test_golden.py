@@ -68,8 +68,10 @@ def test_the_end_of_a_repair(open_session: Open) -> None:
     same(terminal, "repaired")
 
 
-def test_commands_are_offered(open_session: Open) -> None:
+def test_commands_and_files_are_offered_while_one_types(open_session: Open) -> None:
     terminal = open_session({"text": "."})
     terminal.type("/re")
     terminal.wait_for("/resume")
     same(terminal, "offered")
+    terminal.press("ctrl-c", "@")
+    terminal.wait_for("shop/cart.py")

@@ -58,6 +58,20 @@ def test_one_key_decides_on_a_command(
     assert (repository / "made").exists() == is_run
 
 
+def test_ctrl_d_at_a_question_is_a_no_and_leaves_with_the_talk_saved(
+    open_session: Open, repository: Path
+) -> None:
+    terminal = open_session(bash("touch made"), FAST)
+    terminal.enter("Make it.")
+    terminal.wait_for("Run this command?")
+    terminal.press("ctrl-d")
+    assert terminal.wait_for_end() == 0
+    assert not (repository / "made").exists()
+    assert "To go on with it: qwen-agent --resume" in terminal.text
+    (journal,) = (repository.parent / "home").glob("**/sessions/*/journal.jsonl")
+    assert "The user does not want this call to run." in journal.read_text()
+
+
 def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, repository: Path) -> None:
     terminal = open_session(bash("touch made", reading_s=1.0), FAST)
     terminal.enter("Make it.")
@@ -442,13 +456,13 @@ def test_nano_mends_a_repository_at_the_screen(tmp_path: Path) -> None:
     terminal.enter("The tests fail. Find the bug and repair it.")
     while "● finish" not in terminal.scrolled:
         terminal.wait_until(
-            lambda: "● finish" in terminal.text or "say why not" in terminal.text,
+            lambda: "● finish" in terminal.text or "why not" in terminal.text,
             "asked or finished",
             seconds=240.0,
         )
         if "Allow this?" in terminal.text or "Run this command?" in terminal.text:
             terminal.answer("y")
-            terminal.wait_until_gone("say why not")
+            terminal.wait_until_gone("why not")
     assert "5 passed" in terminal.scrolled
     terminal.press("ctrl-d")
     assert terminal.wait_for_end() == 0

@@ -62,6 +62,20 @@ def test_a_call_is_one_line_that_grows_into_its_diff() -> None:
     assert "\x1b[31m-one" in shown
 
 
+def test_what_a_summary_adds_to_its_call_stands_on_the_same_line() -> None:
+    edit = CallStarted(call("str_replace_editor", command="str_replace", path="a.py"))
+    ended = CallEnded("str_replace_editor", "edited a.py (+1 -1)", "", True, None, 0.1)
+    assert plain(told(edit, ended)).strip() == "● edit a.py (+1 -1)"
+    failed = CallEnded("str_replace_editor", "a.py: no such text", "", False, None, 0.1)
+    assert plain(told(edit, failed)).strip() == "● edit a.py\n  └ a.py: no such text"
+    bash = CallStarted(call("bash", command="ls (a)"))
+    ran = CallEnded("bash", "ran ls (a) (exit 1); files changed", "", True, None, 0.1)
+    assert plain(told(bash, ran)).strip() == "● bash ls (a)\n  └ exit 1; files changed"
+    search = CallStarted(call("search", pattern="def", path="shop"))
+    found = CallEnded("search", "searched for def (1 match)", "", True, None, 0.1)
+    assert "└ searched for def (1 match)" in plain(told(search, found)), "shop is not in it"
+
+
 def test_a_call_that_was_stopped_is_not_shown_as_running() -> None:
     story = Story(Painter(THEMES["mono"], 80))
     story.show(CallStarted(call("bash", command="make")), 0.0)
@@ -132,6 +146,19 @@ def test_what_is_asked_about_is_shown_whole_with_nothing_hidden() -> None:
     assert "\\u202e" in shown
     assert "\\x1b[8m" in shown
     assert "x" * 300 in shown
+
+
+def test_the_head_of_a_question_spells_the_name_of_the_file_whole() -> None:
+    path = "deep/" * 30 + "a\x1b[2J\nb.py"
+    edit = call("str_replace_editor", command="str_replace", path=path)
+    shown = plain(preview(Ask(edit, "+x", "key"), Painter(THEMES["dark"], 80)))
+    assert "deep/" * 30 + "a\\x1b[2J\\nb.py" in shown.replace("\n", "")
+
+
+def test_of_a_long_line_that_was_pasted_the_beginning_is_shown() -> None:
+    shown = plain(Story(Painter(THEMES["mono"], 80)).said("x" * 3_000_000))
+    assert "(2,998,000 more characters)" in shown
+    assert len(shown) < 4_000
 
 
 def test_without_colours_there_is_none() -> None:

@@ -1,21 +1,34 @@
 """What is typed: pastes that fold, names that complete, a history that lasts, keys that answer."""
 
+import time
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 
 from agent.approval import Answer, Ask
 from agent.frontends.repl.completion import PromptCompleter, without_marks
-from agent.frontends.repl.dialogs import ARMED_AFTER_S, Approval, Choice, Guard, Picker
+from agent.frontends.repl.dialogs import (
+    ARMED_AFTER_S,
+    Approval,
+    Choice,
+    Guard,
+    Picker,
+    preview,
+)
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.history import FileHistory
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.paste import Pastes
 from agent.frontends.repl.prompt import Prompt
+from agent.frontends.repl.source import WholePastes
 from agent.frontends.repl.theme import THEMES
+from agent.preview import preview as shortened
 from tests.agent.fakes import call, write
 
 FILES = {
@@ -46,6 +59,15 @@ def test_files_are_completed_unless_they_are_ignored(names: Names) -> None:
     assert offered(names, "@out.py") == []
 
 
+def test_names_are_told_of_when_they_are_new(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    told: list[int] = []
+    names = Names(tmp_path, lambda: told.append(len(names.symbols)), fresh_s=0.0)
+    for _ in range(2):
+        names.wait(timeout_s=20.0)
+    assert told == [0, 1], "the files, then the symbols, and nothing when all is as it was"
+
+
 def test_symbols_are_completed_to_where_they_are(names: Names) -> None:
     assert offered(names, "mend @tot")[0] == "@shop/cart.py:1 "
 
@@ -63,6 +85,7 @@ def test_a_file_that_is_named_is_sent_without_its_mark() -> None:
 
 def test_the_best_name_has_the_letters_in_one_piece() -> None:
     assert best("cart", ["c/a/r/t.py", "shop/cart.py", "other.py"], 5)[0] == "shop/cart.py"
+    assert best("cart", ["CartTest", "test_cart.py", "a/cart.py"], 1) == ["a/cart.py"]
     assert best("", ["b", "a"], 1) == ["a"]
 
 
@@ -74,6 +97,28 @@ def test_a_long_paste_is_folded_and_sent_whole() -> None:
     assert pastes.unfold(f"see {mark}!") == f"see {text}!"
     assert pastes.fold("short\r\nlines") == "short\nlines"
     assert pastes.unfold("[paste 7: 3 lines]") == "[paste 7: 3 lines]"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_a_paste_is_taken_whole_however_it_is_read(size: int) -> None:
+    keys, pastes = list[KeyPress](), WholePastes()
+    parser = Vt100Parser(keys.append)
+    typed = "a\x1b[200~one\ntwo\x1b[201~b\x1b[200~three\x1b[201~c"
+    for start in range(0, len(typed), size):
+        parser.feed(pastes.ready(typed[start : start + size]))
+    said = [(key.key, key.data) for key in keys]
+    one, two = (Keys.BracketedPaste, "one\ntwo"), (Keys.BracketedPaste, "three")
+    assert said == [("a", "a"), one, ("b", "b"), two, ("c", "c")]
+
+
+def test_megabytes_are_pasted_at_once() -> None:
+    keys, pastes = list[KeyPress](), WholePastes()
+    parser = Vt100Parser(keys.append)
+    begun_s = time.process_time()
+    for data in ("\x1b[200~", *["x" * 1_000] * 5_000, "\x1b[201~"):
+        parser.feed(pastes.ready(data))
+    assert time.process_time() - begun_s < 1.0, "seconds, where all is searched for each piece"
+    assert len(keys[0].data) == 5_000_000
 
 
 def test_backspace_takes_a_folded_paste_as_one(tmp_path: Path, names: Names) -> None:
@@ -153,6 +198,21 @@ def test_one_key_answers(key: str, answer: Answer | None) -> None:
     assert not approval.press("Y")
     assert approval.press(key)
     assert said == [answer]
+
+
+def test_what_a_preview_leaves_out_can_be_viewed(tmp_path: Path) -> None:
+    whole = "\n".join(f"+{number}" for number in range(100))
+    ask = Ask(call("str_replace_editor", path="a"), shortened(whole, is_diff=True), "key", whole)
+    painter, viewed = Painter(THEMES["mono"], 79), list[str]()
+    approval = Approval(ask, lambda _: None, lambda: None, lambda: None, lambda: viewed.append("v"))
+    assert approval.press("v")
+    assert viewed == ["v"]
+    assert " view" in approval.draw(painter)
+    assert approval.draw(painter).count("\n") == 1, "it fits 80 columns"
+    assert "+55" not in preview(ask, painter)
+    assert "+55" in preview(ask, painter, whole)
+    short = Ask(ask.call, "+1", "key", "+1")
+    assert not Approval(short, lambda _: None, lambda: None, lambda: None).press("v")
 
 
 def test_a_list_is_narrowed_by_typing_and_chosen_from() -> None:
