@@ -122,7 +122,9 @@ class EditorTalk:
             for update in self._story.end():
                 self.tell(update)
         self._prompts.discard(request)
-        answer = schema.PromptResponse(stop_reason=_reason(ended), usage=sum_of(self._story.usages))
+        answer = schema.PromptResponse(
+            stop_reason=_reason(ended).value, usage=sum_of(self._story.usages)
+        )
         request.succeed(as_params(answer))
 
     def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
@@ -164,6 +166,6 @@ class EditorTalk:
                 is_told = True
 
 
-def _reason(ended: TurnEnded) -> str:
+def _reason(ended: TurnEnded) -> StopReason:
     """Return the protocol's word; its refusal would take the prompt out of the conversation."""
-    return "end_turn" if ended.reason is StopReason.REFUSAL else ended.reason.value
+    return StopReason.END_TURN if ended.reason is StopReason.REFUSAL else ended.reason
