@@ -28,7 +28,7 @@ from agent.parts import Parts
 from agent.rewind import Point, Rewound, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
-from agent.settings import ApprovalMode
+from agent.settings import ApprovalMode, Effort
 from agent.status import Gauge, Status
 from agent.talk_attempts import attempted
 from agent.talk_bench import Surroundings, TalkBench
@@ -85,6 +85,16 @@ class Conversation:
         """What runs without asking."""
         return self._bench.mode
 
+    @property
+    def thinking(self) -> Effort:
+        """How much the model thinks."""
+        return self._bench.request.config.model.thinking
+
+    @property
+    def num_attempts(self) -> int:
+        """How many attempts a prompt may take."""
+        return self._bench.request.attempts
+
     def status(self) -> Status:
         """Say where the talk stands; costs next to nothing, from any thread."""
         return self._gauge.read()
@@ -113,6 +123,16 @@ class Conversation:
                 return
             yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
+
+    def answer(self, text: str, cancel: Cancel) -> Events:
+        """Answer a prompt by a turn, or by as many attempts as are set; raises as they do.
+
+        In plan mode, where nothing may be changed, it is a turn.
+        """
+        if self.num_attempts > 1 and self.mode != "plan":
+            yield from self.attempts(text, self.num_attempts, cancel)
+        else:
+            yield from self.turn(text, cancel)
 
     def stop_call(self) -> bool:
         """Stop the call in hand; the model is told, and the turn goes on. False if none runs."""
@@ -291,6 +311,14 @@ class Conversation:
     def set_mode(self, mode: ApprovalMode) -> None:
         """Change what runs without asking, from the next call on."""
         self._bench.set_mode(mode)
+
+    def set_thinking(self, effort: Effort) -> None:
+        """Change how much the model thinks, from the next turn on."""
+        self._bench.set_thinking(effort)
+
+    def set_attempts(self, number: int) -> None:
+        """Change how many attempts `answer` makes, from the next prompt on."""
+        self._bench.set_attempts(number)
 
     def set_model(self, name: str) -> None:
         """Go on with another model from the next turn on; it is loaded beside.

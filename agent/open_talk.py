@@ -85,7 +85,7 @@ def resume_conversation(
             raise UsageError(f"{name} is a run of fix; see `qwen-agent fix --resume {name}`")
         request = TalkRequest.from_record(session.start["request"])
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
-        request = replace(request, mode=session.facts.get("mode", {}).get("mode", request.mode))
+        request = request.as_chosen(session.facts.get("mode", {}))
         repository = find_repository(Path(session.start["repository"]))
         around = _around(request, repository, chat_factory, where, servers)
         own, notices = _settled(request, repository)

@@ -25,7 +25,7 @@ from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.servers import Servers
 from agent.session import Session
-from agent.settings import ApprovalMode
+from agent.settings import ApprovalMode, Effort, ModelConfig
 from agent.talk_request import TalkRequest
 from agent.told import Told
 from agent.wording import prompt
@@ -108,6 +108,14 @@ class TalkBench:
         if self._approver is not None:
             self._approver.config = approval
 
+    def set_thinking(self, effort: Effort) -> None:
+        """Change how much the model thinks, from the next turn on."""
+        self.request = self.request.thinking(effort)
+
+    def set_attempts(self, number: int) -> None:
+        """Change how many attempts a prompt may take, from the next one on."""
+        self.request = replace(self.request, attempts=number)
+
     def set_model(self, name: str) -> None:
         """Begin to load another model, for the next turn."""
         self.request = replace(self.request, model=name)
@@ -157,7 +165,8 @@ class TalkBench:
             self._bench = self._made(OneAtATime(chat, self.loading.lock))
             self._adopt(chat.name)
         yield from self.servers.news()
-        self._note_mode()
+        self._note_choices()
+        self._bench = _thinking_as(self.request.config.model, self._bench)
         return self._bench
 
     def forget(self) -> None:
@@ -189,7 +198,7 @@ class TalkBench:
         self.close()
         self.servers.close()
         with suppress(SessionError):  # all that was said is on disk already
-            self._note_mode()
+            self._note_choices()
         self._held_open.close()
 
     @property
@@ -198,10 +207,13 @@ class TalkBench:
         request = self.request
         return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
 
-    def _note_mode(self) -> None:
-        """Let who goes on with the talk have its mode; in the thread of a turn, or without one."""
-        if self._session.facts.get("mode", {}).get("mode") != self.mode:
-            self._session.record("mode", mode=self.mode)
+    def _note_choices(self) -> None:
+        """Let who goes on have the talk's mode and the like; in a turn's thread, or without one."""
+        thinking = self.request.config.model.thinking
+        chosen = {"mode": self.mode, "thinking": thinking, "attempts": self.request.attempts}
+        noted = self._session.facts.get("mode", {})
+        if any(noted.get(key) != value for key, value in chosen.items()):
+            self._session.record("mode", **chosen)
 
     def _load(self) -> Loading:
         asked, factory = self.request.as_fix(), self.around.factory
@@ -240,3 +252,11 @@ class TalkBench:
         if session.facts.get("model", {}).get("name") != model:
             session.use_model(model, system)
             self._told.forget()
+
+
+def _thinking_as(config: ModelConfig, bench: Bench) -> Bench:
+    """Let replies be drawn as the settings of the model now say."""
+    parts = bench.parts
+    if parts.config.model == config:
+        return bench
+    return replace(bench, parts=replace(parts, config=replace(parts.config, model=config)))

@@ -1,11 +1,12 @@
 """What a talk is opened with; it comes from a front end, or from the journal on resume."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.request import FixRequest, SandboxLevel
-from agent.settings import ApprovalMode, Config
+from agent.settings import ApprovalMode, Config, Effort
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class TalkRequest:
     python: Path | None = None
     """The interpreter for the tests; None to find the project's own."""
     sandbox: SandboxLevel = "bubblewrap"
+    attempts: int = 1
+    """How many attempts a prompt may take; with more than one they are made on copies."""
     config: Config = field(default_factory=Config)
 
     def as_fix(self, issue: str = "", attempts: int = 1) -> FixRequest:
@@ -37,6 +40,17 @@ class TalkRequest:
             sandbox=self.sandbox,
             config=replace(self.config, approval=replace(self.config.approval, mode="auto")),
         )
+
+    def thinking(self, effort: Effort) -> "TalkRequest":
+        """Return one whose replies have this much thought."""
+        model = replace(self.config.model, thinking=effort)
+        return replace(self, config=replace(self.config, model=model))
+
+    def as_chosen(self, record: Mapping[str, Any]) -> "TalkRequest":
+        """Return one with what was chosen in the course of a talk, as its journal has it."""
+        effort = record.get("thinking", self.config.model.thinking)
+        mode, attempts = record.get("mode", self.mode), record.get("attempts", self.attempts)
+        return replace(self, mode=mode, attempts=attempts).thinking(effort)
 
     def to_record(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""

@@ -50,13 +50,13 @@ class Commands:
         """Carry out what was typed: a command, or a prompt as any other."""
         name, _, words = text.removeprefix("/").partition(" ")
         if not text.startswith("/"):
-            yield from talk.turn(text, cancel)
+            yield from talk.answer(text, cancel)
         elif command := TABLE.get(name):
             yield from command.run(talk, words.strip(), cancel)
         elif (own := own_commands(self._folder).get(name)) is not None:
-            yield from talk.turn(with_arguments(own, words), cancel)
+            yield from talk.answer(with_arguments(own, words), cancel)
         else:  # a path, say
-            yield from talk.turn(text, cancel)
+            yield from talk.answer(text, cancel)
 
 
 def _compact(talk: Conversation, _words: str, cancel: Cancel) -> Items:

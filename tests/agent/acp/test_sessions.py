@@ -167,13 +167,14 @@ async def test_the_mode_and_the_model_are_set_in_both_ways(editor: Editor) -> No
     assert opened.modes is not None
     assert opened.modes.current_mode_id == "ask"
     assert opened.config_options is not None
-    assert [option.category for option in opened.config_options] == ["mode", "model"]
+    categories = [option.category for option in opened.config_options]
+    assert categories == ["mode", "model", "thought_level", None]
     await agent.set_session_mode(session_id=name, mode_id="auto")
     assert editor.all(schema.CurrentModeUpdate)[-1].current_mode_id == "auto"
     await editor.say(name, "Mend it.")
     assert editor.asked == []
     assert cart(editor) == MENDED
-    mode, _model = editor.all(schema.ConfigOptionUpdate)[-1].config_options
+    mode, *_others = editor.all(schema.ConfigOptionUpdate)[-1].config_options
     assert mode.current_value == "auto"
 
     now = await agent.set_config_option(session_id=name, config_id="mode", value="plan")
@@ -184,8 +185,39 @@ async def test_the_mode_and_the_model_are_set_in_both_ways(editor: Editor) -> No
     assert "nano" in {option.value for option in now.config_options[1].options}
     with pytest.raises(RequestError, match="there is no mode 'never'; there are plan"):
         await agent.set_session_mode(session_id=name, mode_id="never")
-    with pytest.raises(RequestError, match="there is no option 'colour'"):
-        await agent.set_config_option(session_id=name, config_id="colour", value="blue")
+    for option, value in {"colour": "blue", "thinking": "deep", "attempts": "17"}.items():
+        with pytest.raises(RequestError, match=f"there is no (option|{option}) '"):
+            await agent.set_config_option(session_id=name, config_id=option, value=value)
+
+
+async def test_thinking_and_attempts_are_set_and_kept(editor: Editor) -> None:
+    agent, cwd = editor.agent, str(editor.work)
+    editor.script({"thinking": "Hm.", "text": "Hello."})
+    name = await editor.open()
+    await agent.set_config_option(session_id=name, config_id="thinking", value="off")
+    await editor.say(name, "Hello.")
+    assert editor.all(schema.AgentThoughtChunk) == []
+
+    now = await agent.set_config_option(session_id=name, config_id="attempts", value="2")
+    assert now is not None
+    assert now.config_options[3].current_value == "2"
+    editor.script(repair(), {"calls": [["finish", {"summary": "Mended."}]]})
+    await editor.say(name, "Mend it.")
+    assert "Attempt 1 of 2" in editor.text()
+    assert editor.asked == [], "what is done on a copy is not asked about"
+    assert cart(editor) == MENDED
+
+    await editor.say(name, "/undo")
+    assert cart(editor) == CART
+
+    await agent.close_session(session_id=name)
+    loaded = await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    assert loaded.config_options is not None
+    assert [one.current_value for one in loaded.config_options][2:] == ["off", "2"]
+    await agent.set_session_mode(session_id=name, mode_id="plan")
+    editor.script({"text": "I would."})
+    await editor.say(name, "What would you do?")
+    assert editor.text().endswith("I would."), "where nothing may be changed it is a turn"
 
 
 async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Editor) -> None:
