@@ -128,15 +128,19 @@ class EditorTalk:
         self._person.begin(cancel)
         ended = TurnEnded(StopReason.END_TURN, "")
         next_text: str | None = text
-        while next_text is not None and not cancel():
-            for item in self._unhurried(next_text, cancel):
-                if isinstance(item, TurnEnded):
-                    ended = item
-                for update in self._updates(item):
-                    self.tell(update)
-            next_text = self.talk.next_prompt()
-            if next_text is not None:
-                self.tell(typed(next_text))
+        try:
+            while next_text is not None and not cancel():
+                for item in self._unhurried(next_text, cancel):
+                    if isinstance(item, TurnEnded):
+                        ended = item
+                    for update in self._updates(item):
+                        self.tell(update)
+                next_text = self.talk.next_prompt()
+                if next_text is not None:
+                    self.tell(typed(next_text))
+        finally:
+            for update in self._story.abandon():
+                self.tell(update)
         return TurnEnded(StopReason.CANCELLED, "cancelled") if cancel() else ended
 
     def _updates(self, item: Event | str) -> Iterator[Update]:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from agent.frontends.acp.calls import Call, told
+from agent.frontends.acp.calls import Call, stopped, told
 from agent.frontends.acp.updates import Story, Update, after, said, thought, typed
 from agent.told import typed_text
 from inference.messages import Message
@@ -23,8 +23,11 @@ def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
                     waiting.append((story.call_id, call))
             case "tool" if waiting:
                 number, call = waiting.popleft()
-                yield told(number, call, message.content, story.files)
-                yield from after(call)
+                yield told(number, call, message, story.files)
+                if not message.failed:
+                    yield from after(call)
+    for number, _call in waiting:  # a kill has left it without a result
+        yield stopped(number)
 
 
 def _reply(message: Message) -> Iterator[Update]:

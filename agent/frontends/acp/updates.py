@@ -23,7 +23,7 @@ from agent.events import (
     ThinkingDelta,
     TurnEnded,
 )
-from agent.frontends.acp.calls import Call, Files, ended, started
+from agent.frontends.acp.calls import Call, Files, ended, started, stopped
 from agent.status import Status
 from inference.messages import ToolCall, Usage
 from tools.errors import ToolFailed
@@ -55,6 +55,7 @@ class Story:
         """What the replies of the turn have cost."""
         self._num_calls = 0
         self._call: Call | None = None
+        """The one that runs."""
 
     @property
     def call_id(self) -> str:
@@ -68,8 +69,13 @@ class Story:
     def call(self, call: Call) -> schema.ToolCallStart:
         """Tell of a new call."""
         self._num_calls += 1
-        self._call = call
         return started(self.call_id, call, self.files)
+
+    def abandon(self) -> Iterator[schema.ToolCallProgress]:
+        """Tell that the call that runs, if one does, will have no end of its own."""
+        if self._call is not None:
+            self._call = None
+            yield stopped(self.call_id)
 
     def updates(self, event: Event, status: Callable[[], Status]) -> Iterator[Update]:
         """Yield what an event is told as; `status` says how things are after it."""
@@ -79,6 +85,7 @@ class Story:
             case ThinkingDelta():
                 yield thought(event.text)
             case CallStarted():
+                self._call = event.call
                 yield self.call(event.call)
             case CallEnded():
                 yield from self._ended(event)
@@ -111,10 +118,11 @@ class Story:
                 yield noted(event.sentence)
 
     def _ended(self, event: CallEnded) -> Iterator[Update]:
-        assert self._call is not None, "a call begins before it ends"
-        yield ended(self.call_id, self._call, event, self.files)
+        call, self._call = self._call, None
+        assert call is not None, "a call begins before it ends"
+        yield ended(self.call_id, call, event, self.files)
         if event.ok:
-            yield from after(self._call)
+            yield from after(call)
 
 
 def after(call: Call) -> Iterator[Update]:

@@ -142,6 +142,10 @@ async def test_cancel_ends_the_turn_and_the_next_one_goes_on(editor: Editor, dur
     await editor.agent.cancel(session_id=name)
     assert (await turn).stop_reason == "cancelled"
     assert (await waiting).stop_reason == "cancelled"
+    told = editor.all(schema.ToolCallProgress)
+    assert [one.status for one in told if one.status != "in_progress"] == (
+        [] if during == "decode" else ["failed"]
+    )
     editor.script(DONE)
     again = await editor.say(name, "Go on.")
     assert again.stop_reason == "end_turn"
@@ -222,7 +226,8 @@ async def test_thinking_and_attempts_are_set_and_kept(editor: Editor) -> None:
 
 async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Editor) -> None:
     agent, cwd = editor.agent, str(editor.work)
-    editor.script({"text": "I look.", "thinking": "Hm.", **view("shop/cart.py")}, repair(), DONE)
+    look = {"text": "I look.", "thinking": "Hm.", **view("shop/cart.py")}
+    editor.script(look, repair(), repair(), DONE)
     name = await editor.open()
     await editor.say(name, "Mend it.\nPlease.")
     fork = await agent.fork_session(session_id=name, cwd=cwd)
@@ -248,8 +253,10 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
     assert editor.text(name) == "I look.Mended."
     ids = [one.tool_call_id for one in editor.all(schema.ToolCallStart)]
     ends = editor.all(schema.ToolCallProgress)
-    assert ids == [one.tool_call_id for one in ends] == ["call-1", "call-2"]
+    assert ids == [one.tool_call_id for one in ends] == ["call-1", "call-2", "call-3"]
+    assert [one.status for one in ends] == ["completed", "completed", "failed"]
     assert ends[1].content[0].new_text == "price + tax"
+    assert ends[2].content[0].type == "content", "what was not changed is shown as no change"
     assert editor.all(schema.UsageUpdate)[-1].used > 0
 
     await agent.close_session(session_id=name)
