@@ -18,6 +18,7 @@ from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
+from sandbox.further import WithFurther
 from sandbox.workspace import Workspace
 from tools.base import Tool
 from tools.editor_forms import FULL
@@ -87,7 +88,8 @@ def tool_view(place: Workplace) -> View:
 
 def workspace_of(view: View) -> Workspace:
     """Give the files of a view, named from the folder of the project."""
-    return Workspace(view.source, view.workspace, view.folder, view.obeyed)
+    where = (view.source, view.workspace, view.folder, view.obeyed)
+    return WithFurther(*where, view.further) if view.further else Workspace(*where)
 
 
 def approver(config: Config, view: View) -> Approver:

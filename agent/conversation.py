@@ -9,6 +9,7 @@ saved before the turn and after every call.
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
@@ -66,7 +67,7 @@ class Conversation:
         self.session = session
         self._person = person
         self._inbox = Inbox()
-        self._told = Told(around.repository)
+        self._told = Told(around.repository, request.folders)
         self._notices = list(notices)
         self._bench = TalkBench(
             request, around, session, self._ask, self._inbox, self._told, loading
@@ -89,6 +90,11 @@ class Conversation:
     def thinking(self) -> Effort:
         """How much the model thinks."""
         return self._bench.request.config.model.thinking
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The further folders that may be read."""
+        return self._bench.request.folders
 
     @property
     def num_attempts(self) -> int:

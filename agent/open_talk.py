@@ -70,8 +70,11 @@ def resume_conversation(
     state: Path | None = None,
     loading: Loading | None = None,
     servers: tuple[McpServer, ...] = (),
+    folders: tuple[Path, ...] | None = None,
 ) -> Conversation:
     """Go on with the talk `name`, or with the last one about the repository of `path`.
+
+    `folders` are the further ones to read; those that it had if left out.
 
     Raises:
         UsageError: there is none.
@@ -88,6 +91,7 @@ def resume_conversation(
         request = request.as_chosen(session.facts.get("mode", {}))
         repository = find_repository(Path(session.start["repository"]))
         around = _around(request, repository, chat_factory, where, servers)
+        request = _with_folders(request, folders)
         own, notices = _settled(request, repository)
     except (KeyError, TypeError, ValueError) as error:
         session.close()
@@ -123,6 +127,12 @@ def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[
             "[mcp.servers] of your own settings."
         )
     return replace(request, config=config), notices
+
+
+def _with_folders(request: TalkRequest, folders: tuple[Path, ...] | None) -> TalkRequest:
+    """Let these be read, or those from before that are still there."""
+    kept = tuple(folder for folder in request.folders if folder.is_dir())
+    return replace(request, folders=kept if folders is None else folders)
 
 
 def _check_is_project(repository: Path) -> None:

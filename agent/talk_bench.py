@@ -132,13 +132,14 @@ class TalkBench:
         with self._place_lock:
             if self._place is None:
                 watched = Watched(self.around.sandbox, self._session.folder / ASIDE)
-                self._place = open_own_files(
+                place = open_own_files(
                     self.request.as_fix(),
                     self.around.repository,
                     self._session,
                     ReadOnlyWhile(watched, lambda: self.mode == "plan"),
                     self._held_open.enter_context(way_out(self._hosts)),
                 )
+                self._place = _beside(place, self.request.folders)
             return self._place
 
     def ready(self, cancel: Cancel) -> Generator[Event, None, Bench]:
@@ -210,7 +211,9 @@ class TalkBench:
     def _note_choices(self) -> None:
         """Let who goes on have the talk's mode and the like; in a turn's thread, or without one."""
         thinking = self.request.config.model.thinking
+        folders = [*map(str, self.request.folders)]
         chosen = {"mode": self.mode, "thinking": thinking, "attempts": self.request.attempts}
+        chosen |= {"folders": folders}
         noted = self._session.facts.get("mode", {})
         if any(noted.get(key) != value for key, value in chosen.items()):
             self._session.record("mode", **chosen)
@@ -252,6 +255,13 @@ class TalkBench:
         if session.facts.get("model", {}).get("name") != model:
             session.use_model(model, system)
             self._told.forget()
+
+
+def _beside(place: Workplace, folders: tuple[Path, ...]) -> Workplace:
+    """Show further folders beside the files."""
+    view = place.view
+    view = replace(view, further=folders, read_only=(*view.read_only, *folders))
+    return replace(place, view=view)
 
 
 def _thinking_as(config: ModelConfig, bench: Bench) -> Bench:

@@ -26,6 +26,8 @@ class TalkRequest:
     sandbox: SandboxLevel = "bubblewrap"
     attempts: int = 1
     """How many attempts a prompt may take; with more than one they are made on copies."""
+    folders: tuple[Path, ...] = ()
+    """Further folders that may be read, as `further_folders` gives them."""
     config: Config = field(default_factory=Config)
 
     def as_fix(self, issue: str = "", attempts: int = 1) -> FixRequest:
@@ -50,12 +52,14 @@ class TalkRequest:
         """Return one with what was chosen in the course of a talk, as its journal has it."""
         effort = record.get("thinking", self.config.model.thinking)
         mode, attempts = record.get("mode", self.mode), record.get("attempts", self.attempts)
-        return replace(self, mode=mode, attempts=attempts).thinking(effort)
+        folders = tuple(map(Path, record.get("folders", self.folders)))
+        return replace(self, mode=mode, attempts=attempts, folders=folders).thinking(effort)
 
     def to_record(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         python = None if self.python is None else str(self.python)
-        return {**asdict(self), "path": str(self.path), "python": python}
+        folders = [*map(str, self.folders)]
+        return {**asdict(self), "path": str(self.path), "python": python, "folders": folders}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "TalkRequest":
@@ -66,6 +70,7 @@ class TalkRequest:
                 "path": Path(record["path"]),
                 "python": None if record["python"] is None else Path(record["python"]),
                 "test_command": tuple(record["test_command"]),
+                "folders": tuple(map(Path, record.get("folders", ()))),
                 "config": Config.from_record(record["config"]),
             }
         )

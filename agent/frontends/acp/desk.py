@@ -17,6 +17,7 @@ from agent.compose import ChatFactory
 from agent.config import config_file
 from agent.conversation import Conversation
 from agent.errors import SessionError
+from agent.folders import further_folders
 from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
@@ -80,24 +81,28 @@ class Desk:
         Raises:
             RpcError, AgentError, InferenceError, SandboxError: it cannot be.
         """
-        folder = _folder(params.cwd, params.additional_directories)
+        folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers)
         setup, person = self._setup, AtEditor(self._peer)
-        request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
+        further = further_folders(params.additional_directories or (), find_repository(folder))
+        model = setup.resolve(setup.request.model)
+        request = replace(setup.request, path=folder, model=model, folders=further)
         talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
         return self._enter(talk, person, folder)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
-        folder = _folder(params.cwd, params.additional_directories)
+        folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers or ())
         repository = find_repository(folder)
+        further = further_folders(params.additional_directories or (), repository)
         with self._lock:
             session = self._open.get(params.session_id)
         if session is not None:
             _check_is_about(session.talk, repository)
+            _check_reads(session.talk, further)
             return session
-        talk, person = self._resumed(params.session_id, servers)
+        talk, person = self._resumed(params.session_id, servers, further)
         try:
             _check_is_about(talk, repository)
         except RpcError:
@@ -167,13 +172,18 @@ class Desk:
             self.close_one(name)
 
     def _resumed(
-        self, session_id: str, servers: tuple[McpServer, ...]
+        self, session_id: str, servers: tuple[McpServer, ...], further: tuple[Path, ...]
     ) -> tuple[Conversation, AtEditor]:
         state, person = self._setup.state, AtEditor(self._peer)
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
         talk = resume_conversation(
-            session_id, person, chat_factory=self._setup.factory, state=state, servers=servers
+            session_id,
+            person,
+            chat_factory=self._setup.factory,
+            state=state,
+            servers=servers,
+            folders=further,
         )
         return talk, person
 
@@ -185,14 +195,12 @@ class Desk:
         return session
 
 
-def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
+def _folder(cwd: str) -> Path:
     """Return the folder of a session.
 
     Raises:
         RpcError: it is no folder that a session can be in.
     """
-    if additional:
-        raise RpcError(INVALID_PARAMS, "a session is about one folder, without further ones")
     if not cwd.startswith("/") or "\0" in cwd:
         raise RpcError(INVALID_PARAMS, "cwd is a path from the root")
     with suppress(OSError, ValueError):
@@ -205,6 +213,13 @@ def _check_is_about(talk: Conversation, repository: Path) -> None:
     about = talk.session.start["repository"]
     if str(repository) != about:
         raise RpcError(INVALID_PARAMS, f"session {talk.id} is about {about}")
+
+
+def _check_reads(talk: Conversation, further: tuple[Path, ...]) -> None:
+    if talk.folders != further:
+        raise RpcError(
+            INVALID_PARAMS, f"session {talk.id} is open with other further folders; close it first"
+        )
 
 
 def _servers(handed_in: Sequence[BaseModel]) -> tuple[McpServer, ...]:
@@ -228,5 +243,6 @@ def _listed(info: SessionInfo) -> schema.SessionInfo:
             cwd=info.repository,
             title=info.title,
             updated_at=changed.isoformat(timespec="seconds"),
+            additional_directories=[*info.further] or None,
         )
     return schema.SessionInfo(session_id=info.id, cwd=info.repository, title=info.title)

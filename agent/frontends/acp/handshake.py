@@ -31,7 +31,10 @@ CAPABILITIES: Params = {
     "loadSession": True,
     "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
     "mcpCapabilities": {"http": True, "sse": False},
-    "sessionCapabilities": {"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
+    "sessionCapabilities": {
+        **{"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
+        "additionalDirectories": {},
+    },
     "auth": {},
 }
 

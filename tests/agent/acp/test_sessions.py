@@ -1,7 +1,6 @@
 """Sessions in an editor: prompts, permissions, cancel, modes, and all that happens to a session."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -276,6 +275,35 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
             await agent.load_session(cwd=cwd, session_id=session_id, mcp_servers=[])
 
 
+async def test_further_folders_are_read_and_kept_with_the_session(editor: Editor) -> None:
+    agent, cwd, further = editor.agent, str(editor.work), editor.folder / "library"
+    further.mkdir()
+    (further / "price.py").write_text("PRICE = 3\n")
+    folders = {"additional_directories": [str(further)]}
+    editor.script(view(f"{further}/price.py"), DONE)
+    opened = await agent.new_session(cwd=cwd, mcp_servers=[], **folders)
+    name = opened.session_id
+    await editor.say(name, "What is the price?")
+    (shown,) = editor.all(schema.ToolCallStart)
+    assert shown.locations[0].path == f"{further}/price.py"
+    assert "PRICE = 3" in editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    with pytest.raises(RequestError, match="open with other further folders; close it first"):
+        await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    (listed,) = (await agent.list_sessions(cwd=cwd)).sessions
+    assert listed.additional_directories == [str(further)]
+
+    await agent.close_session(session_id=name)
+    editor.script(DONE, DONE, view(f"{further}/price.py"), DONE)
+    await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    await editor.say(name, "Again.")
+    refused = editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    assert "is outside the workspace" in refused, "who names none has none"
+    (listed,) = (await agent.list_sessions(cwd=cwd)).sessions
+    assert listed.additional_directories is None
+    with pytest.raises(RequestError, match="'library' is no folder, named from the root"):
+        await agent.new_session(cwd=cwd, mcp_servers=[], additional_directories=["library"])
+
+
 async def test_a_fork_asks_in_its_own_name(editor: Editor) -> None:
     editor.script({"text": "Hello."}, repair(), DONE)
     name = await editor.open()
@@ -384,7 +412,7 @@ async def test_what_cannot_be_is_refused_in_a_sentence(
     assert refused.value.code in (-32601, -32602, -32002)
 
 
-async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor, tmp_path: Path) -> None:
+async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor) -> None:
     name = await editor.open()
     image = schema.ImageContentBlock(type="image", data="aGk=", mime_type="image/png")
     with pytest.raises(RequestError, match="the model reads text, and no image"):
@@ -393,7 +421,3 @@ async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor, tmp_path:
         await editor.say(name, " ")
     with pytest.raises(RequestError, match="40,000,000 characters, and 1,000,000 at most"):
         await editor.say(name, "x" * 40_000_000)
-    with pytest.raises(RequestError, match="one folder, without further ones"):
-        await editor.agent.new_session(
-            cwd=str(tmp_path), additional_directories=["/tmp"], mcp_servers=[]
-        )
