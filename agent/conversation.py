@@ -70,7 +70,7 @@ class Conversation:
         self._told = Told(around.repository, request.folders)
         self._notices = list(notices)
         self._bench = TalkBench(
-            request, around, session, self._ask, self._inbox, self._told, loading
+            request, around, session, self._ask, self._inbox, self._told, loading, person.fill
         )
         self._busy = threading.Lock()
         self._is_interrupted = False

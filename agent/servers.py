@@ -22,6 +22,7 @@ from sandbox.base import Cancel, Sandbox, View
 from sandbox.proxy import way_out
 from tools.errors import ToolFailed
 from tools.mcp import MCP, McpTool, start
+from tools.mcp_asking import Fill, nobody_fills
 from tools.mcp_link import Link
 from tools.mcp_loop import Loop
 from tools.mcp_server import McpServer
@@ -64,7 +65,11 @@ class _Used:
 class Servers:
     """The servers of one session; nothing runs before `start`."""
 
-    def __init__(self, servers: Sequence[McpServer], sandbox: Sandbox) -> None:
+    def __init__(
+        self, servers: Sequence[McpServer], sandbox: Sandbox, fill: Fill = nobody_fills
+    ) -> None:
+        """Take what may be used; `fill` lets the person answer what a server asks in a call."""
+        self._fill = fill
         self._used = [_Used(server) for server in servers]
         self._sandbox = sandbox
         self._open = ExitStack()
@@ -151,9 +156,9 @@ class Servers:
 
     def _link(self, server: McpServer, view: View, loop: Loop) -> Link:
         if server.url:
-            return Link(server, loop)
+            return Link(server, loop, fill=self._fill)
         network = self._open.enter_context(way_out(server.hosts))
-        return Link(server, loop, start(server, self._sandbox, view, network))
+        return Link(server, loop, start(server, self._sandbox, view, network), self._fill)
 
     def _take(
         self, used: _Used, ask: AskPerson, trusted: Remembered, cancel: Cancel

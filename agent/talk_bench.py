@@ -37,6 +37,7 @@ from sandbox.base import Cancel, Sandbox
 from sandbox.proxy import way_out
 from sandbox.scan import Watched
 from tools.editor_forms import FOR_NANO, FULL
+from tools.mcp_asking import Fill, nobody_fills
 from tools.mcp_server import McpServer
 
 MAX_NANO_TOKENS = 512
@@ -69,6 +70,7 @@ class TalkBench:
         inbox: Inbox,
         told: Told,
         loading: Loading | None = None,
+        fill: Fill = nobody_fills,
     ) -> None:
         """Begin to load the model, if it is not given."""
         self.request = request
@@ -77,6 +79,7 @@ class TalkBench:
         self.in_hand = InHand()
         self._session = session
         self._ask = ask
+        self._fill = fill
         self._inbox = inbox
         self._told = told
         self._place: Workplace | None = None
@@ -85,7 +88,7 @@ class TalkBench:
         self._bench: Bench | None = None
         self._approver: Approver | None = None
         self._remembered = Remembered(around.state, around.repository)
-        self.servers = Servers(around.servers, around.sandbox)
+        self.servers = Servers(around.servers, around.sandbox, fill)
         """Asked for their tools before the first turn, and not again."""
 
     @property
@@ -186,7 +189,7 @@ class TalkBench:
     def reload_servers(self) -> None:
         """Start the MCP servers anew with the next turn, which takes the tools they have then."""
         self.servers.close()
-        self.servers = Servers(self.around.servers, self.around.sandbox)
+        self.servers = Servers(self.around.servers, self.around.sandbox, self._fill)
         self.renew()
 
     def close(self) -> None:
@@ -211,9 +214,8 @@ class TalkBench:
     def _note_choices(self) -> None:
         """Let who goes on have the talk's mode and the like; in a turn's thread, or without one."""
         thinking = self.request.config.model.thinking
-        folders = [*map(str, self.request.folders)]
-        chosen = {"mode": self.mode, "thinking": thinking, "attempts": self.request.attempts}
-        chosen |= {"folders": folders}
+        folders, attempts = [*map(str, self.request.folders)], self.request.attempts
+        chosen = {"mode": self.mode, "thinking": thinking, "attempts": attempts, "folders": folders}
         noted = self._session.facts.get("mode", {})
         if any(noted.get(key) != value for key, value in chosen.items()):
             self._session.record("mode", **chosen)

@@ -34,7 +34,9 @@ class WithFurther(Workspace):
             PathRefused: it lies elsewhere, by its words alone.
         """
         beside = self._beside(PurePosixPath(os.path.normpath(text)) if text[:1] == "/" else HERE)
-        return super().resolve(text) if beside is None else beside.seen_as / beside.resolve(text)
+        if beside is None:
+            return super().resolve(text)
+        return PurePosixPath(beside.seen_as, beside.resolve(text))
 
     def _refuse_protected(self, path: str, relative: PurePosixPath) -> None:
         if self._beside(relative) is not None:
@@ -44,7 +46,8 @@ class WithFurther(Workspace):
     def _real(self, path: str, relative: PurePosixPath) -> PurePosixPath:
         if (beside := self._beside(relative)) is None:
             return super()._real(path, relative)
-        return beside.seen_as / beside._real(path, relative.relative_to(beside.seen_as))
+        real = beside._real(path, relative.relative_to(beside.seen_as))
+        return PurePosixPath(beside.seen_as, real)
 
     @contextmanager
     def _opened(self, path: PurePosixPath, flags: int, follow: bool = True) -> Iterator[int]:

@@ -59,6 +59,8 @@ class McpTool:
         answer = self._link.call(self._offer.name, arguments, cancel)
         text = result_text(answer.get("content", ()), answer.get("structuredContent"))
         ok = not answer.get("isError", False)
+        for reason in self._link.declined:
+            text += f"\n[The server wanted to ask the user something, and could not: {reason}.]"
         first = line(text, 60) or "no text"
         return ToolResult(
             cut_middle(text, MAX_CHARACTERS) or "[no output]",

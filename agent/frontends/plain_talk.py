@@ -20,6 +20,7 @@ from agent.frontends.fix import interrupts
 from agent.rewind import Rewound
 from agent.settings import ApprovalMode
 from inference.messages import Usage
+from tools.mcp_form import YES, Field, Form, Value, Values
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 HELP = """\
@@ -51,6 +52,37 @@ class PlainPerson:
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
+
+    def fill(self, form: Form) -> Values | None:
+        """Ask for one field after the other; Ctrl-C or the end of the input declines."""
+        print(on_screen(f"The MCP server {form.server} asks: {form.text}"))
+        print("What you write goes to it. Ctrl-C declines.")
+        _forget_what_was_typed()
+        given: dict[str, Value] = {}
+        with _ctrl_c_raises():
+            try:
+                for field in form.fields:
+                    value = _filled(field)
+                    if value is not None:
+                        given[field.name] = value
+                if not form.fields and input("Agree? y or n: ").strip().lower() not in YES:
+                    return None
+            except (EOFError, KeyboardInterrupt):
+                print()
+                return None
+        return given
+
+
+def _filled(field: Field) -> Value | None:
+    """Read one field; None where it may be left out and is."""
+    while True:
+        text = input(f"{on_screen(field.label)}: ")
+        if not text.strip() and not field.is_required:
+            return None
+        try:
+            return field.read(text)
+        except ValueError as error:
+            print(f"{error}.")
 
 
 class PlainTalk:

@@ -119,7 +119,7 @@ def told(number: str, call: Call, result: Message, files: Files) -> schema.ToolC
         session_update="tool_call_update",
         tool_call_id=number,
         status="failed" if result.failed else "completed",
-        content=changes or [words(result.content, fenced=kind_of(call) == "execute")],
+        content=[*changes] or [words(result.content, fenced=kind_of(call) == "execute")],
         raw_output={"text": result.content},
     )
 

@@ -52,6 +52,8 @@ class Setup:
     resolve: Callable[[str], str]
     """From the name of a model to the one that the factory knows."""
     commands: Commands
+    has_forms: bool = False
+    """Whether the editor lets a person fill in what is asked for."""
 
 
 class Desk:
@@ -83,7 +85,7 @@ class Desk:
         """
         folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers)
-        setup, person = self._setup, AtEditor(self._peer)
+        setup, person = self._setup, self._person()
         further = further_folders(params.additional_directories or (), find_repository(folder))
         model = setup.resolve(setup.request.model)
         request = replace(setup.request, path=folder, model=model, folders=further)
@@ -114,7 +116,7 @@ class Desk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
-        session, person = self.resume(params), AtEditor(self._peer)
+        session, person = self.resume(params), self._person()
         try:
             fork = session.talk.fork(person)
         finally:
@@ -174,7 +176,7 @@ class Desk:
     def _resumed(
         self, session_id: str, servers: tuple[McpServer, ...], further: tuple[Path, ...]
     ) -> tuple[Conversation, AtEditor]:
-        state, person = self._setup.state, AtEditor(self._peer)
+        state, person = self._setup.state, self._person()
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
         talk = resume_conversation(
@@ -186,6 +188,9 @@ class Desk:
             folders=further,
         )
         return talk, person
+
+    def _person(self) -> AtEditor:
+        return AtEditor(self._peer, self._setup.has_forms)
 
     def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
         story = Story(Files(folder, Path(talk.session.start["repository"])))

@@ -44,6 +44,8 @@ class Client:
     """What the other side has said of itself."""
 
     name: str = ""
+    has_forms: bool = False
+    """Whether it lets a person fill in what is asked for."""
 
 
 MakeAgent = Callable[[Peer, Client], Handler]
@@ -112,7 +114,16 @@ def _client(params: Params) -> Client:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_VERSION:
         raise RpcError(INVALID_PARAMS, f"protocolVersion is a number from 0 to {MAX_VERSION}")
     info: Any = params.get("clientInfo")
-    return Client(str(info.get("name", "")) if isinstance(info, dict) else "")
+    name = str(info.get("name", "")) if isinstance(info, dict) else ""
+    return Client(name, has_forms=_offers(params, "elicitation", "form"))
+
+
+def _offers(params: Params, *names: str) -> bool:
+    """Say whether the client has claimed something, by the names that lead there."""
+    found: Any = params.get("clientCapabilities")
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found is not None and found is not False
 
 
 def _version() -> str:
