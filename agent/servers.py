@@ -7,7 +7,7 @@ with other words is asked about again.
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -149,6 +149,22 @@ class Servers:
         except ToolFailed as error:
             raise UsageError(str(error)) from error
         return cut(resource_text(server, answer.get("contents", ())), MAX_TEXT)
+
+    def log_in(self, server: str, show_page: Callable[[str], None], cancel: Cancel) -> None:
+        """Have the person log in at a server; `show_page` gets the address of its page.
+
+        Raises:
+            UsageError: there is no such server, or it came to nothing.
+        """
+        from tools.mcp_login import log_in
+
+        named = next((one.server for one in self._used if one.server.name == server), None)
+        if named is None:
+            raise UsageError(f"no MCP server {server} is named")
+        try:
+            log_in(named, show_page, cancel)
+        except ToolFailed as error:
+            raise UsageError(str(error)) from error
 
     def close(self) -> None:
         """End them all, and what they have started."""

@@ -34,6 +34,8 @@ class McpServer:
     """The address of a remote one."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What is sent with each request to a remote one."""
+    login: Path | None = field(default=None, repr=False)
+    """Where what a login at a remote one gave is kept; None where none can be made."""
     timeout_s: float = 60.0
     """How long one answer may take."""
 
