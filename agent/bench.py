@@ -88,8 +88,7 @@ def tool_view(place: Workplace) -> View:
 
 def workspace_of(view: View) -> Workspace:
     """Give the files of a view, named from the folder of the project."""
-    where = (view.source, view.workspace, view.folder, view.obeyed)
-    return WithFurther(*where, view.further) if view.further else Workspace(*where)
+    return WithFurther(view.source, view.workspace, view.folder, view.obeyed, view.further)
 
 
 def approver(config: Config, view: View) -> Approver:

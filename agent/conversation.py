@@ -9,7 +9,6 @@ saved before the turn and after every call.
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
@@ -87,19 +86,9 @@ class Conversation:
         return self._bench.mode
 
     @property
-    def thinking(self) -> Effort:
-        """How much the model thinks."""
-        return self._bench.request.config.model.thinking
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """The further folders that may be read."""
-        return self._bench.request.folders
-
-    @property
-    def num_attempts(self) -> int:
-        """How many attempts a prompt may take."""
-        return self._bench.request.attempts
+    def request(self) -> TalkRequest:
+        """What the talk was opened with, as it was changed since."""
+        return self._bench.request
 
     def status(self) -> Status:
         """Say where the talk stands; costs next to nothing, from any thread."""
@@ -129,16 +118,6 @@ class Conversation:
                 return
             yield from self._say(text, bench, stops)
             yield from self._answered(bench, stops)
-
-    def answer(self, text: str, cancel: Cancel) -> Events:
-        """Answer a prompt by a turn, or by as many attempts as are set; raises as they do.
-
-        In plan mode, where nothing may be changed, it is a turn.
-        """
-        if self.num_attempts > 1 and self.mode != "plan":
-            yield from self.attempts(text, self.num_attempts, cancel)
-        else:
-            yield from self.turn(text, cancel)
 
     def stop_call(self) -> bool:
         """Stop the call in hand; the model is told, and the turn goes on. False if none runs."""
@@ -323,7 +302,7 @@ class Conversation:
         self._bench.set_thinking(effort)
 
     def set_attempts(self, number: int) -> None:
-        """Change how many attempts `answer` makes, from the next prompt on."""
+        """Change how many attempts a prompt may take."""
         self._bench.set_attempts(number)
 
     def set_model(self, name: str) -> None:

@@ -18,7 +18,8 @@ from agent.config import read_settings, state_folder
 from agent.errors import ConfigError
 from tools.mcp_server import McpServer
 
-KEYS = ("command", "args", "env", "folders", "hosts", "url", "headers", "timeout_s")
+TRANSPORTS = ("http", "sse")
+KEYS = ("command", "args", "env", "folders", "hosts", "url", "transport", "headers", "timeout_s")
 
 
 def load_servers(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[McpServer, ...]:
@@ -55,12 +56,20 @@ def _server(name: str, values: Any, where: str, environment: Mapping[str, str]) 
             folders=tuple(Path(one).expanduser() for one in _list(values, "folders", where)),
             hosts=tuple(_list(values, "hosts", where)),
             url=url,
+            is_sse=_is_sse(values, where),
             headers={key: _value(one, where, environment) for key, one in headers.items()},
             login=_login(name, url, headers, environment),
             timeout_s=_seconds(values, where),
         )
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _is_sse(values: Mapping[str, Any], where: str) -> bool:
+    transport = _text(values, "transport", where)
+    if transport not in ("", *TRANSPORTS):
+        raise ConfigError(f"{where}.transport is {' or '.join(TRANSPORTS)}, not {transport!r}")
+    return transport == "sse"
 
 
 def _login(

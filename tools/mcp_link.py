@@ -14,7 +14,7 @@ from sandbox.child import Child
 from tools.errors import ToolFailed
 from tools.mcp_allowance import Allowance
 from tools.mcp_asking import Asking, Fill, nobody_fills
-from tools.mcp_loop import Loop, wait_for
+from tools.mcp_loop import Loop, innermost, wait_for
 from tools.mcp_server import McpServer
 from tools.mcp_words import MAX_LISTED, Json, Listing, line, offers, prompt_line, resource_line
 
@@ -134,7 +134,7 @@ class Link:
             return future.result()
         # The SDK names no common error, and what a strange server provokes in it is not foreseen.
         except (Exception, CancelledError) as error:
-            said = self._why() or f": {line(_innermost(error), MAX_ERROR)}"
+            said = self._why() or f": {line(innermost(error), MAX_ERROR)}"
             raise ToolFailed(f"The MCP server {name} failed{said}") from error
 
     def _why(self) -> str:
@@ -258,10 +258,3 @@ async def _dumped(answer: Awaitable[Any]) -> Json:
     """Return an answer of the SDK as JSON."""
     record: Json = (await answer).model_dump(mode="json", by_alias=True, exclude_none=True)
     return record
-
-
-def _innermost(error: BaseException) -> str:
-    """Name what went wrong inside of the groups that tasks wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__

@@ -17,7 +17,7 @@ from tools.errors import ToolFailed
 from tools.mcp_allowance import Allowance
 from tools.mcp_callback import LOOPBACK, PATH, Callback
 from tools.mcp_http import check_address, http_client
-from tools.mcp_loop import Loop, wait_for
+from tools.mcp_loop import Loop, innermost, wait_for
 from tools.mcp_server import McpServer
 from tools.mcp_tokens import Tokens
 from tools.mcp_words import line
@@ -73,9 +73,8 @@ def log_in(server: McpServer, show_page: ShowPage, cancel: Cancel) -> None:
             raise ToolFailed("nobody has logged in")
         done.result()
     except (Exception, CancelledError) as error:  # the SDK names no common error
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise ToolFailed(f"The login at {server.name} failed: {line(str(error), 300)}.") from error
+        why = line(innermost(error), 300)
+        raise ToolFailed(f"The login at {server.name} failed: {why}.") from error
     finally:
         done.cancel()
         loop.close()

@@ -71,3 +71,10 @@ def wait_for(
         meanwhile()
         deadline += time.monotonic() - begun
     return False
+
+
+def innermost(error: BaseException) -> str:
+    """Name what went wrong inside of the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

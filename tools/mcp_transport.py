@@ -61,23 +61,31 @@ async def over_socket(
 
 
 def over_http(server: McpServer, allowance: Allowance) -> "Transport":
-    """Exchange messages with a remote server by streamable HTTP."""
+    """Exchange messages with a remote server, by streamable HTTP or the older way."""
+    from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamable_http_client
 
-    @asynccontextmanager
-    async def connected() -> AsyncGenerator["TransportStreams", None]:
-        async with (
-            http_client(server, allowance, signing(server), knows_us) as client,
-            streamable_http_client(
-                server.url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES
-            ) as streams,
-        ):
-            yield streams
+    def client(
+        headers: object = None, timeout: object = None, auth: object = None
+    ) -> httpx2.AsyncClient:
+        return http_client(server, allowance, signing(server), knows_us)
 
     def knows_us(response: httpx2.Response) -> None:
         if response.status_code == 401 and response.request.url == server.url:
             raise wanted(server)  # before anything is done that needs a person
 
+    @asynccontextmanager
+    async def connected() -> AsyncGenerator["TransportStreams", None]:
+        async with (
+            client() as made,
+            streamable_http_client(
+                server.url, http_client=made, max_sse_event_size=MAX_MESSAGE_BYTES
+            ) as streams,
+        ):
+            yield streams
+
+    if server.is_sse:
+        return sse_client(server.url, httpx_client_factory=client)
     return connected()
 
 

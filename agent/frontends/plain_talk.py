@@ -6,7 +6,7 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import get_args
 
@@ -18,6 +18,7 @@ from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
 from agent.frontends.fix import interrupts
 from agent.rewind import Rewound
+from agent.servers import ServerStatus
 from agent.settings import ApprovalMode
 from inference.messages import Usage
 from tools.mcp_form import YES, Field, Form, Value, Values
@@ -29,6 +30,7 @@ HELP = """\
 /diff          show what has changed since the talk began
 /commit WORDS  commit the files that the model changed, with this message
 /compact       put the conversation in short form
+/mcp           list the MCP servers; /mcp reload starts them anew
 /mode MODE     plan, ask, edit or auto: what runs without asking
 /quit          leave; so does the end of the input
 !COMMAND       run a command of yours in the sandbox
@@ -121,6 +123,10 @@ class PlainTalk:
                 raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
             self._talk.set_mode(mode)
             return
+        if name == "mcp" and words == ("reload",):
+            self._talk.reload_servers()
+            print("The MCP servers are started anew with the next prompt.")
+            return
         if name == "commit" and words:
             print(f"Committed {self._talk.commit(' '.join(words))}.")
             return
@@ -130,6 +136,7 @@ class PlainTalk:
             "redo": lambda: _tell(self._talk.redo()),
             "diff": lambda: print(on_screen(self._talk.diff()) or "Nothing has changed."),
             "compact": self._compact,
+            "mcp": lambda: _list(self._talk.servers.statuses()),
         }
         if name not in commands or words:
             raise UsageError(f"there is no command /{' '.join((name, *words))}; see /help")
@@ -180,6 +187,16 @@ def _read_line() -> str | None:
         lines.append(line.removesuffix("\\"))
         if not line.endswith("\\"):
             return "\n".join(lines)
+
+
+def _list(servers: Sequence[ServerStatus]) -> None:
+    for one in servers:
+        state = f"not used: {one.fault}" if one.fault else f"{len(one.tools)} tools"
+        print(on_screen(f"{one.name}: {state}; {one.source}"))
+        for entry in (*one.tools, *one.prompts, *one.resources):
+            print(on_screen(f"  {entry}"))
+    if not servers:
+        print("No MCP server is named; see docs/mcp.md.")
 
 
 def _tell(rewound: Rewound) -> None:

@@ -56,7 +56,7 @@ def test_a_further_folder_is_read_and_nothing_of_it_is_changed(
     assert f"read, and not change: {library}." in talk.model.seen[0][-1].content
 
     resumed = talk.resumed()
-    assert resumed.conversation.folders == (library,)
+    assert resumed.conversation.request.folders == (library,)
     resumed.conversation.close()
 
 

@@ -61,15 +61,16 @@ def motto() -> str:
 
 if "PORT" not in os.environ:
     app.run("stdio")
-app.run("streamable-http", port=int(os.environ["PORT"]))
+app.run(os.environ.get("WAY", "streamable-http"), port=int(os.environ["PORT"]))
 """
 
 
 @contextmanager
-def remote(name: str, command: list[str]) -> Iterator[McpServer]:
+def remote(name: str, command: list[str], is_sse: bool = False) -> Iterator[McpServer]:
     """A server on a port of this machine, for as long as it is needed."""
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "PORT": str(port)}
+    environment |= {"WAY": "sse"} if is_sse else {}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -81,7 +82,8 @@ def remote(name: str, command: list[str]) -> Iterator[McpServer]:
                     break
                 except OSError:
                     time.sleep(0.1)
-            yield McpServer(name, url=f"http://127.0.0.1:{port}/mcp")
+            path = "sse" if is_sse else "mcp"
+            yield McpServer(name, url=f"http://127.0.0.1:{port}/{path}", is_sse=is_sse)
         finally:
             process.terminate()
 
@@ -115,6 +117,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return way
 
 
+@pytest.mark.parametrize("way", ["stdio", "http", "sse"])
 def test_a_server_of_the_sdk_is_used_in_a_talk(tmp_path: Path, way: str) -> None:
     installed = tmp_path / "installed"
     installed.mkdir()
@@ -123,8 +126,8 @@ def test_a_server_of_the_sdk_is_used_in_a_talk(tmp_path: Path, way: str) -> None
     folders = (installed, Path(sys.prefix), Path(sys.base_prefix))
     local = McpServer("calc", (sys.executable, str(program)), folders=folders)
     with (
-        remote("calc", [sys.executable, str(program)])
-        if way == "http"
+        remote("calc", [sys.executable, str(program)], way == "sse")
+        if way != "stdio"
         else nullcontext(local) as server
     ):
         talk = talk_with(

@@ -50,13 +50,21 @@ class Commands:
         """Carry out what was typed: a command, or a prompt as any other."""
         name, _, words = text.removeprefix("/").partition(" ")
         if not text.startswith("/"):
-            yield from talk.answer(text, cancel)
+            yield from _answer(talk, text, cancel)
         elif command := TABLE.get(name):
             yield from command.run(talk, words.strip(), cancel)
         elif (own := own_commands(self._folder).get(name)) is not None:
-            yield from talk.answer(with_arguments(own, words), cancel)
+            yield from _answer(talk, with_arguments(own, words), cancel)
         else:  # a path, say
-            yield from talk.answer(text, cancel)
+            yield from _answer(talk, text, cancel)
+
+
+def _answer(talk: Conversation, text: str, cancel: Cancel) -> Items:
+    """Answer a prompt by as many attempts as are set; by a turn where nothing may be changed."""
+    if talk.request.attempts > 1 and talk.mode != "plan":
+        yield from talk.attempts(text, talk.request.attempts, cancel)
+    else:
+        yield from talk.turn(text, cancel)
 
 
 def _compact(talk: Conversation, _words: str, cancel: Cancel) -> Items:

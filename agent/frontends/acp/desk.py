@@ -221,7 +221,7 @@ def _check_is_about(talk: Conversation, repository: Path) -> None:
 
 
 def _check_reads(talk: Conversation, further: tuple[Path, ...]) -> None:
-    if talk.folders != further:
+    if talk.request.folders != further:
         raise RpcError(
             INVALID_PARAMS, f"session {talk.id} is open with other further folders; close it first"
         )

@@ -30,7 +30,7 @@ MAX_VERSION = 2**16 - 1
 CAPABILITIES: Params = {
     "loadSession": True,
     "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
-    "mcpCapabilities": {"http": True, "sse": False},
+    "mcpCapabilities": {"http": True, "sse": True},
     "sessionCapabilities": {
         **{"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
         "additionalDirectories": {},

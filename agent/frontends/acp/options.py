@@ -58,7 +58,8 @@ def modes_of(talk: Conversation) -> schema.SessionModeState:
 
 def chosen(talk: Conversation) -> tuple[object, ...]:
     """Return the current values, to see whether one of them has changed."""
-    return talk.mode, talk.status().model, talk.thinking, talk.num_attempts
+    request = talk.request
+    return talk.mode, talk.status().model, request.config.model.thinking, request.attempts
 
 
 def options_of(talk: Conversation) -> Options:

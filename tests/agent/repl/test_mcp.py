@@ -48,6 +48,8 @@ def test_a_server_is_asked_about_used_and_listed(open_session: Open, tmp_path: P
     terminal.wait_for("Ask, or /help")
     terminal.enter("/mcp")
     terminal.wait_for("tool evil__ansi")
+    terminal.enter("/mcp login evil")
+    terminal.wait_for("evil is no remote server")
     terminal.enter("/mcp prompt evil")
     terminal.wait_for("write /mcp")
     terminal.enter("/mcp reload")
