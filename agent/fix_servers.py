@@ -1,4 +1,4 @@
-"""The MCP servers of a run of `fix`: those of the user's settings, and only if it is asked for them.
+"""The MCP servers of a run of `fix`: those of the user's settings, and only if that is asked for.
 
 Nobody is there to be shown what a server says, so one is used only if the person has allowed
 exactly that for always, in a talk about this repository.
