@@ -7,6 +7,11 @@ from agent.config import config_file, snapshots_folder, state_folder
 from agent.errors import UsageError
 from sandbox.mounts import OURS
 
+SHARED = tuple(Path(name) for name in ("/tmp", "/var", "/home"))
+"""What several people or programs keep their things in."""
+LIVE = tuple(Path(name) for name in ("/dev", "/proc", "/sys", "/run"))
+"""What is no files: devices, processes, and sockets that a command could speak to."""
+
 
 def further_folders(names: Iterable[str], repository: Path) -> tuple[Path, ...]:
     """Return the folders with no link on the way; what the repository holds is not listed.
@@ -35,7 +40,8 @@ def _folder(name: str) -> Path:
 def _check(folder: Path, repository: Path) -> None:
     if repository.is_relative_to(folder):
         raise UsageError(f"{folder} holds the repository; name the folders in it that are needed")
-    if Path.home().resolve().is_relative_to(folder) or any(folder == one for one in OURS):
+    is_wide = Path.home().resolve().is_relative_to(folder) or folder in (*OURS, *SHARED)
+    if is_wide or any(folder.is_relative_to(one) for one in LIVE):
         raise UsageError(f"{folder} holds more than a project; name a folder in it")
     own = (state_folder(), snapshots_folder().parent, config_file().parent)
     if any(_overlap(folder, one.resolve()) for one in own):

@@ -47,6 +47,7 @@ class Asking:
     def put(self, asked: Json) -> Future[Values | None]:
         """Take a question; in the loop's thread. The future has what the person gave."""
         answer: Future[Values | None] = Future()
+        answer.set_running_or_notify_cancel()  # it is answered, even if nobody waits any more
         try:
             if not self._left:
                 raise NotAsked("it may not ask now")

@@ -85,6 +85,9 @@ def test_only_folders_that_are_beside_the_project_can_be_meant(
         str(tmp_path): "holds the repository",
         str(tmp_path / "home"): "holds more than a project",
         "/etc": "holds more than a project",
+        "/tmp": "holds",
+        "/proc/self": "holds more than a project",
+        "/dev/shm": "holds more than a project",
         str(tmp_path / "home/me/.config/qwen-agent"): "what qwen-agent keeps",
         str(tmp_path / "home/me/.config"): "what qwen-agent keeps",
     }.items():

@@ -12,6 +12,7 @@ from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from tests.tools.test_mcp import Place, tool
 from tools.mcp import start
+from tools.mcp_asking import MAX_FORMS, Asking
 from tools.mcp_form import Form, NotAsked, Values, form_of
 from tools.mcp_link import Link
 
@@ -66,6 +67,19 @@ def test_a50_a_server_is_not_told_a_secret(place: Place) -> None:
     assert len(notes) == 3
     assert "could not: it seems to want a secret" in notes[0]
     assert "could not: its form asks for more than plain values" in notes[2]
+
+
+def test_a_server_asks_in_a_call_so_often_and_an_answer_too_late_harms_nothing() -> None:
+    asking = Asking("evil", lambda form: {"a": "b"})
+    question = asked(a={"type": "string"})
+    assert asking.put(question).result(0) is None, "nobody is asked before it was called"
+    with asking.open():
+        first, *others = [asking.put(question) for _ in range(MAX_FORMS + 1)]
+        assert not first.cancel()
+        asking.answer()
+        assert first.result(0) == {"a": "b"}
+        assert asking.declined == ["it may not ask now"]
+    assert [one.result(0) for one in others] == [None] * MAX_FORMS
 
 
 @pytest.mark.parametrize(
