@@ -28,6 +28,8 @@ from tools.mcp_loop import Loop
 from tools.mcp_server import McpServer
 from tools.mcp_words import Json, Listing, Offer, cut, prompt_text, resource_text
 
+NONE_NAMED = "No MCP server is named; see docs/mcp.md."
+RELOADED = "The MCP servers are started anew with the next prompt."
 NOT_YET = "it is started with the first prompt"
 MAX_TEXT = 32_000
 """Characters of a prompt or a resource that a person asks for."""
@@ -46,6 +48,13 @@ class ServerStatus:
     """As the model calls them."""
     prompts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Say all that in plain lines."""
+        state = f"not used: {self.fault}" if self.fault else f"tools: {len(self.tools)}"
+        entries = (*self.tools, *self.prompts, *self.resources)
+        return (f"{self.name}: {state}; {self.source}", *(f"  {entry}" for entry in entries))
 
 
 @dataclass

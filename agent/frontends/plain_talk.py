@@ -18,7 +18,7 @@ from agent.fix import KNOWN_ERRORS
 from agent.frontends.console import lines_of, on_screen
 from agent.frontends.fix import interrupts
 from agent.rewind import Rewound
-from agent.servers import ServerStatus
+from agent.servers import NONE_NAMED, RELOADED, ServerStatus
 from agent.settings import ApprovalMode
 from inference.messages import Usage
 from tools.mcp_form import YES, Field, Form, Value, Values
@@ -125,7 +125,7 @@ class PlainTalk:
             return
         if name == "mcp" and words == ("reload",):
             self._talk.reload_servers()
-            print("The MCP servers are started anew with the next prompt.")
+            print(RELOADED)
             return
         if name == "commit" and words:
             print(f"Committed {self._talk.commit(' '.join(words))}.")
@@ -190,13 +190,8 @@ def _read_line() -> str | None:
 
 
 def _list(servers: Sequence[ServerStatus]) -> None:
-    for one in servers:
-        state = f"not used: {one.fault}" if one.fault else f"{len(one.tools)} tools"
-        print(on_screen(f"{one.name}: {state}; {one.source}"))
-        for entry in (*one.tools, *one.prompts, *one.resources):
-            print(on_screen(f"  {entry}"))
-    if not servers:
-        print("No MCP server is named; see docs/mcp.md.")
+    for line in [line for one in servers for line in one.lines] or [NONE_NAMED]:
+        print(on_screen(line))
 
 
 def _tell(rewound: Rewound) -> None:

@@ -157,7 +157,7 @@ def test_mcp_servers_are_listed_used_and_ask_in_plain_lines(
     assert "The MCP server evil asks: What is it like?" in out
     assert "The colour, one of red, blue: write one of red, blue." in out
     assert "Filled in." in out
-    assert "evil: 1 tools; " in out
+    assert "evil: tools: 1; " in out
     assert "\n  evil__form\n" in out
     assert "started anew with the next prompt" in out
     assert "there is no command /mcp what" in out

@@ -11,6 +11,7 @@ from agent.errors import UsageError
 from agent.events import Event
 from agent.own_commands import own_commands, with_arguments
 from agent.rewind import Rewound
+from agent.servers import NONE_NAMED, RELOADED
 from agent.wording import prompt
 from sandbox.base import Cancel
 
@@ -98,6 +99,17 @@ def _init(talk: Conversation, _words: str, cancel: Cancel) -> Items:
     yield from talk.turn(prompt("init"), cancel)
 
 
+def _mcp(talk: Conversation, words: str, _cancel: Cancel) -> Items:
+    if words not in ("", "reload"):
+        raise UsageError("write /mcp or /mcp reload")
+    if words:
+        talk.reload_servers()
+        yield RELOADED
+        return
+    lines = [line for one in talk.servers.statuses() for line in one.lines]
+    yield "\n".join(["```", *lines, "```"]) if lines else NONE_NAMED
+
+
 def _moved(moved: Rewound) -> str:
     where = f"Went back to just before: {moved.point.words}." if moved.point else "Went forward."
     return f"{where} Put back: {', '.join(moved.paths) or 'no file'}."
@@ -121,6 +133,9 @@ TABLE: Mapping[str, Command] = {
         Command("diff", "what the files have become since the talk began", _diff),
         Command("test", "run the tests of the project", _test),
         Command("attempts", "N attempts on copies; the best is applied", _attempts, "N PROMPT"),
+        Command(
+            "mcp", "the MCP servers and what they have; reload starts them anew", _mcp, "reload"
+        ),
         Command("init", "have AGENTS.md written from the repository", _init),
     )
 }

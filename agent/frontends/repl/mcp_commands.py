@@ -10,7 +10,7 @@ from agent.errors import UsageError
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.worker import Printed
-from agent.servers import ServerStatus
+from agent.servers import NONE_NAMED, RELOADED, ServerStatus
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -20,10 +20,8 @@ FORM = (
     "write /mcp, /mcp reload, /mcp login SERVER, /mcp prompt SERVER NAME KEY=VALUE... "
     "or /mcp read SERVER ADDRESS"
 )
-NONE = "No MCP server is named; see docs/mcp.md."
 LOG_IN = "Log in in your browser, at this address; Esc gives up:"
 LOGGED_IN = "You are logged in."
-RELOADED = "The MCP servers are started anew with the next prompt."
 
 
 def mcp(repl: "Repl", words: str) -> None:
@@ -82,7 +80,7 @@ def _arguments(pairs: list[str]) -> dict[str, str]:
 
 def _drawn(painter: Painter, statuses: tuple[ServerStatus, ...]) -> str:
     if not statuses:
-        return painter.line((painter.theme.dim, NONE))
+        return painter.line((painter.theme.dim, NONE_NAMED))
     lines: list[str] = []
     for one in statuses:
         state = f"not used: {one.fault}" if one.fault else f"{len(one.tools)} tools"

@@ -376,13 +376,15 @@ async def test_commands_are_offered_and_carried_out(editor: Editor) -> None:
     await editor.say(name, "/review the cart")
     offered = editor.all(schema.AvailableCommandsUpdate)[0].available_commands
     names = {one.name: one.description for one in offered}
-    assert {"undo", "redo", "diff", "test", "compact", "attempts", "init"} <= {*names}
+    assert {"undo", "redo", "diff", "test", "compact", "attempts", "mcp", "init"} <= {*names}
     assert names["review"] == "your own: Review $ARGUMENTS."
     await editor.say(name, "/diff")
     assert "```diff\n" in editor.text()
     assert "+    return price + tax" in editor.text()
     await editor.say(name, "/test")
     assert "The tests: 2 passed" in editor.text()
+    await editor.say(name, "/mcp")
+    assert "No MCP server is named" in editor.text()
     with pytest.raises(RequestError, match="write /attempts N PROMPT"):
         await editor.say(name, "/attempts many")
     await editor.agent.close_session(session_id=name)
