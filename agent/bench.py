@@ -4,7 +4,7 @@ What all models have in common is here: how the tools see the files, and who app
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.approver import Approver
 from agent.checks import Checks
@@ -12,13 +12,13 @@ from agent.effects import effects_on
 from agent.journal import read
 from agent.parts import Parts
 from agent.past import Past
+from agent.reach import Reach, workspace_of
 from agent.session import JOURNAL, Session
 from agent.settings import Config
 from agent.workplace import Workplace
 from inference.chat import ChatModel
 from inference.messages import ReplyOptions, ToolCall
 from sandbox.base import View
-from sandbox.further import WithFurther
 from sandbox.workspace import Workspace
 from tools.base import Tool
 from tools.editor_forms import FULL
@@ -41,6 +41,8 @@ class Materials:
     """When the model must stop, on the monotonic clock."""
     server_tools: tuple[Tool, ...] = ()
     """Those of MCP servers, after all others; nano gets none."""
+    reach: Reach = field(default_factory=Reach)
+    """What a front end puts between the tools and what they work on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Bench:
     """Closed before the files are judged or restored."""
     todo: Todo | None = None
     past: Past | None = None
+    files: Workspace | None = None
+    """What the model edits, if that is not the disk alone."""
 
     def go_on(self, session: Session) -> None:
         """Take up again what an earlier process knew, where an attempt goes on."""
@@ -84,11 +88,6 @@ def tool_view(place: Workplace) -> View:
         environment={**place.view.environment, **environment.variables},
         scratch=None,
     )
-
-
-def workspace_of(view: View) -> Workspace:
-    """Give the files of a view, named from the folder of the project."""
-    return WithFurther(view.source, view.workspace, view.folder, view.obeyed, view.further)
 
 
 def approver(config: Config, view: View) -> Approver:

@@ -7,11 +7,13 @@ was trained on; every other model gets all there is.
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.bench import Bench, Materials, approver, tool_view, workspace_of
+from agent.bench import Bench, Materials, approver, tool_view
 from agent.config import snapshots_folder
 from agent.full_bench import FullBench
+from agent.known_files import KnownFiles, TakeIn
 from agent.models import NANO, resolve
 from agent.parts import Parts
+from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
 from inference.chat import ChatModel
@@ -34,24 +36,27 @@ SAMPLED = SamplingOptions(temperature=0.7, top_p=0.95, top_k=20)
 def make_bench(given: Materials) -> Bench:
     """Put together what one attempt of the model works with."""
     if given.chat.name == NANO:
-        return Bench(_nano_parts(given))
+        return _nano_bench(given)
     return FullBench(given).bench()
 
 
-def _nano_parts(given: Materials) -> Parts:
+def _nano_bench(given: Materials) -> Bench:
     place, view = given.place, tool_view(given.place)
     workspace, command = workspace_of(view), place.command or PYTEST
+    commands = given.reach.commands(place.sandbox)
+    known = KnownFiles(given.session, place.checkpoint)
+    files = given.reach.files(view, known)
     tools = Registry(
         [
-            Bash(place.sandbox, view, place.command_limits),
-            StrReplaceEditor(workspace, FOR_NANO),
+            Bash(commands, view, place.command_limits),
+            StrReplaceEditor(files, FOR_NANO),
             Search(workspace, place.sandbox, view, find_ripgrep(view)),
-            RunTests(command, place.environment, place.view, place.sandbox, place.test_limits),
+            RunTests(command, place.environment, place.view, commands, place.test_limits),
             Finish(),
         ]
     )
     context = replace(given.config.context, compact_at=1.0)
-    return Parts(
+    parts = Parts(
         given.chat,
         tools,
         given.options,
@@ -59,7 +64,9 @@ def _nano_parts(given: Materials) -> Parts:
         Recorder(place.checkpoint, place.base),
         given.deadline_s,
         approve=approver(given.config, view),
+        before_call=(TakeIn(files, known),),
     )
+    return Bench(parts, files=files)
 
 
 def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOptions:

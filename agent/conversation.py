@@ -9,6 +9,7 @@ saved before the turn and after every call.
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
@@ -25,6 +26,7 @@ from agent.loading import Loading
 from agent.loop import continue_turn
 from agent.models import NANO, resolve
 from agent.parts import Parts
+from agent.reach import Reach
 from agent.rewind import Point, Rewound, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
@@ -232,10 +234,11 @@ class Conversation:
             paths = redo(self.session, self._bench.place().checkpoint)
             return Rewound(None, "", tuple(sorted(paths)))
 
-    def fork(self, person: Person | None = None) -> "Conversation":
+    def fork(self, person: Person | None = None, reach: Reach | None = None) -> "Conversation":
         """Begin a second talk that has said the same until now, on the same files and model.
 
-        `person` is who is talked with there; the same one if left out.
+        `person` is who is talked with there, `reach` what they put in between; the same ones if
+        left out.
 
         Raises:
             UsageError: a turn is running.
@@ -244,8 +247,9 @@ class Conversation:
         with self._alone():
             bench = self._bench
             session = fork_session(self.session, bench.around.state)
+            around = replace(bench.around, reach=reach or bench.around.reach)
             person = person or self._person
-            return Conversation(bench.request, bench.around, session, person, bench.loading)
+            return Conversation(bench.request, around, session, person, bench.loading)
 
     def diff(self) -> str:
         """Return what has become of the files since the talk began, as a patch."""

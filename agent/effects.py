@@ -17,8 +17,14 @@ from tools.editor_forms import Form
 from tools.registry import Registry
 
 
-def effects_on(workspace: Workspace, view: View, form: Form) -> Effects:
-    """Tell of calls on these files; `form` is that of the editor whose calls they are."""
+def effects_on(
+    workspace: Workspace, view: View, form: Form, edited: Workspace | None = None
+) -> Effects:
+    """Tell of calls on these files.
+
+    `form` is that of the editor whose calls they are, `edited` what it works on: the same files,
+    unless texts are held elsewhere too.
+    """
 
     def path(text: str) -> str:
         try:
@@ -27,7 +33,7 @@ def effects_on(workspace: Workspace, view: View, form: Form) -> Effects:
             return text  # the tool refuses it too
 
     def preview(call: ToolCall) -> str:
-        diff = _tried(call, workspace, form) if changes_file(call) else None
+        diff = _tried(call, edited or workspace, form) if changes_file(call) else None
         return diff or PLAIN.preview(call)
 
     return Effects(preview, lambda call: key_of(call, _reader(workspace)), path)

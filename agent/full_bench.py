@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from agent.bench import Bench, Materials, approver, tool_view, workspace_of
+from agent.bench import Bench, Materials, approver, tool_view
 from agent.checks import Checks
 from agent.config import skills_folder
 from agent.explore import Explore, Fork
 from agent.hooks import Hooks
+from agent.known_files import KnownFiles, TakeIn
 from agent.memory import Memory
 from agent.outputs import OUTPUTS, KeptOutputs
 from agent.parts import Parts
 from agent.past import Past
+from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.settings import VerifyConfig
 from agent.spotless import Spotless
@@ -48,7 +50,7 @@ class FullBench:
 
     def bench(self) -> Bench:
         """Return the parts, and what of them is used from outside."""
-        return Bench(self.parts, self.checks, self.jobs, self.todo, self.past)
+        return Bench(self.parts, self.checks, self.jobs, self.todo, self.past, self.files)
 
     @cached_property
     def parts(self) -> Parts:
@@ -62,7 +64,7 @@ class FullBench:
             self.recorder,
             given.deadline_s,
             approve=approver(given.config, self.view),
-            before_call=(hooks.before,),
+            before_call=(hooks.before, TakeIn(self.files, self.known)),
             after_call=(
                 self.outputs,
                 Whereabouts(self.view),
@@ -92,8 +94,19 @@ class FullBench:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The files as the tools reach them."""
+        """The files on disk, as commands have them."""
         return workspace_of(self.view)
+
+    @cached_property
+    def files(self) -> Workspace:
+        """The files as the model views and edits them."""
+        return self.given.reach.files(self.view, self.known)
+
+    @cached_property
+    def known(self) -> KnownFiles:
+        """What the talk knows of them."""
+        given = self.given
+        return KnownFiles(given.session, given.place.checkpoint, lambda: not self.jobs.running())
 
     # ---- the tools
 
@@ -120,7 +133,7 @@ class FullBench:
     def editor(self) -> StrReplaceEditor:
         """The editor of the main line; an exploration has its own."""
         return StrReplaceEditor(
-            self.workspace,
+            self.files,
             FULL,
             step=lambda: self.given.session.num_steps,
             earlier=self.past.edits_of,
@@ -147,19 +160,19 @@ class FullBench:
         return Todo()
 
     def _bash(self) -> BackgroundBash:
-        bash = Bash(self.given.place.sandbox, self.view, self._command_limits)
+        shown = self.given.reach.commands(self.given.place.sandbox)
+        bash = Bash(shown, self.view, self._command_limits)
         return BackgroundBash(bash, self.jobs)
 
     def _run_tests(self) -> RunTests:
         place = self.given.place
         limits = replace(place.test_limits, output_bytes=OUTPUT_BYTES)
-        return RunTests(
-            place.command, place.environment, place.view, self.spotless, limits, is_full=True
-        )
+        shown = self.given.reach.commands(self.spotless)
+        return RunTests(place.command, place.environment, place.view, shown, limits, is_full=True)
 
     def _explore(self) -> Explore:
         given = self.given
-        reading = Registry([StrReplaceEditor(self.workspace, FULL), self.search, self.outline])
+        reading = Registry([StrReplaceEditor(self.files, FULL), self.search, self.outline])
         return Explore(
             Fork(
                 given.session,

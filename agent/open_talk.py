@@ -14,6 +14,7 @@ from agent.conversation import Conversation
 from agent.errors import SessionError, UsageError
 from agent.loading import Loading
 from agent.models import resolve
+from agent.reach import Reach
 from agent.session import Session
 from agent.sessions import find_session
 from agent.state_folder import usable_state
@@ -36,11 +37,13 @@ def open_conversation(
     state: Path | None = None,
     loading: Loading | None = None,
     servers: tuple[McpServer, ...] = (),
+    reach: Reach | None = None,
 ) -> Conversation:
     """Begin a talk.
 
     `chat_factory` makes the model instead of the one that the request names; `loading` is a model
-    that other talks have too; `servers` are the MCP servers that may be used.
+    that other talks have too; `servers` are the MCP servers that may be used; `reach` is what the
+    front end puts between the tools and what they work on.
 
     Raises:
         UsageError: the folder is in no repository, or is the home folder.
@@ -54,7 +57,7 @@ def open_conversation(
     if chat_factory is None and loading is None:
         request = replace(request, model=resolve(request.model))
     where, fault = usable_state(state or state_folder(), repository)
-    around = _around(request, repository, chat_factory, where, servers)
+    around = _around(request, repository, chat_factory, where, servers, reach)
     own, notices = _settled(request, repository)
     start = {"kind": "talk", "repository": str(repository), "model": request.model}
     session = Session.create(around.state, {**start, "request": request.to_record()})
@@ -71,6 +74,7 @@ def resume_conversation(
     loading: Loading | None = None,
     servers: tuple[McpServer, ...] = (),
     folders: tuple[Path, ...] | None = None,
+    reach: Reach | None = None,
 ) -> Conversation:
     """Go on with the talk `name`, or with the last one about the repository of `path`.
 
@@ -90,7 +94,7 @@ def resume_conversation(
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
         request = request.as_chosen(session.facts.get("mode", {}))
         repository = find_repository(Path(session.start["repository"]))
-        around = _around(request, repository, chat_factory, where, servers)
+        around = _around(request, repository, chat_factory, where, servers, reach)
         request = _with_folders(request, folders)
         own, notices = _settled(request, repository)
     except (KeyError, TypeError, ValueError) as error:
@@ -109,9 +113,11 @@ def _around(
     factory: ChatFactory | None,
     state: Path,
     servers: tuple[McpServer, ...],
+    reach: Reach | None,
 ) -> Surroundings:
     sandbox = choose(request.sandbox)
-    return Surroundings(repository, state, sandbox, factory or load_chat, servers)
+    factory = factory or load_chat
+    return Surroundings(repository, state, sandbox, factory, servers, reach or Reach())
 
 
 def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[str]]:

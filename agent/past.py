@@ -109,6 +109,8 @@ class _Reader:
                 self._tree, self._num_messages = record["tree"], 1
             case "phase":
                 self._tree = record["tree"]
+            case "saved":
+                self._tree = record["trees"][-1]
             case "turn":
                 self.running.clear()  # they end with it
             case "message":

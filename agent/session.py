@@ -20,7 +20,7 @@ from inference.messages import Message, Usage
 
 JOURNAL = "journal.jsonl"
 CONVERSATION = frozenset(
-    {"phase", "message", "compacted", "rewind", "redo", "call", "turn", "model"}
+    {"phase", "message", "compacted", "rewind", "redo", "call", "turn", "model", "saved"}
 )
 """Kinds of records that mean something only after all that came before them."""
 
@@ -164,6 +164,10 @@ class Session:
         """Record that the next call that waits is about to run, before it does anything."""
         self._append({"type": "call", "name": name})
 
+    def take_in(self, trees: Sequence[str]) -> None:
+        """Let the workspace after the last messages have been this: a person had typed more."""
+        self._append({"type": "saved", "trees": list(trees)})
+
     def use_model(self, name: str, system: str) -> None:
         """Let this model answer from here on: it reads what there is anew, in its own tokens."""
         self._append({"type": "model", "name": name, "system": system})
@@ -276,6 +280,9 @@ class Session:
                 self.messages.extend(undone.messages)
                 self.trees.extend(undone.trees)
                 self.checkpoint, self.is_finished = undone.left, undone.is_finished
+            case "saved":
+                self.trees[-len(record["trees"]) :] = record["trees"]
+                self.checkpoint = self.trees[-1]
             case "spent":
                 self._count(record)
             case "call":

@@ -7,11 +7,11 @@ something is to be done with them.
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.approver import Approver, AskPerson
-from agent.bench import Bench, Materials, tool_view, workspace_of
+from agent.bench import Bench, Materials, tool_view
 from agent.compose import ChatFactory, make_bench
 from agent.effects import effects_on
 from agent.errors import SessionError
@@ -21,6 +21,7 @@ from agent.inbox import Inbox
 from agent.loading import Loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
+from agent.reach import Reach, workspace_of
 from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.servers import Servers
@@ -56,6 +57,8 @@ class Surroundings:
     """Loads a model."""
     servers: tuple[McpServer, ...] = ()
     """The MCP servers that the person or their editor has named."""
+    reach: Reach = field(default_factory=Reach)
+    """What a front end puts between the tools and what they work on."""
 
 
 class TalkBench:
@@ -134,7 +137,8 @@ class TalkBench:
         """
         with self._place_lock:
             if self._place is None:
-                watched = Watched(self.around.sandbox, self._session.folder / ASIDE)
+                bare = self.around.reach.bare(self.around.sandbox)
+                watched = Watched(bare, self._session.folder / ASIDE)
                 place = open_own_files(
                     self.request.as_fix(),
                     self.around.repository,
@@ -230,13 +234,14 @@ class TalkBench:
         num_new = min(num_new, MAX_NANO_TOKENS) if is_nano else num_new
         options = ReplyOptions(max_new_tokens=num_new, thinking=not is_nano)
         given = Materials(place, self._session, chat, options, request.config)
-        bench = make_bench(replace(given, server_tools=self.servers.tools))
+        given = replace(given, server_tools=self.servers.tools, reach=self.around.reach)
+        bench = make_bench(given)
         bench.go_on(self._session)
         view = tool_view(place)
         self._approver = Approver(
             request.config.approval,
             self._ask,
-            effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL),
+            effects_on(workspace_of(view), view, FOR_NANO if is_nano else FULL, bench.files),
             self._remembered,
         )
         parts = replace(

@@ -15,7 +15,7 @@ from secrets import token_hex
 from sandbox.errors import SandboxError
 from sandbox.reading import Stored, store
 from sandbox.remove import remove_tree
-from sandbox.shadow_git import ShadowGit
+from sandbox.shadow_git import ShadowGit, blob_id
 from sandbox.snapshot import (
     LINK,
     File,
@@ -84,6 +84,13 @@ class Checkpoint:
         """Give the last saved commit, if there is one."""
         return self._git.latest()
 
+    def mixed(self, commit: str, other: str, paths: Collection[str]) -> str:
+        """Keep `commit` with these files as `other` has them; give the id of that commit."""
+        both = self._at(commit).with_files_of(self._at(other), paths)
+        mixed = self._git.commit(both, "mixed")
+        self._remember(mixed, both)
+        return mixed
+
     def changed(self, since: str, until: str | None = None) -> tuple[str, ...]:
         """Name the files that differ between two commits, or a commit and now, sorted."""
         old, new = self._at(since).files, self._at(until).files
@@ -106,6 +113,11 @@ class Checkpoint:
     def entry(self, commit: str, path: str) -> File | None:
         """Give what a commit knows of one file; None if it had none."""
         return self._at(commit).files.get(path)
+
+    def holds(self, commit: str, path: str, data: bytes) -> bool:
+        """Say whether a file has exactly these bytes in a commit."""
+        entry = self.entry(commit, path)
+        return entry is not None and entry.blob == blob_id(data)
 
     def files(self, commit: str) -> Mapping[str, File]:
         """Give what a commit knows of all its files."""

@@ -3,6 +3,7 @@
 Through GitPython, but each command is started with an environment made here.
 """
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -156,6 +157,11 @@ class ShadowGit:
                 raise SandboxError(f"the checkpoint could not be used: {complaint}") from error
         assert isinstance(answer, bytes)
         return answer
+
+
+def blob_id(data: bytes) -> str:
+    """Give the name that git has for these bytes."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
 
 
 def _one_line(path: bytes) -> bytes:

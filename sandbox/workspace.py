@@ -121,28 +121,22 @@ class Workspace:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def write_atomic(self, path: str, data: bytes) -> None:
+    def write_atomic(self, path: str, data: bytes) -> bytes:
         """Give a file this content, all of it or none; missing folders are made.
 
         An existing file keeps its mode; a link inside the workspace stays, its target is written.
+        Returns what the file holds then: this, unless somebody who writes for us made more of it.
 
         Raises:
             PathRefused: it leads out, is no regular file, has another hard link, or is protected.
         """
-        try:
-            target = self._target(path)
-        except NotADirectoryError as error:
-            raise PathRefused(f"{path}: a file stands where a folder is needed.") from error
-        with self._folder(target.parent) as folder:
-            try:
-                old = os.stat(target.name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                old = None
-            if old is not None:
-                _refuse_unless_regular(path, old)
-                if old.st_nlink > 1:
-                    raise PathRefused(f"{path} is a hard link: other files would change with it.")
+        with self._to_write(path) as (folder, target, old):
             replace_file(folder, target.name, data, old)
+        return data
+
+    def settle(self, path: str) -> bool:
+        """Bring to the disk what a file holds elsewhere alone; say whether there was any."""
+        return False
 
     def remove(self, path: str) -> None:
         """Delete a regular file; of a link inside the workspace, its target.
@@ -179,6 +173,28 @@ class Workspace:
         """
         with self._opened(self.resolve(path), os.O_RDONLY | os.O_DIRECTORY) as fd:
             yield fd
+
+    @contextmanager
+    def _to_write(self, path: str) -> Iterator[tuple[int, PurePosixPath, os.stat_result | None]]:
+        """Open the folder of what is to be written; give its real path, and what is there now.
+
+        Raises:
+            PathRefused: as `write_atomic`.
+        """
+        try:
+            target = self._target(path)
+        except NotADirectoryError as error:
+            raise PathRefused(f"{path}: a file stands where a folder is needed.") from error
+        with self._folder(target.parent) as folder:
+            try:
+                old = os.stat(target.name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                old = None
+            if old is not None:
+                _refuse_unless_regular(path, old)
+                if old.st_nlink > 1:
+                    raise PathRefused(f"{path} is a hard link: other files would change with it.")
+            yield folder, target, old
 
     def _target(self, path: str) -> PurePosixPath:
         """Find the file that writing `path` would really change."""

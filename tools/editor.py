@@ -39,6 +39,7 @@ _NUM_MISSES = 2
 _TOLD_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What concerns one path alone, so that the model can go on; a full disk does not."""
 _CHANGED_NOTE = "Note: the file had changed since you read it."
+_SAVED_NOTE = "Note: the user's editor changed more when it saved the file."
 _RESPACED_NOTE = "Note: matched with different whitespace."
 _BYTES_NOTE = "[not UTF-8: other bytes are shown as \ufffd]"
 
@@ -175,16 +176,15 @@ class StrReplaceEditor:
             text += "\n"
         if not self._form.is_plain:
             _refuse(slips.escaped_new(path, text, "", 0, text))
-        file = TextFile(text)
-        data = file.encode()
-        self._workspace.write_atomic(path, data)
-        self._history.add(path, Edit(None, data))
+        asked = TextFile(text)
+        file = self._write(path, None, asked)
         self._shown.note(path, file)
         num_lines = len(file.lines)
+        notes = [] if file == asked else [_SAVED_NOTE]
         return ToolResult(
-            f"Created {path} ({num_lines} lines).",
+            "\n".join([f"Created {path} ({num_lines} lines).", *notes]),
             f"created {path} (+{num_lines})",
-            diff=unified_diff(path, None, text),
+            diff=unified_diff(path, None, file.text),
         )
 
     def _str_replace(self, path: str, old: str, new: str) -> ToolResult:
@@ -263,8 +263,7 @@ class StrReplaceEditor:
             return ToolResult(
                 f"Removed {path}, which you had created.", f"removed {path}", diff=diff
             )
-        before = TextFile.decode(edit.before)
-        self._workspace.write_atomic(path, edit.before)
+        before = TextFile.decode(self._workspace.write_atomic(path, edit.before))
         self._history.drop(path)
         start, end, part = difference(now.text, before.text)
         snippet, diff = self._wrote(path, now, before, start, end, part)
@@ -284,15 +283,23 @@ class StrReplaceEditor:
             region = file.text[start:end]
             _refuse(slips.numbered_new(file.text, region, new))
             _refuse(slips.escaped_new(path, edited.text, region, start, new))
-        before, after = file.encode(), edited.encode()
-        self._workspace.write_atomic(path, after)
-        self._history.add(path, Edit(before, after))
-        snippet, diff = self._wrote(path, file, edited, start, end, new)
+        written = self._write(path, file.encode(), edited)
+        if written != edited:
+            start, end, new = difference(file.text, written.text)
+            notes = [*notes, _SAVED_NOTE]
+        snippet, diff = self._wrote(path, file, written, start, end, new)
         return ToolResult(
             "\n".join([f"Edited {path}:", snippet, *notes]),
             f"edited {path} ({count_changes(diff)})",
             diff=diff,
         )
+
+    def _write(self, path: str, before: bytes | None, file: TextFile) -> TextFile:
+        """Write a file in place of `before`, to be taken back by `undo_edit`; return what it is."""
+        data = file.encode()
+        written = self._workspace.write_atomic(path, data)
+        self._history.add(path, Edit(before, written))
+        return file if written == data else TextFile.decode(written)
 
     def _wrote(
         self, path: str, before: TextFile, after: TextFile, start: int, end: int, new: str

@@ -13,6 +13,7 @@ from agent.approval import Answer, Ask
 from agent.conversation import Conversation
 from agent.events import CallEnded, Event, TurnEnded
 from agent.open_talk import open_conversation, resume_conversation
+from agent.reach import Reach
 from agent.settings import ApprovalMode, Config, VerifyConfig
 from agent.talk_request import TalkRequest
 from inference.chat import ChatModel
@@ -97,6 +98,7 @@ def start_talk(
     mode: ApprovalMode = "auto",
     answers: Sequence[Answer | None] = (YES,),
     chat: ChatModel | None = None,
+    reach: Reach | None = None,
     **changes: Any,
 ) -> Talk:
     """Begin a talk about a repository with one bug; `changes` are fields of the request."""
@@ -110,6 +112,7 @@ def start_talk(
         person,
         chat_factory=lambda _request: chat or model,
         state=folder / "state",
+        reach=reach,
     )
     return Talk(conversation, model, person, repository)
 

@@ -76,6 +76,26 @@ def test_restoring_gives_back_every_byte_and_permission(
     assert tree_of(worktree) == before
 
 
+def test_a_moment_can_be_kept_with_some_files_of_another(
+    checkpoint: Checkpoint, worktree: Path
+) -> None:
+    before = tree_of(worktree)
+    first = checkpoint.save("first")
+    (worktree / "pkg" / "a.py").write_bytes(b"a = 2\r\n")
+    (worktree / "data.bin").unlink()
+    (worktree / "new").mkdir()
+    (worktree / "new" / "b.py").touch()
+    mixed = checkpoint.mixed(first, checkpoint.save("second"), ["pkg/a.py", "new/b.py"])
+    assert checkpoint.changed(first, mixed) == ("new/b.py", "pkg/a.py")
+    assert checkpoint.holds(mixed, "pkg/a.py", b"a = 2\r\n")
+    assert checkpoint.holds(mixed, "new/b.py", b"")
+    assert not checkpoint.holds(mixed, "pkg/a.py", b"a = 1\n")
+    assert not checkpoint.holds(first, "new/b.py", b"")
+    checkpoint.restore(mixed, ["data.bin", "pkg/a.py"])
+    assert tree_of(worktree)["data.bin"] == before["data.bin"]
+    assert (worktree / "pkg" / "a.py").read_bytes() == b"a = 2\r\n"
+
+
 def test_a_folder_that_became_a_link_is_a_folder_again_and_the_links_target_untouched(
     checkpoint: Checkpoint, worktree: Path, tmp_path: Path
 ) -> None:

@@ -87,18 +87,29 @@ OLD = "".join(f"line {n}\n" for n in range(30))
         (OLD, ""),
         ("", "x\ny\n"),
         ("-- a\n-- b\n", "++ a\n++ b\n@@ -1 +1 @@\n"),  # rows that look like a header
-        ("x", "y"),
+        *(("x", "y"), ("x\n", "x"), ("x", "x\n"), ("", "x"), (OLD.strip(), f"a\n{OLD.strip()}")),
+        (OLD.strip(), OLD.replace("line 29", "line 30")),
     ],
 )
-def test_a_diff_is_undone_from_the_text_it_left(before: str, after: str) -> None:
+def test_a_diff_is_done_and_undone_from_either_text(before: str, after: str) -> None:
     (file,) = files_of(unified_diff("shop/a.py", before, after))
     assert file.path == "shop/a.py"
-    assert file.before(after).rstrip("\n") == before.rstrip("\n")
+    assert file.before(after) == before
+    assert file.after(before) == after
+    assert file.fits(before, "-")
+    assert file.fits(after, "+")
+
+
+def test_a_diff_fits_no_other_text() -> None:
+    (file,) = files_of(unified_diff("a.py", OLD, OLD.replace("line 3\n", "new\n")))
+    for text in ("", OLD, f"more\n{OLD}", OLD.replace("line 5", "other")):
+        assert not file.fits(text, "+")
+    assert not file.fits(OLD.replace("line 3\n", "new\n"), "-")
 
 
 def test_a_new_file_was_nothing_and_a_removed_one_is_not_there() -> None:
     diff = unified_diff("a.py", None, "x\n") + unified_diff("b/c.py", "x\ny\n", "y\n")
     new, changed = files_of(diff)
-    assert (new.path, new.before("x\n")) == ("a.py", "")
+    assert (new.path, new.is_new, new.before("x\n")) == ("a.py", True, "")
     assert (changed.path, changed.before("y\n")) == ("b/c.py", "x\ny\n")
     assert files_of("--- a/gone.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n") == ()

@@ -12,10 +12,15 @@ from agent.events import CallEnded
 from agent.frontends.console import on_screen, visible
 from agent.rules import EDITOR, changes_file
 from inference.messages import BadToolCall, Message, ToolCall
-from tools.diff import FileDiff, files_of
+from sandbox.errors import PathRefused
+from sandbox.workspace import Workspace
+from tools.diff import FileDiff, Side, files_of
+from tools.textfile import TextFile
 
 Kind = Literal["read", "edit", "search", "execute", "think", "other"]
-Content = schema.ContentToolCallContent | schema.FileEditToolCallContent
+Content = (
+    schema.ContentToolCallContent | schema.FileEditToolCallContent | schema.TerminalToolCallContent
+)
 Call = ToolCall | BadToolCall
 KINDS: Mapping[str, Kind] = {
     **{"bash": "execute", "run_tests": "execute", EDITOR: "edit", "search": "search"},
@@ -25,6 +30,8 @@ EDITS = {"create": "Create", "undo_edit": "Undo the last edit of"}
 """What a command of the editor is called; else it is an edit."""
 MAX_OUTPUT = 100_000
 """Characters of one result; the model has read no more."""
+MAX_WHOLE = 200_000
+"""Bytes of a file that is told whole where it is changed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class Files:
             if (self.folder / path).exists():
                 return str(self.folder / path)
         return str(self.repository / path)
+
+    def text(self, path: str) -> str | None:
+        """Return what is in a file; None if it is no text, or too long to be shown whole."""
+        root = self.repository.resolve()
+        with suppress(OSError, ValueError, PathRefused):
+            place = Path(self.absolute(path)).resolve().relative_to(root)
+            data = Workspace(root, root).read(str(place))
+            return TextFile.decode(data).text if len(data) <= MAX_WHOLE else None
+        return None
 
 
 def kind_of(call: Call) -> Kind:
@@ -101,7 +117,7 @@ def started(number: str, call: Call, files: Files) -> schema.ToolCallStart:
 
 def ended(number: str, call: Call, event: CallEnded, files: Files) -> schema.ToolCallProgress:
     """Tell what came of a call."""
-    changes = list(diffs(event.diff or "", files))
+    changes = list(diffs(event.diff or "", files, "+"))
     return schema.ToolCallProgress(
         session_update="tool_call_update",
         tool_call_id=number,
@@ -151,13 +167,21 @@ def words(text: str, fenced: bool = False) -> schema.ContentToolCallContent:
     )
 
 
-def diffs(diff: str, files: Files) -> Iterator[schema.FileEditToolCallContent]:
-    """Yield each place that a unified diff changes, with the lines around it."""
+def diffs(diff: str, files: Files, now: Side) -> Iterator[schema.FileEditToolCallContent]:
+    """Yield each file that a unified diff changes, whole; `now` is what the disk has of it.
+
+    Where the file cannot be had as the diff says, each place is told with the lines around it.
+    """
     for file in files_of(diff):
-        for hunk in _hunks(file):
-            is_new = hunk[0].startswith("@@ -0,0 ")
-            old = None if is_new else _side(hunk, "-")
-            yield _change(files.absolute(file.path), old, _side(hunk, "+"))
+        path, text = files.absolute(file.path), files.text(file.path)
+        if file.is_new:
+            yield _change(path, None, file.after(""))
+        elif text is not None and file.fits(text, now):
+            old, new = (text, file.after(text)) if now == "-" else (file.before(text), text)
+            yield _change(path, old, new)
+        else:
+            for hunk in _hunks(file):
+                yield _change(path, _side(hunk, "-"), _side(hunk, "+"))
 
 
 def lines_of(diff: str, files: Files) -> list[schema.ToolCallLocation]:

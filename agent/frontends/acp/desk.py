@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,8 @@ from agent.folders import further_folders
 from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
+from agent.frontends.acp.hands import Hands
+from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.rpc import INVALID_PARAMS, NOT_FOUND, Peer, RpcError
 from agent.frontends.acp.updates import Story
@@ -52,8 +54,7 @@ class Setup:
     resolve: Callable[[str], str]
     """From the name of a model to the one that the factory knows."""
     commands: Commands
-    has_forms: bool = False
-    """Whether the editor lets a person fill in what is asked for."""
+    client: Client = field(default_factory=Client)
 
 
 class Desk:
@@ -85,12 +86,14 @@ class Desk:
         """
         folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers)
-        setup, person = self._setup, self._person()
+        setup, person, hands = self._setup, self._person(), self._hands(folder)
         further = further_folders(params.additional_directories or (), find_repository(folder))
         model = setup.resolve(setup.request.model)
         request = replace(setup.request, path=folder, model=model, folders=further)
-        talk = open_conversation(request, person, setup.factory, setup.state, servers=servers)
-        return self._enter(talk, person, folder)
+        talk = open_conversation(
+            request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
+        )
+        return self._enter(talk, person, hands, folder)
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
@@ -104,25 +107,27 @@ class Desk:
             _check_is_about(session.talk, repository)
             _check_reads(session.talk, further)
             return session
-        talk, person = self._resumed(params.session_id, servers, further)
+        person, hands = self._person(), self._hands(folder)
+        talk = self._resumed(params.session_id, person, hands, servers, further)
         try:
             _check_is_about(talk, repository)
         except RpcError:
             talk.close()
             raise
-        return self._enter(talk, person, folder)
+        return self._enter(talk, person, hands, folder)
 
     def fork(self, params: schema.ForkSessionRequest) -> EditorTalk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
         session, person = self.resume(params), self._person()
+        hands = self._hands(Path(params.cwd))
         try:
-            fork = session.talk.fork(person)
+            fork = session.talk.fork(person, hands.reach)
         finally:
             if not was_open:
                 self.close_one(params.session_id)
-        return self._enter(fork, person, Path(params.cwd))
+        return self._enter(fork, person, hands, Path(params.cwd))
 
     def list(self, params: schema.ListSessionsRequest) -> schema.ListSessionsResponse:
         """List the talks of one folder, or all, the newest first.
@@ -173,28 +178,43 @@ class Desk:
         for name in names:
             self.close_one(name)
 
+    def _hands(self, folder: Path) -> Hands:
+        return Hands(self._peer, self._setup.client, folder, self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        with self._lock:
+            sessions = tuple(self._open.values())
+        return all(session.hands.is_quiet() for session in sessions)
+
     def _resumed(
-        self, session_id: str, servers: tuple[McpServer, ...], further: tuple[Path, ...]
-    ) -> tuple[Conversation, AtEditor]:
-        state, person = self._setup.state, self._person()
+        self,
+        session_id: str,
+        person: AtEditor,
+        hands: Hands,
+        servers: tuple[McpServer, ...],
+        further: tuple[Path, ...],
+    ) -> Conversation:
+        state, factory = self._setup.state, self._setup.factory
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
             raise RpcError(NOT_FOUND, f"there is no session {session_id}", {"uri": session_id})
-        talk = resume_conversation(
+        return resume_conversation(
             session_id,
             person,
-            chat_factory=self._setup.factory,
+            chat_factory=factory,
             state=state,
             servers=servers,
             folders=further,
+            reach=hands.reach,
         )
-        return talk, person
 
     def _person(self) -> AtEditor:
-        return AtEditor(self._peer, self._setup.has_forms)
+        return AtEditor(self._peer, self._setup.client.has_forms)
 
-    def _enter(self, talk: Conversation, person: AtEditor, folder: Path) -> EditorTalk:
+    def _enter(
+        self, talk: Conversation, person: AtEditor, hands: Hands, folder: Path
+    ) -> EditorTalk:
         story = Story(Files(folder, Path(talk.session.start["repository"])))
-        session = EditorTalk(talk, person, story, self._peer, self._setup.commands)
+        session = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
         with self._lock:
             self._open[talk.id] = session
         return session

@@ -10,6 +10,7 @@ from agent.errors import RunCancelled, WorkspaceBusy
 from agent.events import Event, StopReason, TurnEnded
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.failures import failure
+from agent.frontends.acp.hands import Hands
 from agent.frontends.acp.lane import Lane, Work
 from agent.frontends.acp.options import chosen, options_of
 from agent.frontends.acp.permission import AtEditor
@@ -30,9 +31,16 @@ class EditorTalk:
     """An open session."""
 
     def __init__(
-        self, talk: Conversation, person: AtEditor, story: Story, peer: Peer, commands: Commands
+        self,
+        talk: Conversation,
+        person: AtEditor,
+        hands: Hands,
+        story: Story,
+        peer: Peer,
+        commands: Commands,
     ) -> None:
         self.talk = talk
+        self.hands = hands
         self._person = person
         self._story = story
         self._peer = peer
@@ -41,6 +49,7 @@ class EditorTalk:
         self._prompts: set[Request] = set()
         self._known: tuple[object, ...] = ()
         person.enter(talk.id, story)
+        hands.enter(talk.id, story)
 
     def tell(self, update: Update) -> None:
         """Send one update."""
@@ -126,6 +135,7 @@ class EditorTalk:
         """Run a prompt, and what came too late to steer it; return how the last turn ended."""
         self._story.begin()
         self._person.begin(cancel)
+        self.hands.begin(cancel)
         ended = TurnEnded(StopReason.END_TURN, "")
         next_text: str | None = text
         try:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from agent.arguments import DISTRIBUTION
 from agent.errors import AgentError
@@ -44,6 +43,10 @@ class Client:
     """What the other side has said of itself."""
 
     name: str = ""
+    reads_texts: bool = False
+    """Whether it gives the text of a file as it shows it, saved or not."""
+    writes_texts: bool = False
+    has_terminals: bool = False
     has_forms: bool = False
     """Whether it lets a person fill in what is asked for."""
 
@@ -113,17 +116,20 @@ def _client(params: Params) -> Client:
     number = params.get("protocolVersion")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_VERSION:
         raise RpcError(INVALID_PARAMS, f"protocolVersion is a number from 0 to {MAX_VERSION}")
-    info: Any = params.get("clientInfo")
-    name = str(info.get("name", "")) if isinstance(info, dict) else ""
-    return Client(name, has_forms=_offers(params, "elicitation", "form"))
+    able = _part(params, "clientCapabilities")
+    files, forms = _part(able, "fs"), _part(able, "elicitation").get("form")
+    return Client(
+        name=str(_part(params, "clientInfo").get("name", "")),
+        reads_texts=files.get("readTextFile") is True,
+        writes_texts=files.get("writeTextFile") is True,
+        has_terminals=able.get("terminal") is True,
+        has_forms=isinstance(forms, dict),
+    )
 
 
-def _offers(params: Params, *names: str) -> bool:
-    """Say whether the client has claimed something, by the names that lead there."""
-    found: Any = params.get("clientCapabilities")
-    for name in names:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found is not None and found is not False
+def _part(params: Params, name: str) -> Params:
+    part = params.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _version() -> str:

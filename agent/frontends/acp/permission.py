@@ -87,7 +87,9 @@ class AtEditor:
 
     def _request(self, ask: Ask, story: Story) -> Params:
         """Show exactly what would happen: the diff, or the command."""
-        call, what = ask.call, "this file" if changes_file(ask.call) else "this"
+        is_edit = changes_file(ask.call)
+        call, what = ask.call, "this file" if is_edit else "this"
+        changes = [*diffs(ask.exact, story.files, "-")] if is_edit else []
         names = {
             "allow_once": "Allow",
             "allow_always": f"Always allow {what}",
@@ -103,7 +105,7 @@ class AtEditor:
                     title=title_of(call),
                     kind=kind_of(call),
                     status="pending",
-                    content=[*diffs(ask.exact, story.files)] or [words(ask.preview, fenced=True)],
+                    content=[*changes] or [words(ask.preview, fenced=True)],
                     locations=places_of(call, story.files) or None,
                     raw_input=raw_input(call),
                 ),

@@ -118,7 +118,10 @@ class Peer:
         self._send({"id": number, "method": method, "params": params})
         try:
             while not answer.done():
-                if cancel() or self._has_left or self._wire.is_gone:
+                if self._has_left or self._wire.is_gone:
+                    raise Gone
+                if cancel():
+                    self.notify(CANCEL, {"requestId": number})
                     raise Gone
                 wait([answer], POLL_S)
             return answer.result()

@@ -74,7 +74,7 @@ def _make_agent(
         SharedModels(chat_factory or load_chat),
         str if chat_factory else resolve,
         Commands(config_file().with_name("commands")),
-        client.has_forms,
+        client,
     )
     return AgentV1(Desk(peer, setup))
 

@@ -53,6 +53,8 @@ class Story:
         self.files = files
         self.usages: list[Usage] = []
         """What the replies of the turn have cost."""
+        self.is_in_terminal = False
+        """Whether the call that runs is shown in a terminal, which stays."""
         self._num_calls = 0
         self._call: Call | None = None
         """The one that runs."""
@@ -69,6 +71,7 @@ class Story:
     def call(self, call: Call) -> schema.ToolCallStart:
         """Tell of a new call."""
         self._num_calls += 1
+        self.is_in_terminal = False
         return started(self.call_id, call, self.files)
 
     def abandon(self) -> Iterator[schema.ToolCallProgress]:
@@ -120,7 +123,8 @@ class Story:
     def _ended(self, event: CallEnded) -> Iterator[Update]:
         call, self._call = self._call, None
         assert call is not None, "a call begins before it ends"
-        yield ended(self.call_id, call, event, self.files)
+        end = ended(self.call_id, call, event, self.files)
+        yield end.model_copy(update={"content": None}) if self.is_in_terminal else end
         if event.ok:
             yield from after(call)
 

@@ -34,12 +34,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="module")
 def shared(
-    loop: asyncio.AbstractEventLoop, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    loop: asyncio.AbstractEventLoop,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Editor]:
-    """One process with a scripted model."""
+    """One process with a scripted model, and an editor with what the file calls `ABILITIES`."""
     home = tmp_path_factory.mktemp("home")
     program = (*SCRIPTED, str(home / "script.json"))
-    editor = loop.run_until_complete(started(home, program=program))
+    abilities = getattr(request.module, "ABILITIES", None)
+    editor = loop.run_until_complete(started(home, program=program, abilities=abilities))
     yield editor
     loop.run_until_complete(editor.leave())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acp import schema
+from acp import RequestError, schema
 from acp.client.connection import ClientSideConnection
 from acp.connection import StreamEvent
 
@@ -22,10 +22,31 @@ LIMIT_BYTES = 64 * 1024 * 1024
 SENT: dict[str, type[Any]] = {
     "session/update": schema.SessionNotification,
     "session/request_permission": schema.RequestPermissionRequest,
+    "fs/read_text_file": schema.ReadTextFileRequest,
+    "fs/write_text_file": schema.WriteTextFileRequest,
+    "terminal/create": schema.CreateTerminalRequest,
+    "terminal/output": schema.TerminalOutputRequest,
+    "terminal/wait_for_exit": schema.WaitForTerminalExitRequest,
+    "terminal/kill": schema.KillTerminalRequest,
+    "terminal/release": schema.ReleaseTerminalRequest,
+    "$/cancel_request": schema.CancelRequestNotification,
 }
 SCRIPTED = ("-m", "tests.agent.acp.driver")
 DIRECT = ("--sandbox", "direct")
 AUTO = (*DIRECT, "--mode", "auto")
+
+
+@dataclass
+class Terminal:
+    """A command that the editor runs."""
+
+    process: asyncio.subprocess.Process
+    is_released: bool = False
+
+    async def text(self) -> str:
+        """Return what it printed, once it has ended."""
+        assert self.process.stdout is not None
+        return (await self.process.stdout.read()).decode()
 
 
 @dataclass
@@ -42,6 +63,14 @@ class Editor:
     asked: list[schema.ToolCallUpdate] = field(default_factory=list)
     asked_in: list[str] = field(default_factory=list)
     """The sessions that they are of."""
+    texts: dict[str, Any] = field(default_factory=dict)
+    """The files that are open, by their paths, with their texts; or an error to answer with, or
+    None not to answer."""
+    read: list[str] = field(default_factory=list)
+    """The paths of the texts that the agent asked for."""
+    terminals: list[Terminal] = field(default_factory=list)
+    refuses: str = ""
+    """What of a terminal it says no to: `create` or `wait`."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """All that the agent wrote."""
     faults: list[str] = field(default_factory=list)
@@ -74,6 +103,48 @@ class Editor:
             outcome = schema.AllowedOutcome(outcome="selected", option_id=answer)
         return schema.RequestPermissionResponse(outcome=outcome)
 
+    async def read_text_file(self, path: str, **_more: Any) -> dict[str, Any]:
+        self.read.append(path)
+        text = self.texts[path] if path in self.texts else Path(path).read_text()
+        if text is None:
+            await asyncio.sleep(3600)
+        if isinstance(text, Exception):
+            raise text
+        return {"content": text}
+
+    async def write_text_file(self, path: str, content: str, **_more: Any) -> None:
+        self.texts[path] = content
+        Path(path).write_text(content)
+
+    async def create_terminal(
+        self, command: str, args: list[str], env: list[Any], cwd: str, **_more: Any
+    ) -> dict[str, Any]:
+        if self.refuses == "create":
+            raise RequestError(-32603, "no terminal is free")
+        process = await asyncio.create_subprocess_exec(
+            *(command, *args),
+            cwd=cwd,
+            env={**os.environ, **{one.name: one.value for one in env}},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self.terminals.append(Terminal(process))
+        return {"terminalId": str(len(self.terminals) - 1)}
+
+    async def wait_for_terminal_exit(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
+        if self.refuses == "wait":
+            raise RequestError(-32603, "gone")
+        return {"exitCode": await self.terminals[int(terminal_id)].process.wait()}
+
+    async def terminal_output(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
+        return {"output": await self.terminals[int(terminal_id)].text(), "truncated": False}
+
+    async def kill_terminal(self, terminal_id: str, **_more: Any) -> None:
+        self.terminals[int(terminal_id)].process.kill()
+
+    async def release_terminal(self, terminal_id: str, **_more: Any) -> None:
+        self.terminals[int(terminal_id)].is_released = True
+
     def on_connect(self, _connection: Any) -> None:
         """Know the agent already."""
 
@@ -104,6 +175,7 @@ class Editor:
         self.folder = folder
         self.answers = ("allow_once",)
         self.told, self.asked, self.asked_in, self.frames = [], [], [], []
+        self.texts, self.read, self.terminals, self.refuses = {}, [], [], ""
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)
@@ -172,6 +244,7 @@ async def started(
     words: Sequence[str] = DIRECT,
     program: Sequence[str] = SCRIPTED,
     initializes: bool = True,
+    abilities: schema.ClientCapabilities | None = None,
 ) -> Editor:
     """Start the agent in a process of its own."""
     editor = Editor(folder, folder)
@@ -189,7 +262,7 @@ async def started(
         editor, process.stdin, process.stdout, observers=[editor.look], use_unstable_protocol=True
     )
     if initializes:
-        await editor.agent.initialize(protocol_version=1)
+        await editor.agent.initialize(protocol_version=1, client_capabilities=abilities)
     return editor
 
 

@@ -19,7 +19,7 @@ from tests.agent.acp.editor import ROOT
 PAGE = (ROOT / "docs" / "acp.md").read_text()
 NOT_IN_V1 = ("providers/", "nes/", "document/", "mcp/")
 """What the SDK knows besides version 1, all of it unstable."""
-NOT_CALLED = {"fs/", "terminal/", "elicitation/complete"}
+NOT_CALLED = {"elicitation/complete"}
 UNSTABLE_UPDATES = {"plan_update", "plan_removed"}
 
 

@@ -61,6 +61,21 @@ async def test_a_repair_is_shown_as_it_happens(editor: Editor) -> None:
     assert {"done", "total", "elapsedS"} <= {*phases[-1]}
 
 
+async def test_what_a_command_prints_is_shown_while_it_runs(editor: Editor) -> None:
+    wait = r"printf '\033[31mhalf a line'; while [ ! -e seen ]; do sleep 0.02; done; echo ', whole'"
+    editor.script(command(wait), DONE)
+    turn = asyncio.create_task(editor.say(await editor.open(), "Go."))
+    await editor.until(schema.ToolCallProgress, "half")
+    glimpse = editor.all(schema.ToolCallProgress)[-1]
+    assert (glimpse.tool_call_id, glimpse.status) == ("call-1", "in_progress")
+    assert glimpse.content[0].content.text == "```console\nhalf a line\n```"
+    (editor.work / "seen").touch()
+    await turn
+    whole = editor.all(schema.ToolCallProgress)[-1]
+    assert whole.status == "completed"
+    assert "half a line, whole" in whole.content[0].content.text
+
+
 async def test_files_that_a_prompt_names_or_holds_reach_the_model(editor: Editor) -> None:
     editor.script(DONE)
     uri = f"file://{editor.work}/shop/cart.py"

@@ -18,6 +18,12 @@ PACKAGE = "@agentclientprotocol/sdk@2.4.0"
 KINDS = {
     "session/update": "SessionNotification",
     "session/request_permission": "RequestPermissionRequest",
+    "fs/read_text_file": "ReadTextFileRequest",
+    "fs/write_text_file": "WriteTextFileRequest",
+    "terminal/create": "CreateTerminalRequest",
+    "terminal/output": "TerminalOutputRequest",
+    "terminal/wait_for_exit": "WaitForTerminalExitRequest",
+    "terminal/release": "ReleaseTerminalRequest",
 }
 pytestmark = pytest.mark.slow
 

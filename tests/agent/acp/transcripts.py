@@ -40,7 +40,7 @@ class Recorder:
         return answer
 
     def prompt(self, text: str) -> None:
-        """Send a prompt; every question of the agent is answered with yes."""
+        """Send a prompt; every question of the agent is answered, as `answered` says."""
         self.ask("session/prompt", **self.raw.prompt(self.name, text))
 
     def text(self) -> str:
@@ -50,6 +50,7 @@ class Recorder:
         said = said.replace(str(self.folder), "/home/person")
         said = re.sub(r'"updatedAt":"[^"]*"', '"updatedAt":"TIME"', said)
         said = re.sub(r'"version":"[^"]*"', '"version":"VERSION"', said)
+        said = re.sub(r'"env":\[[^]]*\]', '"env":[]', said)
         return re.sub(FIGURES, r'"\1":0', re.sub(TIMES, r'"\1":0', said)) + "\n"
 
     def _say(self, message: Message) -> None:
@@ -59,19 +60,49 @@ class Recorder:
     def _hear(self, is_last: Callable[[Message], bool]) -> Message:
         while True:
             message = self.raw.read()
+            if is_glimpse(message):
+                continue  # as many as there was time for
             del message["jsonrpc"]
             self.lines.append(f"< {json.dumps(message, separators=(',', ':'))}")
             if "method" in message and "id" in message:
-                outcome = {"outcome": "selected", "optionId": "allow_once"}
-                self._say({"id": message["id"], "result": {"outcome": outcome}})
+                self._say({"id": message["id"], "result": answered(message)})
             elif is_last(message):
                 return message
 
 
-def begun(folder: Path, *script: Message) -> Recorder:
+def answered(question: Message) -> Message:
+    """Be an editor that says yes, has every file as it is on disk, and runs no command."""
+    params = question["params"]
+    match question["method"]:
+        case "session/request_permission":
+            return {"outcome": {"outcome": "selected", "optionId": "allow_once"}}
+        case "fs/read_text_file":
+            return {"content": Path(params["path"]).read_text()}
+        case "fs/write_text_file":
+            Path(params["path"]).write_text(params["content"])
+            return {}
+        case "terminal/create":
+            return {"terminalId": "terminal-1"}
+        case "terminal/wait_for_exit":
+            return {"exitCode": 0}
+        case "terminal/output":
+            return {"output": "as it is said to be\n", "truncated": False}
+        case "terminal/release":
+            return {}
+    raise AssertionError(question)
+
+
+def is_glimpse(message: Message) -> bool:
+    """Say whether it shows what a command has printed until now."""
+    update = message.get("params", {}).get("update", {})
+    contents = update.get("content", []) if update.get("status") == "in_progress" else []
+    return any(content.get("type") == "content" for content in contents)
+
+
+def begun(folder: Path, *script: Message, **able: Any) -> Recorder:
     """Say hello, and begin a session."""
     recorder = Recorder(folder, *script)
-    recorder.ask("initialize", protocolVersion=1, clientCapabilities={})
+    recorder.ask("initialize", protocolVersion=1, clientCapabilities=able)
     where = {"cwd": str(folder / "work"), "mcpServers": []}
     answer = recorder.ask("session/new", "available_commands_update", **where)
     recorder.name = answer["result"]["sessionId"]
@@ -82,7 +113,9 @@ def a_repair(folder: Path) -> str:
     """A file is looked at, mended and tried; then all of it is loaded again."""
     look = {"thinking": "Where is it?", "text": "I look.", **view("shop/cart.py")}
     plan = {"calls": [["todo", {"items": ["[x] look", "[ ] mend"]}]]}
-    recorder = begun(folder, look, plan, repair(), command("cat shop/cart.py"), {"text": "Mended."})
+    script = (look, plan, repair(), command("cat shop/cart.py"), {"text": "Mended."})
+    files = {"readTextFile": True, "writeTextFile": True}
+    recorder = begun(folder, *script, fs=files, terminal=True)
     recorder.prompt("Mend it.")
     recorder.ask("session/close", sessionId=recorder.name)
     where = {"cwd": str(folder / "work"), "mcpServers": []}
