@@ -55,7 +55,8 @@ async def test_a_turn_that_waits_for_a_text_can_be_cancelled(editor: Editor) -> 
         await asyncio.sleep(0.02)
     await editor.agent.cancel(session_id=name)
     assert (await turn).stop_reason == "cancelled"
-    assert editor.frames[-2]["method"] == "$/cancel_request"
+    assert editor.frames[-3]["method"] == "$/cancel_request"
+    assert editor.all(schema.ToolCallProgress)[-1].status == "failed"
 
 
 @pytest.mark.parametrize(
