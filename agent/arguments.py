@@ -160,6 +160,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     )
     allow_host = "let commands reach this host, as pypi.org or *.pythonhosted.org; may be repeated"
     add("--allow-host", action="append", metavar="HOST", help=allow_host)
+    mcp = "use the MCP servers of your settings that you have allowed for always in a talk"
+    add("--mcp", action="store_const", const=True, help=mcp)
 
 
 def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,8 @@ def _tried(call: ToolCall, workspace: Workspace, form: Form) -> str | None:
         path = str(call.arguments.get("path", ""))
         content = _reader(workspace)(path)
         if content is not None:
+            if workspace.resolve(path).is_absolute():
+                return None  # the tool changes nothing beside the repository
             copy.write_atomic(path, content)
             # Lines are replaced by their numbers only where they have been seen.
             editor.call(StrReplaceEditor.name, {"command": "view", "path": path})

@@ -15,6 +15,12 @@ ABOUT_MODES: Mapping[ApprovalMode, str] = {
     "edit": "asks before commands",
     "auto": "asks nothing, inside of the sandbox",
 }
+Effort = Literal["off", "normal", "high"]
+ABOUT_EFFORTS: Mapping[Effort, str] = {
+    "off": "answers at once",
+    "normal": "a little, and more after a failure",
+    "high": "much, for every reply",
+}
 ContextKind = Literal["none", "repo"]
 ThemeChoice = Literal["auto", "dark", "light", "mono"]
 KeysChoice = Literal["emacs", "vi"]
@@ -82,6 +88,8 @@ class ModelConfig:
     """`auto`, a folder or a hub id."""
     max_new_tokens: int = 4096
     """Tokens of one reply, besides its thinking."""
+    thinking: Effort = "normal"
+    """`off` answers without; `normal` thinks more after a failure; `high` as much every time."""
     thinking_tokens: int = 2048
     """Tokens of thinking in one reply."""
     thinking_tokens_after_failure: int = 8192
@@ -96,6 +104,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _positive(self)
+        if self.thinking not in get_args(Effort):
+            raise ValueError(f"thinking is off, normal or high, not {self.thinking!r}")
         if self.thinking_history not in get_args(ThinkingHistory):
             raise ValueError(
                 f"thinking_history is preserve or strip, not {self.thinking_history!r}"

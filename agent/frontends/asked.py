@@ -31,6 +31,7 @@ KEPT_ON_RESUME = {
     "python": "--python",
     "sandbox": "--sandbox",
     "base": "--base",
+    "mcp": "--mcp",
 }
 """What a session was begun with and its conversation rests on; the rest may change."""
 
@@ -102,6 +103,7 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
         "base": arguments.base,
         "commit": arguments.commit,
         "branch": arguments.branch,
+        "mcp": arguments.mcp,
     }
     given = {name: value for name, value in values.items() if value is not None}
     if arguments.patch is not None:

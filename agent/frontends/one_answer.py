@@ -15,6 +15,7 @@ from agent.frontends.fix import as_json, event_line, interrupts
 from agent.frontends.output import hand_out
 from agent.outcome import BUDGET, CANCELLED, NOTHING
 from inference.messages import Usage
+from tools.mcp_form import Form
 
 EXIT_CODES = {
     StopReason.END_TURN: 0,
@@ -31,6 +32,9 @@ class Nobody:
     def ask(self, ask: Ask) -> Answer:
         """Refuse, so that another way is found."""
         return nobody_there(ask)
+
+    def fill(self, form: Form) -> None:
+        """Give nothing."""
 
 
 def answer_once(talk: Conversation, prompt: str, is_stream: bool) -> int:

@@ -5,7 +5,7 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import get_args
 
@@ -20,8 +20,10 @@ from agent.frontends.output import drop
 from agent.frontends.plain_signals import Signals
 from agent.preview import is_cut, spelled
 from agent.rewind import Rewound
+from agent.servers import NONE_NAMED, RELOADED, ServerStatus
 from agent.settings import ApprovalMode
 from inference.messages import Usage
+from tools.mcp_form import YES, Field, Form, Value, Values
 
 MODES: tuple[ApprovalMode, ...] = get_args(ApprovalMode)
 HELP = """\
@@ -30,6 +32,7 @@ HELP = """\
 /diff          show what has changed since the talk began
 /commit WORDS  commit the files that the model changed, with this message
 /compact       put the conversation in short form
+/mcp           list the MCP servers; /mcp reload starts them anew
 /mode MODE     plan, ask, edit or auto: what runs without asking
 /quit          leave; so does the end of the input
 !COMMAND       run a command of yours in the sandbox
@@ -62,6 +65,37 @@ class PlainPerson:
         if word.lower() in ("y", "yes", "a", "always"):
             return Answer(True, always=word[0].lower() == "a")
         return Answer(False, reason="" if word.lower() in ("n", "no") else word)
+
+    def fill(self, form: Form) -> Values | None:
+        """Ask for one field after the other; Ctrl-C or the end of the input declines."""
+        print(on_screen(f"The MCP server {form.server} asks: {form.text}"))
+        print("What you write goes to it. Ctrl-C declines.")
+        _forget_what_was_typed()
+        given: dict[str, Value] = {}
+        try:
+            with self._signals.reading():
+                for field in form.fields:
+                    value = _filled(field)
+                    if value is not None:
+                        given[field.name] = value
+                if not form.fields and input("Agree? y or n: ").strip().lower() not in YES:
+                    return None
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return None
+        return given
+
+
+def _filled(field: Field) -> Value | None:
+    """Read one field; None where it may be left out and is."""
+    while True:
+        text = input(f"{on_screen(field.label)}: ")
+        if not text.strip() and not field.is_required:
+            return None
+        try:
+            return field.read(text)
+        except ValueError as error:
+            print(f"{error}.")
 
 
 def _decision(ask: Ask) -> str:
@@ -140,6 +174,10 @@ class PlainTalk:
                 raise UsageError(f"there is no mode {words[0]}; there are {', '.join(MODES)}")
             self._talk.set_mode(mode)
             return
+        if name == "mcp" and words == ("reload",):
+            self._talk.reload_servers()
+            print(RELOADED)
+            return
         if name == "commit" and words:
             print(f"Committed {self._talk.commit(' '.join(words))}.")
             return
@@ -149,6 +187,7 @@ class PlainTalk:
             "redo": lambda: _tell(self._talk.redo()),
             "diff": lambda: print(on_screen(self._talk.diff()) or "Nothing has changed."),
             "compact": self._compact,
+            "mcp": lambda: _list(self._talk.servers.statuses()),
         }
         if name not in commands or words:
             raise UsageError(f"there is no command /{' '.join((name, *words))}; see /help")
@@ -183,6 +222,11 @@ class PlainTalk:
             self._before, lines = event.usage, [line for line in lines if line[0]]
         for _style, text in lines:
             print(text, flush=True)
+
+
+def _list(servers: Sequence[ServerStatus]) -> None:
+    for line in [line for one in servers for line in one.lines] or [NONE_NAMED]:
+        print(on_screen(line))
 
 
 def _tell(rewound: Rewound) -> None:

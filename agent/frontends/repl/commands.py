@@ -54,7 +54,7 @@ COMMANDS = (
     Command("attempts", "N PROMPT", "N attempts on copies; the best is applied", talk.attempts),
     Command("init", "", "have AGENTS.md written from the repository", talk.init),
     Command("memory", "[TEXT]", "show AGENTS.md; or add a line to it", view.memory),
-    Command("mcp", "[reload|prompt|read]", "MCP servers: what they have; start them anew", mcp),
+    Command("mcp", "[reload|login|prompt|read]", "MCP servers: what they have; start anew", mcp),
     Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
     Command("theme", "[dark|light|mono]", "colours for a dark or a light ground", view.theme, True),
     Command("bench", "", "how fast the model reads and writes here", view.bench, True),

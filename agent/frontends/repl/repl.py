@@ -24,6 +24,7 @@ from agent.frontends.repl.below import Below
 from agent.frontends.repl.commands import Commands
 from agent.frontends.repl.completion import PromptCompleter, pictures_in, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
+from agent.frontends.repl.filling import Filling
 from agent.frontends.repl.keys import bind
 from agent.frontends.repl.names import Names
 from agent.frontends.repl.output import FrameOutput
@@ -37,6 +38,7 @@ from agent.frontends.repl.worker import (
     BUG,
     ERRORS,
     NOT_BEGUN,
+    Blank,
     Ended,
     Feed,
     Item,
@@ -108,6 +110,7 @@ class Repl:
         """What the keys go to instead of the input."""
         self._guard = Guard(0.0)
         self._approving = Approving(self)
+        self._filling = Filling(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
         """In which prompt_toolkit knows the application; threads have none of their own."""
@@ -254,12 +257,15 @@ class Repl:
             return item.draw(self.painter)
         if isinstance(item, Question):
             return self._approving.begin(item)
+        if isinstance(item, Blank):
+            return self._filling.begin(item)
         if isinstance(item, Ended):
             return self._job_ended(item)
         if isinstance(item, Steered):
             self.has_heard(item.text)
         elif isinstance(item, TurnEnded):
             self._approving.leave()
+            self._filling.leave()
         now_s = time.monotonic()
         self.activity.note(item, now_s)
         self.story.painter = self.painter
@@ -270,6 +276,7 @@ class Repl:
         if not ended.job.is_aside:
             self.activity.words = ""
             self._approving.leave()
+            self._filling.leave()
             drawn = self.story.close()
         if ended.sentence == NOT_BEGUN and ended.job.prompt:
             self.prompt.put(ended.job.prompt)

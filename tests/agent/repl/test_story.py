@@ -21,7 +21,7 @@ from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.dialogs import preview
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.story import MAX_DIFF_LINES, Story
-from agent.frontends.repl.text import harmless, one_line, revealed
+from agent.frontends.repl.text import harmless, one_line
 from agent.frontends.repl.theme import THEMES, theme_for
 from inference.messages import Usage
 from tests.agent.fakes import call
@@ -177,4 +177,3 @@ def test_the_theme_follows_the_ground_of_the_terminal() -> None:
 def test_wide_characters_are_counted_as_two_cells() -> None:
     assert one_line("世界" * 50, 11) == "世界世界世…"
     assert harmless("世\x1b[31m界") == "世界"
-    assert revealed("世\t界\x07") == "世\t界\\x07"
