@@ -1,4 +1,4 @@
-"""One prompt of a talk and the answer to it: what the model is told, and what is left in order after.
+"""One prompt of a talk and the answer to it: what the model is told, what is in order after it.
 
 Who may begin a turn, and what it works with, is decided in `conversation.py` and `talk_bench.py`.
 """

@@ -219,7 +219,8 @@ async def test_thinking_and_attempts_are_set_and_kept(editor: Editor) -> None:
     now = await agent.set_config_option(session_id=name, config_id="attempts", value="2")
     assert now is not None
     assert now.config_options[3].current_value == "2"
-    editor.script(repair(), {"calls": [["finish", {"summary": "Mended."}]]})
+    hello = {"text": "Hello."}  # attempts go on from what was said
+    editor.script(hello, repair(), {"calls": [["finish", {"summary": "Mended."}]]})
     await editor.say(name, "Mend it.")
     assert "Attempt 1 of 2" in editor.text()
     assert editor.asked == [], "what is done on a copy is not asked about"
