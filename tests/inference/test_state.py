@@ -11,7 +11,7 @@ from inference.errors import DamagedState
 from inference.linear_state import Inputs, Journal
 from inference.model import Model
 from inference.packed import LinearStates
-from inference.pages import PagePool
+from inference.slabs import PagePool
 from inference.state import HybridState, Layout, Snapshot, unpack
 
 TOKENS = tuple((7 * i * i + 3 * i + 1) % 97 for i in range(400))
