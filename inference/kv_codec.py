@@ -25,6 +25,9 @@ KvKind = Literal["16bit", "int8", "int4"]
 Stored = Sequence[Tensor]
 """What is kept of some tokens, [..., T, width] each; which widths and types, the codec says."""
 
+Fields = tuple[tuple[torch.dtype, int], ...]
+"""Type and width of each tensor that is kept."""
+
 SMALLEST_SCALE, LARGEST = 2.0**-24, 65504.0
 """Of float16."""
 
@@ -34,8 +37,7 @@ class KvCodec(Protocol):
 
     name: str
     """Part of what stored states are found by."""
-    fields: tuple[tuple[torch.dtype, int], ...]
-    """Type and width of each tensor that is kept."""
+    fields: Fields
     tile_nbytes: int | None
     """How much is decoded at a time, as numbers of the model's type; None: it is read in place."""
 
@@ -55,11 +57,11 @@ class KvCodec(Protocol):
 class Plain:
     """The numbers themselves."""
 
-    tile_nbytes = None
+    tile_nbytes: int | None = None
 
     def __init__(self, dtype: torch.dtype, dim: int) -> None:
         self.name = str(dtype).removeprefix("torch.")
-        self.fields = ((dtype, dim),)
+        self.fields: Fields = ((dtype, dim),)
 
     def encode(self, numbers: Tensor) -> Stored:
         """Keep them."""
@@ -80,8 +82,8 @@ class Int8:
     name = "int8"
 
     def __init__(self, dim: int, tile_nbytes: int) -> None:
-        self.tile_nbytes = tile_nbytes
-        self.fields = ((torch.int8, dim), (torch.float16, 1))
+        self.tile_nbytes: int | None = tile_nbytes
+        self.fields: Fields = ((torch.int8, dim), (torch.float16, 1))
 
     def encode(self, numbers: Tensor) -> Stored:
         """Round to 255 steps."""
@@ -109,8 +111,8 @@ class Int4:
 
     def __init__(self, dim: int, tile_nbytes: int, device: torch.device) -> None:
         assert has_rotation(dim), "the loader refuses others"
-        self.tile_nbytes = tile_nbytes
-        self.fields = ((torch.uint8, dim // 2), (torch.float16, 2))
+        self.tile_nbytes: int | None = tile_nbytes
+        self.fields: Fields = ((torch.uint8, dim // 2), (torch.float16, 2))
         self._signs = hadamard(dim).to(device)
 
     def encode(self, numbers: Tensor) -> Stored:
@@ -126,14 +128,15 @@ class Int4:
     def decode(self, stored: Stored, out: Tensor) -> Tensor:
         """Undo all but the rotation."""
         pairs, limits = stored
-        scale, low = limits.float().split(1, dim=-1)
+        scale, low = limits.float().chunk(2, dim=-1)
         for half, steps in zip(out.chunk(2, dim=-1), (pairs & 15, pairs >> 4), strict=True):
             torch.add(low, steps * scale, out=half)
         return out
 
     def turn(self, numbers: Tensor) -> Tensor:
         """Rotate by a Hadamard matrix, which is its own inverse."""
-        return (numbers @ self._signs.to(numbers.dtype)) * numbers.shape[-1] ** -0.5
+        turned = numbers @ self._signs.to(numbers.dtype)
+        return turned * float(numbers.shape[-1] ** -0.5)
 
 
 def has_rotation(dim: int) -> bool:
@@ -207,5 +210,5 @@ class KvShape:
         fields = self.codec.fields
         if len(fields) == 1:
             return (packed,)
-        parts = packed.split([width * dtype.itemsize for dtype, width in fields], dim=-1)
+        parts = torch.split(packed, [width * dtype.itemsize for dtype, width in fields], dim=-1)
         return [part.view(dtype) for part, (dtype, _) in zip(parts, fields, strict=True)]

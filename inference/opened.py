@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from inference.store import Store
 LOG = logging.getLogger(__name__)
 RAM_SHARE = 0.25
 """Of the machine's free memory, for states that a GPU evicts."""
+INT4_WARNING = (
+    "Keys and values are kept in 4 bits, which saves memory; "
+    "in a long conversation the model makes more mistakes than with --kv int8."
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,12 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         settings.source,
         device=settings.device,
         dtype=settings.dtype,
+        kv=settings.kv,
         on_progress=on_progress,
     )
     notices: list[str] = []
+    if settings.kv == "int4":
+        _note(INT4_WARNING, notices)
     store = None
     if settings.store_folder:
         store = open_store(loaded.model, loaded.folder, settings, notices)
@@ -62,13 +70,14 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
 
 def open_store(model: Model, folder: Path, settings: EngineSettings, notices: list[str]) -> Store:
     """Open the stored states of a model as it is run; what goes wrong there is noted."""
-
-    def note(sentence: str) -> None:
-        LOG.warning(sentence)
-        notices.append(sentence)
-
     where = Path(settings.store_folder)
+    note = partial(_note, notices=notices)
     return Store(where, identity_of(model, folder), settings.store_bytes, note)
+
+
+def _note(sentence: str, notices: list[str]) -> None:
+    LOG.warning(sentence)
+    notices.append(sentence)
 
 
 def identity_of(model: Model, folder: Path) -> Identity:
@@ -81,7 +90,7 @@ def identity_of(model: Model, folder: Path) -> Identity:
         model=fingerprint(folder),
         revision=folder.name if folder.parent.name == "snapshots" else "",
         quantization="",
-        kv_dtype=_name(model.pool.shape.dtype),
+        kv_dtype=model.pool.shape.codec.name,
         state_dtype=_name(model.recurrent_dtype),
         template="",
         shape=f"{len(layout.attention)} attention layers of {layout.num_kv_heads} x "
