@@ -17,6 +17,17 @@ from inference.state import HybridState, Layout, Snapshot, unpack
 TOKENS = tuple((7 * i * i + 3 * i + 1) % 97 for i in range(400))
 
 
+KINDS = ("qwen3_5", "qwen3_5_moe", "qwen3", "int8", pytest.param("int4", marks=pytest.mark.slow))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tiny_model(request, modules):
+    """Return a model of each family, and the hybrid with keys and values in 8 and in 4 bits."""
+    if request.param in modules:
+        return Model(copy.deepcopy(modules[request.param]))
+    return Model(copy.deepcopy(modules["qwen3_5"]), kv=request.param)
+
+
 def close(left, right):
     torch.testing.assert_close(left, right, rtol=2e-3, atol=2e-3)
 
