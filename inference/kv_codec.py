@@ -5,8 +5,9 @@ on any other token, so that pages can be cut, shared and stored anywhere, and th
 in other chunks store the same. New tokens are attended to as they are stored, too. No page, no
 model in here; `pages.py` owns the tensors and `attention.py` reads what comes out.
 
-int8: n * scale, n from -127 to 127. The scale is the largest number's 127th part; 16 bits, because
-against 32 no difference could be measured. A zero point of its own gained nothing either.
+int8: n * scale, n from -127 to 127. The scale is the largest number's 127th part, in bfloat16: that
+has the range of any number, and steps are counted in what it was rounded to. Against float32, and
+with a zero point besides, no difference could be measured (docs/state.md).
 int4: low + n * scale, n from 0 to 15, from the smallest to the largest number, after a rotation
 that spreads what one large number holds over all of them (Ashkboos et al. 2024, arXiv:2404.00456).
 Queries are rotated alike, so that scores stay what they are, and outputs are rotated back.
@@ -28,8 +29,8 @@ Stored = Sequence[Tensor]
 Fields = tuple[tuple[torch.dtype, int], ...]
 """Type and width of each tensor that is kept."""
 
-SMALLEST_SCALE, LARGEST = 2.0**-24, 65504.0
-"""Of float16."""
+SMALLEST = torch.finfo(torch.bfloat16).tiny
+"""A scale that is 0 would divide by 0."""
 
 
 class KvCodec(Protocol):
@@ -83,12 +84,12 @@ class Int8:
 
     def __init__(self, dim: int, tile_nbytes: int) -> None:
         self.tile_nbytes: int | None = tile_nbytes
-        self.fields: Fields = ((torch.int8, dim), (torch.float16, 1))
+        self.fields: Fields = ((torch.int8, dim), (torch.bfloat16, 1))
 
     def encode(self, numbers: Tensor) -> Stored:
         """Round to 255 steps."""
         largest = numbers.abs().amax(dim=-1, keepdim=True).float()
-        scale = (largest / 127).clamp(SMALLEST_SCALE, LARGEST).half()
+        scale = (largest / 127).clamp(min=SMALLEST).bfloat16()
         return (numbers / scale.float()).round().clamp(-127, 127).to(torch.int8), scale
 
     def decode(self, stored: Stored, out: Tensor) -> Tensor:
@@ -112,18 +113,18 @@ class Int4:
     def __init__(self, dim: int, tile_nbytes: int, device: torch.device) -> None:
         assert has_rotation(dim), "the loader refuses others"
         self.tile_nbytes: int | None = tile_nbytes
-        self.fields: Fields = ((torch.uint8, dim // 2), (torch.float16, 2))
+        self.fields: Fields = ((torch.uint8, dim // 2), (torch.bfloat16, 2))
         self._signs = hadamard(dim).to(device)
 
     def encode(self, numbers: Tensor) -> Stored:
         """Rotate, and round to 16 steps."""
         numbers = self.turn(numbers).float()
-        low, high = (limit.clamp(-LARGEST, LARGEST) for limit in numbers.aminmax(dim=-1))
-        low = low.half()
-        scale = ((high - low.float()) / 15).clamp(SMALLEST_SCALE, LARGEST).half()
-        steps = (numbers - low.float()[..., None]) / scale.float()[..., None]
-        first, second = steps.round().clamp(0, 15).to(torch.uint8).chunk(2, dim=-1)
-        return first | second << 4, torch.stack((scale, low), dim=-1)
+        low, high = numbers.amin(-1, keepdim=True), numbers.amax(-1, keepdim=True)
+        low = low.bfloat16()
+        scale = ((high - low) / 15).clamp(min=SMALLEST).bfloat16()
+        steps = ((numbers - low) / scale).round().clamp(0, 15).to(torch.uint8)
+        first, second = steps.chunk(2, dim=-1)
+        return (first | second << 4), torch.cat((scale, low), dim=-1)
 
     def decode(self, stored: Stored, out: Tensor) -> Tensor:
         """Undo all but the rotation."""
