@@ -259,9 +259,18 @@ def test_many_programs_say_what_one_run_says(calm_model: Model, steps: list[Step
     run_program(calm_model, steps)
 
 
-@settings(max_examples=10, **SETTINGS)
+@settings(max_examples=6, **SETTINGS)
 @given(steps=programs)
 def test_programs_in_few_bits_say_what_reading_at_once_says(
+    model_in_few_bits: Model, steps: list[Step]
+) -> None:
+    run_program(model_in_few_bits, steps, ROUNDING)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, **SETTINGS)
+@given(steps=programs)
+def test_many_programs_in_few_bits_say_what_reading_at_once_says(
     model_in_few_bits: Model, steps: list[Step]
 ) -> None:
     run_program(model_in_few_bits, steps, ROUNDING)

@@ -22,10 +22,11 @@ KINDS = ("qwen3_5", "qwen3_5_moe", "qwen3", "int8", pytest.param("int4", marks=p
 
 @pytest.fixture(scope="module", params=KINDS)
 def tiny_model(request, modules):
-    """Return a model of each family, and the hybrid with keys and values in 8 and in 4 bits."""
+    """Return a model of each family, and the one without linear layers in 8 and in 4 bits; for
+    hybrids in few bits see test_programs.py."""
     if request.param in modules:
         return Model(copy.deepcopy(modules[request.param]))
-    return Model(copy.deepcopy(modules["qwen3_5"]), kv=request.param)
+    return Model(copy.deepcopy(modules["qwen3"]), kv=request.param)
 
 
 def close(left, right):
