@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     )
     notices: list[str] = []
     if settings.kv == "int4":
-        _note(INT4_WARNING, notices)
+        notices.append(INT4_WARNING)
     store = None
     if settings.store_folder:
         store = open_store(loaded.model, loaded.folder, settings, notices)
@@ -70,14 +69,13 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
 
 def open_store(model: Model, folder: Path, settings: EngineSettings, notices: list[str]) -> Store:
     """Open the stored states of a model as it is run; what goes wrong there is noted."""
+
+    def note(sentence: str) -> None:
+        LOG.warning(sentence)
+        notices.append(sentence)
+
     where = Path(settings.store_folder)
-    note = partial(_note, notices=notices)
     return Store(where, identity_of(model, folder), settings.store_bytes, note)
-
-
-def _note(sentence: str, notices: list[str]) -> None:
-    LOG.warning(sentence)
-    notices.append(sentence)
 
 
 def identity_of(model: Model, folder: Path) -> Identity:
