@@ -13,6 +13,8 @@ COMMANDS_GROUP = "qwen_agent.commands"
 TALK = "talk"
 OWN_FLAGS = ("-h", "--help", "--version")
 """Those that are not for a talk, when no command is named."""
+KV_KINDS = ("auto", "16bit", "int8", "int4")
+KV_HELP = "how keys and values are kept; auto: int8 on a GPU, 16 bits or more on a CPU"
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
   1 internal error          4 nothing changed     7 no model or engine
@@ -152,6 +154,7 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("preserve", "strip"),
         help="strip drops the thinking of earlier turns; preserve, the default, reads less",
     )
+    add("--kv", choices=KV_KINDS, help=KV_HELP)
     add(
         "--sandbox",
         choices=("bubblewrap", "direct"),
@@ -190,6 +193,7 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--kv", choices=KV_KINDS, help=KV_HELP)
     modes = ("plan", "ask", "edit", "auto")
     add("--mode", choices=modes, help="what runs without asking; ask where somebody is there")
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
+from inference.door import KvChoice
 from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
@@ -97,7 +98,9 @@ class ModelConfig:
     thinking_history: ThinkingHistory = "preserve"
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
-
+    kv: KvChoice = "auto"
+    """How the model's keys and values are kept. `auto` is `int8` on a GPU and 16 bits or more on a
+    CPU; `int4` takes half of `int8` and costs quality."""
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
@@ -110,6 +113,8 @@ class ModelConfig:
             raise ValueError(
                 f"thinking_history is preserve or strip, not {self.thinking_history!r}"
             )
+        if self.kv not in get_args(KvChoice):
+            raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,13 @@ def _configured(config: Config, arguments: Namespace) -> Config:
     if arguments.thinking_history:
         model = replace(config.model, thinking_history=arguments.thinking_history)
         config = replace(config, model=model)
+    return with_kv(config, arguments)
+
+
+def with_kv(config: Config, arguments: Namespace) -> Config:
+    """Put `--kv`, if it was typed, in the place of the setting."""
+    if arguments.kv:
+        config = replace(config, model=replace(config.model, kv=arguments.kv))
     return config
 
 
