@@ -39,8 +39,8 @@ format: $(FOR_DEV)  ## put the code into its one form
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: $(FOR_RUN)  ## start-up, session, edits, fork, store and reuse, one by one; reuse takes hours
-	@set -e; for name in start repl edit fork store reuse; do \
+bench: $(FOR_RUN)  ## start-up, session, edits, fork, store, kv and reuse, one by one; reuse takes hours
+	@set -e; for name in start repl edit fork store kv reuse; do \
 		echo "== $$name"; $(BIN)/python -m evals.bench.$$name; done
 
 evals: $(FOR_RUN)  ## how many fresh repositories nano repairs (SEEDS=A:B)

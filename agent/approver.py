@@ -8,6 +8,7 @@ from agent.approval import PLAIN, Answer, Ask, Denied, Effects, answered, decide
 from agent.remembered import Remembered
 from agent.settings import ApprovalConfig
 from inference.messages import ToolCall
+from tools.mcp_form import Form, Values
 
 AskPerson = Callable[[Ask], Answer]
 
@@ -20,6 +21,13 @@ class Person(Protocol):
 
         Called in the thread that runs the turn, which waits for it. `ask.preview` is the exact
         command, or a unified diff of the edit.
+        """
+        ...
+
+    def fill(self, form: Form) -> Values | None:
+        """Let them fill in what an MCP server asks for in a call; None if they will not.
+
+        Called in the same thread. What they give goes to that server.
         """
         ...
 

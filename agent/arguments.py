@@ -15,6 +15,8 @@ HELP = "help"
 """`help fix` is `fix --help`."""
 OWN_FLAGS = ("-h", "--help", "-V", "--version")
 """Those that are not for a talk, when no command is named."""
+KV_KINDS = ("auto", "16bit", "int8", "int4")
+KV_HELP = "how keys and values are kept; auto: int8 on a GPU, 16 bits or more on a CPU"
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
   1 internal error          4 nothing changed     7 no model or engine
@@ -97,7 +99,12 @@ def _parser(words: list[str]) -> tuple[argparse.ArgumentParser, Collection[str]]
     _add_doctor_arguments(
         commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
     )
-    commands.add_parser("models", help="list the models that can be used here")
+    _add_plan_arguments(
+        commands.add_parser("plan", help="say which models fit this machine, and how they are run")
+    )
+    _add_models_arguments(
+        commands.add_parser("models", help="list, pull, verify, preserve and remove models")
+    )
     _add_sessions_arguments(
         commands.add_parser("sessions", help="list, show, resume, export and prune past runs")
     )
@@ -151,6 +158,7 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("preserve", "strip"),
         help="strip drops the thinking of earlier turns; preserve, the default, reads less",
     )
+    add("--kv", choices=KV_KINDS, help=KV_HELP)
     add(
         "--sandbox",
         choices=("bubblewrap", "direct"),
@@ -159,6 +167,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     )
     allow_host = "let commands reach this host, as pypi.org or *.pythonhosted.org; may be repeated"
     add("--allow-host", action="append", metavar="HOST", help=allow_host)
+    mcp = "use the MCP servers of your settings that you have allowed for always in a talk"
+    add("--mcp", action="store_const", const=True, help=mcp)
 
 
 def _add_sessions_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +197,7 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--kv", choices=KV_KINDS, help=KV_HELP)
     modes = ("plan", "ask", "edit", "auto")
     add("--mode", choices=modes, help="what runs without asking; ask where somebody is there")
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
@@ -225,6 +236,32 @@ def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="keep nothing")
     which.add_argument("--older-than", type=float, metavar="DAYS", help="what is unused so long")
     actions.add_parser("verify", help="read all of it and remove what is damaged; then exit 1")
+
+
+def _add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="SIZE|HUB-ID|FOLDER|auto", help="only this one, part by part")
+    add("--context", type=int, metavar="N", help="tokens of the window; else as many as fit")
+    add("--vram", type=float, metavar="GIB", help="as if a GPU had so much; 0 is no GPU")
+    add("--ram", type=float, metavar="GIB", help="as if the machine had so much")
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def _add_models_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION")
+    listing = actions.add_parser("list", help="what is here, and what `--model auto` means")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    pull = actions.add_parser("pull", help="download a model of the hub and write down its sums")
+    verify = actions.add_parser("verify", help="read a model and compare every file with its sum")
+    preserve = actions.add_parser("preserve", help="copy a model whole, to be used from there")
+    remove = actions.add_parser("rm", help="remove a model from the hub cache")
+    for action in (pull, preserve, remove):
+        action.add_argument("id", metavar="HUB-ID", help="such as Qwen/Qwen3.5-4B")
+    verify.add_argument("id", metavar="HUB-ID|FOLDER", help="pulled, or preserved there")
+    pull.add_argument("--revision", default="main", help="a branch, a tag or a commit")
+    preserve.add_argument("folder", type=Path, metavar="FOLDER", help="a new one, or one begun")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ from inference.chat import ChatModel
 from inference.errors import ModelUnavailable
 from sandbox.base import Cancel
 from sandbox.errors import SandboxUnavailable
+from tools.base import Tool
 from tools.run_tests import describe
 from tools.test_report import TestReport
 
@@ -64,6 +65,8 @@ class Task:
     """When the model must stop for its work still to be judged, on the monotonic clock."""
     end_s: float
     """When the time of the whole run is spent."""
+    server_tools: tuple[Tool, ...] = ()
+    """Those of the MCP servers of the run."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,15 @@ class Attempt:
         contained = ReadOnlyWhile(self.place.sandbox, lambda: self._only_plans)
         place = replace(self.place, sandbox=contained)
         self.bench = make_bench(
-            Materials(place, session, chat, options, request.config, task.deadline_s)
+            Materials(
+                place,
+                session,
+                chat,
+                options,
+                request.config,
+                task.deadline_s,
+                task.server_tools,
+            )
         )
         self.parts = self.bench.parts
 

@@ -45,7 +45,7 @@ def answer_pending(session: Session, parts: Parts) -> bool:
     if pending:
         now = parts.checkpoint(session.checkpoint)
         for _ in pending:
-            session.add(Message("tool", prompt("stopped")), checkpoint=now)
+            session.add(Message("tool", prompt("stopped"), failed=True), checkpoint=now)
     return bool(pending)
 
 
@@ -139,7 +139,8 @@ def _record(call: Call, result: ToolResult, told: str | None, turn: Turn) -> tup
         text += "" if result.done else note
     if not result.done:
         text, said = steered(text, turn.parts)
-    session.add(Message("tool", text), None, after, finishes=result.done)
+    message = Message("tool", text, failed=not result.ok)
+    session.add(message, None, after, finishes=result.done)
     turn.has_failed |= shows_failure(call, result)
     return text, said
 

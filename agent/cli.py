@@ -40,6 +40,7 @@ def answer(words: list[str]) -> int:
     from agent.arguments import parse
     from agent.errors import AgentError, UsageError
     from agent.frontends.output import complain
+    from inference.errors import InferenceError
 
     try:
         arguments = parse(words)
@@ -81,13 +82,17 @@ def answer(words: list[str]) -> int:
         if arguments.command == "models":
             from agent.frontends.models import run as run_models
 
-            return run_models()
+            return run_models(arguments)
+        if arguments.command == "plan":
+            from agent.frontends.plan import run as run_plan
+
+            return run_plan(arguments)
         if arguments.command == "cache":
             from agent.frontends.cache import run as run_cache
 
             return run_cache(arguments)
         code: int = arguments.run(arguments)
-    except AgentError as error:
+    except (AgentError, InferenceError) as error:
         complain(str(error))
         return error.exit_code
     return code

@@ -103,6 +103,7 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
         on_progress=news.note if news else None,
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
+        kv=request.config.model.kv,
         host=not is_small,
         stall_s=request.config.model.stall_s,
         store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),

@@ -29,6 +29,11 @@ def snapshots_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return _xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "snapshots"
 
 
+def shapes_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where it is kept what models are made of, which takes seconds to find out."""
+    return snapshots_folder(environment).with_name("shapes")
+
+
 def skills_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the user's skills are."""
     return config_file(environment).with_name("skills")

@@ -13,36 +13,31 @@ from dataclasses import replace
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
-from agent.bench import Bench, tool_view
-from agent.carry_out import answer_pending
+from agent.bench import tool_view
 from agent.context import shorten_now
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsStarted, TurnEnded
-from agent.fits import check_fits
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
-from agent.known_words import known_words
 from agent.lease import writer_lease
 from agent.loading import Loading
-from agent.loop import continue_turn
-from agent.models import NANO, resolve
-from agent.parts import Parts
+from agent.models import resolve
 from agent.reach import Reach
 from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
-from agent.settings import ApprovalMode
+from agent.settings import ApprovalMode, Effort
 from agent.status import Gauge, Status
 from agent.talk_attempts import attempted
 from agent.talk_bench import Surroundings, TalkBench
 from agent.talk_commit import Draft, commit, draft, work_of
 from agent.talk_request import TalkRequest
+from agent.talk_turn import TalkTurns
 from agent.tests_ran import tests_ran
 from agent.told import Told
 from agent.turn import Turn
-from agent.typed import remember_typed, typed_in
+from agent.typed import typed_in
 from agent.user_commit import Work
-from inference.messages import Message
 from sandbox.base import Cancel, CommandResult
 from sandbox.remove import remove_tree
 from tools.errors import ProjectError
@@ -70,14 +65,15 @@ class Conversation:
         self.session = session
         self._person = person
         self._inbox = Inbox()
-        self._told = Told(around.repository)
+        self._told = Told(around.repository, request.folders)
         self._notices = list(notices)
         self._bench = TalkBench(
-            request, around, session, self._ask, self._inbox, self._told, loading
+            request, around, session, self._ask, self._inbox, self._told, loading, person.fill
         )
         self._busy = threading.Lock()
         self._is_interrupted = False
         self._gauge = Gauge(session, self._bench)
+        self._turns = TalkTurns(session, self._bench, self._told)
 
     @property
     def id(self) -> str:
@@ -88,6 +84,11 @@ class Conversation:
     def mode(self) -> ApprovalMode:
         """What runs without asking."""
         return self._bench.mode
+
+    @property
+    def request(self) -> TalkRequest:
+        """What the talk was opened with, as it was changed since."""
+        return self._bench.request
 
     def status(self) -> Status:
         """Say where the talk stands; costs next to nothing, from any thread."""
@@ -115,8 +116,8 @@ class Conversation:
             except RunCancelled:
                 yield TurnEnded(StopReason.CANCELLED, "cancelled")
                 return
-            yield from self._say(text, bench, stops)
-            yield from self._answered(bench, stops)
+            yield from self._turns.say(text, bench, stops)
+            yield from self._turns.answered(bench, stops)
 
     def load(self, cancel: Cancel) -> Events:
         """Wait for the model, as a turn does.
@@ -168,7 +169,7 @@ class Conversation:
             raise UsageError("in plan mode nothing may be changed; choose another mode first")
         with self._alone():
             bench = yield from self._bench.ready(cancel)
-            yield from self._say(text, bench, cancel)
+            yield from self._turns.say(text, bench, cancel)
             request = self._bench.request.as_fix(text, num_attempts)
             turn = Turn(self.session, bench.parts, cancel)
             yield from attempted(turn, request, self._bench.around.state)
@@ -312,6 +313,14 @@ class Conversation:
         """Change what runs without asking from the next call on; raises as the bench does."""
         self._bench.set_mode(mode)
 
+    def set_thinking(self, effort: Effort) -> None:
+        """Change how much the model thinks, from the next turn on."""
+        self._bench.set_thinking(effort)
+
+    def set_attempts(self, number: int) -> None:
+        """Change how many attempts a prompt may take."""
+        self._bench.set_attempts(number)
+
     def set_model(self, name: str) -> None:
         """Go on with another model from the next turn on; raises as `resolve` does."""
         self._bench.set_model(resolve(name))
@@ -332,59 +341,7 @@ class Conversation:
             self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
         self.session.close()
 
-    # ---- one turn
-
-    def _say(self, text: str, bench: Bench, cancel: Cancel) -> Events:
-        """Add a prompt, and save the files as they are before it is answered."""
-        self._settle(bench)
-        session, parts = self.session, bench.parts
-        is_nano = parts.chat.name == NANO
-        if is_nano:
-            known = yield from known_words(text, self._bench.place(), cancel)
-            remember_typed(session, known, text)
-            text = known
-        now = parts.checkpoint(session.checkpoint)
-        if not is_nano:
-            text = self._with_news(text, now, parts)
-        check_fits(text, session, parts)
-        session.add(Message("user", text), checkpoint=now)
-
-    def _with_news(self, text: str, now: str, parts: Parts) -> str:
-        """Return a prompt with what the model does not know yet; `now` names the files."""
-        session = self.session
-        if now != session.checkpoint:
-            checkpoint = self._bench.place().checkpoint
-            self._told.edited(checkpoint.changed(session.checkpoint, now))
-        is_first = all(message.role == "system" for message in session.messages)
-        return self._told.beside(text, self.mode, parts.opening() if is_first else "")
-
-    def _answered(self, bench: Bench, stops: Cancel) -> Events:
-        """Run the turn; its end is told when everything is in order for the next one."""
-        ended: TurnEnded | None = None
-        try:
-            for event in continue_turn(self.session, bench.parts, stops):
-                if isinstance(event, TurnEnded):
-                    ended = event
-                else:
-                    yield event
-        finally:
-            self._settle(bench)
-        assert ended is not None, "a turn ends with TurnEnded"
-        yield self._without_unanswerable(ended)
-
-    def _without_unanswerable(self, ended: TurnEnded) -> TurnEnded:
-        """Take a prompt back that left no room for a reply: with it nothing could be said again."""
-        point = self.points()[-1] if self.points() else None
-        is_last = point is not None and point.num_kept == len(self.session.messages) - 1
-        if point is None or not is_last or ended.reason is not StopReason.MAX_TOKENS:
-            return ended
-        rewind(self.session, self._bench.place().checkpoint, point)
-        return replace(ended, sentence=f"{ended.sentence} The prompt was taken back.".strip())
-
-    def _settle(self, bench: Bench) -> None:
-        """Answer the calls that a turn has left open, as the next prompt needs them to be."""
-        if answer_pending(self.session, bench.parts):
-            self._bench.forget()  # what a cut call has shown, the model has not seen
+    # ---- who is asked, and who is in the way
 
     def _ask(self, ask: Ask) -> Answer:
         answer = self._person.ask(ask)

@@ -38,6 +38,8 @@ def effects_on(
         if not changes_file(call):
             return plain
         tried = _tried(call, edited or workspace, form)
+        if tried is None:
+            return plain
         if tried.ok:
             return tried.diff or plain
         return f"{plain}\n\nAs the files are now it would fail: {tried.text.strip()}"
@@ -45,14 +47,19 @@ def effects_on(
     return Effects(preview, lambda call: key_of(call, _reader(workspace)), path)
 
 
-def _tried(call: ToolCall, workspace: Workspace, form: Form) -> ToolResult:
-    """Return what comes of an edit, made on a copy of its one file."""
+def _tried(call: ToolCall, workspace: Workspace, form: Form) -> ToolResult | None:
+    """Return what comes of an edit, made on a copy of its one file.
+
+    None of a file beside the repository, which the tool does not change.
+    """
     with TemporaryDirectory() as folder:
         copy = Workspace(Path(folder), workspace.seen_as)
         editor = Registry([StrReplaceEditor(copy, form)])
         path = str(call.arguments.get("path", ""))
         content = _reader(workspace)(path)
         if content is not None:
+            if workspace.resolve(path).is_absolute():
+                return None  # the tool changes nothing beside the repository
             copy.write_atomic(path, content)
             # Lines are replaced by their numbers only where they have been seen.
             editor.call(StrReplaceEditor.name, {"command": "view", "path": path})

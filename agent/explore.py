@@ -109,7 +109,9 @@ class Explore:
         left = fork.config.budget.max_tokens - tokens_spent(fork.session)
         if left <= 0:
             raise ToolFailed("The tokens of this run are spent.")
-        options = replace(fork.options, max_new_tokens=min(fork.options.max_new_tokens, left))
+        thinks = fork.options.thinking and fork.config.model.thinking != "off"
+        num_new = min(fork.options.max_new_tokens, left)
+        options = replace(fork.options, thinking=thinks, max_new_tokens=num_new)
         try:
             *_, end = fork.chat.reply(messages, fork.specs(), options, cancel)
         except Cancelled as error:

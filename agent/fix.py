@@ -16,7 +16,6 @@ from typing import Any
 
 from agent.add_context import add_context, check_takes_context
 from agent.attempts import AttemptResult, Ground, Task
-from agent.best_of import make_attempts
 from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.errors import (
@@ -34,6 +33,7 @@ from agent.events import (
     Notice,
     RunStarted,
 )
+from agent.fix_servers import Named, attempts_with, servers_of
 from agent.landing import land
 from agent.loading import begin_loading
 from agent.models import resolve
@@ -122,6 +122,7 @@ class FixRun:
         self.cancel = cancel
         self.chat_factory = chat_factory
         self.state = state
+        self.servers: Named = ()
         self.session: Session | None = None
         self.start_s = time.monotonic()
         self.outcome = FixOutcome(ERROR, "", str(request.path), request.model, request.seed)
@@ -157,6 +158,7 @@ class FixRun:
         check_commit(self.request, repository)
         if self.request.base:
             check_base(self.request.base, repository)
+        self.servers = servers_of(self.request)
         config, ignored = narrow(self.request.config, repository)
         self.request = replace(self.request, config=config)
         if ignored:
@@ -275,7 +277,7 @@ class FixRun:
         self._learn(model=chat.name)
         if context := add_context(request, session, task.place, chat, self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
-        attempts = make_attempts(task, session, chat, self.cancel)
+        attempts = attempts_with(self.servers, task, session, chat, self.state, self.cancel)
         return (yield from self._counted(attempts))
 
     def _counted(

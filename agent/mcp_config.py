@@ -8,16 +8,18 @@
 They are no part of `Config`, which is written down with each session: a value may be secret.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.config import read_settings
+from agent.config import read_settings, state_folder
 from agent.errors import ConfigError
 from tools.mcp_server import McpServer
 
-KEYS = ("command", "args", "env", "folders", "hosts", "url", "headers", "timeout_s")
+TRANSPORTS = ("http", "sse")
+KEYS = ("command", "args", "env", "folders", "hosts", "url", "transport", "headers", "timeout_s")
 
 
 def load_servers(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[McpServer, ...]:
@@ -41,7 +43,7 @@ def _server(name: str, values: Any, where: str, environment: Mapping[str, str]) 
         raise ConfigError(f"{where} is not a table of settings ({', '.join(KEYS)})")
     if unknown := sorted(set(values) - set(KEYS)):
         raise ConfigError(f"{where}.{unknown[0]} is no setting; known are {', '.join(KEYS)}")
-    command = _text(values, "command", where)
+    command, url = _text(values, "command", where), _text(values, "url", where)
     headers = values.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise ConfigError(f"{where}.headers names a variable for each header")
@@ -53,12 +55,31 @@ def _server(name: str, values: Any, where: str, environment: Mapping[str, str]) 
             environment={one: _value(one, where, environment) for one in names},
             folders=tuple(Path(one).expanduser() for one in _list(values, "folders", where)),
             hosts=tuple(_list(values, "hosts", where)),
-            url=_text(values, "url", where),
+            url=url,
+            is_sse=_is_sse(values, where),
             headers={key: _value(one, where, environment) for key, one in headers.items()},
+            login=_login(name, url, headers, environment),
             timeout_s=_seconds(values, where),
         )
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _is_sse(values: Mapping[str, Any], where: str) -> bool:
+    transport = _text(values, "transport", where)
+    if transport not in ("", *TRANSPORTS):
+        raise ConfigError(f"{where}.transport is {' or '.join(TRANSPORTS)}, not {transport!r}")
+    return transport == "sse"
+
+
+def _login(
+    name: str, url: str, headers: Mapping[str, str], environment: Mapping[str, str]
+) -> Path | None:
+    """Return where tokens for this very address are kept; none where a header says who asks."""
+    if not url or any(header.lower() == "authorization" for header in headers):
+        return None
+    digest = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
+    return state_folder(environment) / "mcp" / f"{name}-{digest}.json"
 
 
 def _text(values: Mapping[str, Any], key: str, where: str) -> str:

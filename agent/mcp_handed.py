@@ -24,7 +24,7 @@ def with_handed_in(
     Args:
         own: those of the user's settings.
         records: `mcpServers` as the Agent Client Protocol writes them: `name`, then `command`,
-            `args` and `env`, or `type` "http", `url` and `headers`.
+            `args` and `env`, or `type` "http" or "sse", `url` and `headers`.
     """
     servers, left_out = list(own), list[str]()
     for record in records:
@@ -46,9 +46,10 @@ def _server(name: str, record: Record) -> McpServer:
         ValueError, KeyError, TypeError: it cannot be meant, or is of a kind that we do not know.
     """
     if "url" in record:
-        if record.get("type") != "http":
-            raise ValueError(f"servers of the kind {record.get('type')!r} are not spoken with")
-        return McpServer(name, url=record["url"], headers=_pairs(record.get("headers")))
+        kind, headers = record.get("type"), _pairs(record.get("headers"))
+        if kind not in ("http", "sse"):
+            raise ValueError(f"servers of the kind {kind!r} are not spoken with")
+        return McpServer(name, url=record["url"], is_sse=kind == "sse", headers=headers)
     program = str(record.get("command") or "")
     return McpServer(
         name,

@@ -9,7 +9,7 @@ from inference.messages import BadToolCall, Message, ToolCall
 def record_of(message: Message) -> Record:
     """Write a message down; what is empty is left out."""
     record = asdict(message)
-    return {key: value for key, value in record.items() if value not in ("", (), [])}
+    return {key: value for key, value in record.items() if value}
 
 
 def message_of(record: Record) -> Message:
@@ -28,4 +28,5 @@ def message_of(record: Record) -> Message:
         thinking=record.get("thinking", ""),
         tool_calls=calls,
         token_ids=tuple(record.get("token_ids", ())),
+        failed=record.get("failed", False),
     )

@@ -1,23 +1,31 @@
 """Which model a name means: nothing is loaded here, and torch is not imported.
 
 `auto` is what the settings name, else the largest checkpoint in the local hub cache that fits this
-machine's memory. It is never nano, which is for demonstrations and repairs only toy bugs.
+machine, as the planner says. It is never nano, which is for demonstrations and repairs only toy
+bugs.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from agent.config import shapes_folder
+from agent.hardware import Hardware, read_hardware
 from inference.errors import ModelUnavailable
+from inference.footprint import Weights
+from inference.models import FAMILY, FamilyModel, newest
+from inference.plan import Plan, Wanted
+from inference.planner import Named, largest, plan
 from inference.profiles import profile_for
+from inference.shapes import ModelShape, shape_of
 
 NANO = "nano"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-MEMORY_SHARE = 0.8
-"""Of the machine's memory, for the weights; the rest is for the state and the tests."""
 CHOICES = (
     "--model FOLDER (a checkpoint on this disk), --model HUB-ID (such as Qwen/Qwen3.5-4B, "
     "downloaded once) or --model nano (bundled, repairs toy bugs only)"
@@ -32,6 +40,24 @@ class CachedModel:
     folder: Path
     num_bytes: int
     family: str
+    config: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Weights | None:
+        """In which format the weights are stored; None for whole numbers, which may become any."""
+        stored = self.config.get("quantization_config")
+        if not isinstance(stored, dict):
+            return None
+        in_eight = "fp8" in str(stored.get("quant_method")) or stored.get("load_in_8bit")
+        return "int8" if in_eight or stored.get("bits") == 8 else "nf4"
+
+    def shape(self, kept_in: Path) -> ModelShape:
+        """Return what it is made of.
+
+        Raises:
+            ModelUnavailable: its config.json describes no model.
+        """
+        return shape_of(self.config, kept_in)
 
 
 def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -67,7 +93,7 @@ def cached_models(environment: Mapping[str, str] = os.environ) -> Iterator[Cache
         if weights:
             hub_id = entry.name.removeprefix("models--").replace("--", "/", 1)
             num_bytes = sum(file.stat().st_size for file in weights)
-            yield CachedModel(hub_id, folder, num_bytes, family)
+            yield CachedModel(hub_id, folder, num_bytes, family, config)
 
 
 def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
@@ -80,20 +106,46 @@ def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "huggingface" / "hub"
 
 
-def memory_bytes() -> int:
-    """Return how much memory this machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def auto_plan(
+    hardware: Hardware, environment: Mapping[str, str] = os.environ
+) -> tuple[CachedModel, Plan] | None:
+    """Return the largest model that is here and fits, and how it is run; None if there is none."""
+    found = []
+    for model in cached_models(environment):
+        if model.family == NANO:
+            continue
+        with suppress(ModelUnavailable):  # the others are looked at all the same
+            found.append((model, model.shape(shapes_folder(environment))))
+    for room in hardware.rooms:
+        for model, shape in sorted(found, key=lambda one: one[1].num_params, reverse=True):
+            fitting = plan(model.hub_id, shape, room, Wanted(weights=model.weights))
+            if isinstance(fitting, Plan):
+                return model, fitting
+    return None
+
+
+def named_family(models: Iterable[FamilyModel] = FAMILY) -> tuple[Named, ...]:
+    """Return releases of the family with their shapes, as the planner takes them."""
+    return tuple((model.hub_id, shape_of(model.config)) for model in models)
+
+
+def largest_of_family(hardware: Hardware) -> Plan | None:
+    """Return the plan of the largest release that this machine can run, here or not."""
+    family = named_family(newest())
+    return next((found for room in hardware.rooms if (found := largest(family, room))), None)
 
 
 def _largest_that_fits(environment: Mapping[str, str]) -> str:
-    budget = memory_bytes() * MEMORY_SHARE
-    fitting = [model for model in cached_models(environment) if model.num_bytes <= budget]
-    if not fitting:
-        raise ModelUnavailable(
-            f"no model is set and none in {hub_cache(environment)} fits this machine; "
-            f"choose {CHOICES}"
-        )
-    return str(max(fitting, key=lambda model: model.num_bytes).folder)
+    hardware = read_hardware()
+    found = auto_plan(hardware, environment)
+    if found is not None:
+        return str(found[0].folder)
+    possible = largest_of_family(hardware)
+    pull = f"`qwen-agent models pull {possible.name}` (the largest that fits), " if possible else ""
+    raise ModelUnavailable(
+        f"no model is set and none in {hub_cache(environment)} fits this machine; "
+        f"choose {pull}{CHOICES}"
+    )
 
 
 def _checked(folder: Path) -> str:

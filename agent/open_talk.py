@@ -72,9 +72,12 @@ def resume_conversation(
     state: Path | None = None,
     loading: Loading | None = None,
     servers: tuple[McpServer, ...] = (),
+    folders: tuple[Path, ...] | None = None,
     reach: Reach | None = None,
 ) -> Conversation:
     """Go on with the talk `name`, or with the last one about the repository of `path`.
+
+    `folders` are the further ones to read; those that it had if left out.
 
     Raises:
         UsageError: there is none.
@@ -88,9 +91,10 @@ def resume_conversation(
             raise UsageError(f"{name} is a run of fix; see `qwen-agent fix --resume {name}`")
         request = TalkRequest.from_record(session.start["request"])
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
-        request = replace(request, mode=session.facts.get("mode", {}).get("mode", request.mode))
+        request = request.as_chosen(session.facts.get("mode", {}))
         repository = find_repository(Path(session.start["repository"]))
         around = _around(request, repository, chat_factory, where, servers, reach)
+        request = _with_folders(request, folders)
         own, notices = _settled(request, repository)
     except (KeyError, TypeError, ValueError) as error:
         session.close()
@@ -131,6 +135,12 @@ def _settled(request: TalkRequest, repository: Path) -> tuple[TalkRequest, list[
             "[mcp.servers] of your own settings."
         )
     return replace(request, config=config), notices
+
+
+def _with_folders(request: TalkRequest, folders: tuple[Path, ...] | None) -> TalkRequest:
+    """Let these be read, or those from before that are still there."""
+    kept = tuple(folder for folder in request.folders if folder.is_dir())
+    return replace(request, folders=kept if folders is None else folders)
 
 
 def _check_is_project(repository: Path) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from agent.known_files import KnownFiles
 from sandbox.base import Sandbox, View
+from sandbox.further import WithFurther
 from sandbox.workspace import Workspace
 
 
 def workspace_of(view: View) -> Workspace:
     """Give the files of a view, named from the folder of the project."""
-    return Workspace(view.source, view.workspace, view.folder, view.obeyed)
+    return WithFurther(view.source, view.workspace, view.folder, view.obeyed, view.further)
 
 
 def on_disk(view: View, _known: KnownFiles) -> Workspace:

@@ -45,6 +45,8 @@ class FixRequest:
     """Commit the repair on the current branch."""
     branch: str = ""
     """Commit it on a new branch of this name instead, and leave the files as they are."""
+    mcp: bool = False
+    """Use the MCP servers of the user's settings, as far as they were allowed for always."""
     config: Config = field(default_factory=Config)
 
     def to_record(self) -> dict[str, Any]:

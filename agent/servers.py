@@ -7,7 +7,7 @@ with other words is asked about again.
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -22,11 +22,14 @@ from sandbox.base import Cancel, Sandbox, View
 from sandbox.proxy import way_out
 from tools.errors import ToolFailed
 from tools.mcp import MCP, McpTool, start
+from tools.mcp_asking import Fill, nobody_fills
 from tools.mcp_link import Link
 from tools.mcp_loop import Loop
 from tools.mcp_server import McpServer
 from tools.mcp_words import Json, Listing, Offer, cut, prompt_text, resource_text
 
+NONE_NAMED = "No MCP server is named; see docs/mcp.md."
+RELOADED = "The MCP servers are started anew with the next prompt."
 NOT_YET = "it is started with the first prompt"
 MAX_TEXT = 32_000
 """Characters of a prompt or a resource that a person asks for."""
@@ -46,6 +49,13 @@ class ServerStatus:
     prompts: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Say all that in plain lines."""
+        state = f"not used: {self.fault}" if self.fault else f"tools: {len(self.tools)}"
+        entries = (*self.tools, *self.prompts, *self.resources)
+        return (f"{self.name}: {state}; {self.source}", *(f"  {entry}" for entry in entries))
+
 
 @dataclass
 class _Used:
@@ -64,7 +74,11 @@ class _Used:
 class Servers:
     """The servers of one session; nothing runs before `start`."""
 
-    def __init__(self, servers: Sequence[McpServer], sandbox: Sandbox) -> None:
+    def __init__(
+        self, servers: Sequence[McpServer], sandbox: Sandbox, fill: Fill = nobody_fills
+    ) -> None:
+        """Take what may be used; `fill` lets the person answer what a server asks in a call."""
+        self._fill = fill
         self._used = [_Used(server) for server in servers]
         self._sandbox = sandbox
         self._open = ExitStack()
@@ -145,15 +159,31 @@ class Servers:
             raise UsageError(str(error)) from error
         return cut(resource_text(server, answer.get("contents", ())), MAX_TEXT)
 
+    def log_in(self, server: str, show_page: Callable[[str], None], cancel: Cancel) -> None:
+        """Have the person log in at a server; `show_page` gets the address of its page.
+
+        Raises:
+            UsageError: there is no such server, or it came to nothing.
+        """
+        from tools.mcp_login import log_in
+
+        named = next((one.server for one in self._used if one.server.name == server), None)
+        if named is None:
+            raise UsageError(f"no MCP server {server} is named")
+        try:
+            log_in(named, show_page, cancel)
+        except ToolFailed as error:
+            raise UsageError(str(error)) from error
+
     def close(self) -> None:
         """End them all, and what they have started."""
         self._open.close()
 
     def _link(self, server: McpServer, view: View, loop: Loop) -> Link:
         if server.url:
-            return Link(server, loop)
+            return Link(server, loop, fill=self._fill)
         network = self._open.enter_context(way_out(server.hosts))
-        return Link(server, loop, start(server, self._sandbox, view, network))
+        return Link(server, loop, start(server, self._sandbox, view, network), self._fill)
 
     def _take(
         self, used: _Used, ask: AskPerson, trusted: Remembered, cancel: Cancel

@@ -30,6 +30,8 @@ class SessionInfo:
     """Or `talk`."""
     title: str = ""
     """The first line that the person said; empty if nothing was said yet."""
+    further: tuple[str, ...] = ()
+    """Folders that a talk reads beside the repository."""
 
 
 def list_sessions(state: Path) -> Iterator[SessionInfo]:
@@ -112,6 +114,7 @@ def _info(folder: Path, contents: Contents) -> SessionInfo:
         num_damaged=len(contents.bad),
         kind=start.get("kind", "fix"),
         title=_title(contents),
+        further=_further(contents),
     )
 
 
@@ -123,3 +126,10 @@ def _title(contents: Contents) -> str:
         if record["type"] == "message" and record["message"]["role"] == "user":
             return typed_of(record["message"].get("content", ""), said).strip().partition("\n")[0]
     return ""
+
+
+def _further(contents: Contents) -> tuple[str, ...]:
+    """Return the folders that were named last, at the start or on going on."""
+    named = [one for one in contents.records if one["type"] == "mode" and "folders" in one]
+    last = named[-1] if named else contents.records[0].get("request", {})
+    return tuple(last.get("folders", ()))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
+from inference.door import KvChoice
 from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
@@ -14,6 +15,12 @@ ABOUT_MODES: Mapping[ApprovalMode, str] = {
     "ask": "asks before each change and command",
     "edit": "asks before commands",
     "auto": "asks nothing, inside of the sandbox",
+}
+Effort = Literal["off", "normal", "high"]
+ABOUT_EFFORTS: Mapping[Effort, str] = {
+    "off": "answers at once",
+    "normal": "a little, and more after a failure",
+    "high": "much, for every reply",
 }
 ContextKind = Literal["none", "repo"]
 ThemeChoice = Literal["auto", "dark", "light", "mono"]
@@ -82,6 +89,8 @@ class ModelConfig:
     """`auto`, a folder or a hub id."""
     max_new_tokens: int = 4096
     """Tokens of one reply, besides its thinking."""
+    thinking: Effort = "normal"
+    """`off` answers without; `normal` thinks more after a failure; `high` as much every time."""
     thinking_tokens: int = 2048
     """Tokens of thinking in one reply."""
     thinking_tokens_after_failure: int = 8192
@@ -89,17 +98,23 @@ class ModelConfig:
     thinking_history: ThinkingHistory = "preserve"
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
-
+    kv: KvChoice = "auto"
+    """How the model's keys and values are kept. `auto` is `int8` on a GPU and 16 bits or more on a
+    CPU; `int4` takes half of `int8` and costs quality."""
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
 
     def __post_init__(self) -> None:
         _positive(self)
+        if self.thinking not in get_args(Effort):
+            raise ValueError(f"thinking is off, normal or high, not {self.thinking!r}")
         if self.thinking_history not in get_args(ThinkingHistory):
             raise ValueError(
                 f"thinking_history is preserve or strip, not {self.thinking_history!r}"
             )
+        if self.kv not in get_args(KvChoice):
+            raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
 
 
 @dataclass(frozen=True)

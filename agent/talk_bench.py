@@ -26,7 +26,7 @@ from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.servers import Servers
 from agent.session import Session
-from agent.settings import ApprovalMode
+from agent.settings import ApprovalMode, Effort, ModelConfig
 from agent.talk_request import TalkRequest
 from agent.told import Told
 from agent.wording import prompt
@@ -38,6 +38,7 @@ from sandbox.base import Cancel, Sandbox
 from sandbox.proxy import way_out
 from sandbox.scan import Watched
 from tools.editor_forms import FOR_NANO, FULL
+from tools.mcp_asking import Fill, nobody_fills
 from tools.mcp_server import McpServer
 
 MAX_NANO_TOKENS = 512
@@ -72,6 +73,7 @@ class TalkBench:
         inbox: Inbox,
         told: Told,
         loading: Loading | None = None,
+        fill: Fill = nobody_fills,
     ) -> None:
         """Begin to load the model, if it is not given."""
         self.request = request
@@ -80,6 +82,7 @@ class TalkBench:
         self.in_hand = InHand()
         self._session = session
         self._ask = ask
+        self._fill = fill
         self._inbox = inbox
         self._told = told
         self._place: Workplace | None = None
@@ -88,7 +91,7 @@ class TalkBench:
         self._bench: Bench | None = None
         self._approver: Approver | None = None
         self._remembered = Remembered(around.state, around.repository)
-        self.servers = Servers(around.servers, around.sandbox)
+        self.servers = Servers(around.servers, around.sandbox, fill)
         """Asked for their tools before the first turn, and not again."""
 
     @property
@@ -117,6 +120,14 @@ class TalkBench:
         if self._approver is not None:
             self._approver.config = approval
 
+    def set_thinking(self, effort: Effort) -> None:
+        """Change how much the model thinks, from the next turn on."""
+        self.request = self.request.thinking(effort)
+
+    def set_attempts(self, number: int) -> None:
+        """Change how many attempts a prompt may take, from the next one on."""
+        self.request = replace(self.request, attempts=number)
+
     def set_model(self, name: str) -> None:
         """Begin to load another model, for the next turn."""
         self.request = replace(self.request, model=name)
@@ -139,13 +150,14 @@ class TalkBench:
             if self._place is None:
                 bare = self.around.reach.bare(self.around.sandbox)
                 watched = Watched(bare, self._session.folder / ASIDE)
-                self._place = open_own_files(
+                place = open_own_files(
                     self.request.as_fix(),
                     self.around.repository,
                     self._session,
                     ReadOnlyWhile(watched, lambda: self.mode == "plan"),
                     self._held_open.enter_context(way_out(self._hosts)),
                 )
+                self._place = _beside(place, self.request.folders)
             return self._place
 
     def ready(self, cancel: Cancel) -> Generator[Event, None, Bench]:
@@ -172,7 +184,8 @@ class TalkBench:
             self._bench = self._made(OneAtATime(chat, self.loading.lock))
             self._adopt(chat.name)
         yield from self.servers.news()
-        self._note_mode()
+        self._note_choices()
+        self._bench = _thinking_as(self.request.config.model, self._bench)
         return self._bench
 
     def load(self, cancel: Cancel) -> Generator[Event, None, None]:
@@ -197,7 +210,7 @@ class TalkBench:
     def reload_servers(self) -> None:
         """Start the MCP servers anew with the next turn, which takes the tools they have then."""
         self.servers.close()
-        self.servers = Servers(self.around.servers, self.around.sandbox)
+        self.servers = Servers(self.around.servers, self.around.sandbox, self._fill)
         self.renew()
 
     def close(self) -> None:
@@ -210,7 +223,7 @@ class TalkBench:
         self.close()
         self.servers.close()
         with suppress(SessionError):  # all that was said is on disk already
-            self._note_mode()
+            self._note_choices()
         self._held_open.close()
 
     @property
@@ -219,10 +232,14 @@ class TalkBench:
         request = self.request
         return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
 
-    def _note_mode(self) -> None:
-        """Let who goes on with the talk have its mode; in the thread of a turn, or without one."""
-        if self._session.facts.get("mode", {}).get("mode") != self.mode:
-            self._session.record("mode", mode=self.mode)
+    def _note_choices(self) -> None:
+        """Let who goes on have the talk's mode and the like; in a turn's thread, or without one."""
+        thinking = self.request.config.model.thinking
+        folders, attempts = [*map(str, self.request.folders)], self.request.attempts
+        chosen = {"mode": self.mode, "thinking": thinking, "attempts": attempts, "folders": folders}
+        noted = self._session.facts.get("mode", {})
+        if any(noted.get(key) != value for key, value in chosen.items()):
+            self._session.record("mode", **chosen)
 
     def _load(self) -> Loading:
         return begin_loading(self.request.as_fix(), self.around.factory)
@@ -261,3 +278,18 @@ class TalkBench:
         if session.facts.get("model", {}).get("name") != model:
             session.use_model(model, system)
             self._told.forget()
+
+
+def _beside(place: Workplace, folders: tuple[Path, ...]) -> Workplace:
+    """Show further folders beside the files."""
+    view = place.view
+    view = replace(view, further=folders, read_only=(*view.read_only, *folders))
+    return replace(place, view=view)
+
+
+def _thinking_as(config: ModelConfig, bench: Bench) -> Bench:
+    """Let replies be drawn as the settings of the model now say."""
+    parts = bench.parts
+    if parts.config.model == config:
+        return bench
+    return replace(bench, parts=replace(parts, config=replace(parts.config, model=config)))

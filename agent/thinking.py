@@ -25,9 +25,10 @@ def with_effort(
     options: ReplyOptions, config: ModelConfig, context_tokens: int, has_failed: bool
 ) -> ReplyOptions:
     """Give a reply its budget of thinking, and room for it beside the answer."""
-    if not options.thinking:
-        return options
-    wanted = config.thinking_tokens_after_failure if has_failed else config.thinking_tokens
+    if not options.thinking or config.thinking == "off":
+        return replace(options, thinking=False)
+    is_hard = has_failed or config.thinking == "high"
+    wanted = config.thinking_tokens_after_failure if is_hard else config.thinking_tokens
     budget = min(wanted, max(1, context_tokens // WINDOW_SHARE))
     num_new = options.max_new_tokens + budget
     return replace(options, thinking_budget=budget, max_new_tokens=num_new)

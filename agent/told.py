@@ -19,14 +19,16 @@ MAX_PATHS = 10
 BRANCH = "ref: refs/heads/"
 PLAN = "Plan mode: nothing may be changed now. Read, then say what you would do."
 CHANGES = "Changes are allowed."
+FURTHER = "Beside the repository you may read, and not change: "
 _START, _END = prompt("beside", text="\0", facts="\0").split("\0")[1:]
 
 
 class Told:
     """Remembers what was said, for one conversation."""
 
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: Path, folders: Sequence[Path] = ()) -> None:
         self._repository = repository
+        self._folders = ", ".join(map(str, folders))
         self._notes: list[str] = []
         self.forget()
 
@@ -56,6 +58,7 @@ class Told:
         now = {
             "date": time.strftime("Today is %Y-%m-%d."),
             "branch": f"Git branch: {branch}." if branch else "",
+            "folders": f"{FURTHER}{self._folders}." if self._folders else "",
             "mode": PLAN if mode == "plan" else CHANGES,
         }
         news = [fact for key, fact in now.items() if fact and fact != self._said.get(key)]

@@ -1,31 +1,35 @@
 """Softmax attention over keys and values that lie in several runs of pages.
 
-Each run is attended to by itself, by torch's flash kernel, which also returns the logarithm of the
-sum of exponentials of every query; the parts are then weighed by it (Dao et al. 2022,
-arXiv:2205.14135, section 3.1). What a query sees before its own chunk it sees whole, so no mask is
-ever made. Several query heads read one key head (GQA, arXiv:2305.13245): they are laid side by side
-as more queries, and no key is repeated. No cache and no module in here; `state.py` registers it
-with transformers.
+Each part is attended to by itself, by torch's flash kernel, which also returns the logarithm of the
+sum of exponentials of every query; by that it is joined to the parts before (Dao et al. 2022,
+arXiv:2205.14135, section 3.1), so that no more is held however many there are. What a query sees
+before its own chunk it sees whole, so no mask is ever made. Several query heads read one key head
+(GQA, arXiv:2305.13245): they are laid side by side as more queries, and no key is repeated. No
+cache and no module in here; `state.py` registers it with transformers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 KvPart = tuple[Tensor, Tensor]
-"""Keys and values of a run, [1, Hkv, N, Dh] each."""
+"""Keys and values of some tokens, [1, Hkv, N, Dh] each."""
+
+Attended = tuple[Tensor, Tensor]
+"""Outputs [..., T, Dh] over some keys, and their log-sum-exps, float32 [..., T]."""
 
 PLAIN_BLOCK = 4096
 """Keys at once where there is no kernel: bounds the scores that are held."""
 
 
-def attend(query: Tensor, past: Sequence[KvPart], own: KvPart, scale: float) -> Tensor:
+def attend(query: Tensor, past: Iterable[KvPart], own: KvPart, scale: float) -> Tensor:
     """Let T new tokens read all that is before them, and each other as far as they may.
 
     Args:
         query: [1, Hq, T, Dh], Hq a multiple of Hkv.
-        past: keys and values before the new tokens, in order; may be empty.
+        past: keys and values before the new tokens, in order; may be empty. Each is read before the
+            next is asked for.
         own: keys and values of the new tokens, [1, Hkv, T, Dh].
         scale: what scores are multiplied by, 1 / sqrt(Dh) as a rule.
 
@@ -34,15 +38,16 @@ def attend(query: Tensor, past: Sequence[KvPart], own: KvPart, scale: float) -> 
     """
     num_kv_heads, num_tokens, dim = own[0].shape[1:]
     grouped = query.view(1, num_kv_heads, -1, num_tokens, dim)  # [1, Hkv, G, T, Dh]
-    parts = [_over_own(grouped, own, scale)]
+    output, weight = _over_own(grouped, own, scale)
+    attended = output.flatten(2, 3), weight.flatten(2, 3)
     folded = grouped.flatten(2, 3)
     for keys, values in past:
-        output, weight = _kernel(folded, keys, values, is_causal=False, scale=scale)
-        parts.append((output.view(grouped.shape), weight.view(grouped.shape[:-1])))
-    return _weighed(parts).view(query.shape).to(query.dtype).transpose(1, 2)
+        part = _kernel(folded, keys, values, is_causal=False, scale=scale)
+        attended = _joined(attended, part)
+    return attended[0].view(query.shape).to(query.dtype).transpose(1, 2)
 
 
-def _over_own(grouped: Tensor, own: KvPart, scale: float) -> tuple[Tensor, Tensor]:
+def _over_own(grouped: Tensor, own: KvPart, scale: float) -> Attended:
     """Attend to the new tokens themselves; causally, a query head of each group after the other."""
     outputs, weights = zip(
         *(_kernel(head, *own, is_causal=True, scale=scale) for head in grouped.unbind(2)),
@@ -51,19 +56,17 @@ def _over_own(grouped: Tensor, own: KvPart, scale: float) -> tuple[Tensor, Tenso
     return torch.stack(outputs, dim=2), torch.stack(weights, dim=2)
 
 
-def _weighed(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Put outputs [..., T, Dh] over disjoint keys together by their log-sum-exps [..., T]."""
-    if len(parts) == 1:
-        return parts[0][0]
-    weights = torch.stack([weight for _, weight in parts]).softmax(dim=0)
-    outputs = torch.stack([output for output, _ in parts])
-    return (outputs.float() * weights[..., None]).sum(dim=0)
+def _joined(first: Attended, second: Attended) -> Attended:
+    """Join what was attended to over disjoint keys; each counts by its sum of exponentials."""
+    (output, weight), (other, other_weight) = first, second
+    share = (other_weight - weight).sigmoid()[..., None]
+    return output.float().lerp(other.float(), share), torch.logaddexp(weight, other_weight)
 
 
 def _kernel(
     query: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Attend to one run: outputs [1, H, T, Dh] and their log-sum-exps, float32 [1, H, T]."""
+) -> Attended:
+    """Attend to one part: outputs [1, H, T, Dh] and their log-sum-exps, float32 [1, H, T]."""
     aten = torch.ops.aten
     if query.device.type == "cpu":
         output, weight = aten._scaled_dot_product_flash_attention_for_cpu(
@@ -80,9 +83,9 @@ def _kernel(
 
 def _plain(
     query: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool, scale: float
-) -> tuple[Tensor, Tensor]:
+) -> Attended:
     """The same in plain operations, block after block of keys, for devices without a kernel."""
-    parts = []
+    attended: Attended | None = None
     num_queries = query.shape[2]
     for first in range(0, keys.shape[2], PLAIN_BLOCK):
         block = slice(first, first + PLAIN_BLOCK)
@@ -93,6 +96,7 @@ def _plain(
         weight = scores.logsumexp(dim=-1)
         # A query that may see nothing of a block has weight exp(-inf), and no probabilities.
         probabilities = (scores - weight.clamp(min=torch.finfo(scores.dtype).min)[..., None]).exp()
-        parts.append((probabilities @ values[:, :, block].float(), weight))
-    output = _weighed(parts)
-    return output, torch.stack([weight for _, weight in parts]).logsumexp(dim=0)
+        part = probabilities @ values[:, :, block].float(), weight
+        attended = part if attended is None else _joined(attended, part)
+    assert attended is not None, "there is a key"
+    return attended

@@ -12,6 +12,9 @@ from inference.chat import Cancel
 from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+KvChoice = Literal["auto", "16bit", "int8", "int4"]
+"""How keys and values are kept. 16bit is the type that the model computes in; auto is int8 on a GPU
+and 16bit on a CPU."""
 
 CACHE_BYTES = 2_000_000_000
 """What snapshots may hold in memory besides what lines that go on need anyway."""
@@ -53,6 +56,8 @@ class EngineSettings:
     stall_s: float = STALL_S
     """So long a chunk or a token may take before the engine counts as hung; the first, and where
     the machine has shown to be slow, much longer."""
+    kv: KvChoice = "auto"
+    """How keys and values are kept."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 InferenceError
 ├── ModelUnavailable    no such model, offline, damaged weights, unknown family (exit code 7)
-│   └── EngineGone      the engine's process ended in mid-work; the next request starts a new one
+│   ├── EngineGone      the engine's process ended in mid-work; the next request starts a new one
+│   └── NoSuchModel     the hub knows no model of that name (2)
 ├── ContextOverflow     the conversation no longer fits the window
 ├── Cancelled           the person stopped a prefill or a reply; the state stays good
 └── DamagedState        a stored state is not what it should be; it is passed over, never used
@@ -23,6 +24,12 @@ class ModelUnavailable(InferenceError):
 
 class EngineGone(ModelUnavailable):
     """The engine's process ended in mid-work; the conversation goes on with a new one."""
+
+
+class NoSuchModel(ModelUnavailable):
+    """A name that the hub does not know: mistyped, most likely."""
+
+    exit_code = 2
 
 
 class ContextOverflow(InferenceError):

@@ -28,8 +28,9 @@ from huggingface_hub.utils.tqdm import tqdm
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from inference.door import DType, LoadProgress, OnProgress
+from inference.door import DType, KvChoice, LoadProgress, OnProgress
 from inference.errors import ModelUnavailable
+from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
 from inference.state import Layout
 
@@ -71,6 +72,7 @@ def load(
     *,
     device: str = "auto",
     dtype: DType = "auto",
+    kv: KvChoice = "auto",
     on_progress: OnProgress | None = None,
 ) -> Loaded:
     """Load the text part of a checkpoint.
@@ -80,6 +82,7 @@ def load(
         device: as torch names it; auto is CUDA when there is one.
         dtype: auto is bfloat16 where it is fast, otherwise float32; small models on a CPU stay
         float32.
+        kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
         on_progress: told of the download.
 
     Raises:
@@ -97,7 +100,9 @@ def load(
     torch_device = _device(device)
     num_params = sum(math.prod(shape) for shape in shapes.values())
     torch_dtype = _dtype(dtype, torch_device, num_params)
-    return Loaded(Model(_module(folder, text_config, torch_device, torch_dtype)), folder, config)
+    kind = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
+    module = _module(folder, text_config, torch_device, torch_dtype)
+    return Loaded(Model(module, kv=kind), folder, config)
 
 
 def _folder(where: str, on_progress: OnProgress | None) -> Path:
@@ -293,6 +298,17 @@ def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
     return torch.bfloat16 if num_params >= SMALL_PARAMS and _cpu_has_bfloat16() else torch.float32
+
+
+def _kv_kind(choice: KvChoice, device: torch.device, head_dim: int) -> KvKind:
+    if choice == "auto":
+        return "16bit" if device.type == "cpu" else "int8"
+    if choice == "int4" and not has_rotation(head_dim):
+        raise ModelUnavailable(
+            f"The heads of this model hold {head_dim} numbers, and int4 needs a power of two; "
+            "keep keys and values as int8."
+        )
+    return choice
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -22,6 +22,7 @@ from inference.door import (
     DType,
     EngineSettings,
     GenerationEnd,
+    KvChoice,
     OnProgress,
     ThinkingLimit,
     Token,
@@ -59,6 +60,7 @@ def open_chat(
     *,
     device: str = "auto",
     dtype: DType = "auto",
+    kv: KvChoice = "auto",
     cache_bytes: int = CACHE_BYTES,
     reuse: bool = True,
     thinking_history: ThinkingHistory = "preserve",
@@ -74,6 +76,7 @@ def open_chat(
         where: `nano`, a checkpoint folder, or a hub id, which is downloaded once.
         device: as torch names it; auto is CUDA when there is one.
         dtype: of the weights; auto is what is fast and fits.
+        kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
         cache_bytes: how much the snapshots may hold.
         reuse: False to prefill everything every time, for comparison.
         thinking_history: what becomes of the thinking of earlier turns.
@@ -87,7 +90,7 @@ def open_chat(
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(_source(where), device, dtype, cache_bytes, stall_s=stall_s)
+    settings = EngineSettings(_source(where), device, dtype, cache_bytes, stall_s=stall_s, kv=kv)
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None

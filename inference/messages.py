@@ -47,6 +47,9 @@ class Message:
 
     `sections` are more text of a system message, after its `content`. Each is encoded on its own,
     so that a change in one leaves the tokens of those before it as they were.
+
+    `failed` says of a result, for people, that its call went wrong, was refused or was stopped. The
+    model reads of that in the content alone.
     """
 
     role: Role
@@ -55,6 +58,7 @@ class Message:
     tool_calls: tuple[ToolCall | BadToolCall, ...] = ()
     token_ids: tuple[int, ...] = ()
     sections: tuple[str, ...] = ()
+    failed: bool = False
 
     def __post_init__(self) -> None:
         assert self.role == "system" or not self.sections, "only a system message has sections"

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.delta_layer import adopt
-from inference.pages import PagePool
+from inference.kv_codec import KvKind
+from inference.slabs import PagePool
 from inference.state import ATTENTION, HybridState, Layout
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
@@ -23,13 +24,17 @@ class Model:
     """The text part of a causal model, ready to run. The module is changed: it needs our state."""
 
     def __init__(
-        self, module: PreTrainedModel, recurrent_dtype: torch.dtype = torch.float32
+        self,
+        module: PreTrainedModel,
+        recurrent_dtype: torch.dtype = torch.float32,
+        kv: KvKind = "16bit",
     ) -> None:
         """Take a module over.
 
         Args:
             module: of transformers, with its weights.
             recurrent_dtype: of recurrent states between forwards; float16 halves a snapshot.
+            kv: how keys and values are stored.
         """
         self.module = module
         self.recurrent_dtype = recurrent_dtype
@@ -38,7 +43,7 @@ class Model:
         adopt(module)
         self.config = module.config.get_text_config(decoder=True)
         self.layout = Layout.of(self.config)
-        self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device))
+        self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
 
     @property
     def device(self) -> torch.device:

@@ -46,7 +46,8 @@ class Packed:
     """Tokens of that line."""
     edge: tuple[int, ...]
     kv: Tensor
-    """[L, 2, Hkv, len(edge), Dh], keys and values of the L attention layers; L may be 0."""
+    """[L, 2, Hkv, len(edge), Dh], keys and values of the L attention layers; L may be 0. Where they
+    are stored with scales (`kv_codec.py`), as bytes: those of a head's numbers, then its scales."""
     linear: tuple[LinearStates, ...] | None
     """One a linear layer; None: nobody can go on from here, only from a later node."""
     logits: Tensor | None = None

@@ -1,154 +1,22 @@
 """Keys and values in pages of 256 tokens that many lines share; a page is copied on write.
 
 One page holds its tokens' keys and values of *all* attention layers, because all of them read the
-same tokens. Pages are cut from slabs, large tensors that are never moved, and a line that grows
-takes the page behind its last one where that is free: what a line sees is a few long runs, which
-attention reads in place (`attention.py`). Nothing here knows tokens or models; who shares what is
-decided by `state.py`.
+same tokens. Pages are cut from slabs (`slabs.py`), and a line that grows takes the page behind its
+last one where that is free: what a line sees is a few long runs, which attention reads in place, or
+decoded tile by tile (`attention.py`). How a number is stored is `kv_codec.py`; what is copied,
+packed or put on disk is what was stored, bit by bit. Nothing here knows tokens or models; who
+shares what is decided by `state.py`.
 """
 
-import mmap
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-PAGE_TOKENS = 256
-SLAB_PAGES = 64
-"""16,384 tokens: a line of 262,144 is 16 runs."""
-
-
-@dataclass(frozen=True)
-class KvShape:
-    """What one token adds: keys and values of L layers, Hkv heads of Dh numbers each."""
-
-    num_layers: int
-    num_heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-
-    @property
-    def token_nbytes(self) -> int:
-        """Bytes a token."""
-        return 2 * self.num_layers * self.num_heads * self.head_dim * self.dtype.itemsize
-
-    def sizes(self, num_tokens: int) -> tuple[int, ...]:
-        """Of a tensor that holds `num_tokens`: [L, 2, Hkv, num_tokens, Dh]."""
-        return self.num_layers, 2, self.num_heads, num_tokens, self.head_dim
-
-    def empty(self, num_tokens: int) -> Tensor:
-        """Room for `num_tokens`; nothing is written to it."""
-        return torch.empty(self.sizes(num_tokens), dtype=self.dtype, device=self.device)
-
-
-class Slab:
-    """One tensor [L, 2, Hkv, tokens, Dh] and which of its pages are free."""
-
-    def __init__(self, shape: KvShape, num_pages: int) -> None:
-        num_tokens = num_pages * PAGE_TOKENS
-        num_bytes = num_tokens * shape.token_nbytes
-        self._memory: mmap.mmap | None = None
-        with torch.inference_mode(False):  # what was made in it can only be written to in it
-            if shape.device.type == "cpu" and num_bytes:
-                self._memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-                flat = torch.frombuffer(self._memory, dtype=shape.dtype)
-                self.kv = flat.view(shape.sizes(num_tokens))
-            else:
-                self.kv = shape.empty(num_tokens)
-        self.free = set(range(num_pages))
-
-    def forget(self, index: int) -> None:
-        """Give the memory of a page back to the system until somebody writes there again."""
-        num_bytes = PAGE_TOKENS * self.kv.stride(3) * self.kv.itemsize  # of one head
-        if self._memory is None or num_bytes % mmap.PAGESIZE:
-            return
-        step = self.kv.stride(2) * self.kv.itemsize
-        for start in range(index * num_bytes, len(self._memory), step):
-            self._memory.madvise(mmap.MADV_DONTNEED, start, num_bytes)
-
-    def longest_gap(self) -> tuple[int, int]:
-        """Return length and first page of the longest row of free pages."""
-        best = (0, 0)
-        length = 0
-        for index in range(self.kv.shape[3] // PAGE_TOKENS):
-            length = length + 1 if index in self.free else 0
-            best = max(best, (length, index - length + 1), key=lambda gap: gap[0])
-        return best
-
-
-@dataclass(eq=False)
-class Page:
-    """Places for 256 tokens in a slab."""
-
-    slab: Slab
-    index: int
-    filled: int = 0
-    """How many of them some line has written: nobody may write these while another holds it."""
-    num_holders: int = 0
-
-    @property
-    def first(self) -> int:
-        """Where it begins in its slab, in tokens."""
-        return self.index * PAGE_TOKENS
-
-
-class PagePool:
-    """All pages of one model; makes slabs as they are needed and lets them go when empty."""
-
-    def __init__(self, shape: KvShape, slab_pages: int = SLAB_PAGES) -> None:
-        self.shape = shape
-        self.slab_pages = slab_pages
-        self._slabs: list[Slab] = []
-        # Snapshots are let go in other threads too: by the one that writes them to disk.
-        self._lock = threading.RLock()
-        self.num_pages = 0
-        """Pages that some line holds."""
-
-    @property
-    def page_nbytes(self) -> int:
-        """Bytes of one page."""
-        return PAGE_TOKENS * self.shape.token_nbytes
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the pages that are held; the system has the memory of the others."""
-        return self.num_pages * self.page_nbytes
-
-    def take(self, behind: Page | None) -> Page:
-        """Return a page nobody holds, if possible the one behind `behind`."""
-        with self._lock:
-            self.num_pages += 1
-            if behind is not None and behind.index + 1 in behind.slab.free:
-                behind.slab.free.discard(behind.index + 1)
-                return Page(behind.slab, behind.index + 1)
-            gaps = [(*slab.longest_gap(), slab) for slab in self._slabs]
-            length, index, slab = max(gaps, key=lambda gap: gap[0], default=(0, 0, None))
-            if slab is None or not length:
-                slab, index = Slab(self.shape, self.slab_pages), 0
-                self._slabs.append(slab)
-            slab.free.discard(index)
-            return Page(slab, index)
-
-    def hold(self, page: Page) -> None:
-        """Count one more line that sees this page."""
-        with self._lock:
-            page.num_holders += 1
-
-    def release(self, page: Page) -> None:
-        """Count one line less; without any, the page is free."""
-        with self._lock:
-            page.num_holders -= 1
-            if page.num_holders:
-                return
-            self.num_pages -= 1
-            slab = page.slab
-            slab.forget(page.index)
-            slab.free.add(page.index)
-            if len(slab.free) == self.slab_pages and len(self._slabs) > 1:
-                self._slabs.remove(slab)
+from inference.attention import KvPart
+from inference.kv_codec import Stored
+from inference.slabs import PAGE_TOKENS, Page, PagePool, Slab
 
 
 @dataclass(frozen=True)
@@ -160,14 +28,15 @@ class Run:
     num_tokens: int
 
     @property
-    def kv(self) -> Tensor:
-        """A view of all layers, [L, 2, Hkv, num_tokens, Dh]."""
-        return self.slab.kv[..., self.first : self.first + self.num_tokens, :]
+    def stored(self) -> Stored:
+        """Views of all layers, [L, 2, Hkv, num_tokens, width]."""
+        end = self.first + self.num_tokens
+        return [stored[..., self.first : end, :] for stored in self.slab.fields]
 
-    def layer(self, index: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of one attention layer, views [1, Hkv, num_tokens, Dh]."""
-        kv = self.slab.kv[index, :, None, :, self.first : self.first + self.num_tokens]
-        return kv[0], kv[1]
+    def layer(self, index: int) -> Stored:
+        """Views of one attention layer, keys and then values: [2, Hkv, num_tokens, width]."""
+        end = self.first + self.num_tokens
+        return [stored[index, :, :, self.first : end] for stored in self.slab.fields]
 
 
 class PageTable:
@@ -224,15 +93,38 @@ class PageTable:
             self._hold(page)
         self.reserved = self._runs(self.length, end)
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Put the new tokens, [1, Hkv, T, Dh] each, into the reserved places of one layer."""
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> KvPart:
+        """Put the new tokens, [1, Hkv, T, Dh] each, into the reserved places of one layer.
+
+        Returns:
+            Their keys and values as they will be read from now on.
+        """
+        codec = self.pool.shape.codec
+        numbers = torch.cat((keys, values))
+        stored = codec.encode(numbers)
         done = 0
         for run in self.reserved:
-            stored_keys, stored_values = run.layer(layer)
-            stored_keys.copy_(keys[:, :, done : done + run.num_tokens])
-            stored_values.copy_(values[:, :, done : done + run.num_tokens])
+            _copy(_tokens(stored, done, done + run.num_tokens), run.layer(layer))
             done += run.num_tokens
         assert done == keys.shape[2], "places are reserved before tokens are written"
+        own = codec.decode(stored, numbers)
+        return own[:1], own[1:]
+
+    def read(self, layer: int) -> Iterator[KvPart]:
+        """Yield the keys and values that one layer has of its past, in order, part by part.
+
+        Each part is good until the next is asked for.
+        """
+        codec, tile = self.pool.shape.codec, self.pool.tile
+        for run in self.past:
+            step = run.num_tokens if tile is None else tile.shape[2]
+            for first in range(0, run.num_tokens, step):
+                end = min(first + step, run.num_tokens)
+                stored = _tokens(run.layer(layer), first, end)
+                numbers = stored[0]
+                if tile is not None:
+                    numbers = codec.decode(stored, tile[:, :, : end - first])
+                yield numbers[:1], numbers[1:]
 
     def commit(self) -> None:
         """See the reserved tokens too, now that every layer has written them."""
@@ -248,20 +140,22 @@ class PageTable:
         self.past, self.reserved = self._runs(0, length), []
 
     def copy_out(self, start: int, end: int) -> Tensor:
-        """Copy tokens to the CPU: [L, 2, Hkv, end - start, Dh]."""
-        kv = self.pool.shape.empty(end - start).to("cpu")
+        """Copy tokens to the CPU, packed: [L, 2, Hkv, end - start, width]."""
+        shape = self.pool.shape
+        packed = shape.empty(end - start)
         done = 0
         for run in self._runs(start, end):
-            kv[..., done : done + run.num_tokens, :] = run.kv
+            _copy(run.stored, _tokens(shape.unpacked(packed), done, done + run.num_tokens))
             done += run.num_tokens
-        return kv
+        return packed
 
-    def append(self, kv: Tensor) -> None:
-        """Add tokens from [L, 2, Hkv, T, Dh], on any device."""
-        self.reserve(kv.shape[3])
+    def append(self, packed: Tensor) -> None:
+        """Add tokens as `copy_out` returned them, on any device."""
+        stored = self.pool.shape.unpacked(packed)
+        self.reserve(packed.shape[3])
         done = 0
         for run in self.reserved:
-            run.kv.copy_(kv[..., done : done + run.num_tokens, :])
+            _copy(_tokens(stored, done, done + run.num_tokens), run.stored)
             done += run.num_tokens
         self.commit()
 
@@ -290,7 +184,7 @@ class PageTable:
         page = self.pool.take(self._pages[-1] if self._pages else None)
         self._hold(page)
         source = Run(shared.slab, shared.first, used)
-        Run(page.slab, page.first, used).kv.copy_(source.kv)
+        _copy(source.stored, Run(page.slab, page.first, used).stored)
         self.pool.release(shared)
         self.past = self._runs(0, self.length)
 
@@ -309,3 +203,13 @@ def joined(first: Sequence[Run], second: Sequence[Run]) -> list[Run]:
 
 def _num_pages(num_tokens: int) -> int:
     return -(-num_tokens // PAGE_TOKENS)
+
+
+def _tokens(stored: Stored, start: int, end: int) -> Stored:
+    """The tokens from `start` to `end` of [..., T, width] each."""
+    return [part[..., start:end, :] for part in stored]
+
+
+def _copy(source: Stored, target: Stored) -> None:
+    for read, written in zip(source, target, strict=True):
+        written.copy_(read)

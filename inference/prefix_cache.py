@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Optional
 
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
-from inference.pages import Page, PageTable
+from inference.pages import PageTable
+from inference.slabs import Page
 from inference.state import Snapshot
 
 FAR_TOKENS = 32_768

@@ -7,7 +7,7 @@ alone knows how transformers' layers meet their cache. It runs no model and deci
 what is worth keeping: that is `prefix_cache.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,11 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, LinearAt
 
 from inference.attention import KvPart, attend
 from inference.errors import DamagedState
+from inference.kv_codec import KvCodec, KvKind, KvShape
 from inference.linear_state import MAX_ROLLBACK, Journal, LinearSlot
 from inference.packed import LinearStates, Packed, check_chain, line_key
-from inference.pages import KvShape, PagePool, PageTable
+from inference.pages import PageTable
+from inference.slabs import PagePool
 
 ATTENTION = "paged"
 """The name under which transformers finds our attention. It has no mask function, on purpose:
@@ -59,9 +61,9 @@ class Layout:
             head_dim=head_dim or config.hidden_size // config.num_attention_heads,
         )
 
-    def kv_shape(self, dtype: torch.dtype, device: torch.device) -> KvShape:
-        """What one token adds to the attention layers."""
-        return KvShape(len(self.attention), self.num_kv_heads, self.head_dim, dtype, device)
+    def kv_shape(self, dtype: torch.dtype, device: torch.device, kind: KvKind = "16bit") -> KvShape:
+        """What one token adds to the attention layers, stored as `kind` says."""
+        return KvShape(len(self.attention), self.num_kv_heads, self.head_dim, dtype, device, kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +137,11 @@ def unpack(
     if base is not None and tokens[: len(base)] != base.tokens:
         raise DamagedState(f"the stored node {last.key} does not continue what is in memory")
     shape, device = pool.shape, pool.shape.device
-    expected = (shape.num_layers, 2, shape.num_heads, shape.head_dim)
+    dtype, width = shape.packed
     table = PageTable(pool) if base is None else base.table.share()
     for node in chain:
         kv = node.kv
-        if (*kv.shape[:3], kv.shape[4]) != expected or kv.dtype != shape.dtype:
+        if kv.shape != shape.sizes(len(node.edge), width) or kv.dtype != dtype:
             raise DamagedState(f"the stored node {node.key} is of another model")
         if node.num_tokens > len(table):
             table.append(kv[..., len(table) - node.num_before :, :])
@@ -280,8 +282,8 @@ class _Door(Cache):
         """Store [1, Hkv, T, Dh]; return what our attention reads, in the place of the keys."""
         rank = self._rank[layer_idx]
         table = self._state.table
-        table.write(rank, key_states, value_states)
-        return _Seen([run.layer(rank) for run in table.past], (key_states, value_states)), None
+        own = table.write(rank, key_states, value_states)
+        return _Seen(table.read(rank), own, table.pool.shape.codec), None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """How many tokens were read before this forward."""
@@ -294,10 +296,11 @@ class _Door(Cache):
 
 @dataclass(frozen=True)
 class _Seen:
-    """Keys and values before the new tokens, run by run, and those of the new ones."""
+    """Keys and values before the new tokens, part by part, and those of the new ones."""
 
-    past: list[KvPart]
+    past: Iterator[KvPart]
     own: KvPart
+    codec: KvCodec
 
 
 def _paged_attention(
@@ -310,7 +313,8 @@ def _paged_attention(
     **_options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as transformers' attention functions do: [1, Hq, T, Dh] to [1, T, Hq, Dh]."""
-    return attend(query, seen.past, seen.own, scaling), None
+    output = attend(seen.codec.turn(query), seen.past, seen.own, scaling)
+    return seen.codec.turn(output), None
 
 
 AttentionInterface.register(ATTENTION, _paged_attention)

@@ -34,6 +34,8 @@ class View:
     writable: bool = True
     read_only: tuple[Path, ...] = ()
     """Further folders of the host (a virtual environment, a toolchain), seen where they are."""
+    further: tuple[Path, ...] = ()
+    """Those of `read_only` that the person named: tools read there, too (`further.py`)."""
     protected: tuple[tuple[Path, Path], ...] = ()
     """(on disk, in the sandbox) pairs bound read-only over the workspace: the `.git` folder."""
     guarded: tuple[PurePosixPath, ...] | None = None

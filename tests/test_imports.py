@@ -24,6 +24,8 @@ LIGHT = [
     "agent.frontends.cache",
     "agent.frontends.doctor",
     "agent.frontends.fix",
+    "agent.frontends.models",
+    "agent.frontends.plan",
     "agent.frontends.talk_lines",
     "agent.open_talk",
     "agent.frontends.repl.start",

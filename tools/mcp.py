@@ -19,6 +19,7 @@ from sandbox.limits import MIB, Limits
 from tools.base import Arguments, ToolResult
 from tools.errors import ToolFailed
 from tools.mcp_link import Link
+from tools.mcp_output import notes_on
 from tools.mcp_server import McpServer
 from tools.mcp_words import Offer, line, result_text
 from tools.truncate import cut_middle
@@ -59,6 +60,11 @@ class McpTool:
         answer = self._link.call(self._offer.name, arguments, cancel)
         text = result_text(answer.get("content", ()), answer.get("structuredContent"))
         ok = not answer.get("isError", False)
+        if not answer.get("isError", False):
+            for fault in notes_on(self._offer.output, answer.get("structuredContent")):
+                text += f"\n[Not as the server promised: {fault}.]"
+        for reason in self._link.declined:
+            text += f"\n[The server wanted to ask the user something, and could not: {reason}.]"
         first = line(text, 60) or "no text"
         return ToolResult(
             cut_middle(text, MAX_CHARACTERS) or "[no output]",

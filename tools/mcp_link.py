@@ -13,7 +13,8 @@ from sandbox.base import Cancel, never
 from sandbox.child import Child
 from tools.errors import ToolFailed
 from tools.mcp_allowance import Allowance
-from tools.mcp_loop import Loop, wait_for
+from tools.mcp_asking import Asking, Fill, nobody_fills
+from tools.mcp_loop import Loop, innermost, wait_for
 from tools.mcp_server import McpServer
 from tools.mcp_words import MAX_LISTED, Json, Listing, line, offers, prompt_line, resource_line
 
@@ -26,6 +27,8 @@ END_S = 5.0
 GRACE_S = 0.5
 """What a local server has to end by itself, once its input has."""
 MAX_PAGES = 20
+MAX_ROUNDS = 5
+"""Of questions before a call is carried out."""
 MAX_ERROR = 400
 
 T = TypeVar("T")
@@ -34,13 +37,23 @@ T = TypeVar("T")
 class Link:
     """One server and how to ask it; begins to connect when it is made."""
 
-    def __init__(self, server: McpServer, loop: Loop, child: Child | None = None) -> None:
-        """Connect to a remote server, or to a local one that runs as `child`."""
+    def __init__(
+        self,
+        server: McpServer,
+        loop: Loop,
+        child: Child | None = None,
+        fill: Fill = nobody_fills,
+    ) -> None:
+        """Connect to a remote server, or to a local one that runs as `child`.
+
+        `fill` lets the person fill in what the server asks them for in the course of a call.
+        """
         self.server = server
         self.has_changed = False
         """Whether it says that its list of tools is no longer the one that it gave."""
         self._loop = loop
         self._child = child
+        self._asking = Asking(server.name, fill)
         self._end = asyncio.Event()
         self._allowance = Allowance(self._end.set)
         self._client: Client | None = None
@@ -62,7 +75,13 @@ class Link:
             ToolFailed: there is none.
         """
         given = dict(arguments)
-        return self._ask(lambda client: _dumped(_called(client, tool, given)), cancel)
+        with self._asking.open():
+            return self._ask(lambda client: _dumped(self._called(client, tool, given)), cancel)
+
+    @property
+    def declined(self) -> tuple[str, ...]:
+        """Why the person was not asked what the server wanted to ask them in the last call."""
+        return tuple(self._asking.declined)
 
     def prompt(self, name: str, arguments: dict[str, str], cancel: Cancel = never) -> Json:
         """Return one of its prompts as JSON; raises as `call` does."""
@@ -107,7 +126,7 @@ class Link:
 
     def _answer(self, future: "Future[T]", timeout_s: float, cancel: Cancel) -> T:
         name = self.server.name
-        if not wait_for(future, timeout_s, cancel):
+        if not wait_for(future, timeout_s, cancel, self._asking.answer):
             if cancel():
                 raise ToolFailed("cancelled")
             raise ToolFailed(f"The MCP server {name} did not answer in {timeout_s:g} s.")
@@ -115,7 +134,7 @@ class Link:
             return future.result()
         # The SDK names no common error, and what a strange server provokes in it is not foreseen.
         except (Exception, CancelledError) as error:
-            said = self._why() or f": {line(_innermost(error), MAX_ERROR)}"
+            said = self._why() or f": {line(innermost(error), MAX_ERROR)}"
             raise ToolFailed(f"The MCP server {name} failed{said}") from error
 
     def _why(self) -> str:
@@ -129,7 +148,12 @@ class Link:
         try:
             from mcp import Client
 
-            async with Client(self._transport(), cache=None, message_handler=self._heard) as client:
+            async with Client(
+                self._transport(),
+                cache=None,
+                message_handler=self._heard,
+                elicitation_callback=self._asked,
+            ) as client:
                 listing = await _listed(self.server.name, client)
                 self._client = client
                 self._listed.set_result(listing)
@@ -149,6 +173,51 @@ class Link:
         if self._child is None:
             return over_http(self.server, self._allowance)
         return over_socket(self._child.socket, self._allowance)
+
+    async def _called(self, client: "Client", tool: str, arguments: dict[str, Any]) -> Any:
+        """Call a tool, and answer what the server wants to know first, as newer ones ask for it.
+
+        The answer is not compared with the schema that the server gave of it: a pattern in that
+        could take for ever, and a pattern that is matched stops all threads.
+        """
+        from mcp_types import (
+            CallToolRequest,
+            CallToolRequestParams,
+            CallToolResult,
+            InputRequiredResult,
+        )
+        from pydantic import TypeAdapter
+
+        kind: TypeAdapter[Any] = TypeAdapter(CallToolResult | InputRequiredResult)
+        params = CallToolRequestParams(name=tool, arguments=arguments)
+        for _ in range(MAX_ROUNDS):
+            answer = await client.session.send_request(CallToolRequest(params=params), kind)
+            if not isinstance(answer, InputRequiredResult):
+                return answer
+            asked = (answer.input_requests or {}).items()
+            given = {name: await self._given(request) for name, request in asked}
+            params = params.model_copy(
+                update={"input_responses": given, "request_state": answer.request_state}
+            )
+        raise ToolFailed("it asks again and again")
+
+    async def _given(self, request: Any) -> Any:
+        """Answer what a server needs for a call."""
+        from mcp_types import ElicitRequest
+
+        if not isinstance(request, ElicitRequest):
+            raise ToolFailed(f"it asks for {line(request.method, 60)}, which is not offered")
+        return await self._asked(None, request.params)
+
+    async def _asked(self, context: Any, params: Any) -> Any:
+        """Have the person answer a question of the server."""
+        from mcp_types import ElicitResult
+
+        asked = params.model_dump(mode="json", by_alias=True, exclude_none=True)
+        given = await asyncio.wrap_future(self._asking.put(asked))
+        if given is None:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content=dict(given))
 
     async def _heard(self, message: Any) -> None:
         """Notice that a list has changed; whatever else is said unasked is not listened to."""
@@ -185,25 +254,7 @@ async def _pages(ask: Callable[..., Awaitable[Any]], key: str) -> Sequence[Json]
     return found
 
 
-async def _called(client: "Client", tool: str, arguments: dict[str, Any]) -> Any:
-    """Call a tool, but do not compare the answer with the schema that the server gave of it.
-
-    A pattern in that schema could take for ever, and a pattern that is matched stops all threads.
-    """
-    from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult
-
-    params = CallToolRequestParams(name=tool, arguments=arguments)
-    return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
-
-
 async def _dumped(answer: Awaitable[Any]) -> Json:
     """Return an answer of the SDK as JSON."""
     record: Json = (await answer).model_dump(mode="json", by_alias=True, exclude_none=True)
     return record
-
-
-def _innermost(error: BaseException) -> str:
-    """Name what went wrong inside of the groups that tasks wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__

@@ -55,10 +55,26 @@ class Loop:
         self._loop.close()
 
 
-def wait_for(future: Future[Any], timeout_s: float, cancel: Cancel) -> bool:
-    """Wait until a future is done; say whether it is."""
+def nothing() -> None:
+    """Be what is done meanwhile where nothing is."""
+
+
+def wait_for(
+    future: Future[Any], timeout_s: float, cancel: Cancel, meanwhile: Callable[[], None] = nothing
+) -> bool:
+    """Wait until a future is done; say whether it is. What is done meanwhile costs it no time."""
     deadline = time.monotonic() + timeout_s
     while not cancel() and (left_s := deadline - time.monotonic()) > 0:
         if wait([future], min(left_s, LOOK_S)).done:
             return True
+        begun = time.monotonic()
+        meanwhile()
+        deadline += time.monotonic() - begun
     return False
+
+
+def innermost(error: BaseException) -> str:
+    """Name what went wrong inside of the groups that tasks wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

@@ -32,8 +32,12 @@ class McpServer:
     """Where a local one may connect to; nowhere if there are none."""
     url: str = ""
     """The address of a remote one."""
+    is_sse: bool = False
+    """Whether it speaks the older transport, HTTP with server-sent events."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What is sent with each request to a remote one."""
+    login: Path | None = field(default=None, repr=False)
+    """Where what a login at a remote one gave is kept; None where none can be made."""
     timeout_s: float = 60.0
     """How long one answer may take."""
 
@@ -47,8 +51,8 @@ class McpServer:
             raise ValueError("give a command or a url")
         if self.url and (self.environment or self.folders or self.hosts):
             raise ValueError("env, folders and hosts are for a command, not for a url")
-        if self.command and self.headers:
-            raise ValueError("headers are for a url, not for a command")
+        if self.command and (self.headers or self.is_sse):
+            raise ValueError("headers and transport are for a url, not for a command")
         if not self.timeout_s > 0:
             raise ValueError("timeout_s must be more than 0")
         for host in self.hosts:

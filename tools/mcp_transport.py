@@ -15,14 +15,14 @@ import httpx2
 
 from sandbox.limits import MIB
 from tools.mcp_allowance import MAX_MESSAGE_BYTES, Allowance, SaidTooMuch
+from tools.mcp_http import http_client
+from tools.mcp_login import signing, wanted
 from tools.mcp_server import McpServer
 
 if TYPE_CHECKING:
     from mcp.client import Transport
     from mcp.client._transport import TransportStreams
     from mcp.shared.message import SessionMessage
-
-CONNECT_S = 15.0
 
 
 @asynccontextmanager
@@ -61,45 +61,32 @@ async def over_socket(
 
 
 def over_http(server: McpServer, allowance: Allowance) -> "Transport":
-    """Exchange messages with a remote server by streamable HTTP."""
+    """Exchange messages with a remote server, by streamable HTTP or the older way."""
+    from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamable_http_client
+
+    def client(
+        headers: object = None, timeout: object = None, auth: object = None
+    ) -> httpx2.AsyncClient:
+        return http_client(server, allowance, signing(server), knows_us)
+
+    def knows_us(response: httpx2.Response) -> None:
+        if response.status_code == 401 and response.request.url == server.url:
+            raise wanted(server)  # before anything is done that needs a person
 
     @asynccontextmanager
     async def connected() -> AsyncGenerator["TransportStreams", None]:
         async with (
-            httpx2.AsyncClient(
-                headers=dict(server.headers),
-                timeout=httpx2.Timeout(CONNECT_S, read=None),
-                event_hooks={"response": [counts]},
-            ) as client,
+            client() as made,
             streamable_http_client(
-                server.url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES
+                server.url, http_client=made, max_sse_event_size=MAX_MESSAGE_BYTES
             ) as streams,
         ):
             yield streams
 
-    async def counts(response: httpx2.Response) -> None:
-        stream = response.stream
-        assert isinstance(stream, httpx2.AsyncByteStream), "it is an asynchronous client"
-        response.stream = _Counted(stream, allowance)
-
+    if server.is_sse:
+        return sse_client(server.url, httpx_client_factory=client)
     return connected()
-
-
-class _Counted(httpx2.AsyncByteStream):
-    """The body of a response, as long as it is allowed to be."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, allowance: Allowance) -> None:
-        self._stream = stream
-        self._allowance = allowance
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._stream:
-            self._allowance.spend(len(data))
-            yield data
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 async def _lines(reader: asyncio.StreamReader, allowance: Allowance) -> AsyncIterator[bytes]:

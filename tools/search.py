@@ -85,11 +85,12 @@ class Search:
         return ToolResult("\n".join(shown) or "No match.", f"searched for {pattern} ({found})")
 
     def _command(self, pattern: str, path: PurePosixPath, glob: str | None) -> list[str]:
+        where = str(path) if path.is_absolute() else f"./{path}"
         if self._ripgrep is not None:
             options = ["--glob", glob] if glob else []
-            return [str(self._ripgrep), *_RG, *options, "-e", pattern, "--", f"./{path}"]
+            return [str(self._ripgrep), *_RG, *options, "-e", pattern, "--", where]
         options = [f"--include={glob}"] if glob else []
-        return [*_GREP, *options, "-e", pattern, "--", f"./{path}"]
+        return [*_GREP, *options, "-e", pattern, "--", where]
 
 
 def _with_folder(view: View, folder: Path) -> View:

@@ -31,6 +31,7 @@ KEPT_ON_RESUME = {
     "python": "--python",
     "sandbox": "--sandbox",
     "base": "--base",
+    "mcp": "--mcp",
 }
 """What a session was begun with and its conversation rests on; the rest may change."""
 
@@ -102,6 +103,7 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
         "base": arguments.base,
         "commit": arguments.commit,
         "branch": arguments.branch,
+        "mcp": arguments.mcp,
     }
     given = {name: value for name, value in values.items() if value is not None}
     if arguments.patch is not None:
@@ -136,6 +138,13 @@ def _configured(config: Config, arguments: Namespace) -> Config:
     if arguments.thinking_history:
         model = replace(config.model, thinking_history=arguments.thinking_history)
         config = replace(config, model=model)
+    return with_kv(config, arguments)
+
+
+def with_kv(config: Config, arguments: Namespace) -> Config:
+    """Put `--kv`, if it was typed, in the place of the setting."""
+    if arguments.kv:
+        config = replace(config, model=replace(config.model, kv=arguments.kv))
     return config
 
 

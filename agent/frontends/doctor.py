@@ -23,8 +23,9 @@ from agent.config import config_file, load_config, snapshots_folder, state_folde
 from agent.doctor import Finding, exit_code_of
 from agent.errors import ConfigError
 from agent.frontends.fix import as_json
+from agent.hardware import memory_bytes
 from agent.machine import ID_MAPPED_KERNEL, Cause, causes, name_of, unsupported, version_of
-from agent.models import memory_bytes, resolve
+from agent.models import resolve
 from agent.outcome import NO_MODEL, USAGE
 from agent.settings import Config
 from inference.errors import InferenceError

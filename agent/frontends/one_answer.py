@@ -17,6 +17,7 @@ from agent.frontends.fix import interrupts
 from agent.frontends.output import OutputLost, hand_out
 from agent.frontends.stream import Stream
 from agent.outcome import BUDGET, CANCELLED, NOTHING
+from tools.mcp_form import Form
 
 EXIT_CODES = {
     StopReason.END_TURN: 0,
@@ -33,12 +34,18 @@ class Nobody:
     def __init__(self) -> None:
         self.on_asked: Callable[[Ask, Answer], None] = lambda _ask, _answer: None
         """Called with each question and its answer."""
+        self.on_form: Callable[[Form], None] = lambda _form: None
+        """Called with each form that a server would have had filled in."""
 
     def ask(self, ask: Ask) -> Answer:
         """Refuse, so that another way is found."""
         answer = nobody_there(ask)
         self.on_asked(ask, answer)
         return answer
+
+    def fill(self, form: Form) -> None:
+        """Give nothing."""
+        self.on_form(form)
 
 
 def answer_once(talk: Conversation, person: Nobody, prompt: str, is_stream: bool) -> int:
@@ -48,7 +55,7 @@ def answer_once(talk: Conversation, person: Nobody, prompt: str, is_stream: bool
         OutputLost: the answer cannot be written; else as a turn does.
     """
     shown = Stream(talk, prompt) if is_stream else _Words()
-    person.on_asked = shown.asked
+    person.on_asked, person.on_form = shown.asked, shown.declined
     ended: TurnEnded | None = None
     try:
         with interrupts() as cancel:
@@ -81,6 +88,9 @@ class _Words:
 
     def asked(self, ask: Ask, answer: Answer) -> None:
         """Say nothing: what came of the call does."""
+
+    def declined(self, form: Form) -> None:
+        """Say nothing: the server does."""
 
     def finish(self, exit_code: int, sentence: str = "") -> None:
         """Say nothing more."""

@@ -133,6 +133,8 @@ class PlainHost:
         width = shutil.get_terminal_size().columns
         print(COLOURS.sub("", draw(Painter(THEMES["mono"], width))), end="", flush=True)
 
+    tell = show
+
     def say(self, text: str, style: str = "") -> None:
         """Print a sentence; all look the same here."""
         print(on_screen(text), flush=True)

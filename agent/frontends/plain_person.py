@@ -11,6 +11,7 @@ from agent.frontends.repl.approving import as_text, editable, value_like
 from agent.preview import whole
 from agent.rules import changes_file
 from inference.messages import ToolCall
+from tools.mcp_form import YES, Field, Form, Value, Values
 
 QUESTION = "Allow this? y, n, a(lways), e(dit), w(hy not): "
 WHY = "Why not? "
@@ -42,6 +43,25 @@ class PlainPerson:
             self._signals.leave()
             return Answer(False)
         return answer
+
+    def fill(self, form: Form) -> Values | None:
+        """Ask for one field after the other; Ctrl-C or the end of the input declines."""
+        print(on_screen(f"The MCP server {form.server} asks: {form.text}"))
+        print("What you write goes to it. Ctrl-C declines.")
+        forget_what_was_typed()
+        given: dict[str, Value] = {}
+        try:
+            with self._signals.reading():
+                for field in form.fields:
+                    value = _filled(field)
+                    if value is not None:
+                        given[field.name] = value
+                if not form.fields and input("Agree? y or n: ").strip().lower() not in YES:
+                    return None
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return None
+        return given
 
     def _answer(self, call: ToolCall, word: str) -> Answer | None:
         """Understand a line; None if it decides nothing."""
@@ -89,6 +109,18 @@ class PlainPerson:
     def _read(self, label: str) -> str:
         with self._signals.reading():
             return input(label)
+
+
+def _filled(field: Field) -> Value | None:
+    """Read one field; None where it may be left out and is."""
+    while True:
+        text = input(f"{on_screen(field.label)}: ")
+        if not text.strip() and not field.is_required:
+            return None
+        try:
+            return field.read(text)
+        except ValueError as error:
+            print(f"{error}.")
 
 
 def forget_what_was_typed() -> None:

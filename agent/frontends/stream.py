@@ -27,11 +27,13 @@ from agent.frontends.fix import as_json, event_line
 from agent.frontends.output import hand_out
 from agent.status import Status
 from inference.messages import Usage
+from tools.mcp_form import Form
 
 OWN: Mapping[str, str] = {
     "TalkStarted": "The first line: the session, the repository and the prompt.",
     "Status": "What the status line shows, whenever it has changed.",
     "Asked": "A call was asked about, and this is the answer; `preview` is what a person sees.",
+    "FormDeclined": "An MCP server asked for something to be filled in, and nobody was there to.",
     "TalkEnded": "The last line: the exit code, why if it went wrong, and the patch.",
 }
 STREAMING = (TextDelta, ThinkingDelta, CallWriting, PrefillProgress, ModelProgress)
@@ -59,6 +61,10 @@ class Stream:
     def asked(self, ask: Ask, answer: Answer) -> None:
         """Write a question and its answer."""
         self._line("Asked", call=asdict(ask.call), preview=ask.exact, **asdict(answer))
+
+    def declined(self, form: Form) -> None:
+        """Write what a server asked for and was not given."""
+        self._line("FormDeclined", server=form.server, text=form.text)
 
     def finish(self, exit_code: int, sentence: str = "") -> None:
         """Write the last line; `sentence` says what went wrong."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from agent.config import config_file, load_config
 from agent.errors import UsageError
-from agent.frontends.asked import absolute, command_of, standard_input
+from agent.frontends.asked import absolute, command_of, standard_input, with_kv
 from agent.frontends.resuming import Resuming
 from agent.talk_request import TalkRequest
 
@@ -45,7 +45,7 @@ def request_of(arguments: Namespace) -> TalkRequest:
         UsageError: a value that cannot be meant.
         ConfigError: the settings cannot be.
     """
-    config = load_config(config_file())
+    config = with_kv(load_config(config_file()), arguments)
     is_watched = arguments.prompt is None and _is_terminal(sys.stdin)
     return TalkRequest(
         path=absolute(arguments.path or Path()),

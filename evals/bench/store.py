@@ -21,7 +21,7 @@ from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES, Shape
 from inference.identity import Identity
 from inference.packed import LinearStates, Packed, line_key
-from inference.pages import PagePool
+from inference.slabs import PagePool
 from inference.state import Layout, Snapshot, unpack
 from inference.store import Store
 

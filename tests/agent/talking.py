@@ -19,6 +19,7 @@ from agent.talk_request import TalkRequest
 from inference.chat import ChatModel
 from sandbox.base import Cancel, never
 from tests.agent.fakes import Say, ScriptedModel, bash, make_repository
+from tools.mcp_form import Form, Values
 
 YES, NO = Answer(True), Answer(False, reason="use tabs")
 QUIET = Config(verify=VerifyConfig(tests=False))
@@ -31,11 +32,19 @@ class Listener:
 
     answers: Sequence[Answer | None] = (YES,)
     asked: list[Ask] = field(default_factory=list)
+    values: Values | None = None
+    """What is filled in."""
+    forms: list[Form] = field(default_factory=list)
 
     def ask(self, ask: Ask) -> Answer | None:
         """Answer."""
         self.asked.append(ask)
         return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+    def fill(self, form: Form) -> Values | None:
+        """Fill in a form."""
+        self.forms.append(form)
+        return self.values
 
 
 @dataclass

@@ -315,6 +315,14 @@ def test_the_flag_for_old_thinking_wins_over_the_setting() -> None:
     assert request().config.model.thinking_history == "preserve"
 
 
+def test_the_flag_for_keys_and_values_wins_over_the_setting() -> None:
+    config = Config(model=ModelConfig(kv="int8"))
+    for words, kind in (((), "int8"), (("--kv", "int4"), "int4"), (("--kv", "auto"), "auto")):
+        assert request_of(parse(["fix", *words]), config).config.model.kv == kind
+    with pytest.raises(UsageError, match="invalid choice: '8bit'"):
+        parse(["--kv", "8bit"])
+
+
 @pytest.mark.parametrize("command", ["cd pkg && pytest", "A=1 pytest", "pytest | tee log"])
 def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
     assert request("--test-cmd", command).test_command == ("sh", "-c", command)

@@ -29,6 +29,8 @@ def test_servers_of_an_editor_come_after_those_of_the_user() -> None:
     assert servers[1].environment == {"TOKEN": "one"}
     assert servers[2].headers == {"Authorization": "Bearer two"}
     assert left_out == ()
+    (older,), _left_out = with_handed_in([], [{**FAR, "type": "sse"}])
+    assert (older.is_sse, servers[2].is_sse) == (True, False)
 
 
 def test_the_user_s_own_server_wins_where_both_have_a_name() -> None:
@@ -36,10 +38,10 @@ def test_the_user_s_own_server_wins_where_both_have_a_name() -> None:
 
 
 def test_a_server_that_cannot_be_meant_is_told_of() -> None:
-    sse = {**FAR, "type": "sse"}
-    servers, left_out = with_handed_in([], [sse, {**FAR, "url": "ftp://x"}, {"name": "empty"}])
+    odd = {**FAR, "type": "acp"}
+    servers, left_out = with_handed_in([], [odd, {**FAR, "url": "ftp://x"}, {"name": "empty"}])
     assert servers == ()
-    assert "'sse' are not spoken with" in left_out[0]
+    assert "'acp' are not spoken with" in left_out[0]
     assert "'ftp://x' is no address" in left_out[1]
     assert left_out[2] == (
         "The MCP server empty of your editor is not used: give a command or a url."

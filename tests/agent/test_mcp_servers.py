@@ -28,7 +28,10 @@ START_S = 60.0
 NEEDS_NPM = pytest.mark.skipif(not shutil.which("npm"), reason="no npm here")
 PYTHON_SERVER = """
 import os
+from typing import Annotated
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from pydantic import BaseModel
 
 app = MCPServer("calc")
 
@@ -36,6 +39,16 @@ app = MCPServer("calc")
 def add(a: int, b: int = 2) -> int:
     "Add two numbers."
     return a + b
+
+class Taste(BaseModel):
+    colour: str
+
+def taste() -> Elicit[Taste]:
+    return Elicit("Which colour?", Taste)
+
+@app.tool()
+def paint(taste: Annotated[Taste, Resolve(taste)]) -> str:
+    return f"painted {taste.colour}"
 
 @app.prompt()
 def greet(name: str) -> str:
@@ -48,15 +61,16 @@ def motto() -> str:
 
 if "PORT" not in os.environ:
     app.run("stdio")
-app.run("streamable-http", port=int(os.environ["PORT"]))
+app.run(os.environ.get("WAY", "streamable-http"), port=int(os.environ["PORT"]))
 """
 
 
 @contextmanager
-def remote(name: str, command: list[str]) -> Iterator[McpServer]:
+def remote(name: str, command: list[str], is_sse: bool = False) -> Iterator[McpServer]:
     """A server on a port of this machine, for as long as it is needed."""
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "PORT": str(port)}
+    environment |= {"WAY": "sse"} if is_sse else {}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -68,7 +82,8 @@ def remote(name: str, command: list[str]) -> Iterator[McpServer]:
                     break
                 except OSError:
                     time.sleep(0.1)
-            yield McpServer(name, url=f"http://127.0.0.1:{port}/mcp")
+            path = "sse" if is_sse else "mcp"
+            yield McpServer(name, url=f"http://127.0.0.1:{port}/{path}", is_sse=is_sse)
         finally:
             process.terminate()
 
@@ -83,7 +98,10 @@ def talk_with(server: McpServer, folder: Path, *script: Say, mode: ApprovalMode 
     """Have one turn in which the tools of a server are called."""
     repository = folder / "work"
     make_repository(repository)
-    model, person = ScriptedModel([[*script, Say(text="Done.")]]), Listener((YES,))
+    model, person = (
+        ScriptedModel([[*script, Say(text="Done.")]]),
+        Listener((YES,), values={"colour": "red"}),
+    )
     request = TalkRequest(repository, model="scripted", mode=mode, config=QUIET)
     conversation = open_conversation(
         request, person, lambda _request: model, folder / "state", servers=(server,)
@@ -99,6 +117,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return way
 
 
+@pytest.mark.parametrize("way", ["stdio", "http", "sse"])
 def test_a_server_of_the_sdk_is_used_in_a_talk(tmp_path: Path, way: str) -> None:
     installed = tmp_path / "installed"
     installed.mkdir()
@@ -107,16 +126,22 @@ def test_a_server_of_the_sdk_is_used_in_a_talk(tmp_path: Path, way: str) -> None
     folders = (installed, Path(sys.prefix), Path(sys.base_prefix))
     local = McpServer("calc", (sys.executable, str(program)), folders=folders)
     with (
-        remote("calc", [sys.executable, str(program)])
-        if way == "http"
+        remote("calc", [sys.executable, str(program)], way == "sse")
+        if way != "stdio"
         else nullcontext(local) as server
     ):
         talk = talk_with(
-            server, tmp_path, Say((call("calc__add", a=40),)), Say((call("calc__add", b="x"),))
+            server,
+            tmp_path,
+            Say((call("calc__add", a=40),)),
+            Say((call("calc__add", b="x"),)),
+            Say((call("calc__paint"),)),
         )
         assert talk.results[0] == "42"
         assert talk.results[1].startswith("b must be an integer")
-        assert [ask.call.name for ask in talk.person.asked] == ["mcp", "calc__add", "calc__add"]
+        assert talk.results[2] == "painted red"
+        calls = ["mcp", "calc__add", "calc__add", "calc__paint"]
+        assert [ask.call.name for ask in talk.person.asked] == calls
         conversation = talk.conversation
         [status] = conversation.servers.statuses()
         assert status.prompts == ("greet name: Greet somebody.",)

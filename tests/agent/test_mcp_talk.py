@@ -13,13 +13,18 @@ from agent.config import config_file, load_config
 from agent.conversation import Conversation
 from agent.errors import ConfigError, UsageError
 from agent.events import Notice, StopReason
+from agent.fix import run_fix
 from agent.mcp_config import load_servers
 from agent.models import NANO
 from agent.open_talk import open_conversation, resume_conversation
+from agent.outcome import FixOutcome
+from agent.request import FixRequest
 from agent.settings import ApprovalConfig, ApprovalMode
 from agent.talk_request import TalkRequest
-from tests.agent.fakes import Say, ScriptedModel, call, make_repository
+from sandbox.base import never
+from tests.agent.fakes import FINISH, REPAIR, Say, ScriptedModel, call, make_repository
 from tests.agent.talking import NO, QUIET, Listener, Talk
+from tests.plain import plain_python
 from tests.tools.test_mcp import HOSTILE, PYTHON, tool
 from tools.mcp_server import McpServer
 
@@ -186,6 +191,46 @@ def test_nano_gets_no_tool_of_a_server(stage: Stage) -> None:
     talk.say("Hi.")
     assert talk.person.asked == []
     assert not [spec for spec in talk.model.specs if "__" in spec.name]
+
+
+def fixed(
+    stage: Stage, *script: Say, **changes: Any
+) -> tuple[FixOutcome, ScriptedModel, list[str]]:
+    """Run `fix`; return the outcome, the model, and what the person was told."""
+    model, told = ScriptedModel([script]), []
+    how: dict[str, Any] = {"model": "scripted", "python": plain_python(), "sandbox": "direct"}
+    request = FixRequest(stage.repository, **how, **changes)
+    run = run_fix(request, never, lambda _request: model, stage.folder / "state")
+    while True:
+        try:
+            event = next(run)
+        except StopIteration as stop:
+            return stop.value, model, told
+        told += [event.text] if isinstance(event, Notice) else []
+
+
+def test_fix_uses_servers_that_were_allowed_for_always_where_it_is_asked_to(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(stage.folder / "config"))
+    file = config_file()
+    file.parent.mkdir(parents=True)
+    command, *arguments = stage.server.command
+    file.write_text(
+        f'[mcp.servers.evil]\ncommand = "{command}"\nargs = {arguments}\n'
+        f'folders = ["{stage.installed}"]\n'
+    )
+    _outcome, model, told = fixed(stage, FINISH, mcp=True)
+    assert "The MCP server evil is not used: you have not allowed it." in told
+    assert not [spec for spec in model.specs if "__" in spec.name]
+
+    stage.talk(Say(text="Hi.")).say("Hi.")  # it is allowed for always
+    outcome, model, _told = fixed(stage, SAY, REPAIR, FINISH, mcp=True)
+    assert outcome.exit_code == 0
+    assert [spec.name for spec in model.specs][-1] == "evil__echo"
+    assert 'echo {"words": "hello"}' in [message.content for message in model.seen[-1]]
+    outcome, _model, _told = fixed(stage, FINISH, mcp=True, attempts=2)
+    assert outcome.sentence.startswith("--mcp goes with one attempt")
 
 
 def test_what_a_repository_wants_started_is_ignored_and_said_so(stage: Stage) -> None:

@@ -20,6 +20,7 @@ from agent.request import FixRequest
 from agent.session import JOURNAL
 from agent.sessions import find_session, list_sessions
 from agent.settings import Budget, Config
+from inference.models import SHAPES
 from tests.agent.fakes import (
     FINISH,
     REPAIR,
@@ -224,7 +225,7 @@ def test_the_model_that_auto_meant_is_written_down(
 ) -> None:
     snapshot = tmp_path / "hub/models--Qwen--Tiny/snapshots/abc"
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text(json.dumps({"model_type": "qwen3_5_text"}))
+    (snapshot / "config.json").write_text(json.dumps(dict(SHAPES["0.8B"])))
     (snapshot / "model.safetensors").write_bytes(b"damaged")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     run = run_fix(FixRequest(repository, config=load_config(tmp_path / "none")), state=tmp_path)

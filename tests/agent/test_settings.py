@@ -1,6 +1,8 @@
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,12 +10,14 @@ from agent.arguments import parse
 from agent.config import config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
 from agent.frontends.asked import request_of
-from agent.models import cached_models, hub_cache, memory_bytes, resolve
+from agent.hardware import GIB, Hardware
+from agent.models import auto_plan, cached_models, hub_cache, resolve
 from agent.request import FixRequest
 from agent.settings import Budget, Config, GuardConfig, SandboxConfig
 from agent.wording import prompt
 from agent.workplace import find_repository
 from inference.errors import ModelUnavailable
+from inference.models import SHAPES
 
 
 def toml(folder: Path, text: str) -> Path:
@@ -43,6 +47,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ("[budget]\nmax_time_s = nan\n", "must be more than 0"),
         ("[guard]\nnote_at = 9\n", "must not decrease"),
         ('[model]\nthinking_history = "drop"\n', "preserve or strip, not 'drop'"),
+        ('[model]\nkv = "8bit"\n', "kv is auto, 16bit, int8 or int4, not '8bit'"),
         ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
         ("[approval]\ndenied_tools = [3]\n", "must be a list of strings"),
         ("[budget\n", "not valid TOML"),
@@ -128,12 +133,12 @@ def test_braces_in_a_value_stay_as_they_are() -> None:
 # --- models
 
 
-def cached(cache: Path, name: str, num_bytes: int, model_type: str = "qwen3_5") -> Path:
+def cached(cache: Path, name: str, config: Mapping[str, Any], num_bytes: int = 1000) -> Path:
     """Put a checkpoint into a hub cache, sparse, so that it takes no room."""
     entry = cache / f"models--{name.replace('/', '--')}"
     folder = entry / "snapshots" / "abc"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (folder / "config.json").write_text(json.dumps(dict(config)))
     with (folder / "model.safetensors").open("wb") as file:
         os.truncate(file.fileno(), num_bytes)
     (entry / "refs").mkdir()
@@ -141,20 +146,33 @@ def cached(cache: Path, name: str, num_bytes: int, model_type: str = "qwen3_5") 
     return folder
 
 
-def test_auto_is_the_largest_cached_model_that_fits(tmp_path: Path) -> None:
+def test_auto_is_the_largest_model_here_that_the_planner_says_fits(tmp_path: Path) -> None:
     variables = {"HF_HUB_CACHE": str(tmp_path)}
-    cached(tmp_path, "Qwen/Small", 1000)
-    large = cached(tmp_path, "Qwen/Large", 2000)
-    cached(tmp_path, "Qwen/Huge", memory_bytes())
-    cached(tmp_path, "other/Foreign", 3000, "llama")
+    cached(tmp_path, "Qwen/Small", SHAPES["0.8B"], 3000)
+    large = cached(tmp_path, "Qwen/Large", SHAPES["2B"], 2000)
+    cached(tmp_path, "Qwen/Huge", SHAPES["397B-A17B"], 1)
+    toy = cached(tmp_path, "our/nano", SHAPES["4B"])
+    (toy / "profile.json").write_text('{"profile": "nano"}')
+    cached(tmp_path, "other/Foreign", {"model_type": "llama"}, 3000)
     assert resolve("auto", variables) == str(large)
     found = {model.hub_id: model.num_bytes for model in cached_models(variables)}
-    assert found == {"Qwen/Small": 1000, "Qwen/Large": 2000, "Qwen/Huge": memory_bytes()}
+    assert found.pop("our/nano") == 1000
+    assert found == {"Qwen/Small": 3000, "Qwen/Large": 2000, "Qwen/Huge": 1}
+
+
+def test_a_model_that_is_stored_in_few_bits_is_planned_in_these(tmp_path: Path) -> None:
+    stored = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    cached(tmp_path, "Qwen/Packed", {**SHAPES["9B"], **stored})
+    hardware = Hardware(64 * GIB, None, has_bfloat16=True)
+    found = auto_plan(hardware, {"HF_HUB_CACHE": str(tmp_path)})
+    assert found is not None
+    assert found[1].weights == "nf4"
 
 
 def test_auto_is_never_nano_and_lists_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"--model FOLDER.*HUB-ID.*nano"):
+    with pytest.raises(ModelUnavailable, match=r"models pull.*--model FOLDER.*HUB-ID.*nano") as no:
         resolve("auto", {"HF_HOME": str(tmp_path)})
+    assert no.value.exit_code == 7
     assert hub_cache({"HF_HOME": str(tmp_path)}) == tmp_path / "hub"
     assert hub_cache({"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/hub")
 

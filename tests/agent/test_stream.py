@@ -13,7 +13,7 @@ from agent.approval import Answer
 from agent.compose import ChatFactory
 from agent.events import Event
 from agent.frontends.fix import event_line
-from agent.frontends.repl.worker import Ended, Item, Printed, Question
+from agent.frontends.repl.worker import Blank, Ended, Item, Printed, Question
 from agent.frontends.stream import OWN, line_table
 from agent.frontends.talk_lines import run
 from agent.request import FixRequest
@@ -26,7 +26,7 @@ from tests.agent.fakes import REPAIR, Say, ScriptedModel, make_repository
 from tests.agent.talking import QUIET
 
 EVENTS: tuple[type[Any], ...] = get_args(Event)
-NOT_AN_EVENT = {Question: "Asked", Ended: "TalkEnded"}
+NOT_AN_EVENT = {Question: "Asked", Blank: "FormDeclined", Ended: "TalkEnded"}
 """What else comes to the screen while a prompt is answered, and the line that says it."""
 
 

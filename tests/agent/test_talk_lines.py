@@ -16,8 +16,9 @@ from agent.frontends.talk import run
 from agent.lease import writer_lease
 from agent.outcome import BUDGET
 from agent.session import Session
-from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, create, make_repository
+from tests.agent.fakes import CART, REPAIR, Say, ScriptedModel, bash, call, create, make_repository
 from tests.agent.talking import QUIET
+from tests.tools.test_mcp import HOSTILE, PYTHON, tool
 
 DONE = Say(text="It is \x1b[2Jmended.\nSee for yourself.")
 Run = Callable[..., int]
@@ -282,3 +283,24 @@ def test_a_prompt_that_is_no_text_is_refused(talk: Run, monkeypatch: pytest.Monk
 def test_what_cannot_be_meant_is_refused(talk: Run, words: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         talk(*words)
+
+
+def test_mcp_servers_are_listed_used_and_ask_in_plain_lines(
+    talk: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tools.json").write_text(json.dumps([tool("form")]))
+    with (tmp_path / "config" / "qwen-agent" / "config.toml").open("a") as settings:
+        command, arguments = PYTHON, [str(HOSTILE), str(tmp_path / "tools.json")]
+        settings.write(f'[mcp.servers.evil]\ncommand = "{command}"\nargs = {arguments}\n')
+    script = (Say((call("evil__form"),)), Say(text="Filled in."))
+    lines = ["/mcp", "Ask.", "y", "y", "green", "red", "3", "/mcp", "/mcp reload", "/mcp what"]
+    assert talk("--mode", "ask", script=script, typed="\n".join([*lines, ""])) == 0
+    out = capsys.readouterr().out
+    assert "evil  not used: it is started with the first prompt" in out
+    assert "The MCP server evil asks: What is it like?" in out
+    assert "The colour, one of red, blue: write one of red, blue." in out
+    assert "Filled in." in out
+    assert "evil  1 tools" in out
+    assert "tool evil__form" in out
+    assert "started anew with the next prompt" in out
+    assert "Write /mcp, /mcp reload, /mcp login SERVER" in out

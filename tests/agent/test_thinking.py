@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.events import CallEnded, ReplyEnded, StopReason
-from agent.settings import Budget, Config, ModelConfig
+from agent.settings import Budget, Config, Effort, ModelConfig
 from tests.agent.fakes import BadToolCall, Say, call, edit
 from tests.agent.stage import DONE, set_stage, show
 
@@ -44,6 +44,19 @@ def test_a_step_that_fails_gets_more_thought_after_it(tmp_path: Path, failing: S
 def test_a_refused_call_gets_more_thought_after_it(tmp_path: Path) -> None:
     given = budgets(tmp_path, *[show("the same")] * 4, DONE)
     assert given == [LOW] * 4 + [HIGH]
+
+
+def test_the_person_says_how_much_is_thought(tmp_path: Path) -> None:
+    def options(effort: Effort) -> list[tuple[bool, int | None]]:
+        config = Config(model=ModelConfig(thinking=effort))
+        stage = set_stage(tmp_path / effort, [show("a"), DONE], config, context_tokens=1 << 17)
+        stage.play()
+        return [(one.thinking, one.thinking_budget) for one in stage.model.options]
+
+    assert options("high") == [(True, HIGH)] * 2
+    assert options("off") == [(False, None)] * 2
+    with pytest.raises(ValueError, match="thinking is off, normal or high"):
+        ModelConfig(thinking="deep")  # type: ignore[arg-type]
 
 
 def test_green_tests_need_no_more_thought(tmp_path: Path) -> None:

@@ -11,10 +11,22 @@ from inference.errors import DamagedState
 from inference.linear_state import Inputs, Journal
 from inference.model import Model
 from inference.packed import LinearStates
-from inference.pages import PagePool
+from inference.slabs import PagePool
 from inference.state import HybridState, Layout, Snapshot, unpack
 
 TOKENS = tuple((7 * i * i + 3 * i + 1) % 97 for i in range(400))
+
+
+KINDS = ("qwen3_5", "qwen3_5_moe", "qwen3", "int8", pytest.param("int4", marks=pytest.mark.slow))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tiny_model(request, modules):
+    """Return a model of each family, and the one without linear layers in 8 and in 4 bits; for
+    hybrids in few bits see test_programs.py."""
+    if request.param in modules:
+        return Model(copy.deepcopy(modules[request.param]))
+    return Model(copy.deepcopy(modules["qwen3"]), kv=request.param)
 
 
 def close(left, right):

@@ -18,8 +18,9 @@ from tools.errors import ToolFailed
 from tools.mcp import McpTool, start
 from tools.mcp_link import Link
 from tools.mcp_loop import Loop
+from tools.mcp_output import notes_on
 from tools.mcp_server import McpServer, usable_name
-from tools.mcp_words import MAX_TOOLS, offers
+from tools.mcp_words import MAX_TOOLS, offers, result_text
 from tools.registry import Registry
 
 HOSTILE = Path(__file__).with_name("mcp_hostile.py")
@@ -147,7 +148,46 @@ def test_a50_a_server_gets_nothing_from_the_person_or_the_model(place: Place) ->
 
 def test_a50_a_pattern_that_takes_for_ever_is_not_matched(place: Place) -> None:
     slow = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
-    assert place.again(place.link({**tool("match"), "outputSchema": slow})).text == "done"
+    result = place.again(place.link({**tool("match"), "outputSchema": slow}))
+    assert json.loads(result.text.removeprefix("done\n")) == {"a": "a" * 60 + "!"}
+
+
+def test_a_result_that_is_not_as_promised_says_so(place: Place) -> None:
+    wrong = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a", "b"]}
+    text = place.again(place.link({**tool("match"), "outputSchema": wrong})).text
+    assert "[Not as the server promised: b is missing.]" in text
+    assert "[Not as the server promised: a is no integer.]" in text
+    assert "gave none.]" in place.again(place.link({**tool("echo"), "outputSchema": wrong})).text
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "faults"),
+    [
+        ({}, {"a": 1}, []),
+        ({"type": "object"}, [1], ["the result is no object"]),
+        ({"properties": {"a": {"type": ["integer", "null"]}}}, {"a": None}, []),
+        ({"type": "integer"}, 2.0, []),
+        ({"type": "integer"}, True, ["the result is no integer"]),
+        ({"type": "fancy"}, 1, []),
+        ({"enum": ["a"]}, "b", ["the result is none of the values it may have"]),
+        ({"items": {"type": "string"}}, ["a", 1], ["[1] is no string"]),
+        ({"type": "array", "items": {"type": "string"}}, [1] * 9, ["[0]", "[1]", "[2]"]),
+    ],
+)
+def test_kinds_and_choices_of_a_result_are_compared(
+    schema: dict[str, Any], value: Any, faults: list[str]
+) -> None:
+    found = notes_on(schema, value)
+    assert len(found) == len(faults)
+    assert all(one.startswith(start) for one, start in zip(found, faults, strict=True))
+
+
+def test_a_structured_result_is_shown_unless_a_text_says_the_same() -> None:
+    text = [{"type": "text", "text": "42"}]
+    assert result_text(text, {"result": 42}) == "42"
+    assert result_text([{"type": "text", "text": '{"a": 1}'}], {"a": 1}) == '{"a": 1}'
+    assert result_text(text, {"a": 1}) == '42\n{\n "a": 1\n}'
+    assert result_text([], {"a": 1}) == '{\n "a": 1\n}'
 
 
 def test_who_did_not_wait_for_a_server_can_wait_again(place: Place) -> None:

@@ -17,7 +17,17 @@ from agent.frontends.acp.desk import Desk
 from agent.frontends.acp.editor_talk import EditorTalk
 from agent.frontends.acp.failures import failure
 from agent.frontends.acp.lane import Lane, Work
-from agent.frontends.acp.options import MODE, MODEL, mode_of, modes_of, options_of
+from agent.frontends.acp.options import (
+    ATTEMPTS,
+    MODE,
+    MODEL,
+    THINKING,
+    effort_of,
+    mode_of,
+    modes_of,
+    number_of,
+    options_of,
+)
 from agent.frontends.acp.rpc import (
     CANCELLED,
     INVALID_PARAMS,
@@ -165,12 +175,13 @@ class AgentV1:
         session = self._desk.get(params.session_id)
         session.set_mode(mode_of(params.mode_id))
         request.succeed({})
-        session.tell(_options_update(session))
+        session.tell_options()
 
     def _set_option(self, request: Request, params: Set) -> None:
         session = self._desk.get(params.session_id)
 
         def answer() -> None:
+            session.know_options()
             response = schema.SetSessionConfigOptionResponse(
                 config_options=options_of(session.talk)
             )
@@ -185,11 +196,16 @@ class AgentV1:
 
         if params.config_id == MODE:
             session.set_mode(mode_of(params.value))
-            answer()
+        elif params.config_id == THINKING:
+            session.talk.set_thinking(effort_of(params.value))
+        elif params.config_id == ATTEMPTS:
+            session.talk.set_attempts(number_of(params.value))
         elif params.config_id == MODEL:
             session.do(_answering(request, set_model))  # when no turn runs
+            return
         else:
             raise RpcError(INVALID_PARAMS, f"there is no option {params.config_id!r}")
+        answer()
 
     def _later(self, request: Request, work: Work) -> None:
         self._lane.do(_answering(request, work))
@@ -211,10 +227,5 @@ def _answering(request: Request, work: Work) -> Work:
 
 
 def _settings(session: EditorTalk) -> dict[str, Any]:
+    session.know_options()
     return {"modes": modes_of(session.talk), "config_options": options_of(session.talk)}
-
-
-def _options_update(session: EditorTalk) -> schema.ConfigOptionUpdate:
-    return schema.ConfigOptionUpdate(
-        session_update="config_option_update", config_options=options_of(session.talk)
-    )

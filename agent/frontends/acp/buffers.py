@@ -13,7 +13,7 @@ from typing import Protocol
 from agent.known_files import KnownFiles
 from sandbox.base import View
 from sandbox.errors import PathRefused
-from sandbox.workspace import Workspace
+from sandbox.further import WithFurther
 from tools.textfile import NotText, TextFile
 
 MARK = "\ufeff"
@@ -35,12 +35,12 @@ class Texts(Protocol):
         ...
 
 
-class BufferFiles(Workspace):
+class BufferFiles(WithFurther):
     """A workspace behind an editor."""
 
     def __init__(self, view: View, known: KnownFiles, texts: Texts, folder: Path) -> None:
         """Open the files of `view`; the editor calls the folder of the project `folder`."""
-        super().__init__(view.source, view.workspace, view.folder, view.obeyed)
+        super().__init__(view.source, view.workspace, view.folder, view.obeyed, view.further)
         self._known = known
         self._texts = texts
         here = self.root / self.folder
@@ -86,7 +86,7 @@ class BufferFiles(Workspace):
         is_there = self._texts.is_there()
         target, data = self.real(path), super().read(path)
         shared = self._shared.pop(target, None)
-        if not is_there or text_of(data) is None:
+        if not is_there or target.is_absolute() or text_of(data) is None:
             return None
         text = self._texts.read(self._called / target)
         theirs = None if text is None else _in_the_form_of(data, text)

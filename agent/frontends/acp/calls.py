@@ -11,7 +11,7 @@ from acp import schema
 from agent.events import CallEnded
 from agent.frontends.console import on_screen, visible
 from agent.rules import EDITOR, changes_file
-from inference.messages import BadToolCall, ToolCall
+from inference.messages import BadToolCall, Message, ToolCall
 from sandbox.errors import PathRefused
 from sandbox.workspace import Workspace
 from tools.diff import FileDiff, Side, files_of
@@ -125,7 +125,7 @@ def ended(number: str, call: Call, event: CallEnded, files: Files) -> schema.Too
 
 
 def stopped(number: str) -> schema.ToolCallProgress:
-    """Tell of a call that has no result because the turn was stopped."""
+    """Tell that a call was stopped; v1 has no other word for it than that it failed."""
     return schema.ToolCallProgress(
         session_update="tool_call_update",
         tool_call_id=number,
@@ -134,14 +134,15 @@ def stopped(number: str) -> schema.ToolCallProgress:
     )
 
 
-def told(number: str, call: Call, result: str, files: Files) -> schema.ToolCallProgress:
-    """Tell what came of a call of which only the words are kept."""
+def told(number: str, call: Call, result: Message, files: Files) -> schema.ToolCallProgress:
+    """Tell what came of a call of which only the message is kept."""
+    changes = [] if result.failed else [*written(call, files)]
     return schema.ToolCallProgress(
         session_update="tool_call_update",
         tool_call_id=number,
-        status="completed",
-        content=[*written(call, files)] or [words(result, fenced=kind_of(call) == "execute")],
-        raw_output={"text": result},
+        status="failed" if result.failed else "completed",
+        content=[*changes] or [words(result.content, fenced=kind_of(call) == "execute")],
+        raw_output={"text": result.content},
     )
 
 

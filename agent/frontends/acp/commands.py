@@ -11,6 +11,7 @@ from agent.errors import UsageError
 from agent.events import Event
 from agent.own_commands import own_commands, with_arguments
 from agent.rewind import Rewound
+from agent.servers import NONE_NAMED, RELOADED
 from agent.wording import prompt
 from sandbox.base import Cancel
 
@@ -50,16 +51,24 @@ class Commands:
         """Carry out what was typed: a command, or a prompt as any other."""
         name, _, words = text.removeprefix("/").partition(" ")
         if not text.startswith("/"):
-            yield from talk.turn(text, cancel)
+            yield from _answer(talk, text, cancel)
         elif command := TABLE.get(name):
             try:
                 yield from command.run(talk, words.strip(), cancel)
             except UsageError as error:  # it cannot be done now, which is no fault of the protocol
                 yield f"{str(error)[:1].upper()}{str(error)[1:]}."
         elif (own := own_commands(self._folder).get(name)) is not None:
-            yield from talk.turn(with_arguments(own, words), cancel)
+            yield from _answer(talk, with_arguments(own, words), cancel)
         else:  # a path, say
-            yield from talk.turn(text, cancel)
+            yield from _answer(talk, text, cancel)
+
+
+def _answer(talk: Conversation, text: str, cancel: Cancel) -> Items:
+    """Answer a prompt by as many attempts as are set; by a turn where nothing may be changed."""
+    if talk.request.attempts > 1 and talk.mode != "plan":
+        yield from talk.attempts(text, talk.request.attempts, cancel)
+    else:
+        yield from talk.turn(text, cancel)
 
 
 def _compact(talk: Conversation, _words: str, cancel: Cancel) -> Items:
@@ -93,6 +102,17 @@ def _init(talk: Conversation, _words: str, cancel: Cancel) -> Items:
     yield from talk.turn(prompt("init"), cancel)
 
 
+def _mcp(talk: Conversation, words: str, _cancel: Cancel) -> Items:
+    if words not in ("", "reload"):
+        raise UsageError("write /mcp or /mcp reload")
+    if words:
+        talk.reload_servers()
+        yield RELOADED
+        return
+    lines = [line for one in talk.servers.statuses() for line in one.lines]
+    yield "\n".join(["```", *lines, "```"]) if lines else NONE_NAMED
+
+
 def _moved(moved: Rewound) -> str:
     where = f"Went back to just before: {moved.point.words}." if moved.point else "Went forward."
     return f"{where} Put back: {', '.join(moved.paths) or 'no file'}."
@@ -116,6 +136,9 @@ TABLE: Mapping[str, Command] = {
         Command("diff", "what the files have become since the talk began", _diff),
         Command("test", "run the tests of the project", _test),
         Command("attempts", "N attempts on copies; the best is applied", _attempts, "N PROMPT"),
+        Command(
+            "mcp", "the MCP servers and what they have; reload starts them anew", _mcp, "reload"
+        ),
         Command("init", "have AGENTS.md written from the repository", _init),
     )
 }

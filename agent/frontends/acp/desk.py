@@ -17,6 +17,7 @@ from agent.compose import ChatFactory
 from agent.config import config_file
 from agent.conversation import Conversation
 from agent.errors import SessionError
+from agent.folders import further_folders
 from agent.frontends.acp.calls import Files
 from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.editor_talk import EditorTalk
@@ -83,10 +84,12 @@ class Desk:
         Raises:
             RpcError, AgentError, InferenceError, SandboxError: it cannot be.
         """
-        folder = _folder(params.cwd, params.additional_directories)
+        folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers)
-        setup, person, hands = self._setup, AtEditor(self._peer), self._hands(folder)
-        request = replace(setup.request, path=folder, model=setup.resolve(setup.request.model))
+        setup, person, hands = self._setup, self._person(), self._hands(folder)
+        further = further_folders(params.additional_directories or (), find_repository(folder))
+        model = setup.resolve(setup.request.model)
+        request = replace(setup.request, path=folder, model=model, folders=further)
         talk = open_conversation(
             request, person, setup.factory, setup.state, servers=servers, reach=hands.reach
         )
@@ -94,16 +97,18 @@ class Desk:
 
     def resume(self, params: Place) -> EditorTalk:
         """Go on with a talk, which may be open already; raises as `new` does."""
-        folder = _folder(params.cwd, params.additional_directories)
+        folder = _folder(params.cwd)
         servers = _servers(params.mcp_servers or ())
         repository = find_repository(folder)
+        further = further_folders(params.additional_directories or (), repository)
         with self._lock:
             session = self._open.get(params.session_id)
         if session is not None:
             _check_is_about(session.talk, repository)
+            _check_reads(session.talk, further)
             return session
-        person, hands = AtEditor(self._peer), self._hands(folder)
-        talk = self._resumed(params.session_id, person, hands, servers)
+        person, hands = self._person(), self._hands(folder)
+        talk = self._resumed(params.session_id, person, hands, servers, further)
         try:
             _check_is_about(talk, repository)
         except RpcError:
@@ -115,7 +120,7 @@ class Desk:
         """Begin a second talk that has said the same; raises as `new` does."""
         with self._lock:
             was_open = params.session_id in self._open
-        session, person = self.resume(params), AtEditor(self._peer)
+        session, person = self.resume(params), self._person()
         hands = self._hands(Path(params.cwd))
         try:
             fork = session.talk.fork(person, hands.reach)
@@ -182,7 +187,12 @@ class Desk:
         return all(session.hands.is_quiet() for session in sessions)
 
     def _resumed(
-        self, session_id: str, person: AtEditor, hands: Hands, servers: tuple[McpServer, ...]
+        self,
+        session_id: str,
+        person: AtEditor,
+        hands: Hands,
+        servers: tuple[McpServer, ...],
+        further: tuple[Path, ...],
     ) -> Conversation:
         state, factory = self._setup.state, self._setup.factory
         if not (ID.fullmatch(session_id) and (state / "sessions" / session_id / JOURNAL).is_file()):
@@ -193,8 +203,12 @@ class Desk:
             chat_factory=factory,
             state=state,
             servers=servers,
+            folders=further,
             reach=hands.reach,
         )
+
+    def _person(self) -> AtEditor:
+        return AtEditor(self._peer, self._setup.client.has_forms)
 
     def _enter(self, talk: Conversation, person: AtEditor, hands: Hands) -> EditorTalk:
         session = talk.session
@@ -207,14 +221,12 @@ class Desk:
         return entered
 
 
-def _folder(cwd: str, additional: Sequence[str] | None) -> Path:
+def _folder(cwd: str) -> Path:
     """Return the folder of a session.
 
     Raises:
         RpcError: it is no folder that a session can be in.
     """
-    if additional:
-        raise RpcError(INVALID_PARAMS, "a session is about one folder, without further ones")
     if not cwd.startswith("/") or "\0" in cwd:
         raise RpcError(INVALID_PARAMS, "cwd is a path from the root")
     with suppress(OSError, ValueError):
@@ -227,6 +239,13 @@ def _check_is_about(talk: Conversation, repository: Path) -> None:
     about = talk.session.start["repository"]
     if str(repository) != about:
         raise RpcError(INVALID_PARAMS, f"session {talk.id} is about {about}")
+
+
+def _check_reads(talk: Conversation, further: tuple[Path, ...]) -> None:
+    if talk.request.folders != further:
+        raise RpcError(
+            INVALID_PARAMS, f"session {talk.id} is open with other further folders; close it first"
+        )
 
 
 def _servers(handed_in: Sequence[BaseModel]) -> tuple[McpServer, ...]:
@@ -250,5 +269,6 @@ def _listed(info: SessionInfo) -> schema.SessionInfo:
             cwd=info.repository,
             title=info.title,
             updated_at=changed.isoformat(timespec="seconds"),
+            additional_directories=[*info.further] or None,
         )
     return schema.SessionInfo(session_id=info.id, cwd=info.repository, title=info.title)

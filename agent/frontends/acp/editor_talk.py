@@ -12,6 +12,7 @@ from agent.frontends.acp.commands import Commands
 from agent.frontends.acp.failures import failure
 from agent.frontends.acp.hands import Hands
 from agent.frontends.acp.lane import Lane, Work
+from agent.frontends.acp.options import chosen, options_of
 from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.replay import replayed
 from agent.frontends.acp.rpc import Peer, Request
@@ -47,6 +48,7 @@ class EditorTalk:
         self._lane = Lane(f"session {talk.id}")
         self._prompts: set[Request] = set()
         self._running: Request | None = None
+        self._known: tuple[object, ...] = ()
         person.enter(talk.id, story)
         hands.enter(talk.id, story)
 
@@ -89,6 +91,21 @@ class EditorTalk:
             schema.CurrentModeUpdate(session_update="current_mode_update", current_mode_id=mode)
         )
 
+    def know_options(self) -> None:
+        """Take the editor to know how everything is set."""
+        self._known = chosen(self.talk)
+
+    def tell_options(self) -> None:
+        """Tell how everything is set, if that is not what the editor knows."""
+        if chosen(self.talk) != self._known:
+            self.know_options()
+            options = options_of(self.talk)
+            self.tell(
+                schema.ConfigOptionUpdate(
+                    session_update="config_option_update", config_options=options
+                )
+            )
+
     def close(self) -> None:
         """Stop what runs, save what was said, and end what the talk has started."""
         self.cancel()
@@ -121,8 +138,11 @@ class EditorTalk:
         finally:
             for update in self._story.end():
                 self.tell(update)
+        self.tell_options()
         self._prompts.discard(request)
-        answer = schema.PromptResponse(stop_reason=_reason(ended), usage=sum_of(self._story.usages))
+        answer = schema.PromptResponse(
+            stop_reason=_reason(ended).value, usage=sum_of(self._story.usages)
+        )
         request.succeed(as_params(answer))
 
     def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
@@ -164,6 +184,6 @@ class EditorTalk:
                 is_told = True
 
 
-def _reason(ended: TurnEnded) -> str:
+def _reason(ended: TurnEnded) -> StopReason:
     """Return the protocol's word; its refusal would take the prompt out of the conversation."""
-    return "end_turn" if ended.reason is StopReason.REFUSAL else ended.reason.value
+    return StopReason.END_TURN if ended.reason is StopReason.REFUSAL else ended.reason

@@ -29,8 +29,11 @@ MAX_VERSION = 2**16 - 1
 CAPABILITIES: Params = {
     "loadSession": True,
     "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
-    "mcpCapabilities": {"http": True, "sse": False},
-    "sessionCapabilities": {"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
+    "mcpCapabilities": {"http": True, "sse": True},
+    "sessionCapabilities": {
+        **{"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
+        "additionalDirectories": {},
+    },
     "auth": {},
 }
 
@@ -44,6 +47,8 @@ class Client:
     """Whether it gives the text of a file as it shows it, saved or not."""
     writes_texts: bool = False
     has_terminals: bool = False
+    has_forms: bool = False
+    """Whether it lets a person fill in what is asked for."""
 
 
 MakeAgent = Callable[[Peer, Client], Handler]
@@ -112,12 +117,13 @@ def _client(params: Params) -> Client:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_VERSION:
         raise RpcError(INVALID_PARAMS, f"protocolVersion is a number from 0 to {MAX_VERSION}")
     able = _part(params, "clientCapabilities")
-    files = _part(able, "fs")
+    files, forms = _part(able, "fs"), _part(able, "elicitation").get("form")
     return Client(
         name=str(_part(params, "clientInfo").get("name", "")),
         reads_texts=files.get("readTextFile") is True,
         writes_texts=files.get("writeTextFile") is True,
         has_terminals=able.get("terminal") is True,
+        has_forms=isinstance(forms, dict),
     )
 
 

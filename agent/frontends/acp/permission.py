@@ -1,5 +1,6 @@
-"""Asking the person at the editor about a call, with four answers; two are remembered."""
+"""Asking the person at the editor: about a call, with four answers, or what a form asks for."""
 
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -8,12 +9,15 @@ from pydantic import ValidationError
 
 from agent.approval import Answer, Ask
 from agent.frontends.acp.calls import diffs, kind_of, places_of, raw_input, title_of, words
+from agent.frontends.acp.forms import asked_of, given_of
 from agent.frontends.acp.rpc import Gone, Params, Peer, RpcError
 from agent.frontends.acp.updates import Story
 from agent.frontends.acp.words import as_params
 from agent.rules import changes_file
 from sandbox.base import Cancel, never
+from tools.mcp_form import Form, Values
 
+log = logging.getLogger(__name__)
 Kind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
 ANSWERS: Mapping[Kind, Answer] = {
     "allow_once": Answer(True),
@@ -27,8 +31,10 @@ UNASKED = Answer(False, reason="nobody could be asked; find another way.", by_no
 class AtEditor:
     """The person of one talk, for the thread in which its turns run."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, has_forms: bool = False) -> None:
+        """Reach them by `peer`; `has_forms` is whether their editor can show one."""
         self._peer = peer
+        self._has_forms = has_forms
         self._session_id = ""
         self._story: Story | None = None
         self._cancel: Cancel = never
@@ -83,6 +89,19 @@ class AtEditor:
     def _tell(self, update: schema.ToolCallStart | schema.ToolCallProgress) -> None:
         told = schema.SessionNotification(session_id=self._session_id, update=update)
         self._peer.notify("session/update", as_params(told))
+
+    def fill(self, form: Form) -> Values | None:
+        """Let them fill in a form, if their editor can show one."""
+        if not self._has_forms:
+            return None
+        assert self._story is not None, "a turn runs after `enter`"
+        asked = asked_of(form, self._session_id, self._story.running_id)
+        try:
+            found = self._peer.ask("elicitation/create", as_params(asked), self._cancel)
+            return given_of(form, found)
+        except (Gone, RpcError, ValueError) as error:
+            log.info("a form was not filled in: %s", error)
+            return None
 
     def _request(self, ask: Ask, number: str, story: Story) -> Params:
         """Show exactly what would happen: the diff, or the command."""

@@ -24,9 +24,10 @@ def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
                     waiting.append((story.call_id, call))
             case "tool" if waiting:
                 number, call = waiting.popleft()
-                yield told(number, call, message.content, story.files)
-                yield from after(call)
-    for number, _ in waiting:
+                yield told(number, call, message, story.files)
+                if not message.failed:
+                    yield from after(call)
+    for number, _call in waiting:  # a kill has left it without a result
         yield stopped(number)
     story.was_told()
 

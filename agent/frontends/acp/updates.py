@@ -90,7 +90,7 @@ class Story:
     def call(self, call: Call) -> schema.ToolCallStart:
         """Tell of a new call."""
         self._num_calls += 1
-        self._call, self.is_in_terminal = call, False
+        self.is_in_terminal = False
         return started(self.call_id, call, self.files)
 
     def end(self) -> Iterator[Update]:
@@ -109,6 +109,7 @@ class Story:
             case ThinkingDelta():
                 yield thought(event.text)
             case CallStarted():
+                self._call = event.call
                 yield self.call(event.call)
             case CallEnded():
                 yield from self._ended(event)
@@ -141,8 +142,8 @@ class Story:
                 yield noted(event.sentence)
 
     def _ended(self, event: CallEnded) -> Iterator[Update]:
-        assert self._call is not None, "a call begins before it ends"
         call, self._call = self._call, None
+        assert call is not None, "a call begins before it ends"
         end = ended(self.call_id, call, event, self.files)
         yield end.model_copy(update={"content": None}) if self.is_in_terminal else end
         if event.ok:

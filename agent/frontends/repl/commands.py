@@ -64,9 +64,10 @@ EVERYWHERE: tuple[Command[Host], ...] = (
     Command("attempts", "N PROMPT", "N attempts on copies; the best is applied", talk.attempts),
     Command("init", "", "have AGENTS.md written from the repository", talk.init),
     Command("memory", "[TEXT]", "show AGENTS.md; or add a line to it", view.memory),
-    Command("mcp", "[reload|prompt|read]", "MCP servers: what they have; start them anew", mcp),
+    Command("mcp", "[reload|login|prompt|read]", "MCP servers: what they have; start anew", mcp),
     Command("bench", "", "how fast the model reads and writes here", view.bench, True),
     Command("cache", "", "what is kept on disk of earlier conversations", view.cache),
+    Command("plan", "[SIZE|NAME]", "which models fit this machine; how one is run", view.plan),
     Command("doctor", "", "what works on this machine", view.doctor),
     Command("quit", "", "leave; the session can be resumed", view.leave, True),
 )

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from agent.config import config_file
 from agent.events import Event, ModelProgress
+from agent.frontends.plan import table as plan_table
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.worker import Printed
-from agent.models import NANO, hub_cache, memory_bytes, resolve
+from agent.hardware import read_hardware
+from agent.models import NANO, hub_cache, resolve
+from agent.planning import all_answers
 from inference.errors import InferenceError, ModelUnavailable
 from sandbox.base import Cancel
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from agent.conversation import Conversation
     from agent.frontends.repl.host import Host
 
-GIB = 1024**3
 POLL_S = 0.05
 FOLDER, HUB = "a folder", "a hub id"
 OFFERS = (
@@ -51,7 +53,7 @@ def open_chosen(host: "Host", begin: "Callable[[str], Conversation]", cancel: Ca
         ModelUnavailable: the person chose none.
         RunCancelled: they did not wait for it.
     """
-    yield Printed(_welcome)
+    yield Printed(_welcome())
     while True:
         name = yield from _chosen(host, cancel)
         try:
@@ -109,15 +111,20 @@ def _waited(answers: "queue.SimpleQueue[str]", cancel: Cancel) -> str:
     return ""
 
 
-def _welcome(painter: Painter) -> str:
-    memory = memory_bytes() / GIB
+def _welcome() -> Callable[[Painter], str]:
+    """Say what there is to choose from on this machine: looked up here, drawn by the screen."""
+    hardware = read_hardware()
     lines = (
-        f"No model is chosen yet. This machine has {memory:.0f} GiB of memory.",
+        "No model is chosen yet. What fits:",
+        *plan_table(hardware, all_answers(hardware, None)),
+        "",
         f"Models of the hub are kept in {hub_cache()}.",
         "Offline: copy a checkpoint (config.json, tokenizer.json, *.safetensors) from another "
         "machine into a folder, and name the folder.",
     )
-    return "".join(painter.line(("bold" if not n else "", line)) for n, line in enumerate(lines))
+    return lambda painter: "".join(
+        painter.line(("bold" if not n else "", line)) for n, line in enumerate(lines)
+    )
 
 
 def _styled(style: str, words: str) -> Printed:

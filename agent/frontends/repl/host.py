@@ -145,6 +145,10 @@ class Host(Protocol):
         """Print lines."""
         ...
 
+    def tell(self, draw: Callable[[Painter], str]) -> None:
+        """Print lines, from any thread."""
+        ...
+
     def say(self, text: str, style: str = "dim") -> None:
         """Print a sentence; `style` is a field of the theme."""
         ...

@@ -1,26 +1,33 @@
-"""`/mcp`: which MCP servers there are, what they have for a person, and starting them anew."""
+"""`/mcp`: which MCP servers there are, what they have for a person, logging in, starting anew."""
 
+import os
+import sys
+import webbrowser
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.frontends.repl.paint import Painter
+from agent.frontends.repl.text import harmless
 from agent.frontends.repl.worker import Printed
-from agent.servers import ServerStatus
+from agent.servers import NONE_NAMED, RELOADED, ServerStatus
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
     from agent.frontends.repl.host import Host
 
-FORM = "write /mcp, /mcp reload, /mcp prompt SERVER NAME KEY=VALUE... or /mcp read SERVER ADDRESS"
-NONE = "No MCP server is named; see docs/mcp.md."
-RELOADED = "The MCP servers are started anew with the next prompt."
+FORM = (
+    "write /mcp, /mcp reload, /mcp login SERVER, /mcp prompt SERVER NAME KEY=VALUE... "
+    "or /mcp read SERVER ADDRESS"
+)
+LOG_IN = "Log in in your browser, at this address; Esc gives up:"
+LOGGED_IN = "You are logged in."
 
 
 def mcp(repl: "Host", words: str) -> None:
     """List the servers, ask one for a text, or start them anew."""
 
-    def steps(_cancel: Cancel) -> Iterator[Printed]:
+    def steps(cancel: Cancel) -> Iterator[Printed]:
         assert repl.talk is not None, "commands wait until the talk is open"
         servers = repl.talk.servers
         match words.split():
@@ -30,6 +37,11 @@ def mcp(repl: "Host", words: str) -> None:
             case ["reload"]:
                 repl.talk.reload_servers()
                 yield Printed(lambda painter: painter.line((painter.theme.dim, RELOADED)))
+            case ["login", server]:
+                servers.log_in(server, lambda url: _show_page(repl, url), cancel)
+                repl.talk.reload_servers()
+                sentence = f"{LOGGED_IN} {RELOADED}"
+                yield Printed(lambda painter: painter.line((painter.theme.dim, sentence)))
             case ["prompt", server, name, *pairs]:
                 yield _typed(repl, servers.prompt(server, name, _arguments(pairs)))
             case ["read", server, uri]:
@@ -38,6 +50,14 @@ def mcp(repl: "Host", words: str) -> None:
                 raise UsageError(FORM)
 
     repl.do(steps, "asking")
+
+
+def _show_page(host: "Host", url: str) -> None:
+    """Show the address of a login page, and open it where there are windows; from any thread."""
+    host.tell(lambda painter: painter.line((painter.theme.accent, LOG_IN)) + f"{harmless(url)}\n")
+    has_windows = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if has_windows:  # without them it would be a browser in this very terminal
+        webbrowser.open(url)
 
 
 def _typed(repl: "Host", text: str) -> Printed:
@@ -58,7 +78,7 @@ def _arguments(pairs: list[str]) -> dict[str, str]:
 
 def _drawn(painter: Painter, statuses: tuple[ServerStatus, ...]) -> str:
     if not statuses:
-        return painter.line((painter.theme.dim, NONE))
+        return painter.line((painter.theme.dim, NONE_NAMED))
     lines: list[str] = []
     for one in statuses:
         state = f"not used: {one.fault}" if one.fault else f"{len(one.tools)} tools"

@@ -26,6 +26,7 @@ from agent.frontends.repl.completion import (
     without_marks,
 )
 from agent.frontends.repl.dialogs import Dialog
+from agent.frontends.repl.filling import Filling
 from agent.frontends.repl.keys import KEYS, bind
 from agent.frontends.repl.launch import Launch
 from agent.frontends.repl.names import Names
@@ -41,6 +42,7 @@ from agent.frontends.repl.worker import (
     BUG,
     ERRORS,
     NOT_BEGUN,
+    Blank,
     Ended,
     Feed,
     Item,
@@ -92,6 +94,7 @@ class Repl:
         """What the keys go to instead of the input."""
         self._approving = Approving(self)
         self.pressing = Pressing(self, self._approving)
+        self._filling = Filling(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
         """In which prompt_toolkit knows the application; threads have none of their own."""
@@ -157,6 +160,10 @@ class Repl:
     def show(self, draw: Callable[[Painter], str]) -> None:
         """Print lines of our own."""
         self.screen.print(draw(self.painter))
+
+    def tell(self, draw: Callable[[Painter], str]) -> None:
+        """Print lines, from any thread."""
+        self.feed.put(Printed(draw))
 
     def say(self, text: str, style: str = "dim") -> None:
         """Print a sentence; `style` is a field of the theme."""
@@ -246,12 +253,15 @@ class Repl:
             return item.draw(self.painter)
         if isinstance(item, Question):
             return self._approving.begin(item)
+        if isinstance(item, Blank):
+            return self._filling.begin(item)
         if isinstance(item, Ended):
             return self._job_ended(item)
         if isinstance(item, Steered):
             self.has_heard(item.text)
         elif isinstance(item, TurnEnded):
             self._approving.leave()
+            self._filling.leave()
         now_s = time.monotonic()
         self.activity.note(item, now_s)
         self.story.painter = self.painter
@@ -262,6 +272,7 @@ class Repl:
         if not ended.job.is_aside:
             self.activity.words = ""
             self._approving.leave()
+            self._filling.leave()
             drawn = self.story.close()
         if ended.sentence == NOT_BEGUN and ended.job.prompt:
             self.prompt.put(ended.job.prompt)

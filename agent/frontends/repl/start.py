@@ -19,11 +19,12 @@ from agent.frontends.repl.repl import Repl
 from agent.frontends.repl.source import Source
 from agent.frontends.repl.talk_commands import recalled
 from agent.frontends.repl.theme import theme_for
-from agent.frontends.repl.worker import Printed, Question
+from agent.frontends.repl.worker import Blank, Printed, Question
 from agent.frontends.resuming import Resuming
 from agent.mcp_config import load_servers
 from agent.talk_request import TalkRequest
 from sandbox.base import Cancel
+from tools.mcp_form import Form, Values
 
 if TYPE_CHECKING:
     from agent.compose import ChatFactory
@@ -41,6 +42,12 @@ class AtScreen:
         question = Question(ask)
         self._repl.feed.put(question)
         return question.wait(self._repl.worker.is_stopping)
+
+    def fill(self, form: Form) -> Values | None:
+        """Let them fill in a form."""
+        blank = Blank(form)
+        self._repl.feed.put(blank)
+        return blank.wait(self._repl.worker.is_stopping)
 
 
 def run(

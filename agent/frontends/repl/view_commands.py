@@ -155,6 +155,12 @@ def doctor(repl: "Host", _words: str) -> None:
     repl.do(lambda cancel: _own("doctor"), "looking")
 
 
+def plan(repl: "Host", words: str) -> None:
+    """Say which models fit this machine; of one that is named, its parts."""
+    named = (f"--model={words}",) if words else ()
+    repl.do(lambda cancel: _own("plan", *named), "counting")
+
+
 def export(repl: "Host", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
     if not words:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from agent.approval import Answer, Ask
 from agent.errors import AgentError
@@ -20,7 +21,9 @@ from inference.errors import InferenceError
 from sandbox.base import Cancel
 from sandbox.errors import SandboxError
 from tools.errors import ProjectError
+from tools.mcp_form import Form, Values
 
+T = TypeVar("T")
 BUG = "That was a bug in qwen-agent."
 NOT_BEGUN = "Stopped before it began."
 POLL_S = 0.05
@@ -35,26 +38,38 @@ class Printed:
     draw: Callable[[Painter], str]
 
 
-@dataclass
-class Question:
-    """A call that a person is to decide on, while the thread of the turn waits."""
+@dataclass(kw_only=True)
+class Waiting(Generic[T]):
+    """Something for a person to answer, while the thread of the turn waits."""
 
-    ask: Ask
-    answer: Answer | None = None
-    """None stops the turn."""
+    answer: T | None = None
     _is_answered: threading.Event = field(default_factory=threading.Event)
 
-    def decide(self, answer: Answer | None) -> None:
+    def decide(self, answer: T | None) -> None:
         """Let the turn go on with an answer."""
         self.answer = answer
         self._is_answered.set()
 
-    def wait(self, cancel: Cancel) -> Answer | None:
+    def wait(self, cancel: Cancel) -> T | None:
         """Wait for the answer; None when all is to stop."""
         while not self._is_answered.wait(POLL_S):
             if cancel():
                 return None
         return self.answer
+
+
+@dataclass
+class Question(Waiting[Answer]):
+    """A call to decide on; no answer stops the turn."""
+
+    ask: Ask
+
+
+@dataclass
+class Blank(Waiting[Values]):
+    """A form to fill in; no answer declines."""
+
+    form: Form
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Ended:
     """That of what went wrong."""
 
 
-Item = Event | Printed | Question | Ended
+Item = Event | Printed | Question | Blank | Ended
 Steps = Callable[[Cancel], Iterator[Event | Printed]]
 
 

@@ -7,6 +7,7 @@ read again for each of them.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ class FileModel(ScriptedModel):
         options: ReplyOptions,
         cancel: Callable[[], bool],
     ) -> Iterator[Piece]:
-        self.scripts = [[say_of(record) for record in json.loads(self._file.read_text())]]
+        script = [say_of(record) for record in json.loads(self._file.read_text())]
+        self.scripts = [
+            script if options.thinking else [replace(say, thinking="") for say in script]
+        ]
         print("somebody prints", flush=True)
         yield from super().reply(messages, tools, options, cancel)
 

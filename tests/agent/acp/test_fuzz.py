@@ -19,6 +19,7 @@ METHODS = (
 VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1.5, 2**70, "", "x" * 3_000, "\0", "\ud800", "../..", "/", "/tmp", [], {}),
     *([[]], {"a": {"b": [1]}}, "ask", "mode", "text", "none"),
+    *("thinking", "high", "attempts", "2", ["/tmp"], {"elicitation": {"form": {}}}),
 )
 MEMORY_MIB = 48
 """By which the process may grow over all of it."""
@@ -29,6 +30,7 @@ def frames(chance: random.Random, name: str, folder: str) -> Iterator[bytes]:
     good: dict[str, Any] = {
         **{"sessionId": name, "cwd": folder, "mcpServers": [], "modeId": "ask", "methodId": "m"},
         **{"configId": "mode", "value": "ask", "requestId": 3, "text": "Hi.", "cursor": None},
+        **{"additionalDirectories": [], "clientCapabilities": {}},
     }
     good["prompt"] = [{"type": "text", "text": "/diff"}]
     number = 0

@@ -55,7 +55,8 @@ async def test_a_turn_that_waits_for_a_text_can_be_cancelled(editor: Editor) -> 
         await asyncio.sleep(0.02)
     await editor.agent.cancel(session_id=name)
     assert (await turn).stop_reason == "cancelled"
-    assert "$/cancel_request" in [frame.get("method") for frame in editor.frames[-3:]]
+    assert "$/cancel_request" in [frame.get("method") for frame in editor.frames[-4:]]
+    assert editor.all(schema.ToolCallProgress)[-1].status == "failed"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ async def test_nano_repairs_a_repository_and_asks_before_it_does(tmp_path: Path)
     lay_out(generate(SEED), tmp_path / "work")
     words = ("--model", "nano", "--python", str(plain_python()))
     async with editing(tmp_path, program=COMMAND, words=words) as editor:
-        name = await editor.open()
+        opened = await editor.agent.new_session(cwd=str(editor.work), mcp_servers=[])
+        assert opened.config_options is not None
+        assert [one.id for one in opened.config_options] == ["mode", "model", "attempts"]
+        name = opened.session_id
         ended = await editor.say(name, "Something is wrong here, mend it.")
         assert ended.stop_reason == "end_turn"
         assert ended.usage is not None

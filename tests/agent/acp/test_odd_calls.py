@@ -56,6 +56,22 @@ def test_a_call_that_cannot_be_read_is_shown_as_it_was_written(tmp_path: Path) -
     assert (shown.title, shown.raw_input) == ("A call that cannot be read", {"raw": "<tool_call>"})
 
 
+def test_a_call_that_was_stopped_or_never_answered_is_told_as_failed(tmp_path: Path) -> None:
+    story = Story(Files(tmp_path, tmp_path))
+    look = ToolCall("bash", {"command": "ls"})
+    list(story.updates(CallStarted(look), no_status))
+    assert [(one.tool_call_id, one.status) for one in story.abandon()] == [("call-1", "failed")]
+    assert [*story.abandon()] == []
+    messages = [
+        Message("assistant", "", tool_calls=(look, look, look)),
+        Message("tool", "a.py"),
+        Message("tool", "Stopped.", failed=True),
+    ]
+    told = [one for one in replayed(messages, story) if isinstance(one, schema.ToolCallProgress)]
+    assert [one.status for one in told] == ["completed", "failed", "failed"]
+    assert [*story.abandon()] == [], "what is told again does not run"
+
+
 def test_the_change_of_a_file_is_told_whole_or_else_place_by_place(tmp_path: Path) -> None:
     lines = [f"line {n}\n" for n in range(40)]
     before = "".join(lines)

@@ -1,7 +1,6 @@
 """Sessions in an editor: prompts, permissions, cancel, modes, and all that happens to a session."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +156,10 @@ async def test_cancel_ends_the_turn_and_the_next_one_goes_on(editor: Editor, dur
     await editor.agent.cancel(session_id=name)
     assert (await turn).stop_reason == "cancelled"
     assert (await waiting).stop_reason == "cancelled"
+    told = editor.all(schema.ToolCallProgress)
+    assert [one.status for one in told if one.status != "in_progress"] == (
+        [] if during == "decode" else ["failed"]
+    )
     editor.script(DONE)
     again = await editor.say(name, "Go on.")
     assert again.stop_reason == "end_turn"
@@ -182,13 +185,14 @@ async def test_the_mode_and_the_model_are_set_in_both_ways(editor: Editor) -> No
     assert opened.modes is not None
     assert opened.modes.current_mode_id == "ask"
     assert opened.config_options is not None
-    assert [option.category for option in opened.config_options] == ["mode", "model"]
+    categories = [option.category for option in opened.config_options]
+    assert categories == ["mode", "model", "thought_level", None]
     await agent.set_session_mode(session_id=name, mode_id="auto")
     assert editor.all(schema.CurrentModeUpdate)[-1].current_mode_id == "auto"
     await editor.say(name, "Mend it.")
     assert editor.asked == []
     assert cart(editor) == MENDED
-    mode, _model = editor.all(schema.ConfigOptionUpdate)[-1].config_options
+    mode, *_others = editor.all(schema.ConfigOptionUpdate)[-1].config_options
     assert mode.current_value == "auto"
 
     now = await agent.set_config_option(session_id=name, config_id="mode", value="plan")
@@ -199,13 +203,46 @@ async def test_the_mode_and_the_model_are_set_in_both_ways(editor: Editor) -> No
     assert "nano" in {option.value for option in now.config_options[1].options}
     with pytest.raises(RequestError, match="there is no mode 'never'; there are plan"):
         await agent.set_session_mode(session_id=name, mode_id="never")
-    with pytest.raises(RequestError, match="there is no option 'colour'"):
-        await agent.set_config_option(session_id=name, config_id="colour", value="blue")
+    for option, value in {"colour": "blue", "thinking": "deep", "attempts": "17"}.items():
+        with pytest.raises(RequestError, match=f"there is no (option|{option}) '"):
+            await agent.set_config_option(session_id=name, config_id=option, value=value)
+
+
+async def test_thinking_and_attempts_are_set_and_kept(editor: Editor) -> None:
+    agent, cwd = editor.agent, str(editor.work)
+    editor.script({"thinking": "Hm.", "text": "Hello."})
+    name = await editor.open()
+    await agent.set_config_option(session_id=name, config_id="thinking", value="off")
+    await editor.say(name, "Hello.")
+    assert editor.all(schema.AgentThoughtChunk) == []
+
+    now = await agent.set_config_option(session_id=name, config_id="attempts", value="2")
+    assert now is not None
+    assert now.config_options[3].current_value == "2"
+    hello = {"text": "Hello."}  # attempts go on from what was said
+    editor.script(hello, repair(), {"calls": [["finish", {"summary": "Mended."}]]})
+    await editor.say(name, "Mend it.")
+    assert "Attempt 1 of 2" in editor.text()
+    assert editor.asked == [], "what is done on a copy is not asked about"
+    assert cart(editor) == MENDED
+
+    await editor.say(name, "/undo")
+    assert cart(editor) == CART
+
+    await agent.close_session(session_id=name)
+    loaded = await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    assert loaded.config_options is not None
+    assert [one.current_value for one in loaded.config_options][2:] == ["off", "2"]
+    await agent.set_session_mode(session_id=name, mode_id="plan")
+    editor.script({"text": "I would."})
+    await editor.say(name, "What would you do?")
+    assert editor.text().endswith("I would."), "where nothing may be changed it is a turn"
 
 
 async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Editor) -> None:
     agent, cwd = editor.agent, str(editor.work)
-    editor.script({"text": "I look.", "thinking": "Hm.", **view("shop/cart.py")}, repair(), DONE)
+    look = {"text": "I look.", "thinking": "Hm.", **view("shop/cart.py")}
+    editor.script(look, repair(), repair(), DONE)
     name = await editor.open()
     await editor.say(name, "Mend it.\nPlease.")
     fork = await agent.fork_session(session_id=name, cwd=cwd)
@@ -231,8 +268,10 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
     assert editor.text(name) == "I look.Mended."
     ids = [one.tool_call_id for one in editor.all(schema.ToolCallStart)]
     ends = editor.all(schema.ToolCallProgress)
-    assert ids == [one.tool_call_id for one in ends] == ["call-1", "call-2"]
+    assert ids == [one.tool_call_id for one in ends] == ["call-1", "call-2", "call-3"]
+    assert [one.status for one in ends] == ["completed", "completed", "failed"]
     assert ends[1].content[0].new_text == "price + tax"
+    assert ends[2].content[0].type == "content", "what was not changed is shown as no change"
     assert editor.all(schema.UsageUpdate)[-1].used > 0
 
     await agent.close_session(session_id=name)
@@ -250,6 +289,35 @@ async def test_a_session_is_listed_loaded_forked_closed_and_deleted(editor: Edit
     for session_id in (name, "../sessions", ""):
         with pytest.raises(RequestError, match=f"there is no session {session_id}"):
             await agent.load_session(cwd=cwd, session_id=session_id, mcp_servers=[])
+
+
+async def test_further_folders_are_read_and_kept_with_the_session(editor: Editor) -> None:
+    agent, cwd, further = editor.agent, str(editor.work), editor.folder / "library"
+    further.mkdir()
+    (further / "price.py").write_text("PRICE = 3\n")
+    folders = {"additional_directories": [str(further)]}
+    editor.script(view(f"{further}/price.py"), DONE)
+    opened = await agent.new_session(cwd=cwd, mcp_servers=[], **folders)
+    name = opened.session_id
+    await editor.say(name, "What is the price?")
+    (shown,) = editor.all(schema.ToolCallStart)
+    assert shown.locations[0].path == f"{further}/price.py"
+    assert "PRICE = 3" in editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    with pytest.raises(RequestError, match="open with other further folders; close it first"):
+        await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    (listed,) = (await agent.list_sessions(cwd=cwd)).sessions
+    assert listed.additional_directories == [str(further)]
+
+    await agent.close_session(session_id=name)
+    editor.script(DONE, DONE, view(f"{further}/price.py"), DONE)
+    await agent.load_session(cwd=cwd, session_id=name, mcp_servers=[])
+    await editor.say(name, "Again.")
+    refused = editor.all(schema.ToolCallProgress)[-1].raw_output["text"]
+    assert "is outside the workspace" in refused, "who names none has none"
+    (listed,) = (await agent.list_sessions(cwd=cwd)).sessions
+    assert listed.additional_directories is None
+    with pytest.raises(RequestError, match="'library' is no folder, named from the root"):
+        await agent.new_session(cwd=cwd, mcp_servers=[], additional_directories=["library"])
 
 
 async def test_a_fork_asks_in_its_own_name(editor: Editor) -> None:
@@ -324,13 +392,15 @@ async def test_commands_are_offered_and_carried_out(editor: Editor) -> None:
     await editor.say(name, "/review the cart")
     offered = editor.all(schema.AvailableCommandsUpdate)[0].available_commands
     names = {one.name: one.description for one in offered}
-    assert {"undo", "redo", "diff", "test", "compact", "attempts", "init"} <= {*names}
+    assert {"undo", "redo", "diff", "test", "compact", "attempts", "mcp", "init"} <= {*names}
     assert names["review"] == "your own: Review $ARGUMENTS."
     await editor.say(name, "/diff")
     assert "```diff\n" in editor.text()
     assert "+    return price + tax" in editor.text()
     await editor.say(name, "/test")
     assert "The tests: 2 passed" in editor.text()
+    await editor.say(name, "/mcp")
+    assert "No MCP server is named" in editor.text()
     ended = await editor.say(name, "/attempts many")
     assert ended.stop_reason == "end_turn"
     assert "Write /attempts N PROMPT" in editor.text()
@@ -361,7 +431,7 @@ async def test_what_cannot_be_is_refused_in_a_sentence(
     assert refused.value.code in (-32601, -32602, -32002)
 
 
-async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor, tmp_path: Path) -> None:
+async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor) -> None:
     name = await editor.open()
     image = schema.ImageContentBlock(type="image", data="aGk=", mime_type="image/png")
     with pytest.raises(RequestError, match="the model reads text, and no image"):
@@ -370,7 +440,3 @@ async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor, tmp_path:
         await editor.say(name, " ")
     with pytest.raises(RequestError, match="40,000,000 characters, and 1,000,000 at most"):
         await editor.say(name, "x" * 40_000_000)
-    with pytest.raises(RequestError, match="one folder, without further ones"):
-        await editor.agent.new_session(
-            cwd=str(tmp_path), additional_directories=["/tmp"], mcp_servers=[]
-        )

@@ -11,7 +11,7 @@ def test_a_server_is_asked_about_used_and_listed(open_session: Open, tmp_path: P
     installed = tmp_path / "installed"
     installed.mkdir()
     (installed / "server.py").write_text(HOSTILE.read_text())
-    (installed / "tools.json").write_text(json.dumps([tool("ansi", "Paints.")]))
+    (installed / "tools.json").write_text(json.dumps([tool("ansi", "Paints."), tool("form")]))
     settings = tmp_path / "home/.config/qwen-agent/config.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text(
@@ -23,7 +23,11 @@ def test_a_server_is_asked_about_used_and_listed(open_session: Open, tmp_path: P
         """
     )
     terminal = open_session(
-        {"calls": [["evil__ansi", {}]]}, {"text": "Painted."}, words=("--mode", "auto")
+        {"calls": [["evil__ansi", {}]]},
+        {"text": "Painted."},
+        {"calls": [["evil__form", {}]]},
+        {"text": "Filled in."},
+        words=("--mode", "auto"),
     )
     terminal.enter("Paint.")
     terminal.wait_for("Allow this?")
@@ -31,9 +35,22 @@ def test_a_server_is_asked_about_used_and_listed(open_session: Open, tmp_path: P
     terminal.answer("a")
     terminal.wait_for("Painted.")
     terminal.wait_for("Ask, or /help")
+    terminal.enter("Ask me.")
+    terminal.wait_for("The MCP server evil asks you: What is it like?")
+    terminal.wait_for("The colour, one of red, blue: ")
+    terminal.enter("green")
+    terminal.wait_for("write one of red, blue.")
+    terminal.enter("red")
+    terminal.wait_for("size, whole number: ")
+    terminal.enter("3")
+    terminal.wait_for("Given to the server.")
+    terminal.wait_for("Filled in.")
+    terminal.wait_for("Ask, or /help")
     terminal.enter("/mcp")
     terminal.wait_for("tool evil__ansi")
+    terminal.enter("/mcp login evil")
+    terminal.wait_for("is no remote server")
     terminal.enter("/mcp prompt evil")
-    terminal.wait_for("write /mcp")
+    terminal.wait_for("Write /mcp, ")
     terminal.enter("/mcp reload")
     terminal.wait_for("started anew")
