@@ -40,7 +40,7 @@ class Ask:
     """Exactly what would happen, the command or the diff, as `preview.py` writes it."""
     key: str
     """What an answer for always is remembered by."""
-    exact: str = ""
+    exact: str
     """The same as `preview` with nothing cut or spelled, for a screen that nothing can hide on."""
 
 

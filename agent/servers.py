@@ -197,7 +197,7 @@ def is_trusted(
     words = introduction(server, tools)
     if known in trusted:
         words = f"It has changed since you allowed it.\n{words}"
-    answer = ask(Ask(ToolCall(MCP, {"server": server.name}), words, key))
+    answer = ask(Ask(ToolCall(MCP, {"server": server.name}), words, key, words))
     if answer.allowed and answer.always:
         trusted.add(known)
         trusted.add(key)

@@ -165,7 +165,7 @@ def test_what_is_asked_shows_the_exact_command() -> None:
 
 
 def test_an_answer_is_the_call_or_a_reason() -> None:
-    asked = Ask(bash("make"), "make", "k")
+    asked = Ask(bash("make"), "make", "k", "make")
     assert answered(asked, Answer(True)) == bash("make")
     refused = answered(asked, Answer(False, reason="use cmake"))
     assert isinstance(refused, Denied)

@@ -34,6 +34,6 @@ def test_a_server_is_asked_about_used_and_listed(open_session: Open, tmp_path: P
     terminal.enter("/mcp")
     terminal.wait_for("tool evil__ansi")
     terminal.enter("/mcp prompt evil")
-    terminal.wait_for("write /mcp")
+    terminal.wait_for("Write /mcp")
     terminal.enter("/mcp reload")
     terminal.wait_for("started anew")

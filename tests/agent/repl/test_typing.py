@@ -206,7 +206,7 @@ def test_a_key_answers_only_after_a_quiet_moment_and_alone() -> None:
 )
 def test_one_key_answers(key: str, answer: Answer | None) -> None:
     said: list[Answer | None] = []
-    ask = Ask(call("bash", command="make"), "make", "key")
+    ask = Ask(call("bash", command="make"), "make", "key", "make")
     approval = Approval(ask, said.append, lambda: None, lambda: None)
     assert not approval.press("enter")
     assert not approval.press("Y")
@@ -216,7 +216,7 @@ def test_one_key_answers(key: str, answer: Answer | None) -> None:
 
 def test_what_was_not_printed_is_viewed_before_it_is_allowed() -> None:
     said, painter = list[Answer | None](), Painter(THEMES["mono"], 79)
-    approval = Approval(Ask(call("bash"), "", "key"), said.append, lambda: None, lambda: None)
+    approval = Approval(Ask(call("bash"), "", "key", ""), said.append, lambda: None, lambda: None)
     approval.num_unseen, approval.view = 9, lambda: setattr(approval, "num_unseen", 0)
     for key in "yae":
         assert approval.press(key)
