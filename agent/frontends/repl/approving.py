@@ -139,7 +139,7 @@ def _words(answer: Answer | None) -> str:
     if answer is None:
         return "The turn stops."
     if not answer.allowed:
-        return f"Not allowed. {answer.reason}".strip()
+        return f"Not allowed: {answer.reason}" if answer.reason else "Not allowed."
     if answer.arguments is not None:
         return "Changed; this is what would be done now."
     return "Allowed, here and from now on." if answer.always else "Allowed."

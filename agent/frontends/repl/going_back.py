@@ -12,7 +12,7 @@ from inference.messages import BadToolCall, ToolCall
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
-    from agent.frontends.repl.host import Host as Repl
+    from agent.frontends.repl.host import Host
     from agent.frontends.repl.paint import Painter
     from agent.rewind import Point, Rewound
 
@@ -24,7 +24,7 @@ ABOUT_LOST = (
 
 
 def gone_back(
-    repl: "Repl", point: "Point", done: str = "Went to just before"
+    repl: "Host", point: "Point", done: str = "Went to just before"
 ) -> Iterator[Event | Printed]:
     """Go back to a point; where the person changed the same files since, ask them first."""
     talk = repl.talk
@@ -50,7 +50,7 @@ def gone_back(
 
 
 def moved(
-    repl: "Repl", move: "Callable[[Conversation], Rewound]", done: str = ""
+    repl: "Host", move: "Callable[[Conversation], Rewound]", done: str = ""
 ) -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
     assert repl.talk is not None, "commands wait until the talk is open"

@@ -22,7 +22,7 @@ from sandbox.base import Cancel
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation
-    from agent.frontends.repl.host import Host as Repl
+    from agent.frontends.repl.host import Host
     from agent.frontends.repl.paint import Painter
     from agent.rewind import Point
     from agent.session import Session
@@ -38,7 +38,7 @@ RUN_HOOKS = "`git commit --amend --no-edit --only` runs them afterwards."
 SHORT_ID = 10
 
 
-def model(repl: "Repl", words: str) -> None:
+def model(repl: "Host", words: str) -> None:
     """Choose which model answers from the next turn on."""
 
     def choose(name: str) -> None:
@@ -53,7 +53,7 @@ def model(repl: "Repl", words: str) -> None:
     _pick(repl, "Which model? (/model FOLDER or /model HUB-ID names another)", choices, choose)
 
 
-def _set_model(repl: "Repl", name: str) -> Iterator[Printed]:
+def _set_model(repl: "Host", name: str) -> Iterator[Printed]:
     talk = _talk(repl)
     try:
         talk.set_model(name)
@@ -62,7 +62,7 @@ def _set_model(repl: "Repl", name: str) -> Iterator[Printed]:
     yield _sentence(f"{name} answers from the next turn on.")
 
 
-def mode(repl: "Repl", words: str) -> None:
+def mode(repl: "Host", words: str) -> None:
     """Choose what runs without asking."""
     talk = repl.talk
     if talk is None:
@@ -89,24 +89,24 @@ def mode(repl: "Repl", words: str) -> None:
         _pick(repl, "What runs without asking?", choices, choose, at=MODES.index(talk.mode))
 
 
-def compact(repl: "Repl", _words: str) -> None:
+def compact(repl: "Host", _words: str) -> None:
     """Put the conversation in short form."""
     repl.do(lambda cancel: _talk(repl).compact(cancel), "putting the conversation in short form")
 
 
-def undo(repl: "Repl", _words: str) -> None:
+def undo(repl: "Host", _words: str) -> None:
     """Take back the last change of the model."""
     from agent.rewind import last_change
 
     repl.do(lambda _cancel: gone_back(repl, last_change(_talk(repl).session), "Undone"))
 
 
-def redo(repl: "Repl", _words: str) -> None:
+def redo(repl: "Host", _words: str) -> None:
     """Take back the last undo or rewind."""
     repl.do(lambda _cancel: moved(repl, lambda talk: talk.redo()))
 
 
-def rewind(repl: "Repl", _words: str) -> None:
+def rewind(repl: "Host", _words: str) -> None:
     """Choose an earlier moment and go back to it."""
     points = _talk(repl).points()
     if not points:
@@ -124,7 +124,7 @@ def rewind(repl: "Repl", _words: str) -> None:
     repl.open_dialog(Picker(title, choices, chosen, at=len(choices) - 1))
 
 
-def fork(repl: "Repl", _words: str) -> None:
+def fork(repl: "Host", _words: str) -> None:
     """Begin a second talk, and be in it."""
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
@@ -135,7 +135,7 @@ def fork(repl: "Repl", _words: str) -> None:
     repl.do(steps, "forking")
 
 
-def branches(repl: "Repl", _words: str) -> None:
+def branches(repl: "Host", _words: str) -> None:
     """Choose one of the talks of this session."""
     names = [talk.id for talk in repl.talks]
 
@@ -148,7 +148,7 @@ def branches(repl: "Repl", _words: str) -> None:
     _pick(repl, "Which talk?", choices, choose, at)
 
 
-def resume(repl: "Repl", words: str) -> None:
+def resume(repl: "Host", words: str) -> None:
     """Go on with an earlier session."""
 
     def choose(name: str) -> None:
@@ -167,7 +167,7 @@ def resume(repl: "Repl", words: str) -> None:
         repl.say("There is no other session of this repository.")
 
 
-def commit(repl: "Repl", words: str) -> None:
+def commit(repl: "Host", words: str) -> None:
     """Commit what the model changed: with these words, or with some that are proposed first."""
 
     def make(text: str) -> None:
@@ -207,18 +207,18 @@ def _drawn(draft: "Draft", painter: "Painter") -> str:
     return shown
 
 
-def _committed(repl: "Repl", words: str) -> Iterator[Printed]:
+def _committed(repl: "Host", words: str) -> Iterator[Printed]:
     commit = _talk(repl).commit(words)
     subject = one_line(words.strip().split("\n")[0], 60)
     yield _sentence(f"Committed {commit[:SHORT_ID]}: {subject}")
 
 
-def run_tests(repl: "Repl", _words: str) -> None:
+def run_tests(repl: "Host", _words: str) -> None:
     """Run the tests as they are now."""
     repl.do(lambda cancel: _talk(repl).run_tests(cancel))
 
 
-def attempts(repl: "Repl", words: str) -> None:
+def attempts(repl: "Host", words: str) -> None:
     """Have attempts made on copies."""
     number, _, text = words.partition(" ")
     if not number.isdecimal() or not 1 <= int(number) <= MAX_ATTEMPTS or not text.strip():
@@ -228,12 +228,12 @@ def attempts(repl: "Repl", words: str) -> None:
     repl.do(lambda cancel: _talk(repl).attempts(text.strip(), int(number), cancel), words)
 
 
-def init(repl: "Repl", _words: str) -> None:
+def init(repl: "Host", _words: str) -> None:
     """Have AGENTS.md written."""
     repl.prompt_model(prompt("init"))
 
 
-def _moment(repl: "Repl", point: "Point") -> Choice:
+def _moment(repl: "Host", point: "Point") -> Choice:
     """Show a point by what would be taken back first: the prompt, or what the model did."""
     session = _talk(repl).session
     message = session.messages[point.num_kept]
@@ -248,7 +248,7 @@ def _moment(repl: "Repl", point: "Point") -> Choice:
     return Choice(f"  {', '.join(calls)}", preview="\n".join([*filter(None, said), *done]))
 
 
-def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
+def _resume(repl: "Host", name: str) -> Iterator[Printed]:
     talk = repl.reopen(name)
     if (repository := talk.session.start["repository"]) != str(repl.launch.root):
         talk.close()
@@ -257,7 +257,7 @@ def _resume(repl: "Repl", name: str) -> Iterator[Printed]:
     yield from recalled(repl, talk)
 
 
-def recalled(repl: "Repl", talk: "Conversation") -> Iterator[Printed]:
+def recalled(repl: "Host", talk: "Conversation") -> Iterator[Printed]:
     """Show where a talk stands that is gone on with: the last that was said in it."""
     session = talk.session
     said = [one for one in session.messages if is_prompt(one) or one.role == "assistant"]
@@ -269,7 +269,7 @@ def recalled(repl: "Repl", talk: "Conversation") -> Iterator[Printed]:
         yield _recalled(repl, session, one)
 
 
-def _recalled(repl: "Repl", session: "Session", message: Message) -> Printed:
+def _recalled(repl: "Host", session: "Session", message: Message) -> Printed:
     if message.role == "assistant":
         return Printed(lambda _painter: repl.story.told(message.content))
     return Printed(lambda _painter: repl.story.said(typed_in(session, message.content)))
@@ -281,7 +281,7 @@ def _last_words(talk: "Conversation") -> str:
 
 
 def _pick(
-    repl: "Repl", title: str, choices: list[Choice], choose: Callable[[str], None], at: int = 0
+    repl: "Host", title: str, choices: list[Choice], choose: Callable[[str], None], at: int = 0
 ) -> None:
     def chosen(index: int | None) -> None:
         repl.close_dialog()
@@ -291,7 +291,7 @@ def _pick(
     repl.open_dialog(Picker(title, choices, chosen, at))
 
 
-def _talk(repl: "Repl") -> "Conversation":
+def _talk(repl: "Host") -> "Conversation":
     assert repl.talk is not None, "commands wait until the talk is open"
     return repl.talk
 

@@ -188,7 +188,7 @@ def test_why_not_goes_to_the_model_and_an_edited_command_runs(
     assert "● bash touch three" in terminal.scrolled
     assert (repository / "three").exists()
     assert not (repository / "one").exists()
-    assert "They say: not that one" in terminal.scrolled
+    assert "Not allowed: not that one" in terminal.scrolled
 
 
 def test_enter_steers_and_alt_enter_queues(open_session: Open, repository: Path) -> None:
