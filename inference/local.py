@@ -26,6 +26,7 @@ from inference.door import (
     ThinkingLimit,
     Token,
     TokenEngine,
+    Weights,
 )
 from inference.errors import ContextOverflow
 from inference.host_client import HostEngine
@@ -58,6 +59,7 @@ def open_chat(
     *,
     device: str = "auto",
     dtype: DType = "auto",
+    weights: Weights = "auto",
     cache_bytes: int = CACHE_BYTES,
     reuse: bool = True,
     thinking_history: ThinkingHistory = "preserve",
@@ -73,6 +75,7 @@ def open_chat(
         where: `nano`, a checkpoint folder, or a hub id, which is downloaded once.
         device: as torch names it; auto is CUDA when there is one.
         dtype: of the weights; auto is what is fast and fits.
+        weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         cache_bytes: how much the snapshots may hold.
         reuse: False to prefill everything every time, for comparison.
         thinking_history: what becomes of the thinking of earlier turns.
@@ -86,7 +89,14 @@ def open_chat(
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(_source(where), device, dtype, cache_bytes, stall_s=stall_s)
+    settings = EngineSettings(
+        _source(where),
+        device=device,
+        dtype=dtype,
+        weights=weights,
+        cache_bytes=cache_bytes,
+        stall_s=stall_s,
+    )
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
