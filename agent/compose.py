@@ -92,6 +92,7 @@ def load_chat(request: FixRequest) -> ChatModel:
     disk_bytes = request.config.cache.disk_bytes
     return open_chat(
         resolve(request.model),
+        weights=request.config.model.weights,
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
         host=not is_small,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
+from inference.door import Weights
 from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
@@ -90,6 +91,10 @@ class ModelConfig:
     """`strip` drops the thinking of earlier turns, as Qwen3.5's template does; all of their replies
     are then read again, without it. `preserve` keeps it, and a conversation only ever grows."""
 
+    weights: Weights = "auto"
+    """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the
+    memory of the device, else nf4. A model that was quantized by its makers stays as it is."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
@@ -100,6 +105,8 @@ class ModelConfig:
             raise ValueError(
                 f"thinking_history is preserve or strip, not {self.thinking_history!r}"
             )
+        if self.weights not in get_args(Weights):
+            raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
 
 
 @dataclass(frozen=True)
