@@ -193,6 +193,11 @@ def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:
         ]
     if device.type != "cpu":
         return torch.bfloat16
+    return cpu_dtype(num_params)
+
+
+def cpu_dtype(num_params: int) -> torch.dtype:
+    """Return what is fast on this CPU; small models are exact there as well."""
     return torch.bfloat16 if num_params >= SMALL_PARAMS and _cpu_has_bfloat16() else torch.float32
 
 

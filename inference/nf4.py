@@ -27,7 +27,7 @@ NUMBERS = (
 """What the four bits of a number mean: as many normally distributed numbers are near each."""
 CELLS = 4096
 """Cells of [-1, 1], so narrow that none holds two bounds."""
-PIECE = 1 << 16
+PIECE = 1 << 18
 """Numbers that are encoded at a time on a CPU."""
 
 

@@ -80,11 +80,11 @@ def pack(
             if name in stacks:
                 stack = _quantized(stacks[name], source, device, counter)
                 for part, tensor in stack.named_buffers():
-                    writer.write(f"{name}.{part}", tensor.cpu())
+                    writer.write(f"{name}.{part}", [tensor.cpu()])
             else:
                 shape = tuple(module.get_parameter(name).shape)
                 cpu = torch.device("cpu")
-                writer.write(name, _plain(source, shape, source.dtype, cpu, counter))
+                writer.write(name, [_plain(source, shape, source.dtype, cpu, counter)])
 
 
 def packed_slots(module: PreTrainedModel, sources: Mapping[str, Source]) -> dict[str, Slot]:

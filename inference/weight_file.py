@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,25 +70,27 @@ class WeightWriter:
         self._sums = dict.fromkeys(self._slots, 0)
         self._starts: dict[str, int] = {}
         self._left = set(self._slots)
-        place = len(self._header())
+        place = self.data_start = len(self._header())
         for name, slot in self._slots.items():
             self._starts[name] = place
             place += slot.nbytes
 
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Put a tensor into its place."""
-        slot = self._slots[name]
-        assert (tensor.dtype, tuple(tensor.shape)) == (slot.dtype, slot.shape), name
-        content = _bytes_of(tensor)
-        self._sums[name] = _sum(content)
-        _write_all(self._stream, content, self._starts[name])
+    def write(self, name: str, pieces: Iterable[Tensor]) -> None:
+        """Put a tensor into its place; it comes in pieces of whole words, the last one excepted."""
+        slot, place, total = self._slots[name], self._starts[name], 0
+        for piece in pieces:
+            assert piece.dtype == slot.dtype, name
+            content = _bytes_of(piece)
+            _write_all(self._stream, content, place)
+            place, total = place + len(content), total + _sum(content)
+        assert place - self._starts[name] == slot.nbytes, name
+        self._sums[name] = total % (1 << 64)
         self._left.discard(name)
 
     def finish(self) -> None:
-        """Write the header, and wait until all of it is on the disk."""
+        """Write the header."""
         assert not self._left, f"{len(self._left)} tensors were not written"
         _write_all(self._stream, np.frombuffer(self._header(), dtype=np.uint8), 0)
-        os.fsync(self._stream)
 
     def _header(self) -> bytes:
         """Return the file's beginning, as long whatever the sums are."""
@@ -125,6 +127,7 @@ def writing(file: Path, slots: Mapping[str, Slot]) -> Iterator[WeightWriter]:
                 writer = WeightWriter(stream, slots)
                 yield writer
                 writer.finish()
+                os.fsync(stream)
             except BaseException:
                 temporary.unlink()
                 raise
