@@ -6,6 +6,8 @@ weights were there and that a missing package is one sentence.
 """
 
 import importlib.util
+import logging
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from inference.errors import ModelUnavailable
 from inference.hub import first_line
@@ -28,6 +30,9 @@ PACKAGES = {
     "fp8": "",
 }
 """How weights may be quantized, and the package that reads it; "" where transformers does alone."""
+CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What transformers raises on a configuration that makes no sense."""
+GGUF_SUFFIX = ".gguf"
 GPU_ONLY = ("gptq", "awq", "fp8")
 
 
@@ -70,6 +75,25 @@ def check_usable(method: str, device: torch.device) -> None:
         )
 
 
+def gguf_config(file: Path) -> PreTrainedConfig:
+    """Return the configuration that a GGUF file holds.
+
+    Raises:
+        ModelUnavailable: it holds none that transformers can read.
+    """
+    try:
+        _quiet()
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            file.parent, gguf_file=file.name, local_files_only=True
+        )
+    except (*CONFIG_ERRORS, IndexError, RuntimeError, ImportError, struct.error) as error:
+        raise ModelUnavailable(
+            f"{file} cannot be read ({first_line(error)}); download it again, or take a checkpoint "
+            "in safetensors."
+        ) from error
+    return config
+
+
 def load_foreign(
     folder: Path,
     config: PreTrainedConfig,
@@ -84,9 +108,7 @@ def load_foreign(
     """
     options = {} if gguf_file is None else {"gguf_file": gguf_file}
     try:
-        # It would draw bars and, at the first forward, warn of slow kernels: not its screen.
-        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        _quiet()
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -113,6 +135,13 @@ def load_foreign(
                 "its weights do not belong to its config.json, download both again."
             )
     return module  # type: ignore[no-any-return]
+
+
+def _quiet() -> None:
+    """Keep libraries from drawing bars and warning of slow kernels: it is not their screen."""
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _failed(report: Mapping[str, Any]) -> Iterator[str]:

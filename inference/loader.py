@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -20,7 +20,14 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from inference.checkpoint import Checkpoint, read_json
 from inference.door import DType, LoadProgress, OnProgress, Weights
 from inference.errors import ModelUnavailable
-from inference.foreign import check_usable, load_foreign, method_of
+from inference.foreign import (
+    CONFIG_ERRORS,
+    GGUF_SUFFIX,
+    check_usable,
+    gguf_config,
+    load_foreign,
+    method_of,
+)
 from inference.hub import first_line, folder_of
 from inference.model import Model
 from inference.module import Placement, empty_module, fill
@@ -46,9 +53,6 @@ SMALL_PARAMS = 100_000_000
 MEMORY_SHARE = 0.7
 """Of a device's memory: what weights may take before auto quantizes them."""
 
-CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What transformers raises on a config.json that makes no sense."""
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -73,7 +77,7 @@ def load(
     """Load the text part of a checkpoint.
 
     Args:
-        where: a folder, or a hub id `owner/name`, which is downloaded once.
+        where: a folder, a GGUF file, or a hub id `owner/name`, which is downloaded once.
         device: as torch names it; auto is CUDA when there is one.
         dtype: of what is computed; auto is bfloat16 where it is fast, otherwise float32; small
             models on a CPU stay float32.
@@ -85,35 +89,55 @@ def load(
         ModelUnavailable: not found, offline, damaged, incomplete, or of a family not known here.
     """
     on_progress = on_progress or _ignore
+    torch_device = _device(device)
+    if where.endswith(GGUF_SUFFIX):
+        return _load_gguf(Path(where).expanduser(), torch_device, dtype)
     folder = folder_of(where, on_progress)
     config = read_json(folder / "config.json")
-    if config.get("model_type") not in FAMILIES:
-        raise ModelUnavailable(
-            f"{folder / 'config.json'} is of type {config.get('model_type')!r}, which is not "
-            f"supported; use a model of {', '.join(dict.fromkeys(FAMILIES.values()))}."
-        )
+    _check_family(config, folder / "config.json")
     checkpoint = Checkpoint(folder)
     text_config = _text_config(folder, checkpoint.entries)
-    torch_device = _device(device)
     num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
     torch_dtype = _dtype(dtype, torch_device, num_params)
-    if method := method_of(config):
-        check_usable(method, torch_device)
-        module = load_foreign(folder, text_config, torch_device, torch_dtype)
-        return Loaded(Model(module), folder, config, method)
+    method = method_of(config)
     kind = _kind(weights, num_params * torch_dtype.itemsize, torch_device)
     try:
-        module = empty_module(text_config, torch_dtype)
-        if kind is None:
+        if method:
+            check_usable(method, torch_device)
+            module = load_foreign(folder, text_config, torch_device, torch_dtype)
+        elif kind:
+            module = empty_module(text_config, torch_dtype)
+            load_packed(module, checkpoint, kind, torch_device, placement, on_progress)
+        else:
+            module = empty_module(text_config, torch_dtype)
             tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
             fill(module, tensors, torch_device)
-        else:
-            load_packed(module, checkpoint, kind, torch_device, placement, on_progress)
     except torch.OutOfMemoryError as error:
         raise ModelUnavailable(
             f"{folder} does not fit the memory of {torch_device}; take a smaller model."
         ) from error
-    return Loaded(Model(module), folder, config, kind or "")
+    return Loaded(Model(module), folder, config, method or kind)
+
+
+def _load_gguf(file: Path, device: torch.device, dtype: DType) -> Loaded:
+    """Load a GGUF file; its weights become plain ones."""
+    if not file.is_file():
+        raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
+    check_usable("gguf", device)
+    config = gguf_config(file)
+    _check_family(config.to_dict(), file)
+    # Four bits a number, about: all that this decides is whether the model is a small one.
+    torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
+    module = load_foreign(file.parent, config, device, torch_dtype, file.name)
+    return Loaded(Model(module), file.parent, config.to_dict(), "gguf")
+
+
+def _check_family(config: Mapping[str, Any], file: Path) -> None:
+    if config.get("model_type") not in FAMILIES:
+        raise ModelUnavailable(
+            f"{file} is of type {config.get('model_type')!r}, which is not "
+            f"supported; use a model of {', '.join(dict.fromkeys(FAMILIES.values()))}."
+        )
 
 
 def load_packed(
@@ -141,15 +165,15 @@ def load_packed(
     fill(module, tensors, device)
 
 
-def _kind(weights: Weights, num_bytes: int, device: torch.device) -> StackFormat | None:
-    """Return what weights that are `num_bytes` otherwise are quantized to; None: they are not."""
+def _kind(weights: Weights, num_bytes: int, device: torch.device) -> StackFormat | Literal[""]:
+    """Return what weights that are `num_bytes` otherwise are quantized to; "": they are not."""
     if weights != "auto":
-        return None if weights == "16bit" else weights
+        return "" if weights == "16bit" else weights
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
     else:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return "nf4" if num_bytes > MEMORY_SHARE * memory else None
+    return "nf4" if num_bytes > MEMORY_SHARE * memory else ""
 
 
 def _ignore(_progress: LoadProgress) -> None:

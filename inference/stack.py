@@ -7,6 +7,7 @@ numbers are the same: those that `dense` gives.
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -160,7 +161,8 @@ class Int8Stack(Stack):
     def put(self, index: int, pieces: Iterable[Tensor]) -> None:
         """Quantize a matrix."""
         first = 0
-        for piece in pieces:
+        step = max(1, nf4.PIECE // self.columns)  # what it needs stays in the CPU's cache
+        for piece in chain.from_iterable(piece.split(step) for piece in pieces):
             rows = slice(first, first := first + len(piece))
             largest = piece.float().abs().amax(dim=1).clamp(min=1e-30)
             self.scale[index, rows] = largest / 127

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -131,21 +132,29 @@ def _nbytes(slots: dict[str, Slot]) -> int:
 
 
 def _drawn(name: str, slot: Slot) -> Iterator[Tensor]:
-    """Draw a weight, a piece after the other."""
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    """Draw a weight, a piece after the other: as transformers would begin a training."""
     num = math.prod(slot.shape)
     for first in range(0, num, PIECE):
-        numbers = torch.empty(min(PIECE, num - first))
-        yield _draw(name, numbers, generator).to(slot.dtype)
+        length = min(PIECE, num - first)
+        start = zlib.crc32(f"{name} {first}".encode()) % PIECE
+        front = _pool()[start : start + length]
+        numbers = torch.cat([front, _pool()[: length - len(front)]])
+        if name.endswith(".A_log"):
+            yield numbers.float().div(INITIAL_STD).abs().add(1).log().to(slot.dtype)
+        elif name.endswith((".dt_bias", ".linear_attn.norm.weight")):
+            yield torch.ones_like(numbers)
+        else:
+            yield numbers
 
 
-def _draw(name: str, numbers: Tensor, generator: torch.Generator) -> Tensor:
-    """Fill in numbers as transformers would begin a training."""
-    if name.endswith(".A_log"):
-        return numbers.uniform_(1, 16, generator=generator).log_()
-    if name.endswith((".dt_bias", ".linear_attn.norm.weight")):
-        return numbers.fill_(1)
-    return numbers.normal_(std=INITIAL_STD, generator=generator)
+@cache
+def _pool() -> Tensor:
+    """Normal numbers; each piece of a weight begins at a place of its own in them.
+
+    So many for every weight would take longer to draw than to quantize.
+    """
+    numbers = torch.randn(PIECE, generator=torch.Generator().manual_seed(0))
+    return numbers.mul_(INITIAL_STD).bfloat16()
 
 
 def main() -> int:

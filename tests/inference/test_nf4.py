@@ -68,6 +68,17 @@ def test_an_expert_is_what_bitsandbytes_makes_of_it(functional, dtype) -> None:
     assert sum(buffer.nbytes for buffer in stack.buffers()) == 3 * nf4.nbytes(96 * 320)
 
 
+def test_the_kernel_of_bitsandbytes_multiplies_by_the_same_numbers() -> None:
+    torch.manual_seed(5)
+    matrix = Nf4Stack(1, 96, 320, Workspace())
+    matrix.put(0, [torch.randn(96, 320)])
+    x = torch.randn(7, 320)
+    fields = nf4.Nf4(matrix.packed[0], matrix.absmax[0], matrix.nested[0], matrix.offset[0])
+    expected = matrix.linear(0, x)
+    assert torch.equal(expected, x @ matrix.dense(0, slice(None), torch.float32).T)
+    torch.testing.assert_close(nf4.multiply(x, fields, 96), expected)
+
+
 @pytest.mark.parametrize("family", ["qwen3_5", "qwen3_5_moe"])
 def test_a_model_in_four_bits_is_its_dense_twin(family, tmp_path, make_module, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

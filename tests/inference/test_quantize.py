@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine, GenerationEnd
 from inference.errors import ModelUnavailable
+from inference.experts import _gathered, _one_by_one, run_experts
 from inference.identity import fingerprint
 from inference.loader import _kind, load
 from inference.messages import SamplingOptions
@@ -141,6 +142,16 @@ def test_experts_that_live_elsewhere_say_the_same(checkpoints) -> None:
     assert torch.equal(there.forward_all(TOKENS, there.new_state()), logits)
 
 
+def test_gathered_experts_say_what_they_say_one_by_one(checkpoints) -> None:
+    layer = load_int8(checkpoints["qwen3_5_moe"]).model.module.model.layers[0].mlp.experts
+    torch.manual_seed(1)
+    rows, weights = torch.randn(5, 32), torch.rand(5, 2)
+    index = torch.tensor([[0, 7], [7, 3], [2, 0], [5, 6], [3, 1]])
+    expected = _one_by_one(layer, rows, index, weights)
+    torch.testing.assert_close(_gathered(layer, rows, index, weights), expected)
+    assert torch.equal(run_experts(layer, rows, index, weights), expected)
+
+
 def test_the_second_start_maps_the_file_of_the_first(checkpoints) -> None:
     seen = []
     first = load_int8(checkpoints["qwen3_5"], on_progress=seen.append).model
@@ -232,6 +243,15 @@ def test_what_reads_quantized_weights_is_named_where_it_is_missing(
         load(str(tmp_path), device="cpu")
 
 
+def test_a_gguf_file_says_what_is_missing(tmp_path, monkeypatch) -> None:
+    with pytest.raises(ModelUnavailable, match="There is no file"):
+        load(str(tmp_path / "model.gguf"), device="cpu")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ModelUnavailable, match="read by the package gguf, which is not installed"):
+        load(str(tmp_path / "model.gguf"), device="cpu")
+
+
 def test_states_of_other_weights_are_other_states(checkpoints) -> None:
     plain = identity_of(load(str(checkpoints["qwen2"]), device="cpu", weights="16bit"))
     quantized = identity_of(load_int8(checkpoints["qwen2"]))
@@ -241,7 +261,7 @@ def test_states_of_other_weights_are_other_states(checkpoints) -> None:
 
 def test_auto_quantizes_what_does_not_fit() -> None:
     cpu = torch.device("cpu")
-    assert _kind("auto", 1 << 20, cpu) is None
+    assert _kind("auto", 1 << 20, cpu) == ""
     assert _kind("auto", 1 << 60, cpu) == "nf4"
     assert _kind("int8", 1 << 20, cpu) == "int8"
-    assert _kind("16bit", 1 << 60, cpu) is None
+    assert _kind("16bit", 1 << 60, cpu) == ""
