@@ -125,7 +125,8 @@ def identity_of(settings: EngineSettings) -> str:
     size of the cache is not part of it, nor how much is read at a time: whoever starts the host
     chooses that.
     """
-    folder = Path(settings.source)
+    source = Path(settings.source)
+    folder = source.parent if source.is_file() else source
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
     facts = [(file.name, *_size_and_time(file)) for file in files]
     chosen = replace(settings, cache_bytes=0, store_bytes=0, prefill_chunk=0, stall_s=0.0)

@@ -126,7 +126,8 @@ def open_chat(
 def _source(where: str | Path) -> str:
     """Return what a model is loaded from, whichever folder the loading process is in."""
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
-    return str(folder.resolve()) if str(where).strip() and folder.is_dir() else str(where)
+    is_there = folder.is_dir() or folder.is_file()
+    return str(folder.resolve()) if str(where).strip() and is_there else str(where)
 
 
 @dataclass

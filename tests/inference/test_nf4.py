@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import transformers
 
 from inference import nf4
 from inference.loader import load
@@ -103,3 +104,21 @@ def test_a_model_in_four_bits_is_its_dense_twin(family, tmp_path, make_module, m
     for logits in (at_once, one_by_one):
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
         assert torch.equal(logits.argmax(dim=-1), expected.argmax(dim=-1))
+
+
+def test_a_folder_that_bitsandbytes_quantized_stays_as_it_is(tmp_path, make_module) -> None:
+    make_module("qwen2").save_pretrained(tmp_path / "plain")
+    options = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+    quantized = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "plain", quantization_config=options, dtype=torch.float32, device_map={"": "cpu"}
+    )
+    quantized.save_pretrained(tmp_path / "quantized")
+    loaded = load(str(tmp_path / "quantized"), device="cpu", weights="int8")
+    assert loaded.quantization == "bitsandbytes"
+    tokens = list(range(5, 25))
+    with torch.inference_mode():
+        expected = quantized(torch.tensor([tokens])).logits[0]
+    logits = loaded.model.forward_all(tokens, loaded.model.new_state())
+    torch.testing.assert_close(logits, expected)
