@@ -162,7 +162,7 @@ class Int8Stack(Stack):
         """Quantize a matrix."""
         first = 0
         step = max(1, nf4.PIECE // self.columns)  # what it needs stays in the CPU's cache
-        for piece in chain.from_iterable(piece.split(step) for piece in pieces):
+        for piece in chain.from_iterable(torch.split(piece, step) for piece in pieces):
             rows = slice(first, first := first + len(piece))
             largest = piece.float().abs().amax(dim=1).clamp(min=1e-30)
             self.scale[index, rows] = largest / 127

@@ -4,6 +4,7 @@ Here in int8, which needs nothing but torch; `test_nf4.py` says the same of four
 """
 
 import copy
+import errno
 import json
 from pathlib import Path
 
@@ -192,6 +193,24 @@ def test_no_room_is_said_before_anything_is_written(checkpoints, monkeypatch) ->
     with pytest.raises(ModelUnavailable, match=r"GB free and the quantized weights need .* GB; "):
         load_int8(checkpoints["qwen2"])
     assert [file.name for file in weights_folder().iterdir()] == ["lock"]
+
+
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(checkpoints, monkeypatch) -> None:
+    def full(_stream, _content, _place) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("inference.weight_file.os.pwrite", full)
+        with pytest.raises(ModelUnavailable, match="No space left on device"):
+            load_int8(checkpoints["qwen2"])
+    assert [file.name for file in weights_folder().iterdir()] == ["lock"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(checkpoints) -> None:
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "another-int8-0123456789abcdef.tmp").write_bytes(b"half")
+    load_int8(checkpoints["qwen2"])
+    assert {file.suffix for file in weights_folder().iterdir()} == {"", ".safetensors"}
 
 
 def test_of_a_checkpoint_that_ends_too_early_nothing_is_left(checkpoints, tmp_path) -> None:
