@@ -28,14 +28,15 @@ class Workspace:
     """Memory for the numbers that are dense at the moment, used again by every stack of a model."""
 
     def __init__(self) -> None:
-        self._space = torch.empty(0)
+        self._spaces: dict[torch.device, Tensor] = {}
 
     def take(self, num: int, device: torch.device) -> Tensor:
-        """Return [num] float32, whatever is in it; the last one taken is overwritten."""
-        if self._space.device != device or self._space.numel() < num:
+        """Return [num] float32, whatever is in it; the last one taken there is overwritten."""
+        space = self._spaces.get(device)
+        if space is None or space.numel() < num:
             with torch.inference_mode(False):  # a tensor made in that mode is of no use outside
-                self._space = torch.empty(num, device=device)
-        return self._space[:num]
+                space = self._spaces[device] = torch.empty(num, device=device)
+        return space[:num]
 
 
 class Stack(nn.Module):
