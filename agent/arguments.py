@@ -124,6 +124,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
     add("--tests", nargs="+", metavar="ID", help="the red tests to mend; all if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    weights = "what the weights are kept in; auto: 16bit where they fit, else nf4"
+    add("--weights", choices=("auto", "16bit", "int8", "nf4"), help=weights)
     add("--max-turns", type=int, metavar="N", help="replies of the model in one attempt")
     add("--max-time", type=float, metavar="S", help="seconds for the whole run")
     add("--max-tokens", type=int, metavar="N", help="tokens read and written, in all")

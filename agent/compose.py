@@ -14,6 +14,7 @@ from agent.known_files import KnownFiles, TakeIn
 from agent.load_news import LoadNews, window_words
 from agent.models import NANO, resolve
 from agent.parts import Parts
+from agent.planning import plan_of
 from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
@@ -98,9 +99,13 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
     is_small = request.model == NANO
     disk_bytes = request.config.cache.disk_bytes
+    source, how = resolve(request.model), request.config.model
+    plan = None if is_small else plan_of(source, how.weights, how.kv)
     chat = open_chat(
-        resolve(request.model),
+        source,
+        plan=plan,
         on_progress=news.note if news else None,
+        weights=request.config.model.weights,
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
         kv=request.config.model.kv,

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
+from inference.door import LoadStage
 from inference.messages import BadToolCall, Memory, ToolCall, Usage
 
-LoadStage = Literal["download", "read", "quantize"]
 """What is done with the bytes of a model that loads."""
 
 

@@ -35,7 +35,7 @@ class LoadNews:
             samples.popleft()
         (first_s, first), (last_s, last) = samples[0], samples[-1]
         speed = (last - first) / (last_s - first_s) if last_s > first_s else 0.0
-        progress = ModelProgress("download", seen.num_bytes, seen.num_total_bytes, speed)
+        progress = ModelProgress(seen.stage, seen.num_bytes, seen.num_total_bytes, speed)
         self.progress = progress if seen.num_bytes < seen.num_total_bytes else None
 
 

@@ -73,6 +73,8 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
     folder = Path(name).expanduser()
     if name.strip() and folder.is_dir():
         return _checked(folder)
+    if folder.suffix == ".gguf" and folder.is_file():
+        return str(folder.resolve())
     if HUB_ID.fullmatch(name) and not name.startswith("."):
         return name
     raise ModelUnavailable(f"there is no model {name!r}; choose {CHOICES}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.config import shapes_folder
 from agent.errors import UsageError
-from agent.hardware import Hardware
+from agent.hardware import Hardware, read_hardware
 from agent.models import CachedModel, cached_models, named_family
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
@@ -22,6 +22,8 @@ from inference.planner import Refusal, plan
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 
+MIN_BYTES = 2_000_000_000
+"""Of the weights of a folder; a smaller model fits anywhere as it is."""
 ON_CPU = "all of it on the CPU, which is much slower"
 SERVER = "several GPUs, or a server that runs it (vLLM, SGLang)"
 
@@ -99,6 +101,22 @@ def plan_to_run(
         result = answer(replace(found, wanted=wanted), hardware).result
         return result if isinstance(result, Plan) else None
     return None
+
+
+def plan_of(source: str, weights: str, kv: str) -> Plan | None:
+    """Return how a model is run here, where it is large enough for that to matter.
+
+    Args:
+        source: a folder or a hub id.
+        weights: the format that was asked for, or `auto`.
+        kv: the same of keys and values.
+    """
+    folder = Path(source).expanduser()
+    nbytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if find(source) is None and nbytes < MIN_BYTES:
+        return None
+    kinds = [None if kind == "auto" else kind for kind in (weights, kv)]
+    return plan_to_run(source, read_hardware(), *kinds)  # type: ignore[arg-type]  # as settings say
 
 
 def named(name: str, context_tokens: int | None = None) -> Candidate:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
-from inference.door import KvChoice
+from inference.door import KvChoice, Weights
 from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
@@ -101,6 +101,11 @@ class ModelConfig:
     kv: KvChoice = "auto"
     """How the model's keys and values are kept. `auto` is `int8` on a GPU and 16 bits or more on a
     CPU; `int4` takes half of `int8` and costs quality."""
+
+    weights: Weights = "auto"
+    """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the
+    memory of the device, else nf4. A model that was quantized by its makers stays as it is."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
@@ -115,6 +120,8 @@ class ModelConfig:
             )
         if self.kv not in get_args(KvChoice):
             raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
+        if self.weights not in get_args(Weights):
+            raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
 
 
 @dataclass(frozen=True)

@@ -86,21 +86,33 @@ class EvalCommand:
 
 
 class BenchCommand:
-    """`qwen-agent bench trace`: the same conversations on our engine and on others."""
+    """`qwen-agent bench trace|plan|quality`: engines compared; what large models need and lose."""
 
-    help = "measure speed: `bench trace` compares what engines reuse of a conversation"
+    help = (
+        "measure: `bench trace`, speed and reuse; `bench plan`, `bench quality`, quantized weights"
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        from evals.bench.reuse import add_arguments
+        from evals.bench import reuse
+        from evals.bench.arguments import add_plan_arguments, add_quality_arguments
 
         benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
-        add_arguments(benches.add_parser("trace", help="turns, forks, restarts; see docs/bench.md"))
+        trace = benches.add_parser("trace", help="turns, forks, restarts; see docs/bench.md")
+        reuse.add_arguments(trace)
+        plan = "a model of the true size and random weights: does it load and run here?"
+        add_plan_arguments(benches.add_parser("plan", help=plan))
+        quality = "how far the next tokens of quantized weights are from those of plain ones"
+        add_quality_arguments(benches.add_parser("quality", help=quality))
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Run the trace; exit code 0 once every engine went through it, however it fared."""
-        from evals.bench.reuse import run
-
+        """Run it; exit code 0 once it went through, however it fared."""
+        if arguments.bench == "plan":
+            from evals.bench.plan import run
+        elif arguments.bench == "quality":
+            from evals.bench.quality import run
+        else:
+            from evals.bench.reuse import run
         return run(arguments)
 
 

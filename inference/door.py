@@ -16,6 +16,12 @@ KvChoice = Literal["auto", "16bit", "int8", "int4"]
 """How keys and values are kept. 16bit is the type that the model computes in; auto is int8 on a GPU
 and 16bit on a CPU."""
 
+Weights = Literal["auto", "16bit", "int8", "nf4"]
+"""What weights are kept in; auto is 16 bit where they fit, else nf4."""
+
+LoadStage = Literal["download", "read", "quantize"]
+"""Quantizing reads too; it is done once for a checkpoint."""
+
 CACHE_BYTES = 2_000_000_000
 """What snapshots may hold in memory besides what lines that go on need anyway."""
 
@@ -46,6 +52,12 @@ class EngineSettings:
     """As torch names it; auto is CUDA when there is one."""
     dtype: DType = "auto"
     """Of the weights; auto is what is fast and fits."""
+    weights: Weights = "auto"
+    """A checkpoint that was quantized by its makers stays as it is."""
+    embedding_on_cpu: bool = False
+    """Leave the embedding in the machine's memory, where it is needed least on a GPU."""
+    num_cpu_expert_layers: int = 0
+    """Leave the experts of so many layers there, too, and run them there."""
     cache_bytes: int = CACHE_BYTES
     store_folder: str = ""
     """Where states outlive the process; "" keeps them in memory only."""
@@ -62,10 +74,24 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """Bytes downloaded so far of those known to come; both grow."""
+    """Bytes that came so far of those known to come; both grow."""
 
     num_bytes: int
     num_total_bytes: int
+    stage: LoadStage = "download"
+    elapsed_s: float = 0.0
+    """Since the first of them."""
+
+    @property
+    def bytes_per_s(self) -> float:
+        """How fast they come; 0 while that is not known."""
+        return self.num_bytes / self.elapsed_s if self.elapsed_s else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """How long it will take still, if it goes on so."""
+        speed = self.bytes_per_s
+        return (self.num_total_bytes - self.num_bytes) / speed if speed else None
 
 
 OnProgress = Callable[[LoadProgress], None]

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -198,7 +198,7 @@ class Host:
             self.stop()  # without this thread there is nothing to serve
 
     def _tell_progress(self, seen: LoadProgress) -> None:
-        self._tell(wire.Loading(seen.num_bytes, seen.num_total_bytes))
+        self._tell(wire.Loading(**asdict(seen)))
 
     def _tell(self, state: wire.Loading | wire.Ready | wire.Failed) -> None:
         """Tell every front end how far the model is, those that come later included."""

@@ -22,7 +22,7 @@ from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
 
 SOCKET_SUFFIX = ".sock"
-WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja")
+WEIGHT_FILES = ("*.safetensors", "*.gguf", "*.json", "*.jinja")
 _PEER = struct.Struct("iII")
 
 
@@ -104,7 +104,7 @@ def address_of(
     """
     identity, folder = identity_of(settings), runtime_folder(environment)
     try:
-        logs = _private(_xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
+        logs = _private(xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
     except ModelUnavailable:  # a read-only disk; what the host says is worth less than the host
         logs = folder
     return HostAddress(identity, folder, logs / f"host-{identity}.log")
@@ -112,7 +112,7 @@ def address_of(
 
 def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddress]:
     """Yield where hosts of this user are, or were before they were killed."""
-    state = _xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
+    state = xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
     folder = runtime_folder(environment)
     for path in sorted(folder.glob(f"*{SOCKET_SUFFIX}")):
         yield HostAddress(path.stem, folder, state / f"host-{path.stem}.log")
@@ -125,7 +125,8 @@ def identity_of(settings: EngineSettings) -> str:
     size of the cache is not part of it, nor how much is read at a time: whoever starts the host
     chooses that.
     """
-    folder = Path(settings.source)
+    source = Path(settings.source)
+    folder = source.parent if source.is_file() else source
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
     facts = [(file.name, *_size_and_time(file)) for file in files]
     chosen = replace(settings, cache_bytes=0, store_bytes=0, prefill_chunk=0, stall_s=0.0)
@@ -144,7 +145,7 @@ def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
     # `sudo` and containers may leave the name of a folder that is another user's, or not there.
     if given.is_absolute() and given.is_dir() and given.stat().st_uid == os.getuid():
         return _private(given / "qwen-agent")
-    return _private(_xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "run")
+    return _private(xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "run")
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
@@ -216,7 +217,7 @@ def _program_version() -> str:
     return digest.hexdigest()
 
 
-def _xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
+def xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
     """Return the base folder `name`; the specification says that a relative one is ignored."""
     value = environment.get(name, "")
     return Path(value) if value.startswith("/") else Path.home() / default

@@ -117,9 +117,9 @@ class Link:
                             f"`kill {pid}` and try again."
                         )
                     self.pid, is_known = pid, True
-                case wire.Loading(num_bytes=num_bytes, num_total_bytes=num_total_bytes):
+                case wire.Loading(num_bytes, num_total_bytes, stage, elapsed_s):
                     if on_progress is not None:
-                        on_progress(LoadProgress(num_bytes, num_total_bytes))
+                        on_progress(LoadProgress(num_bytes, num_total_bytes, stage, elapsed_s))
                 case wire.Ready(folder, config, context_tokens, weights):
                     self.model = HostedModel(Path(folder), config, context_tokens, weights)
                     return

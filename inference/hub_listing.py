@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from inference.door import LoadProgress, OnProgress
+from inference.door import OnProgress
 from inference.errors import ModelUnavailable, NoSuchModel
 
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "LICENSE*", "NOTICE*", "README.md")
@@ -97,6 +97,8 @@ class Hub:
         """
         from huggingface_hub import hf_hub_download
 
+        from inference.hub import progress_bar
+
         if not any(file.name == "config.json" for file in listing.files):
             raise ModelUnavailable(f"{listing.hub_id} on the hub has no config.json")
         try:
@@ -125,6 +127,8 @@ class Hub:
         """
         from huggingface_hub import snapshot_download
 
+        from inference.hub import progress_bar
+
         missing = sum(f.num_bytes for f in listing.files if not self._is_here(listing, f))
         free = self.free_bytes(_nearest(self.cache))
         if missing and missing + SPARE_BYTES > free:
@@ -152,27 +156,6 @@ class Hub:
         with suppress(OSError):
             return (self.folder(listing) / file.name).stat().st_size == file.num_bytes
         return False
-
-
-def progress_bar(on_progress: OnProgress) -> type[Any]:
-    """Make a bar for huggingface_hub that draws nothing; the one that counts bytes reports them."""
-    from huggingface_hub.utils.tqdm import tqdm
-
-    class Reporter(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.counts_bytes = kwargs.get("unit") == "B"
-            kwargs["disable"] = True
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-            self.total = kwargs.get("total")
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.n += n or 0
-            if self.counts_bytes:
-                on_progress(LoadProgress(int(self.n), int(self.total or self.n)))
-            return None
-
-    return Reporter
 
 
 def _is_taken(name: str) -> bool:

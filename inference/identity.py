@@ -44,14 +44,17 @@ def fingerprint(folder: Path) -> str:
     """Return a name for the weights in a checkpoint's folder, without reading all of them.
 
     Its configuration, and of each weight file name, size, time of change, header, and both ends.
+    GGUF files hold a configuration of their own.
 
     Raises:
         ModelUnavailable: it is no checkpoint's folder, or cannot be read.
     """
     digest = hashlib.sha256()
     try:
-        digest.update((folder / "config.json").read_bytes())
-        for file in sorted(folder.glob("*.safetensors")):
+        gguf_files = sorted(folder.glob("*.gguf"))
+        if not gguf_files or (folder / "config.json").exists():
+            digest.update((folder / "config.json").read_bytes())
+        for file in (*sorted(folder.glob("*.safetensors")), *gguf_files):
             with file.open("rb") as stream:
                 status = os.fstat(stream.fileno())
                 words = [file.name, status.st_size, status.st_mtime_ns]

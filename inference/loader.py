@@ -1,38 +1,42 @@
 """A checkpoint folder or a hub id to a `Model` on a device, or one sentence saying why not.
 
 Families: Qwen3.5 to 3.8 (dense and MoE; of checkpoints with vision only the text part), Qwen3
-(dense and MoE), Qwen2.5. transformers builds the module and converts names; what is checked here
-is that every weight was really there: it would fill what is missing with random numbers. The
-tokenizer and the chat template are read elsewhere.
+(dense and MoE), Qwen2.5. transformers builds the module; the weights are read here (`packing.py`),
+plain or quantized, or by transformers where they are not plain (`foreign.py`). The tokenizer and
+the chat template are read elsewhere.
 """
 
-import json
 import math
-import re
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: the hub's client's
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    StrictDataclassError,
-)
-from huggingface_hub.utils.tqdm import tqdm
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from inference.door import DType, KvChoice, LoadProgress, OnProgress
+from inference.checkpoint import Checkpoint, read_json
+from inference.door import DType, KvChoice, LoadProgress, OnProgress, Weights
 from inference.errors import ModelUnavailable
+from inference.foreign import (
+    CONFIG_ERRORS,
+    GGUF_SUFFIX,
+    check_usable,
+    gguf_config,
+    load_foreign,
+    method_of,
+)
+from inference.hub import first_line, folder_of
 from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
+from inference.module import Placement, empty_module, fill
+from inference.packing import pack, read_plain
+from inference.quantize import quantize
+from inference.stack import StackFormat
 from inference.state import Layout
+from inference.weight_cache import kept, packed_file, weights_folder
 
 FAMILIES = {
     "qwen3_5": "Qwen3.5",
@@ -45,17 +49,10 @@ FAMILIES = {
 }
 """`model_type` of config.json, and what people call it."""
 
-PATTERNS = ["*.safetensors", "*.json", "*.jinja"]
-"""What is downloaded; a repository may hold the same weights in three more forms."""
-
 SMALL_PARAMS = 100_000_000
 """Below this float32 on a CPU is as fast as bfloat16, and exact."""
-
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-
-CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What transformers raises on a config.json that makes no sense."""
+MEMORY_SHARE = 0.7
+"""Of a device's memory: what weights may take before auto quantizes them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,8 @@ class Loaded:
     model: Model
     folder: Path
     config: Mapping[str, Any]
+    quantization: str = ""
+    """What its weights are kept in; "" where they are as they were."""
 
 
 def load(
@@ -72,152 +71,121 @@ def load(
     *,
     device: str = "auto",
     dtype: DType = "auto",
+    weights: Weights = "auto",
     kv: KvChoice = "auto",
+    placement: Placement = Placement(),  # noqa: B008  # frozen
     on_progress: OnProgress | None = None,
 ) -> Loaded:
     """Load the text part of a checkpoint.
 
     Args:
-        where: a folder, or a hub id `owner/name`, which is downloaded once.
+        where: a folder, a GGUF file, or a hub id `owner/name`, which is downloaded once.
         device: as torch names it; auto is CUDA when there is one.
-        dtype: auto is bfloat16 where it is fast, otherwise float32; small models on a CPU stay
-        float32.
+        dtype: of what is computed; auto is bfloat16 where it is fast, otherwise float32; small
+            models on a CPU stay float32.
+        weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
-        on_progress: told of the download.
+        placement: what of quantized weights lives off the device.
+        on_progress: told of the download and of what is read.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, incomplete, or of a family not known here.
     """
-    folder = _folder(where, on_progress)
-    config = _read_json(folder / "config.json")
+    on_progress = on_progress or _ignore
+    torch_device = _device(device)
+    if where.endswith(GGUF_SUFFIX):
+        return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv)
+    folder = folder_of(where, on_progress)
+    config = read_json(folder / "config.json")
+    _check_family(config, folder / "config.json")
+    checkpoint = Checkpoint(folder)
+    text_config = _text_config(folder, checkpoint.entries)
+    num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
+    torch_dtype = _dtype(dtype, torch_device, num_params)
+    method = method_of(config)
+    kind = _kind(weights, num_params * torch_dtype.itemsize, torch_device)
+    try:
+        if method:
+            check_usable(method, torch_device)
+            module = load_foreign(folder, text_config, torch_device, torch_dtype)
+        elif kind:
+            module = empty_module(text_config, torch_dtype)
+            load_packed(module, checkpoint, kind, torch_device, placement, on_progress)
+        else:
+            module = empty_module(text_config, torch_dtype)
+            tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
+            fill(module, tensors, torch_device)
+    except torch.OutOfMemoryError as error:
+        raise ModelUnavailable(
+            f"{folder} does not fit the memory of {torch_device}; take a smaller model."
+        ) from error
+    kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
+    model = Model(module, kv=kept, quantization=method or kind)
+    return Loaded(model, folder, config, model.quantization)
+
+
+def _load_gguf(file: Path, device: torch.device, dtype: DType, kv: KvChoice) -> Loaded:
+    """Load a GGUF file; its weights become plain ones."""
+    if not file.is_file():
+        raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
+    check_usable("gguf", device)
+    config = gguf_config(file)
+    _check_family(config.to_dict(), file)
+    # Four bits a number, about: all that this decides is whether the model is a small one.
+    torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
+    module = load_foreign(file.parent, config, device, torch_dtype, file.name)
+    text_config = config.get_text_config(decoder=True)
+    kept = _kv_kind(kv, device, Layout.of(text_config).head_dim)
+    model = Model(module, kv=kept, quantization="gguf")
+    return Loaded(model, file.parent, config.to_dict(), "gguf")
+
+
+def _check_family(config: Mapping[str, Any], file: Path) -> None:
     if config.get("model_type") not in FAMILIES:
         raise ModelUnavailable(
-            f"{folder / 'config.json'} is of type {config.get('model_type')!r}, which is not "
+            f"{file} is of type {config.get('model_type')!r}, which is not "
             f"supported; use a model of {', '.join(dict.fromkeys(FAMILIES.values()))}."
         )
-    shapes = {name: shape for file in _shards(folder) for name, shape in _read_header(file).items()}
-    text_config = _text_config(folder, shapes)
-    torch_device = _device(device)
-    num_params = sum(math.prod(shape) for shape in shapes.values())
-    torch_dtype = _dtype(dtype, torch_device, num_params)
-    kind = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
-    module = _module(folder, text_config, torch_device, torch_dtype)
-    return Loaded(Model(module, kv=kind), folder, config)
 
 
-def _folder(where: str, on_progress: OnProgress | None) -> Path:
-    """Return the folder itself, or the one that a hub id was downloaded to."""
-    folder = Path(where).expanduser()
-    if where.strip() and folder.is_dir():
-        return folder
-    if not HUB_ID.fullmatch(where):
-        raise ModelUnavailable(
-            f"{where} is neither a folder nor a hub id; give a checkpoint's folder or owner/name."
-        )
-    try:
-        return Path(
-            snapshot_download(
-                where, allow_patterns=PATTERNS, tqdm_class=_progress_bar(on_progress or _ignore)
-            )
-        )
-    except LocalEntryNotFoundError as error:
-        raise ModelUnavailable(
-            f"{where} is no folder here and cannot be downloaded: the hub is not reached, or "
-            "HF_HUB_OFFLINE is set; go online once, or give the folder of a checkpoint."
-        ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise ModelUnavailable(
-            f"{where} is no folder here and the hub does not give it out: check the name, or run "
-            "`hf auth login` if it is private or gated."
-        ) from error
-    except (OSError, HTTPError) as error:
-        raise ModelUnavailable(
-            f"The download of {where} broke off ({_first_line(error)}); "
-            "run the same again, it goes on from there."
-        ) from error
+def load_packed(
+    module: PreTrainedModel,
+    checkpoint: Checkpoint,
+    kind: StackFormat,
+    device: torch.device,
+    placement: Placement = Placement(),  # noqa: B008  # frozen
+    on_progress: OnProgress = lambda _seen: None,
+) -> None:
+    """Quantize an empty module and fill it, from the file of an earlier time where there is one.
+
+    Raises:
+        ModelUnavailable: the checkpoint lacks something, or there is no room for the file.
+    """
+    dtype = module.dtype
+    quantize(module, kind)
+    file = packed_file(checkpoint.folder, kind, weights_folder())
+    stored = kept(file, lambda path: pack(module, checkpoint, path, device, on_progress))
+    plain = {name for name, _ in module.named_parameters()}
+    tensors = {
+        name: tensor.to(placement.device_of(name, device), dtype if name in plain else tensor.dtype)
+        for name, tensor in stored.items()
+    }
+    fill(module, tensors, device)
+
+
+def _kind(weights: Weights, num_bytes: int, device: torch.device) -> StackFormat | Literal[""]:
+    """Return what weights that are `num_bytes` otherwise are quantized to; "": they are not."""
+    if weights != "auto":
+        return "" if weights == "16bit" else weights
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return "nf4" if num_bytes > MEMORY_SHARE * memory else ""
 
 
 def _ignore(_progress: LoadProgress) -> None:
     pass
-
-
-def _progress_bar(on_progress: OnProgress) -> type[Any]:
-    """Make a bar that draws nothing; the one that counts bytes reports them."""
-
-    class Reporter(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self.counts_bytes = kwargs.get("unit") == "B"
-            kwargs["disable"] = True
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-            self.total = kwargs.get("total")
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.n += n or 0
-            if self.counts_bytes:
-                on_progress(LoadProgress(int(self.n), int(self.total or self.n)))
-            return None
-
-    return Reporter
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """Read a file that must hold a JSON object."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelUnavailable(
-            f"{file.parent} has no {file.name}; give the folder of a checkpoint."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{file} cannot be read ({error}); download it again.") from error
-    if not isinstance(content, dict):
-        raise ModelUnavailable(f"{file} holds no JSON object; download it again.")
-    return content
-
-
-def _shards(folder: Path) -> list[Path]:
-    """Return the weight files, all of which are there."""
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        file = folder / "model.safetensors"
-        if not file.exists():
-            raise ModelUnavailable(
-                f"{folder} has no model.safetensors; give a folder with *.safetensors weights."
-            )
-        return [file]
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise ModelUnavailable(f"{index} lists no weights; download it again.")
-    shards = [folder / str(name) for name in sorted(set(weight_map.values()))]
-    missing = [shard.name for shard in shards if not shard.exists()]
-    if missing:
-        raise ModelUnavailable(
-            f"{folder} lacks {missing[0]} ({len(missing)} of {len(shards)} weight files are "
-            "missing); download the rest."
-        )
-    return shards
-
-
-def _read_header(file: Path) -> dict[str, list[int]]:
-    """Return the shape of every tensor in a safetensors file, whose size must be what they need."""
-    try:
-        with file.open("rb") as stream:
-            num_header_bytes = int.from_bytes(stream.read(8), "little")
-            if num_header_bytes > MAX_HEADER_BYTES:
-                raise ValueError("its header is too long")
-            header: dict[str, Any] = json.loads(stream.read(num_header_bytes))
-            header.pop("__metadata__", None)
-            num_data_bytes = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-            shapes = {name: list(entry["shape"]) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ModelUnavailable(f"{file} is damaged ({error}); download it again.") from error
-    expected, actual = 8 + num_header_bytes + num_data_bytes, file.stat().st_size
-    if actual != expected:
-        raise ModelUnavailable(
-            f"{file} is {actual:,} bytes where its header says {expected:,}; download it again."
-        )
-    return shapes
 
 
 def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
@@ -227,7 +195,7 @@ def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
         text_config: PreTrainedConfig = config.get_text_config(decoder=True)
         Layout.of(text_config)
     except (*CONFIG_ERRORS, StrictDataclassError) as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         raise ModelUnavailable(
             f"{folder / 'config.json'} cannot be used ({reason}); "
             "download it again or take another model."
@@ -236,46 +204,6 @@ def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
     if getattr(config, "tie_word_embeddings", False) and "lm_head.weight" not in names:
         text_config.tie_word_embeddings = True
     return text_config
-
-
-def _module(
-    folder: Path, config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
-) -> PreTrainedModel:
-    """Let transformers build the module, and see that no weight was made up."""
-    try:
-        # It would draw bars and, at the first forward, warn of slow kernels: not its screen.
-        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            device_map={"": device} if device.type != "cpu" else None,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported, and refused below
-        )
-    except torch.OutOfMemoryError as error:
-        raise ModelUnavailable(
-            f"{folder} does not fit the memory of {device}; take a smaller model."
-        ) from error
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}.") from error
-    module, report = loaded
-    wrong = [str(entry[0]) for entry in report["mismatched_keys"]]
-    missing = [*report["missing_keys"], *_failed(report)]
-    for names, what in ((wrong, "a wrong shape"), (missing, "no value")):
-        if names:
-            raise ModelUnavailable(
-                f"{folder} has {what} for {sorted(names)[0]} ({len(names)} in all); "
-                "its weights do not belong to its config.json, download both again."
-            )
-    return module  # type: ignore[no-any-return]
-
-
-def _failed(report: Mapping[str, Any]) -> Iterator[str]:
-    yield from (str(message) for message in report.get("error_msgs", ()))
 
 
 def _device(name: str) -> torch.device:
@@ -297,6 +225,11 @@ def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:
         ]
     if device.type != "cpu":
         return torch.bfloat16
+    return cpu_dtype(num_params)
+
+
+def cpu_dtype(num_params: int) -> torch.dtype:
+    """Return what is fast on this CPU; small models are exact there as well."""
     return torch.bfloat16 if num_params >= SMALL_PARAMS and _cpu_has_bfloat16() else torch.float32
 
 
@@ -315,8 +248,3 @@ def _cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 itself, instead of converting back and forth."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.rstrip(".:")

@@ -27,6 +27,7 @@ from inference.door import (
     ThinkingLimit,
     Token,
     TokenEngine,
+    Weights,
 )
 from inference.errors import ContextOverflow
 from inference.host_client import HostEngine
@@ -46,6 +47,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.parser import ReplyParser, ReplyPiece
+from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.thinking import thinking_limit
 from inference.tokenizer import Tokenizer
@@ -60,6 +62,7 @@ def open_chat(
     *,
     device: str = "auto",
     dtype: DType = "auto",
+    weights: Weights = "auto",
     kv: KvChoice = "auto",
     cache_bytes: int = CACHE_BYTES,
     reuse: bool = True,
@@ -69,6 +72,7 @@ def open_chat(
     idle_limit_s: float = IDLE_LIMIT_S,
     stall_s: float = STALL_S,
     store: tuple[Path, int] | None = None,
+    plan: Plan | None = None,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -76,6 +80,7 @@ def open_chat(
         where: `nano`, a checkpoint folder, or a hub id, which is downloaded once.
         device: as torch names it; auto is CUDA when there is one.
         dtype: of the weights; auto is what is fast and fits.
+        weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
         cache_bytes: how much the snapshots may hold.
         reuse: False to prefill everything every time, for comparison.
@@ -86,11 +91,22 @@ def open_chat(
         idle_limit_s: how long that process stays when its last front end has left.
         stall_s: how long a step of that process may take before it counts as hung.
         store: the folder where states outlive the process, and the bytes they may hold there.
+        plan: how it is run in the memory that there is, its window included.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(_source(where), device, dtype, cache_bytes, stall_s=stall_s, kv=kv)
+    settings = EngineSettings(
+        _source(where),
+        device=device,
+        dtype=dtype,
+        weights=weights,
+        kv=kv,
+        cache_bytes=cache_bytes,
+        stall_s=stall_s,
+    )
+    if plan is not None:
+        settings = plan.settings(settings)
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
@@ -114,13 +130,15 @@ def open_chat(
         str(where),
         thinking_history,
         reuse,
+        None if plan is None else plan.context_tokens,
     )
 
 
 def _source(where: str | Path) -> str:
     """Return what a model is loaded from, whichever folder the loading process is in."""
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
-    return str(folder.resolve()) if str(where).strip() and folder.is_dir() else str(where)
+    is_there = folder.is_dir() or folder.is_file()
+    return str(folder.resolve()) if str(where).strip() and is_there else str(where)
 
 
 @dataclass
@@ -158,8 +176,10 @@ class LocalChat:
         name: str,
         thinking_history: ThinkingHistory = "preserve",
         reuse: bool = True,
+        window: int | None = None,
     ) -> None:
         self.engine = engine
+        self._window = window
         self.reuse = reuse
         self.tokenizer = tokenizer
         self.profile = profile
@@ -179,8 +199,8 @@ class LocalChat:
 
     @property
     def context_tokens(self) -> int:
-        """The window of the model."""
-        return self.engine.model.context_tokens
+        """The window: that of the model, or what the plan has memory for."""
+        return min(self.engine.model.context_tokens, self._window or 2**62)
 
     @property
     def weights(self) -> str:

@@ -28,6 +28,7 @@ class Model:
         module: PreTrainedModel,
         recurrent_dtype: torch.dtype = torch.float32,
         kv: KvKind = "16bit",
+        quantization: str = "",
     ) -> None:
         """Take a module over.
 
@@ -35,7 +36,9 @@ class Model:
             module: of transformers, with its weights.
             recurrent_dtype: of recurrent states between forwards; float16 halves a snapshot.
             kv: how keys and values are stored.
+            quantization: what the weights are kept in; "" where they are as they were.
         """
+        self.quantization = quantization
         self.module = module
         self.recurrent_dtype = recurrent_dtype
         module.train(False)
@@ -60,7 +63,9 @@ class Model:
     @property
     def weights(self) -> str:
         """What the weights are, in a word."""
-        return SHORT_NAMES.get(self.dtype, str(self.dtype).removeprefix("torch."))
+        return self.quantization or SHORT_NAMES.get(
+            self.dtype, str(self.dtype).removeprefix("torch.")
+        )
 
     @property
     def vocab_size(self) -> int:

@@ -15,8 +15,8 @@ import torch
 from inference.door import EngineSettings, OnProgress
 from inference.engine import Engine
 from inference.identity import Identity, fingerprint
-from inference.loader import load
-from inference.model import Model
+from inference.loader import Loaded, load
+from inference.module import Placement
 from inference.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         settings.source,
         device=settings.device,
         dtype=settings.dtype,
+        weights=settings.weights,
         kv=settings.kv,
+        placement=Placement(settings.embedding_on_cpu, settings.num_cpu_expert_layers),
         on_progress=on_progress,
     )
     notices: list[str] = []
@@ -55,7 +57,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         notices.append(INT4_WARNING)
     store = None
     if settings.store_folder:
-        store = open_store(loaded.model, loaded.folder, settings, notices)
+        store = open_store(loaded, settings, notices)
     engine = Engine(
         loaded.model,
         cache_bytes=settings.cache_bytes,
@@ -67,7 +69,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     return OpenedEngine(engine, loaded.folder, loaded.config)
 
 
-def open_store(model: Model, folder: Path, settings: EngineSettings, notices: list[str]) -> Store:
+def open_store(loaded: Loaded, settings: EngineSettings, notices: list[str]) -> Store:
     """Open the stored states of a model as it is run; what goes wrong there is noted."""
 
     def note(sentence: str) -> None:
@@ -75,19 +77,20 @@ def open_store(model: Model, folder: Path, settings: EngineSettings, notices: li
         notices.append(sentence)
 
     where = Path(settings.store_folder)
-    return Store(where, identity_of(model, folder), settings.store_bytes, note)
+    return Store(where, identity_of(loaded), settings.store_bytes, note)
 
 
-def identity_of(model: Model, folder: Path) -> Identity:
+def identity_of(loaded: Loaded) -> Identity:
     """Return what a state of this model belongs to.
 
     The prompt's fixed part is not in it: states are found by their tokens, and it is among them.
     """
+    model, folder = loaded.model, loaded.folder
     layout = model.layout
     return Identity(
         model=fingerprint(folder),
         revision=folder.name if folder.parent.name == "snapshots" else "",
-        quantization="",
+        quantization=loaded.quantization,
         kv_dtype=model.pool.shape.codec.name,
         state_dtype=_name(model.recurrent_dtype),
         template="",

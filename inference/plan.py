@@ -133,6 +133,10 @@ class Plan:
             device=self.room.device,
             prefill_chunk=self.prefill_chunk,
             cache_bytes=self.cache_bytes,
+            weights=self.weights,
+            kv=self.kv,
+            embedding_on_cpu=self.embedding_on_cpu,
+            num_cpu_expert_layers=self.experts_on_cpu,
         )
 
 

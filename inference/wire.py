@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from inference.door import DType, ThinkingLimit
+from inference.door import DType, LoadStage, ThinkingLimit
 from inference.errors import (
     Cancelled,
     ContextOverflow,
@@ -168,10 +168,12 @@ class Hello:
 
 @dataclass(frozen=True)
 class Loading:
-    """The model is being downloaded."""
+    """The model is on its way: `LoadProgress`."""
 
     num_bytes: int
     num_total_bytes: int
+    stage: LoadStage = "download"
+    elapsed_s: float = 0.0
     kind: Literal["loading"] = "loading"
 
 

@@ -53,7 +53,7 @@ def test_the_lock_pins_every_direct_dependency_of_a_cpu_installation() -> None:
 
 
 def test_the_lock_names_no_cuda_package() -> None:
-    assert not [name for name in pins() if re.match(r"nvidia|cuda|triton|bitsandbytes|fla", name)]
+    assert not [name for name in pins() if re.match(r"nvidia|cuda|triton|fla", name)]
     assert pins()["torch"] == "2.13.0"
 
 
@@ -78,9 +78,9 @@ def test_the_lock_pins_every_indirect_dependency_too() -> None:
     assert reached - pins().keys() == set()
 
 
-def test_the_cuda_extra_holds_the_four_bit_and_the_recurrence_kernels() -> None:
+def test_the_cuda_extra_holds_the_recurrence_kernels() -> None:
     extra = project()["project"]["optional-dependencies"]["cuda"]
-    assert {name_of(entry) for entry in extra} == {"torch", "bitsandbytes", "fla-core"}
+    assert {name_of(entry) for entry in extra} == {"torch", "fla-core"}
 
 
 def test_make_help_names_every_target() -> None:

@@ -138,6 +138,8 @@ def _configured(config: Config, arguments: Namespace) -> Config:
     if arguments.thinking_history:
         model = replace(config.model, thinking_history=arguments.thinking_history)
         config = replace(config, model=model)
+    if arguments.weights:
+        config = replace(config, model=replace(config.model, weights=arguments.weights))
     return with_kv(config, arguments)
 
 

@@ -6,7 +6,8 @@
 import time
 from collections.abc import Mapping
 
-from agent.events import Event, LoadStage, ModelProgress
+from agent.events import Event, ModelProgress
+from inference.door import LoadStage
 
 GB, MB = 1e9, 1e6
 TELL_S = 10.0

@@ -9,13 +9,18 @@ no tokenizer: benchmarks speak in token ids.
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, Qwen3_5TextConfig
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    Qwen3_5MoeTextConfig,
+    Qwen3_5TextConfig,
+)
 
 INITIAL_STD = 0.02
 
@@ -35,15 +40,20 @@ class Shape:
     linear_head_dim: int = 128
     vocab_size: int = 248_320
     max_position_embeddings: int = 262_144
+    tied: bool = True
+    num_experts: int = 0
+    """Each as wide inside as `intermediate_size`, like the one that is always active; 0: none."""
+    num_experts_per_tok: int = 0
 
-    def config(self) -> Qwen3_5TextConfig:
+    def config(self) -> PreTrainedConfig:
         """Return the whole config.json: three linear layers, then one of full attention."""
         pairs = self.head_dim // 8  # a quarter of a head turns, in pairs, split three ways
         third = pairs // 3
-        return Qwen3_5TextConfig(
+        make: Any = Qwen3_5MoeTextConfig if self.num_experts else Qwen3_5TextConfig
+        config: PreTrainedConfig = make(
+            **self._inner(),
             vocab_size=self.vocab_size,
             hidden_size=self.hidden_size,
-            intermediate_size=self.intermediate_size,
             num_hidden_layers=self.num_hidden_layers,
             num_attention_heads=self.num_attention_heads,
             num_key_value_heads=self.num_key_value_heads,
@@ -55,7 +65,7 @@ class Shape:
             linear_conv_kernel_dim=4,
             max_position_embeddings=self.max_position_embeddings,
             rms_norm_eps=1e-6,
-            tie_word_embeddings=True,
+            tie_word_embeddings=self.tied,
             rope_parameters={
                 "rope_type": "default",
                 "rope_theta": 10_000_000.0,
@@ -64,15 +74,36 @@ class Shape:
                 "mrope_interleaved": True,
             },
         )
+        return config
+
+    def _inner(self) -> dict[str, int]:
+        """Return what one layer is made of between its two ends."""
+        if not self.num_experts:
+            return {"intermediate_size": self.intermediate_size}
+        return {
+            "moe_intermediate_size": self.intermediate_size,
+            "shared_expert_intermediate_size": self.intermediate_size,
+            "num_experts": self.num_experts,
+            "num_experts_per_tok": self.num_experts_per_tok,
+        }
 
 
+_TINY = Shape(64, 96, 4, 4, 2, 2, 4, 32, 16, 512, 32_768)
 SHAPES = {
     "0.8b": Shape(1024, 3584, 24, 8, 2, 16, 16),
     "2b": Shape(2048, 6144, 24, 8, 2, 16, 16),
     "4b": Shape(2560, 9216, 32, 16, 4, 16, 32),
-    "tiny": Shape(64, 96, 4, 4, 2, 2, 4, 32, 16, 512, 32_768),
+    "9b": Shape(4096, 12288, 32, 16, 4, 16, 32, tied=False),
+    "27b": Shape(5120, 17408, 64, 24, 4, 16, 48, tied=False),
+    "35b-a3b": Shape(
+        2048, 512, 40, 16, 2, 16, 32, tied=False, num_experts=256, num_experts_per_tok=8
+    ),
+    "tiny": _TINY,
+    "tiny-moe": replace(
+        _TINY, intermediate_size=32, tied=False, num_experts=8, num_experts_per_tok=2
+    ),
 }
-"""Sizes by name; tiny is for tests."""
+"""Sizes by name; the tiny ones are for tests."""
 
 
 def make_checkpoint(shape: Shape, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:

@@ -323,6 +323,13 @@ def test_the_flag_for_keys_and_values_wins_over_the_setting() -> None:
         parse(["--kv", "8bit"])
 
 
+def test_weights_are_kept_as_the_flag_says_or_the_setting() -> None:
+    config = Config(model=ModelConfig(weights="int8"))
+    for words, weights in (((), "int8"), (("--weights", "nf4"), "nf4")):
+        assert request_of(parse(["fix", *words]), config).config.model.weights == weights
+    assert request().config.model.weights == "auto"
+
+
 @pytest.mark.parametrize("command", ["cd pkg && pytest", "A=1 pytest", "pytest | tee log"])
 def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
     assert request("--test-cmd", command).test_command == ("sh", "-c", command)

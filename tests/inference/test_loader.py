@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from inference.door import LoadProgress
 from inference.errors import ModelUnavailable
-from inference.loader import _dtype, _progress_bar, load
+from inference.hub import progress_bar
+from inference.loader import _dtype, load
 
 FAMILIES = ("qwen3_5", "qwen3_5_moe", "qwen3", "qwen3_moe", "qwen2")
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -213,7 +214,7 @@ def test_a_server_that_refuses_is_reported_in_a_sentence(monkeypatch) -> None:
 
 def test_the_bar_reports_bytes_only() -> None:
     seen: list[LoadProgress] = []
-    bar = _progress_bar(seen.append)
+    bar = progress_bar(seen.append)
     files = bar(desc="Fetching 3 files", total=3)
     files.update(1)
     with bar(desc="Downloading bytes", unit="B", unit_scale=True, total=0) as counter:
