@@ -45,6 +45,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.parser import ReplyParser, ReplyPiece
+from inference.pictures import Sight, sight_of
 from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.thinking import thinking_limit
 from inference.tokenizer import Tokenizer
@@ -113,6 +114,7 @@ def open_chat(
         str(where),
         thinking_history,
         reuse,
+        sight_of(config, folder),
     )
 
 
@@ -157,8 +159,11 @@ class LocalChat:
         name: str,
         thinking_history: ThinkingHistory = "preserve",
         reuse: bool = True,
+        sight: Sight | None = None,
     ) -> None:
         self.engine = engine
+        self.sight = sight
+        """How it cuts pictures; None if it sees none."""
         self.reuse = reuse
         self.tokenizer = tokenizer
         self.profile = profile
@@ -167,7 +172,7 @@ class LocalChat:
         self._call_ids = tokenizer.controls_of((CALL_OPEN,))
         self._tools: tuple[ToolSpec, ...] = ()
         self._thinking_history = thinking_history
-        self._transcript = Transcript(tokenizer, profile, (), thinking_history)
+        self._transcript = Transcript(tokenizer, profile, (), thinking_history, sight)
         self._live: Any = None
         """The branch of the last reply, of the kind that the engine has."""
 
@@ -180,6 +185,11 @@ class LocalChat:
     def context_tokens(self) -> int:
         """The window of the model."""
         return self.engine.model.context_tokens
+
+    @property
+    def can_see(self) -> bool:
+        """Whether user messages may show pictures."""
+        return self.sight is not None
 
     @property
     def weights(self) -> str:
@@ -220,6 +230,7 @@ class LocalChat:
             keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
             thinking=self._limit(options, rendered.opener),
+            places=[place for place in rendered.places if place.start >= len(branch)],
             cancel=cancel,
         ):
             match event:
@@ -249,7 +260,7 @@ class LocalChat:
         if self._tools != tuple(tools):
             self._tools = tuple(tools)
             self._transcript = Transcript(
-                self.tokenizer, self.profile, tools, self._thinking_history
+                self.tokenizer, self.profile, tools, self._thinking_history, self.sight
             )
         return self._transcript
 

@@ -4,7 +4,8 @@ Nobody is there to be asked. Everything else goes to standard error.
 """
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from agent.approval import Answer, Ask
 from agent.approver import nobody_there
@@ -37,7 +38,15 @@ class Nobody:
         """Give nothing."""
 
 
-def answer_once(talk: Conversation, prompt: str, is_stream: bool) -> int:
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be answered."""
+
+    text: str
+    pictures: tuple[Path, ...] = ()
+
+
+def answer_once(talk: Conversation, prompt: Prompt, is_stream: bool) -> int:
     """Run one turn and show it; return the exit code.
 
     Raises:
@@ -46,7 +55,7 @@ def answer_once(talk: Conversation, prompt: str, is_stream: bool) -> int:
     shown = _Stream(talk) if is_stream else _Words()
     ended: TurnEnded | None = None
     with interrupts() as cancel:
-        for event in talk.turn(prompt, cancel):
+        for event in talk.turn(prompt.text, cancel, prompt.pictures):
             shown.show(event)
             ended = event if isinstance(event, TurnEnded) else ended
     assert ended is not None, "a turn ends with TurnEnded"

@@ -7,6 +7,7 @@ import sys
 import termios
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import get_args
 
 from agent.approval import Answer, Ask
@@ -22,6 +23,7 @@ from agent.preview import is_cut, spelled
 from agent.rewind import Rewound
 from agent.servers import NONE_NAMED, RELOADED, ServerStatus
 from agent.settings import ApprovalMode
+from agent.shown import mentioned
 from inference.messages import Usage
 from tools.mcp_form import YES, Field, Form, Value, Values
 
@@ -163,8 +165,9 @@ class PlainTalk:
         elif line.startswith("/"):
             self._command(*line[1:].split())
         elif line.strip():
+            shown = mentioned(line, Path(self._talk.session.start["repository"]))
             with self._signals.working() as cancel:
-                for event in self._talk.turn(line, cancel):
+                for event in self._talk.turn(line, cancel, shown):
                     self._show(event)
 
     def _command(self, name: str = "", *words: str) -> None:

@@ -5,7 +5,7 @@ from agent.compose import ChatFactory
 from agent.config import config_file
 from agent.conversation import Conversation
 from agent.fix import KNOWN_ERRORS
-from agent.frontends.one_answer import Nobody, answer_once
+from agent.frontends.one_answer import Nobody, Prompt, answer_once
 from agent.frontends.output import OutputLost, complain
 from agent.frontends.plain_signals import Signals
 from agent.frontends.plain_talk import PlainPerson, PlainTalk
@@ -19,7 +19,7 @@ from agent.talk_request import TalkRequest
 def run(
     request: TalkRequest,
     resuming: Resuming | None,
-    prompt: str | None,
+    prompt: Prompt | None,
     is_stream: bool,
     chat_factory: ChatFactory | None = None,
 ) -> int:

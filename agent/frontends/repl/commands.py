@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.frontends.repl import talk_commands as talk
 from agent.frontends.repl import view_commands as view
+from agent.frontends.repl.clipboard import paste
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.mcp_commands import mcp
 from agent.frontends.repl.text import harmless, one_line
@@ -56,6 +57,7 @@ COMMANDS = (
     Command("memory", "[TEXT]", "show AGENTS.md; or add a line to it", view.memory),
     Command("mcp", "[reload|login|prompt|read]", "MCP servers: what they have; start anew", mcp),
     Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
+    Command("paste", "", "show the model the picture on the clipboard", paste, True),
     Command("theme", "[dark|light|mono]", "colours for a dark or a light ground", view.theme, True),
     Command("bench", "", "how fast the model reads and writes here", view.bench, True),
     Command("cache", "", "what is kept on disk of earlier conversations", view.cache),

@@ -12,7 +12,6 @@ from agent.frontends.repl.names import MIN_SYMBOL, Names
 MENTION = re.compile(r"(?:^|(?<=[\s(]))@([\w./:-]*)$")
 COMMAND = re.compile(r"/([\w-]*)$")
 LIMIT = 40
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
 
 
 def may_complete(before: str) -> bool:
@@ -51,12 +50,6 @@ class PromptCompleter(Completer):
             yield Completion(
                 f"@{place or name} ", -len(typed) - 1, display=name, display_meta=place
             )
-
-
-def pictures_in(text: str, is_name: Callable[[str], bool]) -> list[str]:
-    """Return the pictures that a prompt names with `@`."""
-    found = [name.rstrip(".") for name in re.findall(r"(?:^|(?<=[\s(]))@([\w./-]+)", text)]
-    return [name for name in found if name.lower().endswith(PICTURES) and is_name(name)]
 
 
 def without_marks(text: str, is_name: Callable[[str], bool]) -> str:

@@ -22,7 +22,7 @@ from agent.frontends.repl.activity import Activity
 from agent.frontends.repl.approving import Approving
 from agent.frontends.repl.below import Below
 from agent.frontends.repl.commands import Commands
-from agent.frontends.repl.completion import PromptCompleter, pictures_in, without_marks
+from agent.frontends.repl.completion import PromptCompleter, without_marks
 from agent.frontends.repl.dialogs import Dialog, Guard
 from agent.frontends.repl.filling import Filling
 from agent.frontends.repl.keys import bind
@@ -47,6 +47,7 @@ from agent.frontends.repl.worker import (
     Question,
     Worker,
 )
+from agent.shown import is_picture, mentioned
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -283,6 +284,8 @@ class Repl:
         elif ended.sentence:
             self._told_fault = ended.sentence
             drawn += self.painter.line((self.theme.bad, harmless(ended.sentence)))
+        if ended.is_unsaid:
+            self.prompt.put(ended.job.prompt)
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
         if self.talk is None and not self.worker.is_busy and self.dialog is None:
@@ -313,9 +316,13 @@ class Repl:
             self.prompt_model(self._named(text))
 
     def prompt_model(self, text: str) -> None:
-        """Give a prompt to the model: a turn of its own, or part of the one that runs."""
+        """Give a prompt to the model: a turn of its own, or part of the one that runs.
+
+        One that shows pictures waits for a turn of its own.
+        """
         if self.is_in_turn and self.talk is not None:
-            self.talk.steer(text)
+            has_pictures = bool(mentioned(text, self.launch.root))
+            (self.talk.queue if has_pictures else self.talk.steer)(text)
             self.waiting.append(text)
         else:
             self._begin_turn(text)
@@ -363,14 +370,13 @@ class Repl:
         return self.worker.has_turn
 
     def _named(self, text: str) -> str:
-        def is_there(name: str) -> bool:
-            return (self.launch.root / name).exists()
+        """Name files plainly; pictures keep the mark, by which they are found and shown."""
 
-        if pictures := pictures_in(text, is_there):
-            self.say(
-                f"Pictures are not read yet: the model has the name of {pictures[0]} alone.", "warn"
-            )
-        return without_marks(text, is_there)
+        def is_plain(name: str) -> bool:
+            path = self.launch.root / name
+            return path.exists() and not is_picture(path)
+
+        return without_marks(text, is_plain)
 
     def _begin_turn(self, text: str) -> None:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
@@ -379,7 +385,7 @@ class Repl:
             if self._told_fault:
                 self.talk.load_again()
                 self._told_fault = ""
-            yield from self.talk.turn(text, cancel)
+            yield from self.talk.turn(text, cancel, mentioned(text, self.launch.root))
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))
 

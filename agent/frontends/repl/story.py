@@ -16,6 +16,7 @@ from agent.events import (
     Event,
     ModelLoading,
     Notice,
+    PictureShown,
     ReplyEnded,
     RunStarted,
     Steered,
@@ -29,6 +30,7 @@ from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
+from agent.shown import sentence_of
 from inference.messages import BadToolCall, ToolCall, Usage
 
 MAX_DIFF_LINES = 60
@@ -178,6 +180,8 @@ class Story:
                 return self._result(event)
             case Steered():
                 return self.said(event.text)
+            case PictureShown():
+                return line((theme.dim, harmless(sentence_of(event))))
             case Compacted():
                 counts = f"{event.num_before:,} to {event.num_after:,} tokens"
                 words = f"The conversation was put in short form: {counts} ({event.how})."
