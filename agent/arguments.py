@@ -121,6 +121,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
     add("--issue", metavar="TEXT|@FILE|-", help="what is wrong, in words")
+    image = "a picture of what is wrong, for a model that sees; may be repeated"
+    add("--image", action="append", type=Path, metavar="FILE", help=image)
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
     add("--tests", nargs="+", metavar="ID", help="the red tests to mend; all if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
@@ -208,6 +210,8 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     last = "go on with the last talk about this repository"
     add("--continue", dest="resume", action="store_const", const="", help=last)
     add("-p", "--prompt", metavar="TEXT|-", help="answer this and leave; - is standard input")
+    image = "a picture shown with -p; at a terminal, name it as @FILE"
+    add("--image", action="append", type=Path, default=[], metavar="FILE", help=image)
     add("--stream-json", action="store_true", help="print each event of it as a JSON line")
     add("--plain", action="store_true", help="plain lines on a terminal, too: for screen readers")
     levels = ("bubblewrap", "direct")

@@ -21,6 +21,7 @@ from agent.outcome import BUDGET, DENIED, FIXED, NOTHING, RED, strongest
 from agent.read_only import ReadOnlyWhile
 from agent.request import FixRequest
 from agent.session import Session
+from agent.shown import shown_to
 from agent.tests_ran import tests_ran
 from agent.user_commit import summary_of
 from agent.verdict import Verdict, judge
@@ -181,7 +182,8 @@ class Attempt:
         if len(session.messages) > session.phase_start:
             turn = continue_turn(session, self.parts, self.cancel)
         else:
-            turn = run_turn(session, words, self.parts, self.cancel)
+            pictures = shown_to(self.parts.chat, self.task.request.images, session.folder)
+            turn = run_turn(session, words, self.parts, self.cancel, pictures)
         try:
             for event in turn:
                 if isinstance(event, TurnEnded):

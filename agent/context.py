@@ -16,6 +16,7 @@ from agent.stale import dropped
 from agent.turn import Turn
 from inference.errors import Cancelled
 from inference.messages import Message
+from inference.pictures import num_tokens_of
 from tools.truncate import cut_middle
 
 Count = Callable[[str], int]
@@ -204,4 +205,5 @@ def _size(message: Message, count: Count) -> int:
     if message.token_ids:
         return len(message.token_ids) + NUM_FRAME_TOKENS
     texts = (message.content, message.thinking, *message.sections)
-    return NUM_FRAME_TOKENS + sum(count(text) for text in texts if text)
+    num_seen = sum(num_tokens_of(picture) for picture in message.pictures)
+    return NUM_FRAME_TOKENS + num_seen + sum(count(text) for text in texts if text)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from agent.approval import Answer, Ask
 from agent.approver import Person
@@ -96,7 +97,7 @@ class Conversation:
 
     # ---- turns
 
-    def turn(self, text: str, cancel: Cancel) -> Events:
+    def turn(self, text: str, cancel: Cancel, pictures: Sequence[Path] = ()) -> Events:
         """Answer a prompt; the last event is a `TurnEnded`. A model on its way is waited for.
 
         When it is cancelled all stays good: the next turn goes on from the same state. Cancelled
@@ -116,7 +117,7 @@ class Conversation:
             except RunCancelled:
                 yield TurnEnded(StopReason.CANCELLED, "cancelled")
                 return
-            yield from self._turns.say(text, bench, stops)
+            yield from self._turns.say(text, pictures, bench, stops)
             yield from self._turns.answered(bench, stops)
 
     def load(self, cancel: Cancel) -> Events:
@@ -169,7 +170,7 @@ class Conversation:
             raise UsageError("in plan mode nothing may be changed; choose another mode first")
         with self._alone():
             bench = yield from self._bench.ready(cancel)
-            yield from self._turns.say(text, bench, cancel)
+            yield from self._turns.say(text, (), bench, cancel)
             request = self._bench.request.as_fix(text, num_attempts)
             turn = Turn(self.session, bench.parts, cancel)
             yield from attempted(turn, request, self._bench.around.state)

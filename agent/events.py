@@ -159,6 +159,18 @@ class Steered:
 
 
 @dataclass(frozen=True)
+class PictureShown:
+    """The prompt shows the model a picture."""
+
+    name: str
+    width: int
+    height: int
+    """In pixels, as it is in the file."""
+    num_tokens: int
+    """Of it in the prompt, about."""
+
+
+@dataclass(frozen=True)
 class Compacted:
     """The conversation was put in short form."""
 
@@ -210,6 +222,7 @@ Event = (
     | CallStarted
     | CallEnded
     | Steered
+    | PictureShown
     | Compacted
     | Notice
     | TurnEnded

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import SessionError
 from agent.session import Session
+from agent.shown import FOLDER as PICTURES
+from inference.messages import Message
 
 
 def fork_session(session: Session, state: Path) -> Session:
@@ -18,13 +21,29 @@ def fork_session(session: Session, state: Path) -> Session:
     if "prepared" in session.facts:
         _copy_checkpoints(session.folder / "checkpoints", fork.folder / "checkpoints")
         fork.record("prepared", base=session.facts["prepared"]["base"], skipped=[])
+    _copy_pictures(session.folder / PICTURES, fork.folder / PICTURES)
     if session.messages:
         system, model = session.messages[0].content, session.facts["model"]["name"]
         fork.begin(session.attempt, session.phase, session.trees[0], system)
         fork.use_model(model, system)
     for message, tree in zip(session.messages[1:], session.trees[1:], strict=True):
-        fork.add(message, checkpoint=tree)
+        fork.add(_moved(message, fork.folder / PICTURES), checkpoint=tree)
     return fork
+
+
+def _moved(message: Message, folder: Path) -> Message:
+    """Let a message show the fork's own copies."""
+    pictures = (replace(one, path=str(folder / Path(one.path).name)) for one in message.pictures)
+    return replace(message, pictures=tuple(pictures))
+
+
+def _copy_pictures(source: Path, target: Path) -> None:
+    """Share the pictures that were shown; nobody writes to them."""
+    if source.is_dir():
+        try:
+            shutil.copytree(source, target, copy_function=_linked)
+        except (OSError, shutil.Error) as error:
+            raise SessionError(f"{target} cannot be made: {error}") from error
 
 
 def _copy_checkpoints(source: Path, target: Path) -> None:

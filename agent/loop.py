@@ -13,21 +13,30 @@ from agent.context import shorten_if_long
 from agent.events import Event, Notice, Steered, StopReason, TurnEnded
 from agent.parts import Parts
 from agent.session import Session
+from agent.shown import told_of
 from agent.steering import typed
 from agent.thinking import is_empty
 from agent.turn import Turn
 from agent.wording import prompt
-from inference.messages import Message
+from inference.messages import Message, Picture
 from sandbox.base import Cancel
 
 Step = Generator[Event, None, TurnEnded | None]
 
 
-def run_turn(session: Session, text: str, parts: Parts, cancel: Cancel) -> Iterator[Event]:
+def run_turn(
+    session: Session,
+    text: str,
+    parts: Parts,
+    cancel: Cancel,
+    pictures: tuple[Picture, ...] = (),
+) -> Iterator[Event]:
     """Answer one prompt; the last event is a `TurnEnded`."""
     is_first = all(message.role == "system" for message in session.messages)
     opening = parts.opening() if is_first else ""
-    session.add(Message("user", f"{opening}\n\n{text}" if opening else text))
+    words = f"{opening}\n\n{text}" if opening else text
+    session.add(Message("user", words, pictures=pictures))
+    yield from told_of(pictures)
     yield from continue_turn(session, parts, cancel)
 
 

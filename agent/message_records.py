@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from agent.journal import Record
-from inference.messages import BadToolCall, Message, ToolCall
+from inference.messages import BadToolCall, Message, Picture, ToolCall
 
 
 def record_of(message: Message) -> Record:
@@ -28,5 +28,6 @@ def message_of(record: Record) -> Message:
         thinking=record.get("thinking", ""),
         tool_calls=calls,
         token_ids=tuple(record.get("token_ids", ())),
+        pictures=tuple(Picture(**picture) for picture in record.get("pictures", ())),
         failed=record.get("failed", False),
     )

@@ -28,6 +28,11 @@ class OneAtATime:
         """The window of the model."""
         return self._chat.context_tokens
 
+    @property
+    def can_see(self) -> bool:
+        """Whether user messages may show pictures."""
+        return self._chat.can_see
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is, encoded on its own."""
         return self._chat.count_tokens(text)

@@ -17,6 +17,8 @@ class FixRequest:
     """The repository, or any folder in it."""
     issue: str = ""
     """What a person reports, in their words."""
+    images: tuple[Path, ...] = ()
+    """Pictures of what is wrong."""
     test_command: tuple[str, ...] = ()
     """How the tests are run; empty to find out."""
     tests: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class FixRequest:
         record = asdict(self)
         for key in ("path", "python", "patch"):
             record[key] = None if record[key] is None else str(record[key])
+        record["images"] = [str(path) for path in self.images]
         return record
 
     @classmethod
@@ -65,5 +68,6 @@ class FixRequest:
         for key in ("test_command", "tests"):
             values[key] = tuple(values[key])
         values["path"] = Path(values["path"])
+        values["images"] = tuple(Path(image) for image in values.get("images", ()))
         values["config"] = Config.from_record(values["config"])
         return cls(**values)

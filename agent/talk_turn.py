@@ -3,8 +3,9 @@
 Who may begin a turn, and what it works with, is decided in `conversation.py` and `talk_bench.py`.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from agent.bench import Bench
 from agent.carry_out import answer_pending
@@ -16,6 +17,7 @@ from agent.models import NANO
 from agent.parts import Parts
 from agent.rewind import list_points, rewind
 from agent.session import Session
+from agent.shown import shown_to, told_of
 from agent.talk_bench import TalkBench
 from agent.told import Told
 from agent.typed import remember_typed
@@ -33,14 +35,16 @@ class TalkTurns:
         self._bench = bench
         self._told = told
 
-    def say(self, text: str, bench: Bench, cancel: Cancel) -> Events:
+    def say(self, text: str, pictures: Sequence[Path], bench: Bench, cancel: Cancel) -> Events:
         """Add a prompt, and save the files as they are before it is answered.
 
         Raises:
             UsageError: it is too long for the window.
+            PictureUnreadable: one cannot be shown, or the model sees none.
         """
         self._settle(bench)
         session, parts = self._session, bench.parts
+        shown = shown_to(parts.chat, pictures, session.folder)
         is_nano = parts.chat.name == NANO
         if is_nano:
             known = yield from known_words(text, self._bench.place(), cancel)
@@ -49,8 +53,9 @@ class TalkTurns:
         now = parts.checkpoint(session.checkpoint)
         if not is_nano:
             text = self._with_news(text, now, parts)
-        check_fits(text, session, parts)
-        session.add(Message("user", text), checkpoint=now)
+        check_fits(text, session, parts, shown)
+        session.add(Message("user", text, pictures=shown), checkpoint=now)
+        yield from told_of(shown)
 
     def answered(self, bench: Bench, stops: Cancel) -> Events:
         """Run the turn; its end is told when everything is in order for the next one."""

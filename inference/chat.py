@@ -21,6 +21,11 @@ class ChatModel(Protocol):
         """The window: prompt and reply together may be this long."""
         ...
 
+    @property
+    def can_see(self) -> bool:
+        """Whether user messages may show pictures."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is, encoded on its own."""
         ...

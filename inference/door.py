@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 
 from inference.chat import Cancel
 from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
+from inference.pictures import Place
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 KvChoice = Literal["auto", "16bit", "int8", "int4"]
@@ -199,6 +200,7 @@ class TokenEngine(Protocol[B]):
         on_progress: Callable[[Prefill], None] | None = None,
         marks: Sequence[int] = (),
         live: B | None = None,
+        places: Sequence[Place] = (),
     ) -> B:
         """Find the longest known line and prefill the rest of `tokens`."""
         ...
@@ -215,6 +217,7 @@ class TokenEngine(Protocol[B]):
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
+        places: Sequence[Place] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""
         ...

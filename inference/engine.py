@@ -5,6 +5,7 @@ places that lines passed. A prompt goes on from the longest of all these that it
 knows no text, message or template: where messages end comes with a prompt, as `marks`.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -25,6 +26,7 @@ from inference.errors import Cancelled
 from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
 from inference.pages import PageTable
+from inference.pictures import Place, past
 from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
 from inference.sampling import Sampler
 from inference.shelf import Shelf
@@ -148,6 +150,7 @@ class Engine:
         on_progress: Callable[[Prefill], None] | None = None,
         marks: Sequence[int] = (),
         live: Branch | None = None,
+        places: Sequence[Place] = (),
     ) -> Branch:
         """Find the longest known line and prefill the rest of `tokens`.
 
@@ -155,7 +158,7 @@ class Engine:
             Cancelled: between two chunks; what was prefilled is kept and found the next time.
         """
         branch = self.find(tokens, live)
-        for progress in self._prefill(branch, tokens[len(branch) :], marks, cancel):
+        for progress in self._prefill(branch, tokens[len(branch) :], marks, cancel, places):
             if on_progress is not None:
                 on_progress(progress)
         if len(branch) < len(tokens):
@@ -175,6 +178,7 @@ class Engine:
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
         grammar: Rule | None = None,
+        places: Sequence[Place] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
 
@@ -191,10 +195,11 @@ class Engine:
             marks: lengths, counted from the first token of the branch, where a snapshot is taken.
             thinking: how long it may think; None is as long as it likes.
             grammar: what may be drawn.
+            places: the pictures in the line; those that it has read are passed over.
         """
         num_prompt = len(branch) + len(new_tokens)
         assert num_prompt > 0, "an empty prompt has no next token"
-        yield from self._prefill(branch, new_tokens, marks, cancel)
+        yield from self._prefill(branch, new_tokens, marks, cancel, places)
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
@@ -295,13 +300,23 @@ class Engine:
         return self._new_branch(self.model.new_state())
 
     def _prefill(
-        self, branch: Branch, new_tokens: Sequence[int], marks: Sequence[int], cancel: Cancel
+        self,
+        branch: Branch,
+        new_tokens: Sequence[int],
+        marks: Sequence[int],
+        cancel: Cancel,
+        places: Sequence[Place],
     ) -> Iterator[Prefill]:
-        """Read `new_tokens` in chunks, with snapshots at `marks`, on the ladder and at the end."""
+        """Read `new_tokens` in chunks, with snapshots at `marks`, on the ladder and at the end.
+
+        A picture is read whole: no chunk ends and no snapshot is taken inside one.
+        """
         first, num_total = len(branch), len(new_tokens)
         kinds = self._kinds(first, first + num_total, marks)
+        kinds = {n: kind for n, kind in kinds.items() if n == past(n, places)}
+        ends = (past(end, places) for end in self._chunk_ends(first, first + num_total))
         elapsed_s = 0.0
-        for end in self._chunk_ends(first, first + num_total):
+        for end, _ in itertools.groupby(ends):
             if cancel():
                 if len(branch) > first:
                     self._keep(branch, "stop")
@@ -309,7 +324,8 @@ class Engine:
                 break
             start = time.perf_counter()
             chunk = new_tokens[len(branch) - first : end - first]
-            self._read(branch, chunk, kinds)
+            within = [place for place in places if len(branch) <= place.start < end]
+            self._read(branch, chunk, kinds, within)
             self._store(branch, first + num_total)
             chunk_s = time.perf_counter() - start
             elapsed_s += chunk_s
@@ -333,14 +349,18 @@ class Engine:
                 yield first + num_tokens * number // num_chunks
 
     def _read(
-        self, branch: Branch, tokens: Sequence[int], kinds: Mapping[int, Kind] | None = None
+        self,
+        branch: Branch,
+        tokens: Sequence[int],
+        kinds: Mapping[int, Kind] | None = None,
+        places: Sequence[Place] = (),
     ) -> None:
         """Read `tokens`, with snapshots on the way where `kinds` says so, by length of the line."""
         first, end = len(branch), len(branch) + len(tokens)
         wanted = {} if kinds is None or not branch.reuse else kinds
         stops = sorted(length for length in wanted if first < length < end)
         *passed, branch.logits = self.model.forward_past(
-            tokens, branch.state, [length - first for length in stops]
+            tokens, branch.state, [length - first for length in stops], places
         )
         for length, logits in zip(stops, passed, strict=True):
             self._insert(branch.state.snapshot(logits, length), wanted[length])

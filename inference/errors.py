@@ -5,6 +5,7 @@ InferenceError
 │   ├── EngineGone      the engine's process ended in mid-work; the next request starts a new one
 │   └── NoSuchModel     the hub knows no model of that name (2)
 ├── ContextOverflow     the conversation no longer fits the window
+├── PictureUnreadable   a picture cannot be read, or the model sees none (exit code 2)
 ├── Cancelled           the person stopped a prefill or a reply; the state stays good
 └── DamagedState        a stored state is not what it should be; it is passed over, never used
 """
@@ -36,6 +37,12 @@ class ContextOverflow(InferenceError):
     """The conversation is longer than the model's window."""
 
     exit_code = 5
+
+
+class PictureUnreadable(InferenceError):
+    """A file is no picture that can be shown, has changed since, or the model sees no pictures."""
+
+    exit_code = 2
 
 
 class Cancelled(InferenceError):

@@ -20,6 +20,7 @@ from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
 from inference.host_start import IDLE_LIMIT_S, find_or_start
 from inference.messages import Prefill, SamplingOptions
+from inference.pictures import Place
 from inference.watchdog import smaller
 
 CANCEL_S = 300.0
@@ -129,6 +130,7 @@ class HostEngine:
         on_progress: Callable[[Prefill], None] | None = None,
         marks: Sequence[int] = (),
         live: HostBranch | None = None,
+        places: Sequence[Place] = (),
     ) -> HostBranch:
         """Find the longest known line and prefill the rest of `tokens`.
 
@@ -141,7 +143,7 @@ class HostEngine:
         new, keep = tuple(tokens[len(branch) :]), tuple(marks)
         if not new:
             return branch
-        request = wire.Append(link.number(), branch.number, new, keep)
+        request = wire.Append(link.number(), branch.number, new, keep, tuple(places))
         with self._smaller_next_time():
             for event in _events(branch, request, cancel):
                 if isinstance(event, Prefill) and on_progress is not None:
@@ -163,6 +165,7 @@ class HostEngine:
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
         grammar: wire.GrammarSpec | None = None,
+        places: Sequence[Place] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
 
@@ -180,6 +183,7 @@ class HostEngine:
             marks=tuple(marks),
             thinking=thinking,
             grammar=grammar,
+            places=tuple(places),
         )
         with self._smaller_next_time():
             for event in _events(branch, request, cancel):

@@ -9,7 +9,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inference import wire
@@ -17,6 +17,7 @@ from inference.door import GenerationEnd, Token
 from inference.engine import Branch, Engine
 from inference.errors import EngineGone, InferenceError
 from inference.messages import Prefill
+from inference.pictures import FIRST_ID
 from inference.watchdog import Watchdog, is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -200,15 +201,15 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
     request = task.request
     match request:
         case wire.Find():
-            _check_tokens(engine, request.tokens)
+            _check_words(engine, [i for i in request.tokens if i < FIRST_ID])
             live = None if request.live is None else seat.branches.get(request.live)
             branch = engine.find(request.tokens, live, request.reuse)
             is_live = live is not None and branch is live and request.live is not None
             number = request.live if is_live and request.live is not None else _hold(seat, branch)
             yield wire.Done(request.number, number, len(branch))
         case wire.Append():
-            _check_tokens(engine, request.tokens)
             branch = _branch(seat, request.branch)
+            _check_tokens(engine, len(branch), request)
             for step in _events(engine, branch, task, request.as_generate()):
                 if isinstance(step, wire.End):  # the reply to come tells of it
                     branch.num_unreported += step.usage.num_prefilled
@@ -216,12 +217,12 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
                     branch.unreported_s += step.usage.prefill_s
                 yield step
         case wire.Generate():
-            _check_tokens(engine, request.tokens)
+            branch = _branch(seat, request.branch)
+            _check_tokens(engine, len(branch), request)
             if request.grammar is not None:
                 raise InferenceError(f"The engine knows no grammar {request.grammar.name!r}.")
             if request.thinking is not None:
-                _check_tokens(engine, request.thinking.token_ids)
-            branch = _branch(seat, request.branch)
+                _check_words(engine, request.thinking.token_ids)
             yield from _events(engine, branch, task, request)
         case wire.Fork():
             branch = engine.fork(_branch(seat, request.branch))
@@ -247,6 +248,7 @@ def _events(
         keep_ids=frozenset(request.keep_ids),
         marks=request.marks,
         thinking=request.thinking,
+        places=request.places,
     ):
         match event:
             case Token():
@@ -279,7 +281,20 @@ def _branch(seat: Seat, number: int) -> Branch:
     return branch
 
 
-def _check_tokens(engine: Engine, tokens: tuple[int, ...]) -> None:
+def _check_tokens(engine: Engine, first: int, request: wire.Append | wire.Generate) -> None:
+    """Refuse pictures that do not stand where they are said to, and tokens that are none."""
+    words: list[int] = []
+    end = first
+    for place in request.places:
+        read = request.tokens[max(0, place.start - first) : max(0, place.end - first)]
+        if place.start < end or read != place.ids:
+            raise InferenceError(f"No picture stands at token {place.start}.")
+        words += request.tokens[end - first : place.start - first]
+        end = place.end
+    _check_words(engine, [*words, *request.tokens[end - first :]])
+
+
+def _check_words(engine: Engine, tokens: Sequence[int]) -> None:
     """Refuse what would be read past the end of the vocabulary: on a GPU that ends the process."""
     if tokens and max(tokens) >= engine.model.vocab_size:
         raise InferenceError(

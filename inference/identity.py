@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from inference.errors import ModelUnavailable
 
-FORMAT = 1
+FORMAT = 2
 """Of the files of a store; it is part of the digest, so each version has folders of its own."""
 MAX_HEADER_BYTES = 1 << 24
 SAMPLE_BYTES = 1 << 16

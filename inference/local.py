@@ -47,6 +47,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.parser import ReplyParser, ReplyPiece
+from inference.pictures import Sight, sight_of
 from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.thinking import thinking_limit
@@ -131,6 +132,7 @@ def open_chat(
         thinking_history,
         reuse,
         None if plan is None else plan.context_tokens,
+        sight_of(config, folder),
     )
 
 
@@ -177,9 +179,12 @@ class LocalChat:
         thinking_history: ThinkingHistory = "preserve",
         reuse: bool = True,
         window: int | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self.engine = engine
         self._window = window
+        self.sight = sight
+        """How it cuts pictures; None if it sees none."""
         self.reuse = reuse
         self.tokenizer = tokenizer
         self.profile = profile
@@ -188,7 +193,7 @@ class LocalChat:
         self._call_ids = tokenizer.controls_of((CALL_OPEN,))
         self._tools: tuple[ToolSpec, ...] = ()
         self._thinking_history = thinking_history
-        self._transcript = Transcript(tokenizer, profile, (), thinking_history)
+        self._transcript = Transcript(tokenizer, profile, (), thinking_history, sight)
         self._live: Any = None
         """The branch of the last reply, of the kind that the engine has."""
 
@@ -201,6 +206,11 @@ class LocalChat:
     def context_tokens(self) -> int:
         """The window: that of the model, or what the plan has memory for."""
         return min(self.engine.model.context_tokens, self._window or 2**62)
+
+    @property
+    def can_see(self) -> bool:
+        """Whether user messages may show pictures."""
+        return self.sight is not None
 
     @property
     def weights(self) -> str:
@@ -245,6 +255,7 @@ class LocalChat:
             keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
             thinking=self._limit(options, rendered.opener),
+            places=[place for place in rendered.places if place.start >= len(branch)],
             cancel=cancel,
         ):
             match event:
@@ -274,7 +285,7 @@ class LocalChat:
         if self._tools != tuple(tools):
             self._tools = tuple(tools)
             self._transcript = Transcript(
-                self.tokenizer, self.profile, tools, self._thinking_history
+                self.tokenizer, self.profile, tools, self._thinking_history, self.sight
             )
         return self._transcript
 

@@ -37,6 +37,21 @@ class BadToolCall:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture in a file that stays as it is; the digest says which one it was."""
+
+    path: str
+    """Absolute."""
+    digest: str
+    """SHA-256 of the file, in hex."""
+    width: int
+    height: int
+    """In pixels, as it is in the file."""
+    name: str = "a picture"
+    """What the person called it; the model that sees it is not told."""
+
+
+@dataclass(frozen=True)
 class Message:
     """One message of a conversation.
 
@@ -48,6 +63,8 @@ class Message:
     `sections` are more text of a system message, after its `content`. Each is encoded on its own,
     so that a change in one leaves the tokens of those before it as they were.
 
+    `pictures` are what a user message shows, before its `content`.
+
     `failed` says of a result, for people, that its call went wrong, was refused or was stopped. The
     model reads of that in the content alone.
     """
@@ -58,10 +75,12 @@ class Message:
     tool_calls: tuple[ToolCall | BadToolCall, ...] = ()
     token_ids: tuple[int, ...] = ()
     sections: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     failed: bool = False
 
     def __post_init__(self) -> None:
         assert self.role == "system" or not self.sections, "only a system message has sections"
+        assert self.role == "user" or not self.pictures, "only a user message shows pictures"
 
 
 @dataclass(frozen=True)

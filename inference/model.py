@@ -12,9 +12,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inference.delta_layer import adopt
+from inference.errors import PictureUnreadable
 from inference.kv_codec import KvKind
+from inference.pictures import FIRST_ID, Place
 from inference.slabs import PagePool
 from inference.state import ATTENTION, HybridState, Layout
+from inference.vision import Vision, positions_of
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 """What people call the kinds of numbers that weights are."""
@@ -45,6 +48,8 @@ class Model:
         module.set_attn_implementation(ATTENTION)
         adopt(module)
         self.config = module.config.get_text_config(decoder=True)
+        self.vision: Vision | None = None
+        """What sees pictures, where the checkpoint has it."""
         self.layout = Layout.of(self.config)
         self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
 
@@ -92,7 +97,11 @@ class Model:
         return self.forward_past(tokens, state, ())[-1]
 
     def forward_past(
-        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int]
+        self,
+        tokens: Sequence[int],
+        state: HybridState,
+        stops: Sequence[int],
+        places: Sequence[Place] = (),
     ) -> list[Tensor]:
         """Like `forward`, so that the state can keep snapshots of `stops` on its way.
 
@@ -100,11 +109,15 @@ class Model:
             tokens: what is read.
             state: reads them.
             stops: numbers of these tokens, rising, each less than all of them.
+            places: the pictures among them, each whole; no stop is inside one.
 
         Returns:
             The logits after each stop and after the last token, float32 [V] each.
+
+        Raises:
+            PictureUnreadable: one is not what it was, or this model sees none.
         """
-        logits = self._run(tokens, state, stops, (*stops, len(tokens)))
+        logits = self._run(tokens, state, stops, (*stops, len(tokens)), places)
         if not stops:
             return [logits[-1]]
         return [row.clone() for row in logits]  # a view would keep all of them alive
@@ -119,18 +132,43 @@ class Model:
         state: HybridState,
         stops: Sequence[int],
         asked: Sequence[int],
+        places: Sequence[Place] = (),
     ) -> Tensor:
         assert tokens, "one token must be left to run"
         with torch.inference_mode():
+            inputs = self._inputs(tokens, state, places)
             output = self.module(
-                input_ids=torch.tensor([tokens], dtype=torch.long, device=self.device),
+                **inputs,
                 past_key_values=state.begin(len(tokens), stops),
                 use_cache=True,
                 logits_to_keep=_indices(asked, len(tokens), self.device),
             )
             logits: Tensor = output.logits[0].float()
-        state.commit(tokens)
+        state.commit(tokens, [place.shift for place in places])
         return logits
+
+    def _inputs(
+        self, tokens: Sequence[int], state: HybridState, places: Sequence[Place]
+    ) -> dict[str, Tensor]:
+        """Say what is read, and at which positions where they are not the tokens' numbers."""
+        ids = torch.tensor([tokens], dtype=torch.long, device=self.device)
+        if not places and not state.shifts:
+            return {"input_ids": ids}
+        first = len(state)
+        positions = positions_of(len(tokens), first, first + state.offset, places)
+        inputs = {"position_ids": positions[:, None].to(self.device)}
+        if not places:
+            return inputs | {"input_ids": ids}
+        embedded = self.module.get_input_embeddings()(ids.where(ids < FIRST_ID, 0))
+        for place in places:
+            seen = self._see(place).to(embedded)
+            embedded[0, place.start - first : place.end - first] = seen
+        return inputs | {"inputs_embeds": embedded}
+
+    def _see(self, place: Place) -> Tensor:
+        if self.vision is None:
+            raise PictureUnreadable("This model sees no pictures.")
+        return self.vision.see(place)
 
 
 def _indices(asked: Sequence[int], num_tokens: int, device: torch.device) -> Tensor | int:

@@ -18,6 +18,7 @@ from inference.identity import Identity, fingerprint
 from inference.loader import Loaded, load
 from inference.module import Placement
 from inference.store import Store
+from inference.vision import Vision
 
 LOG = logging.getLogger(__name__)
 RAM_SHARE = 0.25
@@ -52,6 +53,9 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         placement=Placement(settings.embedding_on_cpu, settings.num_cpu_expert_layers),
         on_progress=on_progress,
     )
+    model = loaded.model
+    if "vision_config" in loaded.config:
+        model.vision = Vision(loaded.folder, loaded.config, model.device, model.dtype)
     notices: list[str] = []
     if settings.kv == "int4":
         notices.append(INT4_WARNING)
@@ -59,7 +63,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     if settings.store_folder:
         store = open_store(loaded, settings, notices)
     engine = Engine(
-        loaded.model,
+        model,
         cache_bytes=settings.cache_bytes,
         prefill_chunk=settings.prefill_chunk,
         store=store,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import DamagedState
+from inference.pictures import Shift
 
 ROOT = ""
 """The key of the empty line."""
@@ -52,6 +53,8 @@ class Packed:
     """One a linear layer; None: nobody can go on from here, only from a later node."""
     logits: Tensor | None = None
     """What comes after the last token, float32 [V], where it was kept."""
+    shifts: tuple[Shift, ...] = ()
+    """What the pictures of the whole line do to the positions after them."""
 
     @property
     def num_tokens(self) -> int:

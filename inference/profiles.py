@@ -24,6 +24,8 @@ CALL_OPEN = "<tool_call>"
 CALL_CLOSE = "</tool_call>"
 RESULT_OPEN = "<tool_response>"
 RESULT_CLOSE = "</tool_response>"
+PICTURE_OPEN = "<|vision_start|>"
+PICTURE_CLOSE = "<|vision_end|>"
 
 TAGS = (
     TURN_START,
@@ -35,6 +37,8 @@ TAGS = (
     CALL_CLOSE,
     RESULT_OPEN,
     RESULT_CLOSE,
+    PICTURE_OPEN,
+    PICTURE_CLOSE,
 )
 """Every string that the templates write as one token where the vocabulary has it."""
 

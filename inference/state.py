@@ -22,6 +22,7 @@ from inference.kv_codec import KvCodec, KvKind, KvShape
 from inference.linear_state import MAX_ROLLBACK, Journal, LinearSlot
 from inference.packed import LinearStates, Packed, check_chain, line_key
 from inference.pages import PageTable
+from inference.pictures import Shift
 from inference.slabs import PagePool
 
 ATTENTION = "paged"
@@ -76,6 +77,8 @@ class Snapshot:
     linear: tuple[LinearStates, ...]
     logits: Tensor | None = None
     """What comes after the last token, float32 [V], where that was known."""
+    shifts: tuple[Shift, ...] = ()
+    """What pictures in the line do to the positions after them."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -96,6 +99,7 @@ class Snapshot:
         dtype = next((t.dtype for s in self.linear for t in s.recurrent if t is not None), None)
         state = HybridState(self.layout, self.table.pool, dtype or torch.float32)
         state.tokens = list(self.tokens)
+        state.shifts = list(self.shifts)
         state.table = self.table.share()
         for slot, states in zip(state.slots.values(), self.linear, strict=True):
             slot.states = states
@@ -111,6 +115,7 @@ class Snapshot:
             kv=self.table.copy_out(num_before, len(self)),
             linear=tuple(_on_cpu(states) for states in self.linear),
             logits=None if self.logits is None else self.logits.cpu(),
+            shifts=self.shifts,
         )
 
 
@@ -147,7 +152,7 @@ def unpack(
             table.append(kv[..., len(table) - node.num_before :, :])
     linear = tuple(_moved(states, device) for states in last.linear)
     logits = None if last.logits is None else last.logits.to(device, copy=True)
-    return Snapshot(tokens, layout, table, linear, logits)
+    return Snapshot(tokens, layout, table, linear, logits, last.shifts)
 
 
 class HybridState:
@@ -158,6 +163,7 @@ class HybridState:
     ) -> None:
         self.layout = layout
         self.tokens: list[int] = []
+        self.shifts: list[Shift] = []
         self.table = PageTable(pool)
         self.slots = {
             index: LinearSlot(num_states, recurrent_dtype)
@@ -171,6 +177,11 @@ class HybridState:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def offset(self) -> int:
+        """How far the position of the next token is from its number (`rope_deltas`)."""
+        return sum(shift for _, shift in self.shifts)
 
     def begin(self, num_new: int, stops: Sequence[int] = ()) -> Cache:
         """Make places for a forward over new tokens; return what its layers write through.
@@ -190,10 +201,16 @@ class HybridState:
         self.table.reserve(num_new)
         return _Door(self)
 
-    def commit(self, tokens: Sequence[int]) -> None:
-        """Count tokens as read, after the last layer of the forward."""
+    def commit(self, tokens: Sequence[int], shifts: Sequence[Shift] = ()) -> None:
+        """Count tokens as read, after the last layer of the forward.
+
+        Args:
+            tokens: those that were read.
+            shifts: of the pictures among them.
+        """
         self.table.commit()
         self.tokens.extend(tokens)
+        self.shifts.extend(shifts)
         self._num_since_base += len(tokens)
         self.is_whole = True
 
@@ -221,6 +238,7 @@ class HybridState:
             table=self.table.share(length),
             linear=tuple(linear),
             logits=logits,
+            shifts=_until(len(self) if length is None else length, self.shifts),
         )
 
     def allow_rollback(self, num_tokens: int) -> None:
@@ -255,6 +273,7 @@ class HybridState:
             slot.states = slot.journal.keep(num_kept)
         self.table.truncate(len(self) - num_tokens)
         del self.tokens[-num_tokens:]
+        self.shifts = list(_until(len(self), self.shifts))
         self._num_since_base = num_kept
         self.is_whole = True
 
@@ -318,6 +337,10 @@ def _paged_attention(
 
 
 AttentionInterface.register(ATTENTION, _paged_attention)
+
+
+def _until(length: int, shifts: Sequence[Shift]) -> tuple[Shift, ...]:
+    return tuple(shift for shift in shifts if shift[0] <= length)
 
 
 def _on_cpu(states: LinearStates) -> LinearStates:

@@ -27,6 +27,7 @@ from torch import Tensor
 from inference.errors import DamagedState
 from inference.identity import FORMAT
 from inference.packed import ROOT, LinearStates, Packed, line_key
+from inference.pictures import Shift
 
 MAX_HEADER_BYTES = 1 << 24
 FIRST_READ_BYTES = 1 << 15
@@ -68,6 +69,8 @@ class Head:
     num_before: int
     linear: tuple[tuple[int, int], ...] | None
     """Conv and recurrent states that each linear layer declares; None: kept without states."""
+    shifts: tuple[Shift, ...]
+    """Of the pictures of the whole line."""
     slots: dict[str, Slot]
     nbytes: int
     """Of the whole file."""
@@ -106,6 +109,7 @@ def compose(packed: Packed, identity: str) -> list[memoryview]:
             "parent": packed.parent,
             "num_before": str(packed.num_before),
             "linear": json.dumps(layout, separators=(",", ":")),
+            "shifts": json.dumps(packed.shifts, separators=(",", ":")),
             "checksums": " ".join(f"{zlib.crc32(part):08x}" for part in parts),
         }
     }
@@ -209,6 +213,7 @@ def read_node(fd: int, head: Head, *, state: bool = True) -> Packed:
         kv=kv,
         linear=linear if state and head.has_state else None,
         logits=tensor("logits") if state else None,
+        shifts=head.shifts,
     )
 
 
@@ -258,6 +263,7 @@ def _parse(header: dict[str, dict[str, Any]], data_start: int, nbytes: int) -> H
         parent=words["parent"],
         num_before=int(words["num_before"]),
         linear=None if layout is None else tuple((conv, rec) for conv, rec in layout),
+        shifts=tuple((end, shift) for end, shift in json.loads(words["shifts"])),
         slots=slots,
         nbytes=nbytes,
     )

@@ -12,13 +12,23 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from inference.messages import BadToolCall, Message, ThinkingHistory, ToolCall, ToolSpec
+from inference.messages import (
+    BadToolCall,
+    Message,
+    Picture,
+    ThinkingHistory,
+    ToolCall,
+    ToolSpec,
+)
+from inference.pictures import FIRST_ID, Place, Sight
 from inference.profiles import (
     CALL_CLOSE,
     CALL_OPEN,
+    PICTURE_CLOSE,
+    PICTURE_OPEN,
     RESULT_CLOSE,
     RESULT_OPEN,
     TAGS,
@@ -55,6 +65,8 @@ class Rendered:
 
     `tokens[:sections[i]]` is the same in every conversation that shares sections before i.
     """
+    places: tuple[Place, ...] = ()
+    """Where pictures stand, in order."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ class Seam:
     """A place where text is cut: what stands before it and after it is encoded apart."""
 
 
-Part = str | Tag | Seam
+Part = str | Tag | Seam | Picture
 Entry = tuple[Message, bool]
 """A message, and whether it is written without its thinking."""
 _TAG = re.compile("(" + "|".join(map(re.escape, TAGS)) + ")")
@@ -89,9 +101,11 @@ class Transcript:
         profile: Profile,
         tools: Sequence[ToolSpec] = (),
         thinking_history: ThinkingHistory = "preserve",
+        sight: Sight | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._profile = profile
+        self._sight = sight
         self._strips = thinking_history == "strip" and profile.can_think
         self._tools = tuple(tools) if profile.lists_tools else ()
         self._encode = functools.lru_cache(maxsize=_NUM_REMEMBERED_TEXTS)(tokenizer.encode)
@@ -104,12 +118,15 @@ class Transcript:
         assert [m.role for m in messages].count("system") == 1, "one system message"
         assert messages[0].role == "system", "the system message comes first"
         tokens: list[int] = []
+        places: list[Place] = []
         boundaries = []
         lasting = 0
         previous = None
         entries = self._entries(messages)
         for message, is_stripped in entries:
-            tokens += self._delta(previous, message, is_stripped)
+            delta = self._delta(previous, message, is_stripped)
+            places += self._places(message, delta, len(tokens))
+            tokens += delta
             boundaries.append(len(tokens))
             if not self._strips or message.role in ("system", "user"):
                 lasting = len(tokens)
@@ -117,7 +134,9 @@ class Transcript:
         opener = self._ids(written(self._profile.opener(thinking)))
         tokens += self._ids([*_between(previous, None), Tag(TURN_START), "assistant\n"]) + opener
         sections = self._sections(messages[0], boundaries[0])
-        rendered = Rendered(tuple(tokens), (*boundaries, len(tokens)), opener, lasting, sections)
+        rendered = Rendered(
+            tuple(tokens), (*boundaries, len(tokens)), opener, lasting, sections, tuple(places)
+        )
         self._check_prefix(entries, rendered)
         return rendered
 
@@ -192,7 +211,8 @@ class Transcript:
         if message.role == "system":
             return self._system(text, message.sections)
         if message.role == "user":
-            return [Tag(TURN_START), f"user\n{text}", Tag(TURN_END), "\n"]
+            shown = self._shown(message.pictures)
+            return [Tag(TURN_START), "user\n", *shown, text, Tag(TURN_END), "\n"]
         return ["\n", Tag(RESULT_OPEN), f"\n{text}\n", Tag(RESULT_CLOSE)]
 
     def _system(self, text: str, sections: Sequence[str]) -> list[Part]:
@@ -237,6 +257,17 @@ class Transcript:
             rest += _call_parts(call, self._profile)
         return opener, rest
 
+    def _places(self, message: Message, delta: Sequence[int], start: int) -> Iterator[Place]:
+        """Find the pictures of a message in its delta, which begins at `start`."""
+        if self._sight is None:
+            return
+        end = 0
+        for picture in message.pictures:
+            first = next(n for n in range(end, len(delta)) if delta[n] >= FIRST_ID)
+            place = self._sight.place(picture, start + first)
+            yield place
+            end = place.end - start
+
     def _trim(self, text: str) -> str:
         return text.strip() if self._profile.trims else text
 
@@ -250,12 +281,23 @@ class Transcript:
             elif isinstance(part, Seam):
                 ids += self._encode(text)
                 text = ""
+            elif isinstance(part, Picture):
+                assert self._sight is not None, "what is written can be seen"
+                ids += (*self._encode(text), *self._sight.place(part, 0).ids)
+                text = ""
             elif self._tokenizer.has_control(part.name):
                 ids += (*self._encode(text), self._tokenizer.control(part.name))
                 text = ""
             else:  # an older vocabulary spells this tag in letters
                 text += part.name
         return (*ids, *self._encode(text))
+
+    def _shown(self, pictures: Iterable[Picture]) -> list[Part]:
+        """Write pictures; to a model that sees none, that there are some."""
+        if self._sight is None:
+            return [f"[{picture.name}: not seen]\n" for picture in pictures]
+        tagged = ((Tag(PICTURE_OPEN), one, Tag(PICTURE_CLOSE)) for one in pictures)
+        return list(itertools.chain.from_iterable(tagged))
 
 
 def _between(previous: Message | None, following: Message | None) -> list[Part]:

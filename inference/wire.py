@@ -20,8 +20,10 @@ from inference.errors import (
     EngineGone,
     InferenceError,
     ModelUnavailable,
+    PictureUnreadable,
 )
 from inference.messages import Memory, SamplingOptions, StopReason, Usage
+from inference.pictures import Place
 
 MAX_FRAME_BYTES = 16 * 2**20
 """A window of 262,144 ids is 2 MB; whoever announces more than this is not one of us."""
@@ -85,6 +87,7 @@ class Generate:
     marks: TokenIds = ()
     thinking: ThinkingLimit | None = None
     grammar: GrammarSpec | None = None
+    places: tuple[Place, ...] = ()
     kind: Literal["generate"] = "generate"
 
 
@@ -96,12 +99,19 @@ class Append:
     branch: int
     tokens: TokenIds
     marks: TokenIds
+    places: tuple[Place, ...] = ()
     kind: Literal["append"] = "append"
 
     def as_generate(self) -> Generate:
         """The same as a reply of no tokens."""
         return Generate(
-            self.number, self.branch, self.tokens, SamplingOptions(), 0, marks=self.marks
+            self.number,
+            self.branch,
+            self.tokens,
+            SamplingOptions(),
+            0,
+            marks=self.marks,
+            places=self.places,
         )
 
 
@@ -355,6 +365,7 @@ _ERRORS: dict[str, type[InferenceError]] = {
         Cancelled,
         DamagedState,
         EngineGone,
+        PictureUnreadable,
     )
 }
 

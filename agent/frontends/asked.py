@@ -15,7 +15,8 @@ from agent.frontends.output import is_github
 from agent.models import resolve
 from agent.request import FixRequest
 from agent.settings import Config
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, PictureUnreadable
+from inference.pictures import read_picture
 from sandbox.base import Cancel, never
 
 MAX_ISSUE_BYTES = 256 * 1024
@@ -86,6 +87,18 @@ def absolute(path: Path) -> Path:
         raise UsageError("the folder you are in was deleted; change to another one") from error
 
 
+def picture_file(path: Path) -> Path:
+    """Return the path from the root of a picture that was typed.
+
+    Raises:
+        UsageError: it is none, or relative to a folder that is gone.
+    """
+    try:
+        return Path(read_picture(absolute(path)).path)
+    except PictureUnreadable as error:
+        raise UsageError(str(error).rstrip(".")) from error
+
+
 def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     """Return the fields of a request that were typed, by name."""
     if arguments.attempts is not None and arguments.attempts < 1:
@@ -93,6 +106,7 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     values = {
         "test_command": None if arguments.test_cmd is None else command_of(arguments.test_cmd),
         "tests": arguments.tests and tuple(arguments.tests),
+        "images": arguments.image and tuple(map(picture_file, arguments.image)),
         "model": arguments.model,
         "attempts": arguments.attempts,
         "seed": arguments.seed,

@@ -18,6 +18,7 @@ from agent.events import (
     ModelLoading,
     ModelProgress,
     Notice,
+    PictureShown,
     PrefillProgress,
     ReplyEnded,
     RunStarted,
@@ -32,6 +33,7 @@ from agent.events import (
 from agent.frontends.load_words import STAGES, NowAndThen, sizes_words
 from agent.frontends.usage import is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
+from agent.shown import sentence_of
 from inference.messages import ToolCall, Usage
 from tools.readable import readable
 
@@ -191,6 +193,8 @@ def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
                 yield style, f"  {reuse_sentence(event.usage, before)}"
         case Steered():
             yield "cyan", f"  You: {visible(event.text)}"
+        case PictureShown():
+            yield "dim", visible(sentence_of(event))
         case Compacted():
             counts = f"{event.num_before:,} -> {event.num_after:,} tokens"
             yield "dim", f"The conversation was put in short form: {counts} ({event.how})."

@@ -5,7 +5,8 @@ Nobody is there to be asked. Everything else goes to standard error.
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from agent.approval import Answer, Ask
 from agent.approver import nobody_there
@@ -48,7 +49,15 @@ class Nobody:
         self.on_form(form)
 
 
-def answer_once(talk: Conversation, person: Nobody, prompt: str, is_stream: bool) -> int:
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be answered."""
+
+    text: str
+    pictures: tuple[Path, ...] = ()
+
+
+def answer_once(talk: Conversation, person: Nobody, prompt: Prompt, is_stream: bool) -> int:
     """Run one turn and show it; return the exit code.
 
     Raises:
@@ -59,7 +68,7 @@ def answer_once(talk: Conversation, person: Nobody, prompt: str, is_stream: bool
     ended: TurnEnded | None = None
     try:
         with interrupts() as cancel:
-            for event in talk.turn(prompt, cancel):
+            for event in talk.turn(prompt.text, cancel, prompt.pictures):
                 shown.show(event)
                 ended = event if isinstance(event, TurnEnded) else ended
     except OutputLost:

@@ -24,6 +24,7 @@ from agent.frontends.repl.host import Host
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.theme import THEMES
 from agent.frontends.repl.worker import Printed
+from agent.shown import mentioned
 from inference.messages import Usage
 from sandbox.base import Cancel
 
@@ -115,7 +116,8 @@ class PlainHost:
         """Run a turn."""
         talk = self.talk
         assert talk is not None, "it was opened first"
-        self.do(lambda cancel: talk.turn(text, cancel))
+        shown = mentioned(text, self.launch.root)
+        self.do(lambda cancel: talk.turn(text, cancel, shown))
 
     def leave(self) -> None:
         """End the talk with this line."""

@@ -9,7 +9,7 @@ from agent.fix import KNOWN_ERRORS
 from agent.frontends.output import drop
 from agent.frontends.plain_host import PlainHost
 from agent.frontends.plain_signals import Signals
-from agent.frontends.repl.completion import COMMAND_LINE, without_marks
+from agent.frontends.repl.completion import COMMAND_LINE, named_plainly
 from agent.frontends.repl.shell import shell_steps
 
 
@@ -69,4 +69,4 @@ class PlainTalk:
         elif command := line.removeprefix("!").strip() if line.startswith("!") else "":
             host.do(lambda cancel: shell_steps(host, command, cancel))
         elif line.strip() and not line.startswith("!"):
-            host.prompt_model(without_marks(line, lambda name: (root / name).exists()))
+            host.prompt_model(named_plainly(line, root))

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from agent.config import config_file, load_config
 from agent.errors import UsageError
-from agent.frontends.asked import absolute, command_of, standard_input, with_kv
+from agent.frontends.asked import (
+    absolute,
+    command_of,
+    picture_file,
+    standard_input,
+    with_kv,
+)
 from agent.frontends.resuming import Resuming
 from agent.talk_request import TalkRequest
 
@@ -27,15 +33,19 @@ def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
         AgentError: it cannot be meant.
     """
     prompt = _prompt(arguments)
+    if prompt is None and arguments.image:
+        raise UsageError("--image shows a picture with -p; at a terminal, name it as @FILE")
     request = request_of(arguments)
     if prompt is None and can_draw() and not arguments.plain:
         from agent.frontends.repl.start import run as run_session
 
         return run_session(request, Resuming.of(arguments), chat_factory)
+    from agent.frontends.one_answer import Prompt
     from agent.frontends.talk_lines import run as run_lines
 
     resuming = Resuming.of(arguments)
-    return run_lines(request, resuming, prompt, arguments.stream_json, chat_factory)
+    asked = None if prompt is None else Prompt(prompt, tuple(map(picture_file, arguments.image)))
+    return run_lines(request, resuming, asked, arguments.stream_json, chat_factory)
 
 
 def request_of(arguments: Namespace) -> TalkRequest:

@@ -9,7 +9,7 @@ from agent.config import config_file, state_folder
 from agent.conversation import Conversation
 from agent.events import Event
 from agent.fix import KNOWN_ERRORS
-from agent.frontends.one_answer import Nobody, answer_once
+from agent.frontends.one_answer import Nobody, Prompt, answer_once
 from agent.frontends.output import OutputLost, complain
 from agent.frontends.plain_signals import Signals
 from agent.frontends.resuming import Resuming
@@ -23,7 +23,7 @@ from sandbox.base import Cancel
 def run(
     request: TalkRequest,
     resuming: Resuming | None,
-    prompt: str | None,
+    prompt: Prompt | None,
     is_stream: bool,
     chat_factory: ChatFactory | None = None,
 ) -> int:

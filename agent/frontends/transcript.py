@@ -13,7 +13,8 @@ from typing import Any
 
 from agent.frontends.console import visible
 from agent.journal import BadLine, Contents, Record
-from inference.messages import Usage
+from agent.shown import mark_of
+from inference.messages import Picture, Usage
 from tools.readable import readable
 
 HTML_WIDTH = 110
@@ -122,7 +123,9 @@ def _entry(record: Record) -> Entry | None:
             message = record["message"]
             calls = tuple(map(_call, message.get("tool_calls", ())))
             thought = f"[thinking]\n{message['thinking']}\n\n" if "thinking" in message else ""
-            return Entry(message["role"], thought + message.get("content", ""), calls, cost)
+            pictures = (mark_of(Picture(**one)) for one in message.get("pictures", ()))
+            words = "\n".join((*pictures, thought + message.get("content", "")))
+            return Entry(message["role"], words, calls, cost)
         case "compacted":
             return Entry(f"put in short form: {len(record['messages'])} messages")
         case "rewind":

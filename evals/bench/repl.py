@@ -57,6 +57,7 @@ class Talker:
 
     name = "talker"
     context_tokens = 100_000
+    can_see = False
 
     def count_tokens(self, text: str) -> int:
         """Count four characters as a token."""

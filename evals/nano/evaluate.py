@@ -163,6 +163,7 @@ class _Recorder:
         self._chat = chat
         self.name = chat.name
         self.context_tokens = chat.context_tokens
+        self.can_see = chat.can_see
         self.count_tokens = chat.count_tokens
         self.replies: list[tuple[int, ...]] = []
 

@@ -47,6 +47,7 @@ class ScriptedModel:
     scripts: Sequence[Sequence[Say]]
     name: str = "scripted"
     context_tokens: int = 100_000
+    can_see: bool = False
     seen: list[tuple[Message, ...]] = field(default_factory=list)
     options: list[ReplyOptions] = field(default_factory=list)
     specs: tuple[ToolSpec, ...] = ()

@@ -97,6 +97,7 @@ class Sequel:
     summary: Say | None = None
     """What it says when it is asked for notes."""
     context_tokens: int = 100_000
+    can_see: bool = False
     name: str = "sequel"
     seen: list[tuple[Message, ...]] = field(default_factory=list)
     options: list[ReplyOptions] = field(default_factory=list)

@@ -29,6 +29,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.model import Model
+from inference.pictures import Place
 from inference.profiles import NANO, QWEN2_5, QWEN3, QWEN3_5, QWEN3_8, TAGS, Profile
 from inference.state import HybridState
 from inference.tokenizer import Tokenizer
@@ -69,10 +70,14 @@ class ScriptedModel(Model):
     num_prompt = 0
 
     def forward_past(
-        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int]
+        self,
+        tokens: Sequence[int],
+        state: HybridState,
+        stops: Sequence[int],
+        places: Sequence[Place] = (),
     ) -> list[Tensor]:
         """Run the model, then put the script's token first."""
-        *passed, last = super().forward_past(tokens, state, stops)
+        *passed, last = super().forward_past(tokens, state, stops, places)
         logits = last.clone()
         position = len(state) - self.num_prompt
         if 0 <= position < len(self.script):

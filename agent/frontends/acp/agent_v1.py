@@ -28,6 +28,7 @@ from agent.frontends.acp.options import (
     number_of,
     options_of,
 )
+from agent.frontends.acp.pictures import pictures_of
 from agent.frontends.acp.rpc import (
     CANCELLED,
     INVALID_PARAMS,
@@ -169,7 +170,9 @@ class AgentV1:
     # ---- in a session
 
     def _prompt(self, request: Request, params: schema.PromptRequest) -> None:
-        self._desk.get(params.session_id).prompt(request, text_of(params.prompt))
+        session = self._desk.get(params.session_id)
+        pictures = pictures_of(params.prompt)
+        session.prompt(request, text_of(params.prompt, pictures), pictures)
 
     def _set_mode(self, request: Request, params: schema.SetSessionModeRequest) -> None:
         session = self._desk.get(params.session_id)

@@ -1,4 +1,7 @@
-"""A prompt as the client sends it, in blocks, as the one text that the model reads."""
+"""A prompt as the client sends it, in blocks, as the one text that the model reads.
+
+Its pictures are in `pictures.py`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from acp import schema
 
+from agent.frontends.acp.pictures import SentPicture, embedded
 from agent.frontends.acp.rpc import INVALID_PARAMS, RpcError
 
 MAX_CHARACTERS = 1_000_000
@@ -18,14 +22,17 @@ Block = (
 )
 
 
-def text_of(blocks: Sequence[Block]) -> str:
+def text_of(blocks: Sequence[Block], pictures: Sequence[SentPicture] = ()) -> str:
     """Join the blocks: names of files stand where they are mentioned, what they hold at the end.
+
+    A prompt of nothing but pictures has their names.
 
     Raises:
         RpcError: there is nothing to read, too much, or something that cannot be read.
     """
     spoken = "".join(map(_spoken, blocks)).strip()
     text = "\n\n".join([spoken, *filter(None, map(_attached, blocks))]).strip()
+    text = text or ", ".join(picture.name for picture in pictures)
     if not text:
         raise RpcError(INVALID_PARAMS, "the prompt is empty")
     if len(text) > MAX_CHARACTERS:
@@ -56,16 +63,18 @@ def _spoken(block: Block) -> str:
         case schema.ResourceContentBlock():
             return f"`{named(block.uri)}`"
         case schema.EmbeddedResourceContentBlock():
-            return f"`{named(block.resource.uri)}`"
-    raise RpcError(INVALID_PARAMS, f"the model reads text, and no {block.type}")
+            return "" if embedded(block) else f"`{named(block.resource.uri)}`"
+        case schema.ImageContentBlock():
+            return ""
+    raise RpcError(INVALID_PARAMS, f"a prompt has text and pictures, and no {block.type}")
 
 
 def _attached(block: Block) -> str:
     """Return what a resource holds, under its name."""
-    if not isinstance(block, schema.EmbeddedResourceContentBlock):
+    if not isinstance(block, schema.EmbeddedResourceContentBlock) or embedded(block):
         return ""
     if not isinstance(block.resource, schema.TextResourceContents):
-        raise RpcError(INVALID_PARAMS, f"{named(block.resource.uri)} is no text")
+        raise RpcError(INVALID_PARAMS, f"{named(block.resource.uri)} is neither text nor a picture")
     name, text = named(block.resource.uri), block.resource.text
     fence = "```"
     while fence in text:

@@ -1,6 +1,6 @@
 """What can be typed after a slash in the editor: a table, and the person's own commands."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,28 +47,33 @@ class Commands:
             session_update="available_commands_update", available_commands=offered
         )
 
-    def run(self, talk: Conversation, text: str, cancel: Cancel) -> Items:
-        """Carry out what was typed: a command, or a prompt as any other."""
+    def run(
+        self, talk: Conversation, text: str, cancel: Cancel, pictures: Sequence[Path] = ()
+    ) -> Items:
+        """Carry out what was typed: a command, or a prompt as any other, with its pictures."""
         name, _, words = text.removeprefix("/").partition(" ")
         if not text.startswith("/"):
-            yield from _answer(talk, text, cancel)
+            yield from _answer(talk, text, cancel, pictures)
         elif command := TABLE.get(name):
             try:
                 yield from command.run(talk, words.strip(), cancel)
             except UsageError as error:  # it cannot be done now, which is no fault of the protocol
                 yield f"{str(error)[:1].upper()}{str(error)[1:]}."
         elif (own := own_commands(self._folder).get(name)) is not None:
-            yield from _answer(talk, with_arguments(own, words), cancel)
+            yield from _answer(talk, with_arguments(own, words), cancel, pictures)
         else:  # a path, say
-            yield from _answer(talk, text, cancel)
+            yield from _answer(talk, text, cancel, pictures)
 
 
-def _answer(talk: Conversation, text: str, cancel: Cancel) -> Items:
-    """Answer a prompt by as many attempts as are set; by a turn where nothing may be changed."""
-    if talk.request.attempts > 1 and talk.mode != "plan":
+def _answer(talk: Conversation, text: str, cancel: Cancel, pictures: Sequence[Path]) -> Items:
+    """Answer a prompt by as many attempts as are set; by a turn where nothing may be changed.
+
+    Attempts are shown no pictures, so one that has some is answered by a turn too.
+    """
+    if talk.request.attempts > 1 and talk.mode != "plan" and not pictures:
         yield from talk.attempts(text, talk.request.attempts, cancel)
     else:
-        yield from talk.turn(text, cancel)
+        yield from talk.turn(text, cancel, pictures)
 
 
 def _compact(talk: Conversation, _words: str, cancel: Cancel) -> Items:

@@ -1,7 +1,8 @@
 """One talk as an editor sees it: prompts in, updates out, in a thread of its own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from acp import schema
 
@@ -14,6 +15,7 @@ from agent.frontends.acp.hands import Hands
 from agent.frontends.acp.lane import Lane, Work
 from agent.frontends.acp.options import chosen, options_of
 from agent.frontends.acp.permission import AtEditor
+from agent.frontends.acp.pictures import SentPicture, as_files
 from agent.frontends.acp.replay import replayed
 from agent.frontends.acp.rpc import Peer, Request
 from agent.frontends.acp.updates import Story, Update, doing, said, sum_of, titled, typed, used
@@ -71,13 +73,13 @@ class EditorTalk:
             self.tell(update)
         self.tell(used(self.talk.status(), None))
 
-    def prompt(self, request: Request, text: str) -> None:
+    def prompt(self, request: Request, text: str, pictures: Sequence[SentPicture] = ()) -> None:
         """Answer a prompt after those before it; that it has come is told at once."""
         is_first = not self.talk.points() and not text.startswith("/")
         self._prompts.add(request)
         request.when_cancelled(lambda: self._leave_out(request))
         self.tell(titled(text.partition("\n")[0][:MAX_TITLE] if is_first else None))
-        self._lane.do(lambda: self._run(request, text))
+        self._lane.do(lambda: self._run(request, text, pictures))
 
     def cancel(self) -> None:
         """Stop the prompt that runs, and those that wait."""
@@ -121,12 +123,13 @@ class EditorTalk:
             self._prompts.discard(request)
             request.succeed(as_params(schema.PromptResponse(stop_reason="cancelled")))
 
-    def _run(self, request: Request, text: str) -> None:
+    def _run(self, request: Request, text: str, pictures: Sequence[SentPicture]) -> None:
         self._running = request
         if request not in self._prompts:
             return
         try:
-            ended = self._turn(text, request.is_cancelled)
+            with as_files(pictures, self.talk.session.folder) as files:
+                ended = self._turn(text, files, request.is_cancelled)
         except Exception as error:
             if request.is_cancelled() or isinstance(error, RunCancelled):
                 ended = TurnEnded(StopReason.CANCELLED, "cancelled")
@@ -145,7 +148,7 @@ class EditorTalk:
         )
         request.succeed(as_params(answer))
 
-    def _turn(self, text: str, cancel: Cancel) -> TurnEnded:
+    def _turn(self, text: str, pictures: Sequence[Path], cancel: Cancel) -> TurnEnded:
         """Run a prompt, and what came too late to steer it; return how the last turn ended."""
         self._story.begin()
         self._person.begin(cancel)
@@ -153,12 +156,12 @@ class EditorTalk:
         ended = TurnEnded(StopReason.END_TURN, "")
         next_text: str | None = text
         while next_text is not None and not cancel():
-            for item in self._unhurried(next_text, cancel):
+            for item in self._unhurried(next_text, pictures, cancel):
                 if isinstance(item, TurnEnded):
                     ended = item
                 for update in self._updates(item):
                     self.tell(update)
-            next_text = self.talk.next_prompt()
+            next_text, pictures = self.talk.next_prompt(), ()
             if next_text is not None:
                 self.tell(typed(next_text))
         return TurnEnded(StopReason.CANCELLED, "cancelled") if cancel() else ended
@@ -169,12 +172,14 @@ class EditorTalk:
         else:
             yield from self._story.updates(item, self.talk.status)
 
-    def _unhurried(self, text: str, cancel: Cancel) -> Iterator[Event | str]:
+    def _unhurried(
+        self, text: str, pictures: Sequence[Path], cancel: Cancel
+    ) -> Iterator[Event | str]:
         """Run a prompt, once no other session writes to the same files."""
         is_told = False
         while not cancel():
             try:
-                yield from self._commands.run(self.talk, text, cancel)
+                yield from self._commands.run(self.talk, text, cancel, pictures)
                 return
             except WorkspaceBusy as error:
                 if not isinstance(error.__cause__, BlockingIOError):

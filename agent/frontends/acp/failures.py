@@ -4,7 +4,7 @@ import logging
 
 from agent.errors import AgentError, RunCancelled, UsageError
 from agent.frontends.acp.rpc import CANCELLED, INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from inference.errors import InferenceError
+from inference.errors import InferenceError, PictureUnreadable
 from sandbox.errors import SandboxError
 from tools.errors import ProjectError
 
@@ -19,7 +19,7 @@ def failure(error: Exception) -> RpcError:
         return error
     if isinstance(error, RunCancelled):
         return RpcError(CANCELLED, str(error))
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | PictureUnreadable):
         return RpcError(INVALID_PARAMS, str(error))
     if isinstance(error, TOLD):
         return RpcError(INTERNAL_ERROR, str(error))

@@ -28,7 +28,6 @@ VERSION = 1
 MAX_VERSION = 2**16 - 1
 CAPABILITIES: Params = {
     "loadSession": True,
-    "promptCapabilities": {"image": False, "audio": False, "embeddedContext": True},
     "mcpCapabilities": {"http": True, "sse": True},
     "sessionCapabilities": {
         **{"list": {}, "resume": {}, "close": {}, "delete": {}, "fork": {}},
@@ -57,8 +56,12 @@ MakeAgent = Callable[[Peer, Client], Handler]
 class Handshake:
     """Answers `initialize`, and hands everything after it to the agent."""
 
-    def __init__(self, peer: Peer, make_agent: MakeAgent) -> None:
-        """Wait for the client; `make_agent` may take its time, and runs in a thread of its own."""
+    def __init__(self, peer: Peer, make_agent: MakeAgent, may_see: bool) -> None:
+        """Wait for the client; `make_agent` may take its time, and runs in a thread of its own.
+
+        `may_see` says whether prompts may show pictures.
+        """
+        self._prompts = {"image": may_see, "audio": False, "embeddedContext": True}
         self._peer = peer
         self._make_agent = make_agent
         self._agent: Future[Handler] = Future()
@@ -88,7 +91,7 @@ class Handshake:
         request.succeed(
             {
                 "protocolVersion": VERSION,
-                "agentCapabilities": CAPABILITIES,
+                "agentCapabilities": {**CAPABILITIES, "promptCapabilities": self._prompts},
                 "agentInfo": {"name": "qwen-agent", "title": "Qwen Agent", "version": _version()},
                 "authMethods": [],
             }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.frontends.acp.calls import Call, stopped, told
 from agent.frontends.acp.updates import Story, Update, after, said, thought, typed
+from agent.shown import mark_of
 from agent.told import typed_text
 from inference.messages import Message
 
@@ -16,7 +17,8 @@ def replayed(messages: Sequence[Message], story: Story) -> Iterator[Update]:
     for message in messages:
         match message.role:
             case "user":
-                yield typed(typed_text(message.content))
+                marks = map(mark_of, message.pictures)
+                yield typed("\n".join((*marks, typed_text(message.content))))
             case "assistant":
                 yield from _reply(message)
                 for call in message.tool_calls:

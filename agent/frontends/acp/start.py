@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import config_file, load_config, state_folder
+from agent.errors import AgentError
 from agent.frontends.acp.handshake import Client, Handshake
 from agent.frontends.acp.rpc import Handler, Peer
 from agent.frontends.acp.stdio import take_standard_streams
+from agent.shown import may_see
 
 if TYPE_CHECKING:
     from agent.compose import ChatFactory
@@ -34,7 +36,9 @@ def run(arguments: Namespace, chat_factory: "ChatFactory | None" = None) -> int:
     _open_log(state_folder())
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the reading ends
-    handshake = Handshake(peer, lambda *known: _make_agent(arguments, chat_factory, *known))
+    handshake = Handshake(
+        peer, lambda *known: _make_agent(arguments, chat_factory, *known), _may_see(arguments)
+    )
     try:
         peer.serve(handshake)
     except KeyboardInterrupt:
@@ -82,6 +86,14 @@ def _make_agent(
         client,
     )
     return AgentV1(Desk(peer, setup))
+
+
+def _may_see(arguments: Namespace) -> bool:
+    """Say whether the model that talks begin with may see pictures; it is not loaded yet."""
+    try:
+        return may_see(arguments.model or load_config(config_file()).model.name)
+    except AgentError:  # told when the first talk is opened
+        return True
 
 
 def _open_log(state: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from agent.errors import UsageError
 from agent.frontends.repl import talk_commands as talk
 from agent.frontends.repl import view_commands as view
+from agent.frontends.repl.clipboard import paste
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.host import Host
 from agent.frontends.repl.mcp_commands import mcp
@@ -74,6 +75,7 @@ EVERYWHERE: tuple[Command[Host], ...] = (
 ON_SCREEN: "tuple[Command[Repl], ...]" = (
     Command("keys", "[emacs|vi]", "the keys; or edit as emacs or as vi does", view.keys, True),
     Command("copy", "", "copy the last reply to the clipboard", view.copy, True),
+    Command("paste", "", "show the model the picture on the clipboard", paste, True),
     Command("theme", "[auto|dark|light|mono]", "the colours, or others", view.theme, True),
 )
 """What plain lines have no use for."""

@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from agent.frontends.repl.fuzzy import best
 from agent.frontends.repl.names import MIN_SYMBOL, Names
+from agent.shown import is_picture
 
 MENTION = re.compile(r"(?:^|(?<=[\s(]))@([\w./:-]*)$")
 COMMAND = re.compile(r"/([\w-]*)$")
 COMMAND_LINE = re.compile(r"/[\w-]+(?:\s|$)")
 """How what was typed begins if it is a command; a path such as `/etc/hosts` is none."""
 LIMIT = 40
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic")
 
 
 def may_complete(before: str) -> bool:
@@ -55,12 +56,6 @@ class PromptCompleter(Completer):
             )
 
 
-def pictures_in(text: str, is_name: Callable[[str], bool]) -> list[str]:
-    """Return the pictures that a prompt names with `@`."""
-    found = [name.rstrip(".") for name in re.findall(r"(?:^|(?<=[\s(]))@([\w./-]+)", text)]
-    return [name for name in found if name.lower().endswith(PICTURES) and is_name(name)]
-
-
 def without_marks(text: str, is_name: Callable[[str], bool]) -> str:
     """Return a prompt in which the files named with `@` are named plainly, as tools want them."""
     return re.sub(
@@ -68,3 +63,13 @@ def without_marks(text: str, is_name: Callable[[str], bool]) -> str:
         lambda found: found[0].replace("@", "", 1) if is_name(found[2].rstrip(".")) else found[0],
         text,
     )
+
+
+def named_plainly(text: str, root: Path) -> str:
+    """Take the marks off files below a folder; pictures keep theirs, by which they are shown."""
+
+    def is_plain(name: str) -> bool:
+        path = root / name
+        return path.exists() and not is_picture(path)
+
+    return without_marks(text, is_plain)

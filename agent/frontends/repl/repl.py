@@ -22,8 +22,7 @@ from agent.frontends.repl.commands import COMMANDS, Commands
 from agent.frontends.repl.completion import (
     COMMAND_LINE,
     PromptCompleter,
-    pictures_in,
-    without_marks,
+    named_plainly,
 )
 from agent.frontends.repl.dialogs import Dialog
 from agent.frontends.repl.filling import Filling
@@ -51,6 +50,7 @@ from agent.frontends.repl.worker import (
     Question,
     Worker,
 )
+from agent.shown import mentioned
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -279,6 +279,8 @@ class Repl:
         elif ended.sentence:
             self._told_fault = ended.sentence
             drawn += self.painter.line((self.theme.bad, harmless(sentence(ended.sentence))))
+        if ended.is_unsaid:
+            self.prompt.put(ended.job.prompt)
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
         if self.talk is None and not self.worker.is_busy and self.dialog is None:
@@ -306,12 +308,16 @@ class Repl:
 
             run_command(self, text[1:].strip())
         else:
-            self.prompt_model(self._named(text))
+            self.prompt_model(named_plainly(text, self.launch.root))
 
     def prompt_model(self, text: str) -> None:
-        """Give a prompt to the model: a turn of its own, or part of the one that runs."""
+        """Give a prompt to the model: a turn of its own, or part of the one that runs.
+
+        One that shows pictures waits for a turn of its own.
+        """
         if self.is_in_turn and self.talk is not None:
-            self.talk.steer(text)
+            has_pictures = bool(mentioned(text, self.launch.root))
+            (self.talk.queue if has_pictures else self.talk.steer)(text)
             self.waiting.append(text)
         else:
             self._begin_turn(text)
@@ -368,16 +374,6 @@ class Repl:
         """Whether the model works, so that it can be steered."""
         return self.worker.has_turn
 
-    def _named(self, text: str) -> str:
-        def is_there(name: str) -> bool:
-            return (self.launch.root / name).exists()
-
-        if pictures := pictures_in(text, is_there):
-            self.say(
-                f"Pictures are not read yet: the model has the name of {pictures[0]} alone.", "warn"
-            )
-        return without_marks(text, is_there)
-
     def _begin_turn(self, text: str) -> None:
         def steps(cancel: Cancel) -> Iterator[Event | Printed]:
             yield Printed(lambda _painter: self.story.said(text))
@@ -385,6 +381,6 @@ class Repl:
             if self._told_fault:
                 self.talk.load_again()
                 self._told_fault = ""
-            yield from self.talk.turn(text, cancel)
+            yield from self.talk.turn(text, cancel, mentioned(text, self.launch.root))
 
         self.worker.do(Job(steps, is_turn=True, prompt=text))

@@ -18,6 +18,7 @@ from agent.events import (
     Judged,
     ModelLoading,
     Notice,
+    PictureShown,
     ReplyEnded,
     RunStarted,
     Steered,
@@ -32,6 +33,7 @@ from agent.frontends.repl.blocks import Block, Blocks
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import fit, harmless, one_line, seconds_words
 from agent.frontends.usage import is_loss
+from agent.shown import sentence_of
 from agent.wording import prompt
 from inference.messages import BadToolCall, ToolCall
 
@@ -194,6 +196,8 @@ class Story:
                 return self._result(event)
             case Steered():
                 return self.said(event.text)
+            case PictureShown():
+                return line((theme.dim, harmless(sentence_of(event))))
             case Compacted():
                 counts = f"{event.num_before:,} to {event.num_after:,} tokens"
                 words = f"The conversation was put in short form: {counts} ({event.how})."

@@ -17,7 +17,7 @@ from agent.approval import Answer, Ask
 from agent.errors import AgentError
 from agent.events import Event
 from agent.frontends.repl.paint import Painter
-from inference.errors import InferenceError
+from inference.errors import InferenceError, PictureUnreadable
 from sandbox.base import Cancel
 from sandbox.errors import SandboxError
 from tools.errors import ProjectError
@@ -83,6 +83,8 @@ class Ended:
     """What went wrong, for us: only a bug has one."""
     exit_code: int = 0
     """That of what went wrong."""
+    is_unsaid: bool = False
+    """Whether a picture kept the prompt from the model: what was typed is the person's again."""
 
 
 Item = Event | Printed | Question | Blank | Ended
@@ -196,6 +198,8 @@ class Worker:
         try:
             for item in job.steps(self._stop.is_set):
                 self.feed.put(item)
+        except PictureUnreadable as error:
+            return Ended(job, str(error), exit_code=error.exit_code, is_unsaid=True)
         except ERRORS as error:
             return Ended(job, str(error), exit_code=getattr(error, "exit_code", 1))
         except Exception:

@@ -22,7 +22,7 @@ class FileModel(ScriptedModel):
     """Reads its script from a file that may be another one the next time."""
 
     def __init__(self, file: Path) -> None:
-        super().__init__([])
+        super().__init__([], can_see=True)
         self._file = file
 
     def reply(

@@ -433,9 +433,9 @@ async def test_what_cannot_be_is_refused_in_a_sentence(
 
 async def test_a_prompt_that_cannot_be_read_is_refused(editor: Editor) -> None:
     name = await editor.open()
-    image = schema.ImageContentBlock(type="image", data="aGk=", mime_type="image/png")
-    with pytest.raises(RequestError, match="the model reads text, and no image"):
-        await editor.agent.prompt(session_id=name, prompt=[image])
+    sound = schema.AudioContentBlock(type="audio", data="aGk=", mime_type="audio/wav")
+    with pytest.raises(RequestError, match="a prompt has text and pictures, and no audio"):
+        await editor.agent.prompt(session_id=name, prompt=[sound])
     with pytest.raises(RequestError, match="the prompt is empty"):
         await editor.say(name, " ")
     with pytest.raises(RequestError, match="40,000,000 characters, and 1,000,000 at most"):

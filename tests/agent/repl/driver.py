@@ -1,7 +1,8 @@
 """The interactive session in a process of its own, with a model that reads its replies from a file.
 
 python driver.py SCRIPT.json ARGUMENT...   with SCRIPT a list of replies, each
-{"text": ..., "thinking": ..., "calls": [[tool, arguments], ...], "reading_s": ..., "word_s": ...}.
+{"text": ..., "thinking": ..., "calls": [[tool, arguments], ...], "reading_s": ..., "word_s": ...,
+"sees": ...}.
 """
 
 import json
@@ -39,8 +40,10 @@ class PacedModel:
     script: Sequence[dict[str, Any]]
     name: str = "scripted"
     context_tokens: int = 32_768
+    can_see: bool = False
 
     def __post_init__(self) -> None:
+        self.can_see = any(reply.get("sees", False) for reply in self.script)
         says = [
             Say(
                 tuple(call(name, **values) for name, values in reply.get("calls", ())),

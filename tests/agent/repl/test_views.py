@@ -8,7 +8,6 @@ from rich.cells import cell_len
 from agent.events import ModelProgress
 from agent.frontends.load_words import NowAndThen
 from agent.frontends.repl.activity import loading
-from agent.frontends.repl.completion import pictures_in
 from agent.frontends.repl.status import memory_words, status_line
 from agent.frontends.repl.text import count_words, seconds_words
 from agent.frontends.repl.view_commands import speeds
@@ -88,11 +87,6 @@ def test_speeds_are_summed_over_the_replies() -> None:
     assert rows["read"] == "200 tokens in 2.0 s, 100 a second"
     assert rows["written"] == "40 tokens in 2.0 s, 20 a second"
     assert dict(speeds([Usage(0, 0, 0, 0, 0.0, 0.0)]))["read"] == "0 tokens in 0.0 s"
-
-
-def test_a_picture_that_is_named_is_found() -> None:
-    text = "Like @docs/a.PNG, not @b.py nor mail@c.png (@gone.png)."
-    assert pictures_in(text, lambda name: name != "gone.png") == ["docs/a.PNG"]
 
 
 def test_numbers_are_short() -> None:
