@@ -115,8 +115,8 @@ def _run(call: ToolCall | ToolResult, turn: Turn) -> tuple[ToolResult, str]:
 
 def _approved(call: ToolCall, turn: Turn) -> ToolCall | ToolResult:
     """Return the call to run, or no, if the settings or somebody who was asked says so."""
-    if (wrong := turn.parts.tools.refusal(call.name, call.arguments)) is not None:
-        return wrong  # nobody is asked about what cannot run
+    if not turn.parts.tools.takes(call.name, call.arguments):
+        return call  # it fails without doing anything, and nobody is asked about it
     approved = turn.parts.approve(call)
     if isinstance(approved, Denied):
         turn.session.record("denied", tool=call.name, unanswered=approved.unanswered)

@@ -48,13 +48,13 @@ class Registry:
         except (ToolFailed, PathRefused, CommandRefused) as error:
             return _failed(name, error)
 
-    def refusal(self, name: str, arguments: Arguments) -> ToolResult | None:
-        """Return the result of a call that is wrong in its form; None of one that can be run."""
+    def takes(self, name: str, arguments: Arguments) -> bool:
+        """Say whether a call is right in its form, so that it would be run."""
         try:
             _checked(self._tool(name), arguments)
-        except ToolFailed as error:
-            return _failed(name, error)
-        return None
+        except ToolFailed:
+            return False
+        return True
 
     def _tool(self, name: str) -> Tool:
         if name not in self._tools:

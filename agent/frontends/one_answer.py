@@ -63,7 +63,7 @@ def answer_once(talk: Conversation, person: Nobody, prompt: Prompt, is_stream: b
     Raises:
         OutputLost: the answer cannot be written; else as a turn does.
     """
-    shown = Stream(talk, prompt) if is_stream else _Words()
+    shown = Stream(talk, prompt.text) if is_stream else _Words()
     person.on_asked, person.on_form = shown.asked, shown.declined
     ended: TurnEnded | None = None
     try:

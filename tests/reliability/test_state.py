@@ -254,9 +254,11 @@ WALL_CLOCK = {
     "agent/prune.py",  # how old a session is
     "agent/stored.py",  # how old a state is
     "agent/frontends/cache.py",
+    "agent/frontends/repl/session_list.py",  # how old a talk is
     "inference/store.py",  # when a state was used, also by an earlier process
     "inference/store_folder.py",
     "inference/store_index.py",
+    "tools/mcp_tokens.py",  # until when a login holds, as its server says
 }
 """Where the time of day is meant."""
 

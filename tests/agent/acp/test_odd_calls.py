@@ -57,11 +57,11 @@ def test_a_call_that_cannot_be_read_is_shown_as_it_was_written(tmp_path: Path) -
 
 
 def test_a_call_that_was_stopped_or_never_answered_is_told_as_failed(tmp_path: Path) -> None:
-    story = Story(Files(tmp_path, tmp_path))
+    story = Story(Files(tmp_path))
     look = ToolCall("bash", {"command": "ls"})
     list(story.updates(CallStarted(look), no_status))
-    assert [(one.tool_call_id, one.status) for one in story.abandon()] == [("call-1", "failed")]
-    assert [*story.abandon()] == []
+    assert [(one.tool_call_id, one.status) for one in story.end()] == [("call-1", "failed")]
+    assert [*story.end()] == []
     messages = [
         Message("assistant", "", tool_calls=(look, look, look)),
         Message("tool", "a.py"),
@@ -69,7 +69,7 @@ def test_a_call_that_was_stopped_or_never_answered_is_told_as_failed(tmp_path: P
     ]
     told = [one for one in replayed(messages, story) if isinstance(one, schema.ToolCallProgress)]
     assert [one.status for one in told] == ["completed", "failed", "failed"]
-    assert [*story.abandon()] == [], "what is told again does not run"
+    assert [*story.end()] == [], "what is told again does not run"
 
 
 def test_the_change_of_a_file_is_told_whole_or_else_place_by_place(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_change_of_a_file_is_told_whole_or_else_place_by_place(tmp_path: Pat
     lines[2], lines[30] = "new 2\n", "new 30"
     after = "".join([*lines[:31]])
     diff = unified_diff("a.txt", before, after)
-    files = Files(tmp_path, tmp_path)
+    files = Files(tmp_path)
     for now, text in (("-", before), ("+", after)):
         (tmp_path / "a.txt").write_text(text)
         (change,) = diffs(diff, files, now)
@@ -97,7 +97,7 @@ def test_a_command_that_holds_a_diff_is_shown_as_the_command_it_is(tmp_path: Pat
     bash = ToolCall("bash", {"command": line})
     ask = Ask(bash, line, "key", line)
     request = AtEditor(Peer(Wire(BytesIO(), BytesIO())))._request(
-        ask, Story(Files(tmp_path, tmp_path))
+        ask, "call-1", Story(Files(tmp_path))
     )
     (content,) = request["toolCall"]["content"]
     assert "rm -r ~" in content["content"]["text"]

@@ -436,7 +436,7 @@ def test_what_goes_wrong_in_a_key_or_a_command_ends_nothing(
     for typed, said in (
         ("/attempts \u00b2 x", "Write /attempts N PROMPT"),
         ("/export ~nosuch/x.md", "~nosuch/x.md:"),
-        ("/export", "name a file that ends in .md, .json, .html"),
+        ("/export", "Name a file that ends in .md, .json, .html"),
         ("/theme", "/theme NAME chooses auto, dark, light, mono"),
         ("/theme mono", "The theme is mono;"),
         ("/memory more", "AGENTS.md cannot be used"),
