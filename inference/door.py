@@ -160,6 +160,17 @@ class ThinkingLimit:
         return (self.open_id, self.close_id, *self.before, *self.after)
 
 
+@dataclass(frozen=True)
+class CallGrammar:
+    """What calls of tools a reply may make, in words that another process understands."""
+
+    syntax: Literal["xml", "hermes"]
+    tools: str
+    """A JSON list of objects with `name` and `parameters`; the same for all replies of a talk."""
+    is_thinking: bool = False
+    """Whether the prompt ends inside a thought, where nothing is a call."""
+
+
 B = TypeVar("B")
 
 
@@ -218,6 +229,7 @@ class TokenEngine(Protocol[B]):
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
         places: Sequence[Place] = (),
+        grammar: CallGrammar | None = None,
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""
         ...

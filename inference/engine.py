@@ -8,7 +8,7 @@ knows no text, message or template: where messages end comes with a prompt, as `
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from inference.door import (
     FINE_LADDER_TOKENS,
     LADDER_TOKENS,
     PREFILL_CHUNK,
+    CallGrammar,
     GenerationEnd,
     ThinkingLimit,
     Token,
@@ -34,9 +35,12 @@ from inference.state import HybridState, Snapshot
 from inference.store import Store
 from inference.thinking import ThinkingGate
 
+if TYPE_CHECKING:  # llguidance
+    from inference.grammar import CallRule
+
 
 class Rule(Protocol):
-    """What the next token may be: a grammar, or the budget of thinking."""
+    """What the next token may be: the grammar of calls, or the budget of thinking."""
 
     def mask(self, logits: Tensor) -> None:
         """Set the logits [V] of forbidden tokens to -inf, in place."""
@@ -44,6 +48,14 @@ class Rule(Protocol):
 
     def advance(self, token: int) -> None:
         """Go on by the token that was drawn."""
+        ...
+
+
+class Grammars(Protocol):
+    """Makes what holds the calls of a reply to their form (`grammar.py`)."""
+
+    def rule(self, grammar: CallGrammar) -> "CallRule | None":
+        """Return the rule of one reply; None where calls cannot be told from text."""
         ...
 
 
@@ -92,6 +104,7 @@ class Engine:
         store: Store | None = None,
         ram_bytes: int = 0,
         notices: list[str] | None = None,
+        grammars: Grammars | None = None,
     ) -> None:
         """Make an engine.
 
@@ -102,7 +115,9 @@ class Engine:
             store: where states outlive the process; None keeps them in memory only.
             ram_bytes: what states evicted from a GPU may hold in RAM; 0 where the CPU computes.
             notices: where the store says what went wrong; the next reply passes it on.
+            grammars: what holds calls to their form; None holds them to nothing.
         """
+        self.grammars = grammars
         self.model = model
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
@@ -177,7 +192,7 @@ class Engine:
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
-        grammar: Rule | None = None,
+        grammar: CallGrammar | None = None,
         places: Sequence[Place] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.
@@ -194,36 +209,35 @@ class Engine:
             keep_ids: tokens of the reply after which a snapshot is taken.
             marks: lengths, counted from the first token of the branch, where a snapshot is taken.
             thinking: how long it may think; None is as long as it likes.
-            grammar: what may be drawn.
+            grammar: what calls it may make; None is any text.
             places: the pictures in the line; those that it has read are passed over.
         """
         num_prompt = len(branch) + len(new_tokens)
         assert num_prompt > 0, "an empty prompt has no next token"
+        calls = None  # its grammar is made while the prompt is read
+        if grammar is not None and self.grammars is not None:
+            calls = self.grammars.rule(grammar)
         yield from self._prefill(branch, new_tokens, marks, cancel, places)
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
         sampler = Sampler(sampling)
         gate = None if thinking is None else ThinkingGate(thinking)
-        rules = [rule for rule in (grammar, gate) if rule is not None]
+        rules: list[Rule] = [rule for rule in (calls, gate) if rule is not None]
         ids: list[int] = []
+        unread: list[int] = []
         stop_reason: StopReason = "max_tokens"
         start = time.perf_counter()
         if num_read < num_prompt:
             stop_reason = "cancelled"
         while stop_reason == "max_tokens" and len(ids) < max_new_tokens:
-            # 1. Stop here if asked to; the state has read all tokens but the last.
+            # 1. Stop here if asked to; the state has read all tokens but those drawn last.
             if cancel():
                 stop_reason = "cancelled"
                 break
-            # 2. Read the token drawn last, now that one more is wanted.
-            if ids:
-                self._read(branch, ids[-1:])
-                if len(branch) % FINE_LADDER_TOKENS == 0:
-                    self._keep(branch, "rung")
-                    self._store(branch, len(branch))
-                elif ids[-1] in keep_ids:
-                    self._keep(branch, "stop")
+            # 2. Read what was drawn last, now that one more is wanted.
+            if unread:
+                self._read_drawn(branch, unread, keep_ids)
             # 3. Draw the next.
             assert branch.logits is not None, "a restored branch needs at least one new token"
             logits = branch.logits
@@ -231,11 +245,18 @@ class Engine:
                 logits = logits.clone()  # a snapshot may have them too
             for rule in rules:
                 rule.mask(logits)
-            ids.append(sampler.draw(logits))
+            unread = [sampler.draw(logits)]
             for rule in rules:
-                rule.advance(ids[-1])
-            yield Token(ids[-1])
-            if ids[-1] in stop_ids:
+                rule.advance(unread[0])
+            # 4. Take what follows whatever the model thinks; it is read together with the token.
+            if calls is not None:
+                unread += calls.forced()[: max_new_tokens - len(ids) - 1]
+            for token in unread[1:]:
+                for rule in rules:
+                    rule.advance(token)
+            ids += unread
+            yield from map(Token, unread)
+            if unread[0] in stop_ids:
                 stop_reason = "end_turn"
         decode_s = time.perf_counter() - start
         if len(ids) > 1:
@@ -366,6 +387,19 @@ class Engine:
             self._insert(branch.state.snapshot(logits, length), wanted[length])
         if end in wanted:
             self._keep(branch, wanted[end])
+
+    def _read_drawn(
+        self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]
+    ) -> None:
+        """Read tokens of a reply, with snapshots on the ladder and after `keep_ids`."""
+        first, end = len(branch), len(branch) + len(tokens)
+        kinds: dict[int, Kind] = {
+            first + number: "stop" for number, token in enumerate(tokens, 1) if token in keep_ids
+        }
+        rungs = _multiples(FINE_LADDER_TOKENS, first, end)
+        self._read(branch, tokens, kinds | dict.fromkeys(rungs, "rung"))
+        if rungs:
+            self._store(branch, end)
 
     def _keep(self, branch: Branch, kind: Kind = "place") -> None:
         if branch.reuse:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from inference import wire
 from inference.chat import Cancel
-from inference.door import EngineSettings, GenerationEnd, OnProgress, ThinkingLimit, Token
+from inference.door import CallGrammar, EngineSettings, GenerationEnd, OnProgress, ThinkingLimit, Token
 from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
@@ -164,7 +164,7 @@ class HostEngine:
         keep_ids: frozenset[int] = frozenset(),
         marks: Sequence[int] = (),
         thinking: ThinkingLimit | None = None,
-        grammar: wire.GrammarSpec | None = None,
+        grammar: CallGrammar | None = None,
         places: Sequence[Place] = (),
     ) -> Iterator[Prefill | Token | GenerationEnd]:
         """Read `new_tokens` after those of the branch, write a reply, end with a GenerationEnd.

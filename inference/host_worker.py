@@ -219,8 +219,6 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
         case wire.Generate():
             branch = _branch(seat, request.branch)
             _check_tokens(engine, len(branch), request)
-            if request.grammar is not None:
-                raise InferenceError(f"The engine knows no grammar {request.grammar.name!r}.")
             if request.thinking is not None:
                 _check_words(engine, request.thinking.token_ids)
             yield from _events(engine, branch, task, request)
@@ -248,6 +246,7 @@ def _events(
         keep_ids=frozenset(request.keep_ids),
         marks=request.marks,
         thinking=request.thinking,
+        grammar=request.grammar,
         places=request.places,
     ):
         match event:

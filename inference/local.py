@@ -7,6 +7,7 @@ imported when a model is opened, not when this file is.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from inference.door import (
     FINE_TOKENS,
     LADDER_TOKENS,
     STALL_S,
+    CallGrammar,
     DType,
     EngineSettings,
     GenerationEnd,
@@ -50,7 +52,7 @@ from inference.parser import ReplyParser, ReplyPiece
 from inference.pictures import Sight, sight_of
 from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
-from inference.thinking import thinking_limit
+from inference.thinking import is_open, thinking_limit
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
 
@@ -74,6 +76,7 @@ def open_chat(
     stall_s: float = STALL_S,
     store: tuple[Path, int] | None = None,
     plan: Plan | None = None,
+    holds_calls: bool = True,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -93,6 +96,7 @@ def open_chat(
         stall_s: how long a step of that process may take before it counts as hung.
         store: the folder where states outlive the process, and the bytes they may hold there.
         plan: how it is run in the memory that there is, its window included.
+        holds_calls: False to let the model write calls as it likes, for comparison.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
@@ -133,6 +137,7 @@ def open_chat(
         reuse,
         None if plan is None else plan.context_tokens,
         sight_of(config, folder),
+        holds_calls,
     )
 
 
@@ -180,9 +185,12 @@ class LocalChat:
         reuse: bool = True,
         window: int | None = None,
         sight: Sight | None = None,
+        holds_calls: bool = True,
     ) -> None:
         self.engine = engine
         self._window = window
+        self.holds_calls = holds_calls
+        """Whether calls are held to their form while they are written."""
         self.sight = sight
         """How it cuts pictures; None if it sees none."""
         self.reuse = reuse
@@ -255,6 +263,7 @@ class LocalChat:
             keep_ids=self._call_ids,
             marks=_marks(messages, rendered),
             thinking=self._limit(options, rendered.opener),
+            grammar=self._grammar(tools, rendered.opener),
             places=[place for place in rendered.places if place.start >= len(branch)],
             cancel=cancel,
         ):
@@ -294,6 +303,16 @@ class LocalChat:
         if options.thinking_budget is None or not self.profile.can_think:
             return None
         return thinking_limit(options.thinking_budget, self.tokenizer, opener)
+
+    def _grammar(self, tools: Sequence[ToolSpec], opener: tuple[int, ...]) -> CallGrammar | None:
+        """Return what calls the reply may make; None if it is not to be held to any form."""
+        if not self.holds_calls or not tools:
+            return None
+        return CallGrammar(
+            self.profile.call_syntax,
+            json.dumps([{"name": t.name, "parameters": t.parameters} for t in tools]),
+            is_open(opener, self.tokenizer),
+        )
 
     def _num_free(self, rendered: Rendered) -> int:
         num_free = self.context_tokens - len(rendered.tokens)

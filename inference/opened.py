@@ -14,10 +14,13 @@ import torch
 
 from inference.door import EngineSettings, OnProgress
 from inference.engine import Engine
+from inference.errors import ModelUnavailable
+from inference.grammar import Grammars
 from inference.identity import Identity, fingerprint
 from inference.loader import Loaded, load
 from inference.module import Placement
 from inference.store import Store
+from inference.tokenizer import Tokenizer
 from inference.vision import Vision
 
 LOG = logging.getLogger(__name__)
@@ -69,8 +72,17 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         store=store,
         ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
         notices=notices,
+        grammars=grammars_of(loaded.folder),
     )
     return OpenedEngine(engine, loaded.folder, loaded.config)
+
+
+def grammars_of(folder: Path) -> Grammars | None:
+    """Return what holds calls to their form; None where the folder has no vocabulary."""
+    try:
+        return Grammars(Tokenizer.from_folder(folder))
+    except ModelUnavailable:  # whoever reads and writes text needs it, and says so
+        return None
 
 
 def open_store(loaded: Loaded, settings: EngineSettings, notices: list[str]) -> Store:

@@ -49,8 +49,14 @@ def thinking_limit(
         close_id,
         before=tokenizer.encode("\n"),
         after=tokenizer.encode("\n\n"),
-        is_open=[token for token in opener if token in tags][-1:] == [open_id],
+        is_open=is_open(opener, tokenizer),
     )
+
+
+def is_open(opener: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Say whether a prompt that ends so ends inside a thought."""
+    tags = [i for i in opener if i in tokenizer.controls_of((THINK_OPEN, THINK_CLOSE))]
+    return bool(tags) and tags[-1] == tokenizer.controls.get(THINK_OPEN)
 
 
 class ThinkingGate:

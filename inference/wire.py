@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from inference.door import DType, LoadStage, ThinkingLimit
+from inference.door import CallGrammar, DType, LoadStage, ThinkingLimit
 from inference.errors import (
     Cancelled,
     ContextOverflow,
@@ -66,14 +66,6 @@ class Find:
 
 
 @dataclass(frozen=True)
-class GrammarSpec:
-    """A grammar as it travels: which kind, and what it is made from. The host knows none yet."""
-
-    name: str
-    data: str
-
-
-@dataclass(frozen=True)
 class Generate:
     """Read `tokens` after those of the branch, then write a reply."""
 
@@ -86,7 +78,7 @@ class Generate:
     keep_ids: TokenIds = ()
     marks: TokenIds = ()
     thinking: ThinkingLimit | None = None
-    grammar: GrammarSpec | None = None
+    grammar: CallGrammar | None = None
     places: tuple[Place, ...] = ()
     kind: Literal["generate"] = "generate"
 
