@@ -106,6 +106,9 @@ class ModelConfig:
     """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the
     memory of the device, else nf4. A model that was quantized by its makers stays as it is."""
 
+    grammar: bool = True
+    """Whether calls are held to their form while they are written, so that none is malformed."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""

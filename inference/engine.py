@@ -251,12 +251,13 @@ class Engine:
             # 4. Take what follows whatever the model thinks; it is read together with the token.
             if calls is not None:
                 unread += calls.forced()[: max_new_tokens - len(ids) - 1]
+                unread = _until_stop(unread, stop_ids)
             for token in unread[1:]:
                 for rule in rules:
                     rule.advance(token)
             ids += unread
             yield from map(Token, unread)
-            if unread[0] in stop_ids:
+            if unread[-1] in stop_ids:
                 stop_reason = "end_turn"
         decode_s = time.perf_counter() - start
         if len(ids) > 1:
@@ -388,9 +389,7 @@ class Engine:
         if end in wanted:
             self._keep(branch, wanted[end])
 
-    def _read_drawn(
-        self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]
-    ) -> None:
+    def _read_drawn(self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]) -> None:
         """Read tokens of a reply, with snapshots on the ladder and after `keep_ids`."""
         first, end = len(branch), len(branch) + len(tokens)
         kinds: dict[int, Kind] = {
@@ -428,6 +427,12 @@ def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:
     if len(branch) == len(tokens) and branch.logits is None:
         return False
     return branch.state.tokens == list(tokens[: len(branch)])
+
+
+def _until_stop(tokens: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
+    """Return tokens up to the first that ends a reply."""
+    first = next((number for number, token in enumerate(tokens, 1) if token in stop_ids), None)
+    return list(tokens[:first])
 
 
 def _length(node: Node | None) -> int:

@@ -80,7 +80,7 @@ def _xml_rules(rule: str, tool: Mapping[str, Any]) -> Iterator[str]:
 def _follow(
     rule: str, names: Sequence[str], required: frozenset[str], given: int, is_free: bool
 ) -> Iterator[str]:
-    """Yield what may follow when the parameters in the bits of `given` have been given or passed."""
+    """Yield what may follow where the parameters in the bits of `given` are given or passed."""
     open_numbers = [number for number in range(len(names)) if not given >> number & 1]
     if not required.intersection(names[number] for number in open_numbers):
         yield '""'
@@ -111,7 +111,7 @@ def _value(schema: Mapping[str, Any]) -> str:
 
 
 def _json(schema: Mapping[str, Any]) -> str:
-    """Write what JSON may be, with the blanks that the family puts; what is not known is ignored."""
+    """Write what JSON may be, with the blanks that the family puts; unknown words are ignored."""
     how = {"lenient": True, "whitespace_flexible": False}
     separators = {"item_separator": ", ", "key_separator": ": "}
     return f"%json {json.dumps({**schema, 'x-guidance': how | separators})}"

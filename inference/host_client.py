@@ -14,7 +14,14 @@ from dataclasses import replace
 
 from inference import wire
 from inference.chat import Cancel
-from inference.door import CallGrammar, EngineSettings, GenerationEnd, OnProgress, ThinkingLimit, Token
+from inference.door import (
+    CallGrammar,
+    EngineSettings,
+    GenerationEnd,
+    OnProgress,
+    ThinkingLimit,
+    Token,
+)
 from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
