@@ -105,7 +105,6 @@ BAD = [
     ("xml", "\n<function=edit>\n<parameter=range>\n[1", "]"),
     ("xml", "\n<function=finish>\n</function>\n", "<"),
     ("hermes", '\n{"name": "', 'rm"'),
-    ("hermes", '\n{"name": "bash", "arguments": ', "{}"),
 ]
 
 
