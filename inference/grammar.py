@@ -136,30 +136,30 @@ class CallRule:
         self._matcher = matcher
         self._tags = tags
         self._is_thinking = is_thinking
-        self._call: llguidance.LLMatcher | None = None
+        self.call: llguidance.LLMatcher | None = None
         """While the reply is inside a call."""
 
     def mask(self, logits: Tensor) -> None:
         """Set the logits [V] of tokens that lead to no call to -inf, in place."""
-        if self._call is None:
+        if self.call is None:
             return
-        allowed = bits_of(self._call.compute_bitmask(), len(logits)).to(logits.device)
+        allowed = bits_of(self.call.compute_bitmask(), len(logits)).to(logits.device)
         logits.masked_fill_(~allowed, float("-inf"))
 
     def advance(self, token: int) -> None:
         """Go on by the token that was drawn."""
-        if self._call is not None:
-            self._call.consume_token(token)
-            if self._call.is_stopped():
-                self._call = None
+        if self.call is not None:
+            self.call.consume_token(token)
+            if self.call.is_stopped():
+                self.call = None
         elif token == self._tags.get(THINK_OPEN) or token == self._tags.get(THINK_CLOSE):
             self._is_thinking = token == self._tags.get(THINK_OPEN)
         elif token == self._tags[CALL_OPEN] and not self._is_thinking:
-            self._call = self._matcher()
+            self.call = self._matcher()
 
     def forced(self) -> tuple[int, ...]:
         """Return the tokens that follow whatever the model thinks; `advance` goes by each."""
-        return () if self._call is None else tuple(self._call.compute_ff_tokens())
+        return () if self.call is None else tuple(self.call.compute_ff_tokens())
 
 
 class Grammars:
