@@ -8,11 +8,12 @@ knows no text, message or template: where messages end comes with a prompt, as `
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 from torch import Tensor
 
+from inference.branch import Branch, goes_on
 from inference.chat import Cancel
 from inference.door import (
     FINE_LADDER_TOKENS,
@@ -27,69 +28,20 @@ from inference.errors import Cancelled
 from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
 from inference.model import Model
 from inference.pages import PageTable
+from inference.pen import CallRule, Pen
 from inference.pictures import Place, past
 from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
-from inference.sampling import Sampler
 from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
 from inference.store import Store
-from inference.thinking import ThinkingGate
-
-if TYPE_CHECKING:  # llguidance
-    from inference.grammar import CallRule
-
-
-class Rule(Protocol):
-    """What the next token may be: the grammar of calls, or the budget of thinking."""
-
-    def mask(self, logits: Tensor) -> None:
-        """Set the logits [V] of forbidden tokens to -inf, in place."""
-        ...
-
-    def advance(self, token: int) -> None:
-        """Go on by the token that was drawn."""
-        ...
 
 
 class Grammars(Protocol):
     """Makes what holds the calls of a reply to their form (`grammar.py`)."""
 
-    def rule(self, grammar: CallGrammar) -> "CallRule | None":
+    def rule(self, grammar: CallGrammar) -> CallRule | None:
         """Return the rule of one reply; None where calls cannot be told from text."""
         ...
-
-
-class Branch:
-    """A line of tokens and the state that has read all of them. It changes as it goes on."""
-
-    def __init__(
-        self, state: HybridState, logits: Tensor | None = None, reuse: bool = True
-    ) -> None:
-        self.state = state
-        self.logits = logits
-        """What comes after the last token, float32 [V]; None where a snapshot did not know it."""
-        self.reuse = reuse
-        """Whether snapshots are taken of it."""
-        self.num_unreported = 0
-        """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
-        self.unreported_s = 0.0
-        self.num_repeated = 0
-        """Of the tokens still to come, those that some line had read, but left no state near."""
-
-    @property
-    def tokens(self) -> tuple[int, ...]:
-        """What the state has read."""
-        return tuple(self.state.tokens)
-
-    def __len__(self) -> int:
-        return len(self.state)
-
-    def take_unreported(self) -> tuple[int, int, float]:
-        """Return the tokens, repeated ones and seconds of prefill that no `Usage` has told of."""
-        num_prefilled, prefill_s = self.num_unreported, self.unreported_s
-        num_repeated = min(self.num_repeated, num_prefilled)
-        self.num_unreported, self.num_repeated, self.unreported_s = 0, 0, 0.0
-        return num_prefilled, num_repeated, prefill_s
 
 
 class Engine:
@@ -149,7 +101,7 @@ class Engine:
         self.snapshots.shrink()  # a line that was let go may have left its pages
         match = self.snapshots.match(tokens)
         num_known = match.num_known
-        if live is not None and _goes_on(live, tokens) and len(live) >= _length(match.node):
+        if live is not None and goes_on(live, tokens) and len(live) >= _length(match.node):
             branch = live
         else:
             branch = self._restored(match.node, tokens)
@@ -221,9 +173,7 @@ class Engine:
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
-        sampler = Sampler(sampling)
-        gate = None if thinking is None else ThinkingGate(thinking)
-        rules: list[Rule] = [rule for rule in (calls, gate) if rule is not None]
+        pen = Pen(sampling, calls, thinking)
         ids: list[int] = []
         unread: list[int] = []
         stop_reason: StopReason = "max_tokens"
@@ -238,29 +188,15 @@ class Engine:
             # 2. Read what was drawn last, now that one more is wanted.
             if unread:
                 self._read_drawn(branch, unread, keep_ids)
-            # 3. Draw the next.
+            # 3. Draw the next, and take with it what follows whatever the model thinks.
             assert branch.logits is not None, "a restored branch needs at least one new token"
-            logits = branch.logits
-            if rules:
-                logits = logits.clone()  # a snapshot may have them too
-            for rule in rules:
-                rule.mask(logits)
-            unread = [sampler.draw(logits)]
-            for rule in rules:
-                rule.advance(unread[0])
-            # 4. Take what follows whatever the model thinks; it is read together with the token.
-            if calls is not None:
-                unread += calls.forced()[: max_new_tokens - len(ids) - 1]
-                unread = _until_stop(unread, stop_ids)
-            for token in unread[1:]:
-                for rule in rules:
-                    rule.advance(token)
+            unread = pen.write(branch.logits, max_new_tokens - len(ids), stop_ids)
             ids += unread
             yield from map(Token, unread)
             if unread[-1] in stop_ids:
                 stop_reason = "end_turn"
         decode_s = time.perf_counter() - start
-        if len(ids) > 1:
+        if len(branch) > num_read:
             self._keep(branch)
             self._store(branch, len(branch))
         usage = Usage(
@@ -418,21 +354,6 @@ class Engine:
             is_near = node.kind == "rung" and node.length >= end - NEAR_TOKENS
             if is_near or node.length == end:
                 self.shelf.put_later(node)
-
-
-def _goes_on(branch: Branch, tokens: Sequence[int]) -> bool:
-    """Tell whether `tokens` starts with all that the branch has read, and there is a next token."""
-    if not branch.state.is_whole or not 0 < len(branch) <= len(tokens):
-        return False
-    if len(branch) == len(tokens) and branch.logits is None:
-        return False
-    return branch.state.tokens == list(tokens[: len(branch)])
-
-
-def _until_stop(tokens: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
-    """Return tokens up to the first that ends a reply."""
-    first = next((number for number, token in enumerate(tokens, 1) if token in stop_ids), None)
-    return list(tokens[:first])
 
 
 def _length(node: Node | None) -> int:

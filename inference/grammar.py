@@ -3,7 +3,7 @@
 From `<tool_call>` to `</tool_call>` only tokens are left that lead to a call of a tool that exists,
 with its parameters, each once and in any order, the required ones among them, and values of their
 types; outside of calls, thoughts included, nothing is forbidden. Where only one text can follow,
-its tokens are handed out at once. The masks are llguidance's (docs/decisions/0014-grammar.md); what
+its tokens are handed out at once. The masks are llguidance's (docs/decisions/0009-grammar.md); what
 is written here is the grammar of the two forms (`calls.py` reads them) and when it holds.
 """
 
@@ -118,7 +118,7 @@ def _json(schema: Mapping[str, Any]) -> str:
 
 
 class CallRule:
-    """What the next token of one reply may be, for the sake of its calls: a `Rule` (engine.py)."""
+    """What the next token of one reply may be, for the sake of its calls: a `Rule` (pen.py)."""
 
     def __init__(
         self,

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inference import wire
+from inference.branch import Branch
 from inference.door import GenerationEnd, Token
-from inference.engine import Branch, Engine
+from inference.engine import Engine
 from inference.errors import EngineGone, InferenceError
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID

@@ -60,7 +60,7 @@ def is_open(opener: Sequence[int], tokenizer: Tokenizer) -> bool:
 
 
 class ThinkingGate:
-    """What the next token of one reply may be, for the sake of its budget: a `Rule` (engine.py)."""
+    """What the next token of one reply may be, for the sake of its budget: a `Rule` (pen.py)."""
 
     def __init__(self, limit: ThinkingLimit) -> None:
         self._limit = limit

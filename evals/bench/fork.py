@@ -28,7 +28,8 @@ import torch
 from evals.bench.machine import describe_machine, rss_bytes
 from evals.bench.own import close_engine, open_engine
 from evals.bench.shapes import SHAPES, make_checkpoint
-from inference.engine import Branch, Engine
+from inference.branch import Branch
+from inference.engine import Engine
 from inference.errors import ModelUnavailable
 from inference.loader import load
 from inference.model import Model

@@ -27,10 +27,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import torch
 import transformers
-from tools.project import Environment
 
 from agent.bench import Materials
 from agent.compose import make_bench
@@ -49,6 +48,7 @@ from sandbox.base import View
 from sandbox.checkpoint import Checkpoint
 from sandbox.direct import Direct
 from sandbox.limits import Limits
+from tools.project import Environment
 
 VOCABULARY = 248_320
 MAX_SOURCE_BYTES = 60_000_000
@@ -122,7 +122,7 @@ def read_strictly(text: str, tools: Sequence[ToolSpec]) -> str:
     try:
         jsonschema.validate(arguments, tool.parameters)
     except jsonschema.ValidationError as error:
-        return error.message
+        return str(error.message)
     return ""
 
 
@@ -142,9 +142,9 @@ def short_end(rule: CallRule, words: Words, tools: Sequence[ToolSpec]) -> list[i
         forced = matcher.compute_ff_tokens()
         for step in [forced] if forced else steps if depth else []:
             copy = matcher.deep_copy()
-            if copy.try_consume_tokens(step) == len(step):
-                if (rest := end(copy, depth - 1)) is not None:
-                    return step + rest
+            is_legal = copy.try_consume_tokens(step) == len(step)
+            if is_legal and (rest := end(copy, depth - 1)) is not None:
+                return step + rest
         return None
 
     for depth in range(1, MAX_DEPTH):

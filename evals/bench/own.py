@@ -9,8 +9,9 @@ import torch
 
 from evals.bench.adapter import Answer, BenchFailed, Restarted
 from evals.bench.machine import forget_peak, peak_rss_bytes
+from inference.branch import Branch
 from inference.door import CACHE_BYTES, DType, GenerationEnd, Token
-from inference.engine import Branch, Engine
+from inference.engine import Engine
 from inference.errors import ModelUnavailable
 from inference.identity import Identity
 from inference.loader import load

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 import transformers
 
-from inference.engine import Branch, Engine, GenerationEnd
+from inference.branch import Branch
+from inference.door import GenerationEnd
+from inference.engine import Engine
 from inference.identity import Identity
 from inference.messages import SamplingOptions
 from inference.model import Model

@@ -10,7 +10,9 @@ import pytest
 import torch
 import transformers
 
-from inference.engine import Branch, Engine, GenerationEnd, Token
+from inference.branch import Branch
+from inference.door import CallGrammar, GenerationEnd, Token
+from inference.engine import Engine
 from inference.errors import Cancelled
 from inference.messages import Prefill, SamplingOptions, Usage
 from inference.model import Model
@@ -410,11 +412,19 @@ class OnlyEven:
     def advance(self, token: int) -> None:
         self.drawn.append(token)
 
+    def forced(self) -> tuple[int, ...]:
+        return ()
+
+    def rule(self, grammar: CallGrammar) -> "OnlyEven":
+        """Be the rule of every reply."""
+        return self
+
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM])
 def test_a_grammar_decides_what_may_be_drawn(tiny_hybrid: Model, sampling: SamplingOptions) -> None:
     grammar = OnlyEven()
-    end = reply(engine_of(tiny_hybrid), PROMPT[:40], 5, sampling, grammar=grammar)
+    engine = engine_of(tiny_hybrid, grammars=grammar)
+    end = reply(engine, PROMPT[:40], 5, sampling, grammar=CallGrammar("xml", "[]"))
     assert tuple(grammar.drawn) == end.token_ids
     assert [token % 2 for token in end.token_ids] == [0, 0, 0, 1, 1]
     assert end.token_ids[3:] == (1, 1)

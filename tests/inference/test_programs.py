@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inference.engine import Branch, Engine, GenerationEnd
+from inference.branch import Branch
+from inference.door import GenerationEnd
+from inference.engine import Engine
 from inference.errors import Cancelled
 from inference.identity import Identity
 from inference.linear_state import MAX_ROLLBACK

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from inference.branch import Branch
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
-from inference.engine import Branch, Engine
+from inference.engine import Engine
 from inference.local import LocalChat
 from inference.messages import Message, ReplyEnd, ReplyOptions, SamplingOptions
 from inference.model import Model
