@@ -77,6 +77,7 @@ def test_nano_repairs_repositories_it_never_saw(report: NanoReport) -> None:
         assert task.num_prefilled + task.num_generated <= task.transcript_tokens + task.num_turns
 
 
+@pytest.mark.slow
 def test_without_reuse_the_same_repairs_come_out_and_more_is_read(report: NanoReport) -> None:
     without = run(open_chat("nano", reuse=False), SEEDS[:1], Settings(reuse=False))
     for task, same in zip(without.tasks, report.tasks, strict=False):
@@ -85,6 +86,7 @@ def test_without_reuse_the_same_repairs_come_out_and_more_is_read(report: NanoRe
         assert task.num_prefilled > 2 * same.num_prefilled
 
 
+@pytest.mark.slow
 def test_zeroed_weights_repair_nothing(tmp_path: Path) -> None:
     folder = broken_nano(tmp_path, lambda weight: weight * 0)
     report = run(open_chat(folder), SEEDS[:1], Settings(model=str(folder)))

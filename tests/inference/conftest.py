@@ -157,7 +157,11 @@ def modules():
     return {family: random_module(family) for family in ("qwen3_5", "qwen3_5_moe", "qwen3")}
 
 
-@pytest.fixture(scope="session", params=["qwen3_5", "qwen3_5_moe", "qwen3"])
+EXPERTS = pytest.param("qwen3_5_moe", marks=pytest.mark.slow)
+"""The same layers with a state as in qwen3_5; only what lies between them differs."""
+
+
+@pytest.fixture(scope="session", params=["qwen3_5", EXPERTS, "qwen3"])
 def tiny_model(request, modules):
     """Return a `Model` of each family in turn, with transformers' own module as its oracle."""
     return _with_oracle(modules[request.param])

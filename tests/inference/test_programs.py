@@ -31,6 +31,7 @@ from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.state import HybridState
 from inference.store import Store
+from tests.inference.conftest import EXPERTS
 
 TOLERANCE = 1e-4
 ROUNDING = 1e-2
@@ -209,7 +210,7 @@ def run_program(model: Model, steps: list[Step], tolerance: float = TOLERANCE) -
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module", params=["qwen3_5", "qwen3_5_moe"])
+@pytest.fixture(scope="module", params=["qwen3_5", EXPERTS])
 def calm_model(request, make_module) -> Model:
     """A model whose logits differ by less than 1e-5 from float64's: weights are smaller."""
     module = calmed(make_module(request.param))

@@ -13,11 +13,12 @@ from inference.model import Model
 from inference.packed import LinearStates
 from inference.slabs import PagePool
 from inference.state import HybridState, Layout, Snapshot, unpack
+from tests.inference.conftest import EXPERTS
 
 TOKENS = tuple((7 * i * i + 3 * i + 1) % 97 for i in range(400))
 
 
-KINDS = ("qwen3_5", "qwen3_5_moe", "qwen3", "int8", pytest.param("int4", marks=pytest.mark.slow))
+KINDS = ("qwen3_5", EXPERTS, "qwen3", "int8", pytest.param("int4", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module", params=KINDS)
