@@ -13,6 +13,7 @@ from agent.approval import Answer
 from agent.compose import ChatFactory
 from agent.events import Event
 from agent.frontends.fix import event_line
+from agent.frontends.one_answer import Prompt
 from agent.frontends.repl.worker import Blank, Ended, Item, Printed, Question
 from agent.frontends.stream import OWN, line_table
 from agent.frontends.talk_lines import run
@@ -48,7 +49,7 @@ def stream(
         factory: ChatFactory = lambda _request: ScriptedModel([(REPAIR, Say(text="Done."))]),
     ) -> tuple[int, Lines]:
         request = TalkRequest(repository, mode=mode, sandbox="direct", config=QUIET)
-        code = run(request, None, "Mend it.", True, factory)
+        code = run(request, None, Prompt("Mend it."), True, factory)
         out = capsys.readouterr().out
         return code, [json.loads(line) for line in out.split("\n") if line]
 

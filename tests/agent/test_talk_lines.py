@@ -142,7 +142,7 @@ def test_every_command_that_needs_no_screen_works_in_plain_lines(
         ),
         *("Went forward again. Changed: shop/cart.py.", "(An empty line sends this;"),
         *("This is a new talk, ", "1 to 2, or empty to leave: ", "/theme is of use on a screen"),
-        *("Written to ", "\\ at the end"),
+        *("Written to", "\\ at the end"),
     ):
         assert said in out, said
     assert out.count("It is mended.\nSee for yourself.") == 2, "an empty line sent it again"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.identity import Identity
+from inference.identity import FORMAT, Identity
 from inference.packed import LinearStates, Packed, line_key
 from inference.store import Store
 from inference.store_folder import identities, strangers_in
@@ -253,11 +253,14 @@ def test_a_token_changed_on_disk_is_noticed_before_any_tensor_is_read(
     assert len(notices) == 1
 
 
+OURS, NEXT = (b'"format":"%d"' % number for number in (FORMAT, FORMAT + 1))
+
+
 def newer(path: Path) -> None:
     """Rewrite a file as the next version of the format would, its checksum right."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    header = bytearray(content[8 : 8 + length].replace(b'"format":"1"', b'"format":"2"'))
+    header = bytearray(content[8 : 8 + length].replace(OURS, NEXT))
     header[29:37] = b"00000000"
     header[29:37] = b"%08x" % zlib.crc32(header)
     path.write_bytes(content[:8] + header + content[8 + length :])

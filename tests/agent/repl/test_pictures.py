@@ -42,6 +42,6 @@ def test_a_picture_is_shown_now_or_when_its_turn_comes(
 def test_a_prompt_that_a_model_cannot_see_comes_back(open_session: Open, shot: Path) -> None:
     terminal = open_session({"text": "In words, then."})
     terminal.enter("What is on @shot.png?")
-    terminal.wait_for("scripted sees no pictures; choose a model")
+    terminal.wait_for("Scripted sees no pictures; choose a model")
     terminal.type(" Say")
     terminal.wait_for("> What is on @shot.png? Say")
