@@ -7,6 +7,7 @@ of it is lost, the conversation goes on from before that line; what came later s
 """
 
 import secrets
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -75,6 +76,7 @@ class Session:
         self.damage = ""
         """What opening it found lost, in a sentence; empty if nothing new is."""
         self._journal = journal
+        self._lock = threading.Lock()
         self._last_seq = 0
         self._is_lost = False
         """Whether records that are missing keep those that follow from making sense."""
@@ -196,8 +198,9 @@ class Session:
         self._journal.close()
 
     def _append(self, record: Record) -> None:
-        self._journal.append(record)
-        self._replay(record)
+        with self._lock:  # a choice is recorded while a turn runs
+            self._journal.append(record)
+            self._replay(record)
 
     def _replay_all(self, contents: Contents) -> None:
         """Bring what is in memory to where the journal's records say it is, as far as they can."""

@@ -119,14 +119,17 @@ class TalkBench:
         self.request = replace(self.request, mode=mode, config=replace(config, approval=approval))
         if self._approver is not None:
             self._approver.config = approval
+        self._note_choices()
 
     def set_thinking(self, effort: Effort) -> None:
         """Change how much the model thinks, from the next turn on."""
         self.request = self.request.thinking(effort)
+        self._note_choices()
 
     def set_attempts(self, number: int) -> None:
         """Change how many attempts a prompt may take, from the next one on."""
         self.request = replace(self.request, attempts=number)
+        self._note_choices()
 
     def set_model(self, name: str) -> None:
         """Begin to load another model, for the next turn."""
@@ -233,7 +236,7 @@ class TalkBench:
         return () if request.sandbox == "direct" else request.config.sandbox.allow_hosts
 
     def _note_choices(self) -> None:
-        """Let who goes on have the talk's mode and the like; in a turn's thread, or without one."""
+        """Let who goes on have the talk's mode and the like, also after a kill."""
         thinking = self.request.config.model.thinking
         folders, attempts = [*map(str, self.request.folders)], self.request.attempts
         chosen = {"mode": self.mode, "thinking": thinking, "attempts": attempts, "folders": folders}

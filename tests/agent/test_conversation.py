@@ -609,3 +609,14 @@ def test_a_talk_is_no_run_and_a_run_is_no_talk(tmp_path: Path) -> None:
     run.close()
     with pytest.raises(UsageError, match="is a run of fix"):
         resume_conversation(run.id, Listener(), state=tmp_path / "state")
+
+
+def test_a_mode_is_kept_as_soon_as_it_is_chosen(tmp_path: Path) -> None:
+    talk = start_talk(tmp_path, Say(text="Hello."))
+    talk.say("Hi.")
+    talk.conversation.set_mode("plan")
+    journal = talk.conversation.session.folder / "journal.jsonl"
+    (tmp_path / "kept").write_bytes(journal.read_bytes())  # what a kill would leave
+    resumed = talk.resumed()
+    assert resumed.conversation.mode == "plan"
+    assert b'"mode":"plan"' in (tmp_path / "kept").read_bytes().split(b"\n")[-2]
