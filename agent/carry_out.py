@@ -104,13 +104,18 @@ def _run(call: ToolCall | ToolResult, turn: Turn) -> tuple[ToolResult, str]:
     turn.session.begin_call(call.name)
     with turn.parts.in_hand.hold(turn.stops) as stops:
         result = turn.parts.tools.call(call.name, call.arguments, stops)
-        told = result.text
+        told, done = result.text, result.summary if result.ok else ""
         for add in turn.parts.after_call:
             result = add(call, result, stops)
         if stops() and not turn.stops():
             text = f"{result.text}\n{prompt('stopped_call')}"
-            result = replace(result, text=text, summary="stopped by you", ok=False)
+            result = replace(result, text=text, summary=_stopped(done), ok=False)
     return result, told
+
+
+def _stopped(done: str) -> str:
+    """Say that a call was stopped; `done` is what its tool had done by then, all of it."""
+    return f"{done}; what follows it was stopped by you" if done else "stopped by you"
 
 
 def _approved(call: ToolCall, turn: Turn) -> ToolCall | ToolResult:

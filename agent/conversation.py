@@ -40,6 +40,7 @@ from agent.turn import Turn
 from agent.typed import typed_in
 from agent.user_commit import Work
 from sandbox.base import Cancel, CommandResult
+from sandbox.errors import SandboxError
 from sandbox.remove import remove_tree
 from tools.errors import ProjectError
 
@@ -307,6 +308,18 @@ class Conversation:
 
     def _work(self) -> Work:
         return work_of(self.session, self._bench.around.repository, self._bench.place().checkpoint)
+
+    def settle(self) -> None:
+        """Answer the call that an ended process has left open, and save what it may have changed.
+
+        Asked once, before anything else, of a talk that is gone on with.
+        """
+        with suppress(ProjectError, SandboxError):  # the next turn says why it cannot be
+            if cut := self._turns.settle_cut():
+                self._notices.append(
+                    f"When this talk was last open, {cut} was cut short; what it changed until "
+                    "then can be taken back with /undo."
+                )
 
     # ---- settings
 

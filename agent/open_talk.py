@@ -103,7 +103,9 @@ def resume_conversation(
         session.close()
         raise
     notices = [session.damage, *notices] if session.damage else notices
-    return Conversation(own, around, session, person, loading, notices)
+    talk = Conversation(own, around, session, person, loading, notices)
+    talk.settle()
+    return talk
 
 
 def _around(

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.bench import Bench
-from agent.carry_out import answer_pending
+from agent.call_words import words_of
+from agent.carry_out import answer_pending, pending_calls
 from agent.events import Event, StopReason, TurnEnded
 from agent.fits import check_fits
 from agent.known_words import known_words
@@ -21,6 +22,7 @@ from agent.shown import shown_to, told_of
 from agent.talk_bench import TalkBench
 from agent.told import Told
 from agent.typed import remember_typed
+from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel
 
@@ -88,6 +90,22 @@ class TalkTurns:
             return ended
         rewind(self._session, self._bench.place().checkpoint, points[-1])
         return replace(ended, sentence=f"{ended.sentence} The prompt was taken back.".strip())
+
+    def settle_cut(self) -> str:
+        """Answer calls that were open when a process ended, with the files as they are now.
+
+        Returns the first of them in a person's words; nothing if there is none.
+
+        Raises:
+            ProjectError, SandboxError: the files cannot be saved.
+        """
+        pending = pending_calls(self._session.messages)
+        if not pending:
+            return ""
+        now = self._bench.place().checkpoint.save("after an end in the midst of a call")
+        for _ in pending:
+            self._session.add(Message("tool", prompt("stopped"), failed=True), checkpoint=now)
+        return words_of(pending[0])
 
     def _settle(self, bench: Bench) -> None:
         """Answer the calls that a turn has left open, as the next prompt needs them to be."""

@@ -476,7 +476,12 @@ def test_a_talk_that_was_killed_in_a_command_goes_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     model = ScriptedModel([[DONE, DONE]])
     talk = resume_conversation(name, Listener(), None, lambda _request: model, tmp_path / "state")
-    assert list(talk.turn("Go on.", never))[-1] == TurnEnded(StopReason.END_TURN, "")
+    assert talk.undo().paths == ("made.txt",), "also before anything else is said"
+    assert talk.redo().paths == ("made.txt",)
+    first, *_, last = talk.turn("Go on.", never)
+    assert isinstance(first, Notice)
+    assert "was cut short" in first.text
+    assert last == TurnEnded(StopReason.END_TURN, "")
     assert [message.role for message in model.seen[-1]] == [
         *("system", "user", "assistant", "tool", "user")
     ]

@@ -30,6 +30,7 @@ class Approving:
         self._question = question
         repl, drawn = self._repl, preview(question.ask, self._repl.painter)
         self.dialog = dialog = Approval(question.ask, self._answer, self._edit, self._explain)
+        dialog.has_words = lambda: bool(repl.prompt.buffer.text) and repl.prompt.loan is None
         shown, dialog.num_unseen = printed(drawn, repl.painter, repl.screen.rows)
         dialog.view = lambda: page(repl.screen, drawn, lambda: self._has_seen(dialog))
         repl.open_dialog(dialog)

@@ -74,6 +74,8 @@ class Approval:
     """Lines that the person has not been shown yet: until then nothing of it can be allowed."""
     is_refused: bool = False
     """Whether they tried."""
+    has_words: Callable[[], bool] = lambda: False
+    """Whether there is text in the input, which letters go to then."""
 
     def draw(self, painter: Painter) -> str:
         """Ask."""
@@ -82,6 +84,10 @@ class Approval:
         if self.num_unseen and self.is_refused:
             what = "First look at all of it."
         spans = [(theme.warn, what)]
+        if self.has_words():
+            return painter.line(
+                *spans, (theme.dim, "   a key answers when the input is empty: Ctrl-U")
+            )
         for key, words in KEYS:
             if key not in (ALLOWING if self.num_unseen else VIEW):
                 spans += [("", "   "), ("bold", key), (theme.dim, f" {words}")]

@@ -1,7 +1,8 @@
 """Keys for a dialog: which of them a person can have meant as an answer to a question.
 
-One that came too early or with others is typing, and goes to the input. One that could be an answer
-is held for a moment: a sentence begins with a letter, too.
+One that came too early or with others is typing, and goes to the input; while there is text in it,
+all letters do, and Ctrl-U empties it. One that could be an answer is held for a moment: a sentence
+begins with a letter, too.
 """
 
 import asyncio
@@ -47,15 +48,33 @@ class Pressing:
         if not is_question:
             return dialog.press(key)
         held, now_s = self._release(), time.monotonic()
+        if not held and self._types(key):
+            self._guard.lets_through(now_s, has_more)
+            return True
         is_meant = self._guard.lets_through(now_s, has_more, is_typing=bool(held))
         is_letter = len(key) == 1 and key.isprintable()
         if not is_meant:
-            if is_letter and (held or has_more or self._repl.prompt.buffer.text):
+            if is_letter and (held or has_more):
                 self._repl.prompt.buffer.insert_text(held + key)
         elif is_letter and key not in AT_ONCE:
             self._hold(key, dialog)
         else:
             dialog.press(key)
+        return True
+
+    def _types(self, key: str) -> bool:
+        """Let a sentence that is there already go on: in its midst no letter is an answer."""
+        buffer = self._repl.prompt.buffer
+        if not buffer.text:
+            return False
+        if len(key) == 1 and key.isprintable():
+            buffer.insert_text(key)
+        elif key in ("backspace", "c-h"):
+            self._repl.prompt.backspace()
+        elif key == "c-u":
+            buffer.reset()
+        else:
+            return False
         return True
 
     def _hold(self, key: str, dialog: Dialog) -> None:

@@ -132,8 +132,15 @@ def test_the_first_letter_of_a_sentence_is_no_answer(open_session: Open, reposit
             terminal.press(letter)
             terminal.read(0.08)
     terminal.wait_for("> you should notall of it?no")
+    terminal.wait_for("a key answers when the input is empty: Ctrl-U")
+    for key in "ya":  # after a pause to think, in the midst of the sentence
+        terminal.read(1.2)
+        terminal.press(key)
+    terminal.wait_for("> you should notall of it?noya")
     assert "Run this command?" in terminal.text
     assert not (repository / "made").exists()
+    terminal.press("\x15")
+    terminal.wait_for("y yes")
 
 
 def test_what_is_long_is_shown_in_full_before_it_may_run(open_session: Open) -> None:
