@@ -30,7 +30,7 @@ def test_a_picture_is_shown_now_or_when_its_turn_comes(
     terminal.enter("Wait.")
     terminal.wait_for("reading")
     terminal.enter("What is on @shot.png?")
-    terminal.wait_for("waits: What is on @shot.png?")
+    terminal.wait_for("next: What is on @shot.png?")
     terminal.wait_for("It is red.")
     said, shown = "> What is on @shot.png?", "Shown: shot.png, 640 x 480 pixels, about 300 tokens."
     assert said in terminal.scrolled
