@@ -8,8 +8,8 @@ from typing import Any
 
 from acp import schema
 
-from agent.frontends.acp.buffers import BufferFiles
 from agent.errors import RunCancelled
+from agent.frontends.acp.buffers import BufferFiles
 from agent.frontends.acp.calls import Content, words
 from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.live import Live

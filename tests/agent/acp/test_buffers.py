@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import RunCancelled
-from agent.frontends.acp.buffers import BufferFiles, text_of
 from agent.events import StopReason
+from agent.frontends.acp.buffers import BufferFiles, text_of
 from agent.reach import Reach
 from agent.settings import HooksConfig
 from tests.agent.fakes import CART, REPAIR, Say, bash, call, edit, write
