@@ -68,6 +68,7 @@ async def test_an_edit_is_not_made_past_an_editor_that_was_waited_for_in_vain(
     if method == "fs/read_text_file":
         editor.texts[str(cart(editor))] = None
     name = await editor.open()
+    await editor.agent.set_session_mode(session_id=name, mode_id="auto")
     turn = asyncio.create_task(editor.say(name, "Mend it."))
     while method not in [frame.get("method") for frame in editor.frames]:
         await asyncio.sleep(0.02)
