@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from agent.approval import READING_TOOLS, Denied
+from agent.errors import RunCancelled
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
 from agent.parts import Parts
@@ -61,9 +62,12 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     else:
         ruling = turn.guard.before(call, turn.session.checkpoint)
         if ruling.step is Step.RUN:
-            approved = _approved(call, turn)
-            start = time.monotonic()  # how long a person thought is not the call's time
-            result, told = _run(approved, turn)
+            try:
+                approved = _approved(call, turn)
+                start = time.monotonic()  # how long a person thought is not the call's time
+                result, told = _run(approved, turn)
+            except RunCancelled:
+                return TurnEnded(StopReason.CANCELLED, "cancelled")
             if turn.cancel() and isinstance(approved, ToolCall):  # a refusal is kept as it is
                 return TurnEnded(StopReason.CANCELLED, "cancelled")
         else:

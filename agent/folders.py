@@ -5,12 +5,15 @@ from pathlib import Path
 
 from agent.config import config_file, snapshots_folder, state_folder
 from agent.errors import UsageError
+from agent.packable import SECRET_FOLDERS
 from sandbox.mounts import OURS
 
 SHARED = tuple(Path(name) for name in ("/tmp", "/var", "/home"))
 """What several people or programs keep their things in."""
 LIVE = tuple(Path(name) for name in ("/dev", "/proc", "/sys", "/run"))
 """What is no files: devices, processes, and sockets that a command could speak to."""
+SECRETS = SECRET_FOLDERS | {".password-store", ".mozilla"}
+"""What keys and logins are kept in."""
 
 
 def further_folders(names: Iterable[str], repository: Path) -> tuple[Path, ...]:
@@ -43,6 +46,8 @@ def _check(folder: Path, repository: Path) -> None:
     is_wide = Path.home().resolve().is_relative_to(folder) or folder in (*OURS, *SHARED)
     if is_wide or any(folder.is_relative_to(one) for one in LIVE):
         raise UsageError(f"{folder} holds more than a project; name a folder in it")
+    if {part.lower() for part in folder.parts} & SECRETS:
+        raise UsageError(f"{folder} is where secrets are kept; it cannot be read beside a project")
     own = (state_folder(), snapshots_folder().parent, config_file().parent)
     if any(_overlap(folder, one.resolve()) for one in own):
         raise UsageError(f"{folder} holds what qwen-agent keeps for you; no command may read that")

@@ -67,7 +67,7 @@ class TakeIn:
 
     def __call__(self, call: ToolCall, cancel: Cancel) -> str | None:
         """Do it; no call is kept from running."""
-        if changes_file(call):
+        if changes_file(call) and call.arguments.get("command") != "create":  # not what is there
             with suppress(OSError, PathRefused):  # the tool says what is wrong
                 path = self._files.real(str(call.arguments.get("path", "")))
                 if self._files.settle(str(path)):

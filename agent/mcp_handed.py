@@ -33,6 +33,7 @@ def with_handed_in(
             continue
         name = usable_name(name, frozenset(server.name for server in servers))
         try:
+            _check_texts(record)
             servers.append(_server(name, record))
         except (ValueError, KeyError, TypeError) as error:
             left_out.append(f"The MCP server {name} of your editor is not used: {error}.")
@@ -51,12 +52,35 @@ def _server(name: str, record: Record) -> McpServer:
             raise ValueError(f"servers of the kind {kind!r} are not spoken with")
         return McpServer(name, url=record["url"], is_sse=kind == "sse", headers=headers)
     program = str(record.get("command") or "")
+    if "/" in program and not program.startswith("/"):
+        raise ValueError(
+            f"the command {program!r} is named neither from the root nor by a name alone"
+        )
     return McpServer(
         name,
         (program, *map(str, record.get("args") or ())) if program else (),
         environment=_pairs(record.get("env")),
         folders=(*installed_in(program), *named_in(record.get("args") or ())),
     )
+
+
+def _check_texts(record: Record) -> None:
+    """Refuse what no program can be given, and no header can hold.
+
+    Raises:
+        ValueError, KeyError: there is such a text.
+    """
+    variables, headers = _pairs(record.get("env")), _pairs(record.get("headers"))
+    if odd := [name for name in variables if not name or "=" in name]:
+        raise ValueError(f"{odd[0]!r} is no name of a variable")
+    if any(mark in text for text in (*headers, *headers.values()) for mark in "\r\n"):
+        raise ValueError("a header is one line")
+    texts = [record.get("name"), record.get("command"), record.get("url")]
+    texts += record.get("args") or ()
+    for pairs in (variables, headers):
+        texts += [*pairs, *pairs.values()]
+    if any(mark == "\0" or "\ud800" <= mark <= "\udfff" for text in texts for mark in str(text)):
+        raise ValueError("a NUL or half a character stands in what it is given")
 
 
 def installed_in(program: str) -> tuple[Path, ...]:

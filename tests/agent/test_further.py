@@ -71,7 +71,13 @@ def test_only_folders_that_are_beside_the_project_can_be_meant(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home" / "me"))
-    for name in ("home/me/.config/qwen-agent", "home/me/notes", "work/.git", "work/docs"):
+    for name in (
+        "home/me/.config/qwen-agent",
+        "home/me/.ssh/old",
+        "home/me/notes",
+        "work/.git",
+        "work/docs",
+    ):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     (tmp_path / "alias").symlink_to(library)
@@ -87,6 +93,8 @@ def test_only_folders_that_are_beside_the_project_can_be_meant(
         "/etc": "holds more than a project",
         "/tmp": "holds",
         "/proc/self": "holds more than a project",
+        str(tmp_path / "home/me/.ssh"): "where secrets are kept",
+        str(tmp_path / "home/me/.ssh/old"): "where secrets are kept",
         "/dev/shm": "holds more than a project",
         str(tmp_path / "home/me/.config/qwen-agent"): "what qwen-agent keeps",
         str(tmp_path / "home/me/.config"): "what qwen-agent keeps",

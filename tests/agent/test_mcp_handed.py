@@ -48,6 +48,32 @@ def test_a_server_that_cannot_be_meant_is_told_of() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"command": "./tracker"}, "neither from the root nor by a name alone"),
+        ({"command": "/bin/a\0b"}, "a NUL or half a character"),
+        ({"args": ["\ud800"]}, "a NUL or half a character"),
+        ({"env": [{"name": "A=B", "value": "one"}]}, "'A=B' is no name of a variable"),
+        ({"env": [{"name": "A", "value": "secret\0"}]}, "a NUL or half a character"),
+    ],
+)
+def test_what_no_program_can_be_given_is_told_of_without_its_secrets(
+    changes: dict[str, object], reason: str
+) -> None:
+    servers, (told,) = with_handed_in([], [{**LOCAL, **changes}])
+    assert servers == ()
+    assert told.startswith("The MCP server my-tracker of your editor is not used: ")
+    assert reason in told
+    assert "secret" not in told
+
+
+def test_a_header_is_one_line() -> None:
+    odd = [{"name": "A", "value": "one\r\nB: two"}]
+    _servers, left_out = with_handed_in([], [{**FAR, "headers": odd}])
+    assert "a header is one line" in left_out[0]
+
+
 def test_a_program_of_an_editor_shows_where_it_is_installed_and_no_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,9 @@
 
 A text is asked of the editor when the model looks at a file, and given to the editor to write. All
 that `Workspace` refuses is refused before. Where the editor has nothing to say, or nothing that can
-be trusted to be newer than the disk, the disk alone is read and written.
+be trusted to be newer than the disk, the disk alone is read and written. A file that is not on disk
+is there if somebody has typed it and not saved it. Of further folders, too, the editor's text is
+read; nothing is written there.
 """
 
 import hashlib
@@ -20,7 +22,11 @@ MARK = "\ufeff"
 
 
 class Texts(Protocol):
-    """The editor, asked by paths from the root."""
+    """The editor, asked by paths from the root.
+
+    Each method raises RunCancelled where the person has stopped what it is asked for, or has left:
+    nothing is read or written past the editor then.
+    """
 
     def is_there(self) -> bool:
         """Say whether it can be asked now: it follows links, so nobody may be making any."""
@@ -49,6 +55,14 @@ class BufferFiles(WithFurther):
         """What of each file is on disk, as a digest, where the editor's text is built on that."""
         self._given: set[tuple[PurePosixPath, bytes]] = set()
         """What the editor has written for us, as digests."""
+
+    def exists(self, path: str) -> bool:
+        """Say whether something is there, on disk or typed and not saved; raises as `Workspace`."""
+        if super().exists(path):
+            return True
+        with suppress(NotADirectoryError):
+            return self._unsaved(path) is not None
+        return False
 
     def read(self, path: str) -> bytes:
         """Give the content of a regular file as the editor has it; raises as `Workspace` does."""
@@ -82,13 +96,18 @@ class BufferFiles(WithFurther):
         return unsaved is not None
 
     def _unsaved(self, path: str) -> bytes | None:
-        """Return what the editor has of a file that is newer than the disk; raises as `read`."""
+        """Return what the editor has of a file that is newer than the disk; raises as `Workspace`.
+
+        A file that is not on disk has that, if the editor has any text for it.
+        """
         is_there = self._texts.is_there()
-        target, data = self.real(path), super().read(path)
+        target, data = self.real(path), self._on_disk(path)
         shared = self._shared.pop(target, None)
-        if not is_there or target.is_absolute() or text_of(data) is None:
+        if not is_there or (data is not None and text_of(data) is None):
             return None
         text = self._texts.read(self._called / target)
+        if data is None:
+            return self._typed(target, text or "")
         theirs = None if text is None else _in_the_form_of(data, text)
         if theirs is None:
             return None
@@ -96,6 +115,19 @@ class BufferFiles(WithFurther):
             return None
         self._shared[target] = _digest(data)
         return None if theirs == data else theirs
+
+    def _on_disk(self, path: str) -> bytes | None:
+        """Return what is on disk, None if there is nothing; else raises as `Workspace.read`."""
+        with suppress(FileNotFoundError):
+            return super().read(path)
+        return None
+
+    def _typed(self, target: PurePosixPath, text: str) -> bytes | None:
+        """Return a text that no file has; None if it is only left of one that is gone."""
+        theirs = _in_the_form_of(text.encode(errors="replace"), text)
+        if not theirs or any(self._was_once(target, one) for one in (theirs, theirs + b"\n")):
+            return None
+        return theirs
 
     def _hand_over(self, target: PurePosixPath, data: bytes) -> bool:
         """Let the editor write a file, if it can; say whether it has."""
@@ -110,11 +142,15 @@ class BufferFiles(WithFurther):
 
         If both have happened, the person has to decide: the editor asks them when they save.
         """
-        if shared == _digest(data):
+        if shared == _digest(data) or target.is_absolute():  # no command writes there
             return True
+        is_same = self._known.is_as_at_prompt(str(self.folder / target), data)
+        return is_same and not self._was_once(target, theirs)
+
+    def _was_once(self, target: PurePosixPath, data: bytes) -> bool:
+        """Say whether a file has held these bytes in the talk, by whoever wrote them."""
         name = str(self.folder / target)
-        is_old = (target, _digest(theirs)) in self._given or self._known.was_once(name, theirs)
-        return self._known.is_as_at_prompt(name, data) and not is_old
+        return (target, _digest(data)) in self._given or self._known.was_once(name, data)
 
     def _saved(self, path: str, before: bytes | None, data: bytes) -> bytes | None:
         """Return what the editor has made of a file; None if that is not what was asked for."""

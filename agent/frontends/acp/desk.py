@@ -1,6 +1,5 @@
 """The sessions: opening, finding, listing, closing and deleting them."""
 
-import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -36,7 +35,6 @@ from agent.talk_request import TalkRequest
 from agent.workplace import find_repository, project_folder
 from tools.mcp_server import McpServer
 
-log = logging.getLogger(__name__)
 PAGE = 50
 """Sessions of one answer."""
 ID = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
@@ -253,11 +251,12 @@ def _servers(handed_in: Sequence[BaseModel]) -> tuple[McpServer, ...]:
 
     Raises:
         ConfigError: the settings cannot be read.
+        RpcError: a server of the editor cannot be meant.
     """
     records = [one.model_dump(by_alias=True, mode="json") for one in handed_in]
     servers, left_out = with_handed_in(load_servers(config_file()), records)
-    for sentence in left_out:
-        log.warning(sentence)
+    if left_out:
+        raise RpcError(INVALID_PARAMS, left_out[0].removesuffix("."))
     return servers
 
 

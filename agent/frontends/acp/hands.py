@@ -8,6 +8,7 @@ from typing import Any
 
 from acp import schema
 
+from agent.errors import RunCancelled
 from agent.frontends.acp.buffers import BufferFiles
 from agent.frontends.acp.calls import Content, words
 from agent.frontends.acp.handshake import Client
@@ -62,8 +63,14 @@ class Hands:
         self._cancel, self._is_silent = cancel, False
 
     def is_there(self) -> bool:
-        """Say whether the editor can be asked now."""
-        return not self._is_silent and not self._cancel() and self._all_quiet()
+        """Say whether the editor can be asked now.
+
+        Raises:
+            RunCancelled: the turn is stopped.
+        """
+        if self._cancel():
+            raise RunCancelled("stopped; nothing was changed past the editor")
+        return not self._is_silent and self._all_quiet()
 
     def read(self, path: Path) -> str | None:
         """Return the text of a file as it is shown; None if that cannot be known."""
@@ -97,14 +104,20 @@ class Hands:
         return found if isinstance(found, dict) else {}
 
     def _asked(self, method: str, timeout_s: float, **params: Any) -> Params | None:
-        """Ask the editor; None if it says no, or nothing in time."""
+        """Ask the editor; None if it says no, or nothing in time.
+
+        Raises:
+            RunCancelled: the turn was stopped meanwhile, or the editor has left.
+        """
         end_s = time.monotonic() + timeout_s
         try:
             return self._ask(method, lambda: self._cancel() or time.monotonic() >= end_s, **params)
         except RpcError as error:
             log.info("%s: %s", method, error)
             return None
-        except Gone:
+        except Gone as error:
+            if self._cancel() or time.monotonic() < end_s:
+                raise RunCancelled(f"stopped while {method} was not answered") from error
             log.warning("%s was not answered", method)
             self._is_silent = True
             return None

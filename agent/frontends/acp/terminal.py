@@ -18,6 +18,8 @@ from sandbox.limits import Limits
 
 ANSWER_S = 10.0
 """How long the editor is waited for, but for the end of the command."""
+LEAVE_S = 0.5
+"""How long it is waited for once the person has cancelled."""
 CUT = "[earlier output cut here]\n"
 
 
@@ -72,7 +74,7 @@ class InTerminal:
         try:
             return self._followed(argv, started_s, limits, cancel, name)
         finally:
-            self._tell("terminal/release", name)
+            self._tell("terminal/release", name, cancel)
 
     def _followed(
         self, argv: Sequence[str], started_s: float, limits: Limits, cancel: Cancel, name: Params
@@ -84,16 +86,16 @@ class InTerminal:
             stops = _until(started_s + limits.wall_s, cancel)
             code = _exit_code(self._ask("terminal/wait_for_exit", stops, **name))
         except Gone:
-            self._tell("terminal/kill", name)
+            self._tell("terminal/kill", name, cancel)
         except RpcError as error:
             code, notices = -signal.SIGHUP, (f"The editor lost the terminal: {error}.",)
-        output = _output(self._tell("terminal/output", name), limits)
+        output = _output(self._tell("terminal/output", name, cancel), limits)
         return _result(argv, started_s, code, output, cancel, notices)
 
-    def _tell(self, method: str, name: Params) -> Params:
+    def _tell(self, method: str, name: Params, cancel: Cancel) -> Params:
         """Ask for what may fail; nothing then."""
         try:
-            return self._ask(method, _soon(never), **name)
+            return self._ask(method, _patience(cancel), **name)
         except (RpcError, Gone):
             return {}
 
@@ -149,6 +151,19 @@ def _output(found: Params, limits: Limits) -> str:
 
 def _soon(cancel: Cancel) -> Cancel:
     return _until(time.monotonic() + ANSWER_S, cancel)
+
+
+def _patience(cancel: Cancel) -> Cancel:
+    """Say when what is asked also after a cancel has been waited for long enough."""
+    end_s = time.monotonic() + ANSWER_S
+
+    def stops() -> bool:
+        nonlocal end_s
+        if cancel():
+            end_s = min(end_s, time.monotonic() + LEAVE_S)
+        return time.monotonic() >= end_s
+
+    return stops
 
 
 def _until(end_s: float, cancel: Cancel) -> Cancel:

@@ -8,6 +8,9 @@ from agent.frontends.acp.rpc import INVALID_PARAMS, Params, RpcError
 
 Words = TypeVar("Words", bound=BaseModel)
 MAX_FAULTS = 5
+MAX_NAME = 80
+WHOLE = ("mcpServers", "additionalDirectories")
+"""The lists of which the schema would pass over what it cannot read: a person asked for that."""
 
 
 def as_params(words: BaseModel) -> Params:
@@ -22,11 +25,30 @@ def read(kind: type[Words], params: Params) -> Words:
         RpcError: it is not; the error says where.
     """
     try:
-        return kind.model_validate(params)
+        found = kind.model_validate(params)
+        _check_whole(kind, params)
+        return found
     except (ValidationError, RecursionError) as error:
         raise RpcError(
             INVALID_PARAMS, "the params are not as the protocol says", _faults(error)
         ) from error
+
+
+def _check_whole(kind: type[BaseModel], params: Params) -> None:
+    """See that nothing is left out of a list.
+
+    Raises:
+        RpcError: something would be; the error names it.
+    """
+    named = {field.alias: name for name, field in kind.model_fields.items()}
+    for alias in WHOLE:
+        items = params.get(alias) if alias in named else None
+        for number, item in enumerate(items or ()):
+            if not getattr(kind.model_validate({**params, alias: [item]}), named[alias]):
+                name = f" ({item['name']!r})" if isinstance(item, dict) and "name" in item else ""
+                raise RpcError(
+                    INVALID_PARAMS, f"{alias}.{number}{name[:MAX_NAME]} is not as the protocol says"
+                )
 
 
 def _faults(error: ValidationError | RecursionError) -> Params:

@@ -71,6 +71,8 @@ class Editor:
     terminals: list[Terminal] = field(default_factory=list)
     refuses: str = ""
     """What of a terminal it says no to: `create` or `wait`."""
+    ignores: str = ""
+    """What it never answers: `write`, or of a terminal, `output` or `release`."""
     frames: list[dict[str, Any]] = field(default_factory=list)
     """All that the agent wrote."""
     faults: list[str] = field(default_factory=list)
@@ -113,6 +115,8 @@ class Editor:
         return {"content": text}
 
     async def write_text_file(self, path: str, content: str, **_more: Any) -> None:
+        if self.ignores == "write":
+            await asyncio.sleep(3600)
         self.texts[path] = content
         Path(path).write_text(content)
 
@@ -137,6 +141,8 @@ class Editor:
         return {"exitCode": await self.terminals[int(terminal_id)].process.wait()}
 
     async def terminal_output(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
+        if self.ignores == "output":
+            await asyncio.sleep(3600)
         return {"output": await self.terminals[int(terminal_id)].text(), "truncated": False}
 
     async def kill_terminal(self, terminal_id: str, **_more: Any) -> None:
@@ -144,6 +150,8 @@ class Editor:
 
     async def release_terminal(self, terminal_id: str, **_more: Any) -> None:
         self.terminals[int(terminal_id)].is_released = True
+        if self.ignores == "release":
+            await asyncio.sleep(3600)
 
     def on_connect(self, _connection: Any) -> None:
         """Know the agent already."""
@@ -175,7 +183,7 @@ class Editor:
         self.folder = folder
         self.answers = ("allow_once",)
         self.told, self.asked, self.asked_in, self.frames = [], [], [], []
-        self.texts, self.read, self.terminals, self.refuses = {}, [], [], ""
+        self.texts, self.read, self.terminals, self.refuses, self.ignores = {}, [], [], "", ""
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import RunCancelled
+from agent.events import StopReason
 from agent.frontends.acp.buffers import BufferFiles, text_of
 from agent.reach import Reach
 from agent.settings import HooksConfig
@@ -30,6 +32,8 @@ class Shown:
     is_able: bool = True
     is_lying: bool = False
     """Says that it has written, and has not."""
+    stops: bool = False
+    """Is waited for in vain, until the person stops the turn."""
     num_asked: int = 0
     written: list[str] = field(default_factory=list)
 
@@ -38,9 +42,11 @@ class Shown:
 
     def read(self, path: Path) -> str | None:
         self.num_asked += 1
+        if self.stops:
+            raise RunCancelled("stopped")
         if path in self.open:
             return self.open[path]
-        return path.read_bytes().decode()
+        return path.read_bytes().decode() if path.exists() else None
 
     def write(self, path: Path, text: str) -> bool:
         text = self.saves(text)
@@ -207,6 +213,66 @@ def test_a_new_file_is_made_by_the_editor_and_taken_back_on_disk(tmp_path: Path)
     assert editor.written == ["ONE\n"]
     assert talk.results[0].startswith("Created new/one.txt (1 lines).\nNote: the user's editor")
     assert talk.results[1] == "Removed new/one.txt, which you had created."
+
+
+def test_a_text_that_was_never_saved_is_a_file_that_no_create_takes_away(tmp_path: Path) -> None:
+    editor = Shown(open={tmp_path / "work" / "new.py": "typed = 1\n"})
+    path = {"path": "new.py"}
+    commands = (
+        {"command": "create", "file_text": "other = 2\n"},
+        {"command": "view"},
+        {"command": "str_replace", "old_str": "typed", "new_str": "mended"},
+    )
+    script = [Say((call("str_replace_editor", **path, **words),)) for words in commands]
+    talk = talk_with(editor, tmp_path, script[0], DONE, *script[1:], DONE)
+    talk.say("Make it.")
+    assert talk.results == ["new.py exists; use str_replace."]
+    assert editor.written == []
+    talk.say("Mend it.")
+    assert "typed = 1" in talk.results[0]
+    assert talk.read("new.py") == "mended = 1\n"
+    talk.conversation.undo()
+    assert talk.read("new.py") == "typed = 1\n", "what the person had typed is theirs"
+
+
+@pytest.mark.parametrize("left", [CART, CART.removesuffix("\n"), ""])
+def test_what_is_shown_of_a_file_that_a_command_took_away_is_no_file(
+    tmp_path: Path, left: str
+) -> None:
+    editor = Shown()
+    typed_in(editor, tmp_path, left)
+    made = {"command": "create", "path": "shop/cart.py", "file_text": "new = 1\n"}
+    script = (bash("rm shop/cart.py"), LOOK, Say((call("str_replace_editor", **made),)), DONE)
+    talk = talk_with(editor, tmp_path, *script)
+    talk.say("Write it anew.")
+    assert talk.results[1] == "shop/cart.py does not exist."
+    assert talk.read("shop/cart.py") == "new = 1\n"
+
+
+def test_a_call_that_is_stopped_while_the_editor_is_asked_changes_nothing(tmp_path: Path) -> None:
+    editor = Shown(stops=True)
+    typed_in(editor, tmp_path)
+    talk = talk_with(editor, tmp_path, REPAIR, REPAIR, DONE)
+    assert talk.say("Mend it.").reason is StopReason.CANCELLED
+    assert (talk.read("shop/cart.py"), editor.written) == (CART, [])
+    editor.stops = False
+    talk.say("Go on.")
+    assert talk.read("shop/cart.py") == BOTH
+
+
+def test_in_a_further_folder_the_editor_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    price = library / "price.py"
+    price.write_text("PRICE = 3\n")
+    editor = Shown(open={price: "PRICE = 4\n"})
+    look = Say((call("str_replace_editor", command="view", path=str(price)),))
+    script = (look, edit(str(price), "4", "5"), DONE)
+    talk = talk_with(editor, tmp_path, *script, folders=(library,))
+    talk.say("Look.")
+    assert "PRICE = 4" in talk.results[0]
+    assert "it is read and not changed" in talk.results[1]
+    assert (price.read_text(), editor.written) == ("PRICE = 3\n", [])
 
 
 def test_nothing_is_asked_about_what_a_workspace_refuses(tmp_path: Path) -> None:

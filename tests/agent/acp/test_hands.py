@@ -59,6 +59,24 @@ async def test_a_turn_that_waits_for_a_text_can_be_cancelled(editor: Editor) -> 
     assert editor.all(schema.ToolCallProgress)[-1].status == "failed"
 
 
+@pytest.mark.parametrize("method", FILES)
+async def test_an_edit_is_not_made_past_an_editor_that_was_waited_for_in_vain(
+    editor: Editor, method: str
+) -> None:
+    editor.script(repair(), DONE)
+    editor.texts, editor.ignores = {str(cart(editor)): TYPED}, "write"
+    if method == "fs/read_text_file":
+        editor.texts[str(cart(editor))] = None
+    name = await editor.open()
+    await editor.agent.set_session_mode(session_id=name, mode_id="auto")
+    turn = asyncio.create_task(editor.say(name, "Mend it."))
+    while method not in [frame.get("method") for frame in editor.frames]:
+        await asyncio.sleep(0.02)
+    await editor.agent.close_session(session_id=name)
+    assert (await turn).stop_reason == "cancelled"
+    assert cart(editor).read_text() == CART
+
+
 @pytest.mark.parametrize(
     "lie",
     [
@@ -128,6 +146,20 @@ async def test_a_cancelled_command_is_killed_in_its_terminal(editor: Editor) -> 
     assert (await turn).stop_reason == "cancelled"
     assert editor.terminals[0].process.returncode == -9
     assert editor.terminals[0].is_released
+
+
+@pytest.mark.parametrize("ignored", ["output", "release"])
+async def test_who_has_cancelled_does_not_wait_for_the_last_of_a_terminal(
+    editor: Editor, ignored: str
+) -> None:
+    editor.script(command("echo begun"), DONE)
+    editor.ignores = ignored
+    name = await editor.open()
+    turn = asyncio.create_task(editor.say(name, "Go."))
+    while f"terminal/{ignored}" not in [frame.get("method") for frame in editor.frames]:
+        await asyncio.sleep(0.02)
+    await editor.agent.cancel(session_id=name)
+    assert (await asyncio.wait_for(turn, 5)).stop_reason == "cancelled"
 
 
 async def test_where_the_editor_opens_no_terminal_the_command_runs_here(editor: Editor) -> None:

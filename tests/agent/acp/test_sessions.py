@@ -416,6 +416,21 @@ async def test_commands_are_offered_and_carried_out(editor: Editor) -> None:
         ("session/new", {"cwd": "/none", "mcpServers": []}, "'/none' is no folder"),
         ("session/new", {"cwd": "/", "mcpServers": []}, "repository"),
         ("session/new", {"cwd": "/"}, "the params are not as the protocol says"),
+        (
+            "session/new",
+            {"cwd": "/", "mcpServers": [5]},
+            "mcpServers.0 is not as the protocol says",
+        ),
+        (
+            "session/load",
+            {"sessionId": "a", "cwd": "/", "mcpServers": [], "additionalDirectories": ["/tmp", 5]},
+            "additionalDirectories.1 is not as the protocol says",
+        ),
+        (
+            "session/new",
+            {"cwd": "/", "mcpServers": [{"name": "a", "command": "./a", "args": [], "env": []}]},
+            "The MCP server a of your editor is not used: the command './a'",
+        ),
         ("session/prompt", {"sessionId": "no", "prompt": []}, "session no is not open"),
         ("session/load", {"sessionId": "a", "cwd": "/", "mcpServers": []}, "repository"),
         ("session/close", {"sessionId": "no"}, "session no is not open"),
