@@ -69,8 +69,8 @@ class Pressing:
             return False
         if len(key) == 1 and key.isprintable():
             buffer.insert_text(key)
-        elif key in ("backspace", "c-h"):
-            self._repl.prompt.backspace()
+        elif key == "backspace":
+            buffer.delete_before_cursor()
         elif key == "c-u":
             buffer.reset()
         else:

@@ -137,6 +137,8 @@ def test_the_first_letter_of_a_sentence_is_no_answer(open_session: Open, reposit
         terminal.read(1.2)
         terminal.press(key)
     terminal.wait_for("> you should notall of it?noya")
+    terminal.press("\x7f")
+    terminal.wait_for("of it?noy\n")
     assert "Run this command?" in terminal.text
     assert not (repository / "made").exists()
     terminal.press("\x15")
