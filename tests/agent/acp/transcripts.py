@@ -15,7 +15,7 @@ from tests.agent.acp.editor import ROOT, command, repair, view
 from tests.agent.acp.raw import Raw
 
 GOLDEN = ROOT / "tests" / "golden" / "acp"
-Message = dict[str, Any]
+Frame = dict[str, Any]
 FIGURES = r'"(used|numPrompt|numPrefilled|totalTokens|inputTokens|done|total)":\d+'
 TIMES = r'"(prefillS|decodeS|elapsedS|durationS)":[\d.e-]+'
 
@@ -23,14 +23,14 @@ TIMES = r'"(prefillS|decodeS|elapsedS|durationS)":[\d.e-]+'
 class Recorder:
     """An editor that writes down what is said."""
 
-    def __init__(self, folder: Path, *script: Message) -> None:
+    def __init__(self, folder: Path, *script: Frame) -> None:
         self.raw = Raw(folder, *script, initializes=False, words=("--sandbox", "direct"))
         self.folder = folder
         self.lines: list[str] = []
         self.name = ""
         self._num_asked = 0
 
-    def ask(self, method: str, then: str = "", **params: Any) -> Message:
+    def ask(self, method: str, then: str = "", **params: Any) -> Frame:
         """Send a request; write down all up to its answer, or up to an update that comes later."""
         self._num_asked += 1
         self._say({"id": self._num_asked, "method": method, "params": params})
@@ -53,11 +53,11 @@ class Recorder:
         said = re.sub(r'"env":\[[^]]*\]', '"env":[]', said)
         return re.sub(FIGURES, r'"\1":0', re.sub(TIMES, r'"\1":0', said)) + "\n"
 
-    def _say(self, message: Message) -> None:
+    def _say(self, message: Frame) -> None:
         self.lines.append(f"> {json.dumps(message, separators=(',', ':'))}")
         self.raw.send(**message)
 
-    def _hear(self, is_last: Callable[[Message], bool]) -> Message:
+    def _hear(self, is_last: Callable[[Frame], bool]) -> Frame:
         while True:
             message = self.raw.read()
             if is_glimpse(message):
@@ -70,7 +70,7 @@ class Recorder:
                 return message
 
 
-def answered(question: Message) -> Message:
+def answered(question: Frame) -> Frame:
     """Be an editor that says yes, has every file as it is on disk, and runs no command."""
     params = question["params"]
     match question["method"]:
@@ -92,14 +92,14 @@ def answered(question: Message) -> Message:
     raise AssertionError(question)
 
 
-def is_glimpse(message: Message) -> bool:
+def is_glimpse(message: Frame) -> bool:
     """Say whether it shows what a command has printed until now."""
     update = message.get("params", {}).get("update", {})
     contents = update.get("content", []) if update.get("status") == "in_progress" else []
     return any(content.get("type") == "content" for content in contents)
 
 
-def begun(folder: Path, *script: Message, **able: Any) -> Recorder:
+def begun(folder: Path, *script: Frame, **able: Any) -> Recorder:
     """Say hello, and begin a session."""
     recorder = Recorder(folder, *script)
     recorder.ask("initialize", protocolVersion=1, clientCapabilities=able)

@@ -92,6 +92,7 @@ def test_typed_ahead_and_pasted_keys_answer_nothing(open_session: Open, reposito
     terminal.read(0.3)
     assert "Run this command?" in terminal.text
     assert not (repository / "made").exists()
+    terminal.press("\x15")  # else letters go on with what was typed
     terminal.answer("n")
     terminal.wait_for("All right.")
     assert not (repository / "made").exists()
