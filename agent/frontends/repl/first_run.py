@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 
 from agent.config import config_file
 from agent.events import Event, ModelProgress
-from agent.frontends.plan import table as plan_table
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.worker import Printed
-from agent.hardware import read_hardware
 from agent.models import NANO, hub_cache, resolve
-from agent.planning import all_answers
 from inference.errors import InferenceError, ModelUnavailable
 from sandbox.base import Cancel
 
@@ -113,6 +110,10 @@ def _waited(answers: "queue.SimpleQueue[str]", cancel: Cancel) -> str:
 
 def _welcome() -> Callable[[Painter], str]:
     """Say what there is to choose from on this machine: looked up here, drawn by the screen."""
+    from agent.frontends.plan import table as plan_table  # not on the way to a prompt
+    from agent.hardware import read_hardware
+    from agent.planning import all_answers
+
     hardware = read_hardware()
     lines = (
         "No model is chosen yet. What fits:",
