@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from inference.decode_step import DecodeStep
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
+from inference.kernels import Kernels, kernels
 from inference.kv_codec import KvKind
 from inference.pictures import FIRST_ID, Place
+from inference.quantize import stacks_of
 from inference.slabs import PagePool
 from inference.state import ATTENTION, HybridState, Layout
 from inference.vision import Vision, positions_of
@@ -53,7 +56,21 @@ class Model:
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""
         self.layout = Layout.of(self.config)
+        self.kernels = self._kernels() if fast_kernels else None
+        """What few tokens are computed by on a CPU."""
+        self._step = DecodeStep.of(module, self.kernels, self.layout)
         self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
+
+    def _kernels(self) -> Kernels | None:
+        """Compile or find the kernels of a model that is on the CPU, as a whole or in part."""
+        stacks = stacks_of(self.module).values()
+        on_cpu = [stack for stack in stacks if next(stack.buffers()).device.type == "cpu"]
+        if self.device.type != "cpu" and not on_cpu:
+            return None
+        found = kernels()
+        for stack in on_cpu:
+            stack.kernels = found
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -138,15 +155,30 @@ class Model:
     ) -> Tensor:
         assert tokens, "one token must be left to run"
         with torch.inference_mode():
-            inputs = self._inputs(tokens, state, places)
-            output = self.module(
-                **inputs,
-                past_key_values=state.begin(len(tokens), stops),
-                use_cache=True,
-                logits_to_keep=_indices(asked, len(tokens), self.device),
-            )
-            logits: Tensor = output.logits[0].float()
+            if self._step is not None and len(tokens) <= self._step.max_tokens and not places:
+                state.begin(len(tokens), stops)
+                logits = self._step.run(tokens, state, asked)
+            else:
+                logits = self._run_module(tokens, state, stops, asked, places)
         state.commit(tokens, [place.shift for place in places])
+        return logits
+
+    def _run_module(
+        self,
+        tokens: Sequence[int],
+        state: HybridState,
+        stops: Sequence[int],
+        asked: Sequence[int],
+        places: Sequence[Place],
+    ) -> Tensor:
+        inputs = self._inputs(tokens, state, places)
+        output = self.module(
+            **inputs,
+            past_key_values=state.begin(len(tokens), stops),
+            use_cache=True,
+            logits_to_keep=_indices(asked, len(tokens), self.device),
+        )
+        logits: Tensor = output.logits[0].float()
         return logits
 
     def _inputs(

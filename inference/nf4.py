@@ -84,7 +84,7 @@ def nest(absmax: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def scales(absmax: Tensor, nested: Tensor, offset: Tensor) -> Tensor:
     """Undo `nest`: [..., n] uint8, [..., m] and [...] float32 to [..., n] float32."""
     num = absmax.shape[-1]
-    values = torch.index_select(_scale_code(absmax.device), 0, absmax.reshape(-1).int())
+    values = torch.index_select(scale_code(absmax.device), 0, absmax.reshape(-1).int())
     values = values.view(absmax.shape)
     if num > NESTED_BLOCK:
         nested = nested.repeat_interleave(NESTED_BLOCK, dim=-1)[..., :num]
@@ -117,14 +117,14 @@ def multiply(x: Tensor, matrix: Nf4, num_rows: int) -> Tensor:
     state = bnb.functional.QuantState(
         absmax=matrix.absmax,
         shape=torch.Size((num_rows, x.shape[-1])),
-        code=_code(x.device),
+        code=code(x.device),
         blocksize=BLOCK,
         quant_type="nf4",
         dtype=x.dtype,
         offset=matrix.offset,
         state2=bnb.functional.QuantState(
             absmax=matrix.nested,
-            code=_scale_code(x.device),
+            code=scale_code(x.device),
             blocksize=NESTED_BLOCK,
             dtype=torch.float32,
         ),
@@ -141,13 +141,13 @@ def _bitsandbytes() -> Any:
 
 
 @cache
-def _code(device: torch.device) -> Tensor:
+def code(device: torch.device) -> Tensor:
     """The sixteen numbers, rising, [16] float32."""
     return torch.tensor(NUMBERS, device=device)
 
 
 @cache
-def _scale_code(device: torch.device) -> Tensor:
+def scale_code(device: torch.device) -> Tensor:
     """What the 8 bits of a scale mean, rising, [256] float32.
 
     The more zeros a number has after the point, the fewer bits are left for what follows them
@@ -164,8 +164,8 @@ def _scale_code(device: torch.device) -> Tensor:
 @cache
 def _pairs(device: torch.device) -> Tensor:
     """The two numbers of each byte, as one item of 8 bytes: [256], to be copied only."""
-    code = _code(device)
-    pairs = torch.stack([code.repeat_interleave(16), code.repeat(16)], dim=1)
+    numbers = code(device)
+    pairs = torch.stack([numbers.repeat_interleave(16), numbers.repeat(16)], dim=1)
     return pairs.contiguous().view(torch.float64).view(-1)
 
 
@@ -176,8 +176,8 @@ def _cells() -> tuple[Tensor, Tensor]:
     The first bound between two codes that is not below the cell, [CELLS] float32, and how many
     bounds are below it, [CELLS] uint8.
     """
-    code = _code(torch.device("cpu"))
-    bounds = (code[1:] + code[:-1]) / 2
+    numbers = code(torch.device("cpu"))
+    bounds = (numbers[1:] + numbers[:-1]) / 2
     # A cell's left edge, a little further left: rounding may put a number into the next cell.
     left = torch.arange(CELLS, dtype=torch.float32) * (2 / CELLS) - 1 - 1e-6
     below = torch.bucketize(left, bounds)

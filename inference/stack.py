@@ -2,7 +2,8 @@
 
 A stack knows its numbers and how to multiply by them; which layers get one is `quantize.py`, what
 is done with those of experts `experts.py`. Wherever a matrix is used, by one row or by many, its
-numbers are the same: those that `dense` gives.
+numbers are the same: those that `dense` gives. Few rows on a CPU are multiplied without making it
+dense (`kernels.py`), which rounds the rows to 16 bits and no number of the matrix by more.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference import nf4
+from inference.kernels import KINDS, NF4, Kernels, Matrices, Matrix
 
 StackFormat = Literal["int8", "nf4"]
 
@@ -22,6 +24,8 @@ PIECE = 1 << 21
 """Numbers that are made dense at a time on a CPU: they stay in its cache."""
 GPU_PIECE = 1 << 26
 """The same where a launch costs more than memory."""
+FEW_ROWS = 16
+"""Up to so many rows are multiplied by a matrix as it is stored: making it dense costs more."""
 
 
 class Workspace:
@@ -46,6 +50,8 @@ class Stack(nn.Module):
         super().__init__()
         self.count, self.rows, self.columns = count, rows, columns
         self._workspace = workspace
+        self.kernels: Kernels | None = None
+        """What multiplies few rows on a CPU; None: a matrix is made dense for them too."""
 
     def like(self, device: torch.device) -> "Stack":
         """Return a stack of this kind and shape, without numbers, on a device."""
@@ -64,8 +70,21 @@ class Stack(nn.Module):
         """Return [n, rows, columns] for n indices; valid until the next call."""
         raise NotImplementedError
 
+    def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]] | None:
+        """Return a matrix as kernels have it, and its tensors; None if they cannot have it."""
+        raise NotImplementedError
+
     def linear(self, index: int, x: Tensor) -> Tensor:
-        """Return `x`, [..., columns], times the matrix `index`, some of its rows at a time."""
+        """Return `x`, [..., columns], times the matrix `index`."""
+        num_rows = x.numel() // self.columns
+        if self.kernels is not None and num_rows <= FEW_ROWS and (one := self.matrix(index)):
+            matrices = Matrices((Matrix * 1)(one[0]), (self.rows,), self.columns, one[1])
+            product = self.kernels.multiply(matrices, x.reshape(num_rows, -1).float())
+            return product.view(*x.shape[:-1], self.rows).to(x.dtype)
+        return self._dense_linear(index, x)
+
+    def _dense_linear(self, index: int, x: Tensor) -> Tensor:
+        """Return the product, making some rows of the matrix dense at a time."""
         step = self._rows_at_a_time(x.device)
         parts = [
             functional.linear(x, self.dense(index, slice(first, first + step), x.dtype))
@@ -119,6 +138,13 @@ class Nf4Stack(Stack):
         )
         return product.view(*x.shape[:-1], self.rows)
 
+    def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]] | None:
+        """Return a matrix whose rows are whole blocks."""
+        if self.columns % nf4.BLOCK:
+            return None
+        held = self.packed[index], self.absmax[index], self.nested[index], self.offset[index]
+        return Matrix(*(part.data_ptr() for part in held), NF4, self.rows), held
+
     def dense(self, index: int, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows, which begin where a block does."""
         first, last, _ = rows.indices(self.rows)
@@ -168,6 +194,12 @@ class Int8Stack(Stack):
             largest = piece.float().abs().amax(dim=1).clamp(min=1e-30)
             self.scale[index, rows] = largest / 127
             self.values[index, rows] = (piece.float() * (127 / largest)[:, None]).round()
+
+    def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]]:
+        """Return any matrix."""
+        held = self.values[index], self.scale[index]
+        addresses = (part.data_ptr() for part in held)
+        return Matrix(*addresses, None, None, KINDS[torch.int8], self.rows), held
 
     def dense(self, index: int, rows: slice, dtype: torch.dtype) -> Tensor:
         """Return some rows."""

@@ -22,7 +22,7 @@ def functional():
 
 def near_the_bounds() -> torch.Tensor:
     """Return numbers in [-1, 1] around every place where the code or its table changes."""
-    code = nf4._code(CPU)
+    code = nf4.code(CPU)
     places = torch.cat([(code[1:] + code[:-1]) / 2, torch.arange(nf4.CELLS) / (nf4.CELLS / 2) - 1])
     numbers = [places]
     for direction in (-2.0, 2.0):
@@ -36,8 +36,8 @@ def near_the_bounds() -> torch.Tensor:
 
 
 def test_the_codes_are_those_of_bitsandbytes(functional) -> None:
-    assert torch.equal(nf4._code(CPU), functional.get_4bit_type("nf4", device="cpu"))
-    assert torch.equal(nf4._scale_code(CPU), functional.create_dynamic_map())
+    assert torch.equal(nf4.code(CPU), functional.get_4bit_type("nf4", device="cpu"))
+    assert torch.equal(nf4.scale_code(CPU), functional.create_dynamic_map())
 
 
 def test_every_number_gets_the_code_of_bitsandbytes(functional) -> None:

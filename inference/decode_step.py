@@ -1,0 +1,354 @@
+"""A forward over few tokens on a CPU, flat: what transformers' module does, by `kernels.py` alone.
+
+A token's work is to read the weights once. The module spends as long again between them: hundreds
+of small operations, and a call of Python for each. Here one function goes through the layers of a
+Qwen3.5; matrices that multiply the same rows are one call, and everything is float32 between them.
+Weights, states and what is kept of them are the module's and the state's own, so that either may
+read any token of a line; tests hold both to the same logits. Where there is something unknown,
+`DecodeStep.of` returns None and the module does it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inference.attention import attend
+from inference.kernels import (
+    KINDS,
+    MAX_HEAD_DIM,
+    DeltaSizes,
+    Kernels,
+    Matrices,
+    Matrix,
+    plain_matrix,
+)
+from inference.kv_codec import Int4
+from inference.linear_state import Inputs, LinearSlot, Ran
+from inference.packed import LinearStates
+from inference.pages import Run, joined
+from inference.quantize import StackLinear
+from inference.stack import FEW_ROWS
+from inference.state import HybridState, Layout
+
+MODULES = {"Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"}
+"""Class names of transformers' that are run here."""
+STRIP = 8
+"""Numbers that a kernel takes at a time: what it works along is a multiple of it."""
+
+
+class _Unknown(Exception):
+    """There is something in the module that is not done here."""
+
+
+@dataclass(frozen=True)
+class _Norm:
+    weight: Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class _Rotary:
+    inverse: Tensor
+    """Turns a position, float32 [R / 2]."""
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Where the keys and values of a forward's line lie, and how many of them each token sees."""
+
+    run: Run
+    num_seen: Tensor
+    """int64 [T * G]: each token's G queries of a key head."""
+
+
+class _Delta:
+    """A Gated DeltaNet layer between its norm and the residual."""
+
+    def __init__(self, layer: Any, kernels: Kernels) -> None:
+        self._kernels = kernels
+        self._index = layer.layer_idx
+        self._matrices = _matrices(
+            layer.in_proj_qkv, layer.in_proj_z, layer.in_proj_b, layer.in_proj_a
+        )
+        self._out = _matrices(layer.out_proj)
+        self._sizes = partial(
+            DeltaSizes,
+            key_heads=layer.num_k_heads,
+            heads=layer.num_v_heads,
+            key_dim=layer.head_k_dim,
+            value_dim=layer.head_v_dim,
+            width=layer.conv_kernel_size - 1,
+        )
+        self._heads = layer.num_v_heads, layer.head_v_dim
+        self._state_shape = layer.num_v_heads, layer.head_k_dim, layer.head_v_dim
+        self._conv = _floats(layer.conv1d.weight[:, 0])
+        self._rate = -layer.A_log.detach().float().exp()
+        self._bias = layer.dt_bias.detach().float()
+        self._norm = _Norm(_floats(layer.norm.weight), layer.norm.variance_epsilon)
+        self._dtype: torch.dtype = layer.conv1d.weight.dtype
+        _require(layer.conv1d.bias is None and layer.activation == "silu")
+        _require(layer.head_v_dim % STRIP == 0 and len(self._conv) % STRIP == 0)
+
+    def __call__(self, x: Tensor, step: "_Step") -> Tensor:
+        """Read [T, hidden] after what the slot has read; return [T, hidden]."""
+        num_tokens = len(x)
+        products = self._kernels.multiply(self._matrices, x)
+        mixed, gate, beta, decay = products.split(self._matrices.num_rows, dim=1)
+        inputs = Inputs(
+            mixed[None].to(self._dtype, memory_format=torch.contiguous_format, copy=True),
+            (functional.softplus(decay + self._bias) * self._rate)[None],
+            beta.sigmoid().to(self._dtype)[None],
+        )
+        outputs = step.state.slots[self._index].run(inputs, self._run, self._replay)[0]
+        gate = gate.unflatten(1, self._heads)
+        normed = self._kernels.norm(outputs, self._norm.weight, self._norm.eps, gate)
+        return self._kernels.multiply(self._out, normed.view(num_tokens, -1))
+
+    def _run(self, inputs: Inputs, states: LinearStates) -> Ran:
+        (conv,), (recurrent,) = states.conv, states.recurrent
+        mixed = inputs.mixed[0].float()
+        if conv is None:
+            conv = mixed.new_zeros(1, mixed.shape[1], self._conv.shape[1] - 1)
+        if recurrent is None:
+            recurrent = mixed.new_zeros(1, *self._state_shape)
+        outputs, after, new_state = self._kernels.delta(
+            self._sizes(tokens=len(mixed)),
+            mixed.contiguous(),
+            self._conv,
+            inputs.log_decay[0].exp().contiguous(),
+            inputs.beta[0].float().contiguous(),
+            conv[0].float().contiguous(),
+            recurrent[0].float().contiguous(),
+        )
+        return outputs[None], LinearStates((after[None].to(conv.dtype),), (new_state[None],))
+
+    def _replay(self, inputs: Inputs, states: LinearStates) -> LinearStates:
+        with torch.inference_mode():
+            return self._run(inputs, states)[1]
+
+
+class _Attention:
+    """A layer of full attention between its norm and the residual."""
+
+    def __init__(self, layer: Any, kernels: Kernels, rank: int) -> None:
+        self._kernels = kernels
+        self._rank = rank
+        self._matrices = _matrices(layer.q_proj, layer.k_proj, layer.v_proj)
+        self._out = _matrices(layer.o_proj)
+        self._dim: int = layer.head_dim
+        self._scaling: float = layer.scaling
+        self._query_norm = _zero_centered(layer.q_norm)
+        self._key_norm = _zero_centered(layer.k_norm)
+        _require(layer.head_dim % STRIP == 0 and layer.head_dim <= MAX_HEAD_DIM)
+
+    def __call__(self, x: Tensor, step: "_Step") -> Tensor:
+        """Read [T, hidden] after the pages of the line; return [T, hidden]."""
+        products = self._kernels.multiply(self._matrices, x)
+        both, keys, values = products.split(self._matrices.num_rows, dim=1)
+        both = both.unflatten(1, (-1, 2 * self._dim))  # [T, H, query and gate]
+        query = self._turned(both[..., : self._dim], self._query_norm, step)
+        keys = self._turned(keys.unflatten(1, (-1, self._dim)), self._key_norm, step)
+        values = values.unflatten(1, (-1, self._dim))
+        table, dtype = step.state.table, step.state.table.pool.shape.dtype
+        own = table.write(
+            self._rank, *(part.transpose(0, 1)[None].to(dtype) for part in (keys, values))
+        )
+        if isinstance(table.pool.shape.codec, Int4):
+            codec, heads = table.pool.shape.codec, query.transpose(0, 1)[None].to(dtype)
+            past = table.read(self._rank)
+            read = codec.turn(attend(codec.turn(heads), past, own, self._scaling))[0].float()
+        else:
+            read = self._read(query, step)
+        return self._kernels.multiply(
+            self._out, (read * both[..., self._dim :].sigmoid()).flatten(1)
+        )
+
+    def _turned(self, heads: Tensor, norm: _Norm, step: "_Step") -> Tensor:
+        return self._kernels.norm(heads, norm.weight, norm.eps, angles=step.angles)
+
+    def _read(self, query: Tensor, step: "_Step") -> Tensor:
+        """Let [T, H, Dh] read all runs of the line; each part counts by its exponentials."""
+        num_tokens, num_heads, dim = query.shape
+        num_kv_heads = step.state.layout.num_kv_heads
+        grouped = (query * self._scaling).view(num_tokens, num_kv_heads, -1, dim).transpose(0, 1)
+        rows = grouped.reshape(num_kv_heads, -1, dim)
+        outputs, weights = zip(
+            *(
+                self._kernels.attend(rows, seen.run.layer(self._rank), seen.num_seen)
+                for seen in step.seen
+            ),
+            strict=True,
+        )
+        shares = torch.cat(weights).softmax(dim=0)
+        read = torch.einsum("phrd,phr->hrd", torch.cat(outputs), shares)
+        return read.view(num_kv_heads, num_tokens, -1, dim).transpose(0, 1).reshape(query.shape)
+
+
+class _Mlp:
+    """SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
+
+    def __init__(self, layer: Any, kernels: Kernels) -> None:
+        self._kernels = kernels
+        self._matrices = _matrices(layer.gate_proj, layer.up_proj)
+        self._out = _matrices(layer.down_proj)
+        _require(layer.config.hidden_act == "silu")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        gate, up = self._kernels.multiply(self._matrices, x).chunk(2, dim=1)
+        return self._kernels.multiply(self._out, functional.silu(gate).mul_(up))
+
+
+class _Experts:
+    """A layer of experts: transformers' own, over stacks where it is quantized."""
+
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        self._layer = layer
+        self._dtype = dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        output: Tensor = self._layer(x[None].to(self._dtype))[0]
+        return output.float()
+
+
+@dataclass(frozen=True)
+class _Layer:
+    mixer_norm: _Norm
+    mixer: _Delta | _Attention
+    mlp_norm: _Norm
+    mlp: _Mlp | _Experts
+
+
+class _Step:
+    """What all layers of one forward over T tokens share."""
+
+    def __init__(self, state: HybridState, num_tokens: int, rotary: "_Rotary", groups: int) -> None:
+        """Begin a forward; `groups` is how many queries share a key head."""
+        self.state = state
+        self.numbers = torch.arange(len(state), len(state) + num_tokens)
+        turns = (self.numbers + state.offset)[:, None].float() * rotary.inverse
+        self.angles = turns.cos() * rotary.scale, turns.sin() * rotary.scale
+        self._groups = groups
+
+    @cached_property
+    def seen(self) -> list[_Seen]:
+        """The runs of the line, new tokens included."""
+        ends = (self.numbers + 1).repeat_interleave(self._groups)
+        found, start = [], 0
+        for run in joined(self.state.table.past, self.state.table.reserved):
+            found.append(_Seen(run, ends - start))
+            start += run.num_tokens
+        return found
+
+
+class DecodeStep:
+    """The text part of a causal model for few tokens at a time."""
+
+    max_tokens = FEW_ROWS
+
+    def __init__(self, module: Any, kernels: Kernels, layout: Layout) -> None:
+        """Take the weights of a module; they stay its own.
+
+        Raises:
+            _Unknown: it has something that is not done here.
+        """
+        _require(type(module).__name__ in MODULES)
+        _require(module.dtype in (torch.float32, torch.bfloat16))
+        _require(module.config.hidden_size % STRIP == 0)
+        rotary = module.model.rotary_emb
+        _require(rotary.rope_type == "default")
+        self._kernels = kernels
+        self._embed = module.model.embed_tokens
+        self._rotary = _Rotary(rotary.inv_freq.float(), rotary.attention_scaling)
+        self._groups: int = module.config.num_attention_heads // layout.num_kv_heads
+        self._norm = _zero_centered(module.model.norm)
+        self._head = _matrices(module.lm_head)
+        rank = {index: rank for rank, index in enumerate(layout.attention)}
+        self._layers = [
+            self._layer(layer, rank.get(index), module.dtype)
+            for index, layer in enumerate(module.model.layers)
+        ]
+
+    @classmethod
+    def of(cls, module: nn.Module, kernels: Kernels | None, layout: Layout) -> "DecodeStep | None":
+        """Return the step of a module; None where it or the machine is not known here."""
+        if kernels is None:
+            return None
+        try:
+            return cls(module, kernels, layout)
+        except _Unknown:
+            return None
+
+    def _layer(self, layer: Any, rank: int | None, dtype: torch.dtype) -> _Layer:
+        kernels = self._kernels
+        is_plain = hasattr(layer.mlp, "gate_proj")
+        return _Layer(
+            _zero_centered(layer.input_layernorm),
+            _Delta(layer.linear_attn, kernels)
+            if rank is None
+            else _Attention(layer.self_attn, kernels, rank),
+            _zero_centered(layer.post_attention_layernorm),
+            _Mlp(layer.mlp, kernels) if is_plain else _Experts(layer.mlp, dtype),
+        )
+
+    def run(self, tokens: Sequence[int], state: HybridState, asked: Sequence[int]) -> Tensor:
+        """Read tokens into a state that expects them; return the logits after some of them.
+
+        Args:
+            tokens: T, at most `max_tokens`.
+            state: between `begin` and `commit`.
+            asked: numbers of tokens, 1 to T.
+
+        Returns:
+            float32 [len(asked), V].
+        """
+        step = _Step(state, len(tokens), self._rotary, self._groups)
+        x: Tensor = self._embed(torch.tensor(tokens)).float()  # [T, hidden]
+        for layer in self._layers:
+            x = x + layer.mixer(self._normed(x, layer.mixer_norm), step)
+            x = x + layer.mlp(self._normed(x, layer.mlp_norm))
+        if len(asked) < len(tokens):
+            x = x[[number - 1 for number in asked]]
+        return self._kernels.multiply(self._head, self._normed(x, self._norm))
+
+    def _normed(self, x: Tensor, norm: _Norm) -> Tensor:
+        return self._kernels.norm(x[:, None], norm.weight, norm.eps)[:, 0]
+
+
+def _matrices(*layers: Any) -> Matrices:
+    """Put the weights of linear layers over the same rows side by side."""
+    parts: list[tuple[Matrix, tuple[Tensor, ...]]] = []
+    for layer in layers:
+        weight = layer.weight
+        _require(layer.bias is None)
+        if isinstance(layer, StackLinear):
+            found = weight.matrix(0)
+            _require(found is not None)
+            parts.append(found)
+        else:
+            _require(type(layer) is nn.Linear and weight.dtype in KINDS)
+            parts.append(plain_matrix(weight.detach()))
+    structs = (Matrix * len(parts))(*(matrix for matrix, _ in parts))
+    held = tuple(tensor for _, tensors in parts for tensor in tensors)
+    columns = layers[0].weight.columns if isinstance(layers[0], StackLinear) else weight.shape[1]
+    return Matrices(structs, tuple(matrix.rows for matrix, _ in parts), columns, held)
+
+
+def _zero_centered(norm: Any) -> _Norm:
+    """Return transformers' norm, whose weight is the distance from 1."""
+    return _Norm(1 + _floats(norm.weight), norm.eps)
+
+
+def _floats(weight: Tensor) -> Tensor:
+    _require(weight.device.type == "cpu")
+    return weight.detach().float().contiguous()
+
+
+def _require(is_so: bool) -> None:
+    if not is_so:
+        raise _Unknown
