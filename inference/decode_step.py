@@ -25,6 +25,7 @@ from inference.kernels import (
     Kernels,
     Matrices,
     Matrix,
+    Norm,
     plain_matrix,
 )
 from inference.kv_codec import Int4
@@ -46,12 +47,6 @@ class _Unknown(Exception):
 
 
 @dataclass(frozen=True)
-class _Norm:
-    weight: Tensor
-    eps: float
-
-
-@dataclass(frozen=True)
 class _Rotary:
     inverse: Tensor
     """Turns a position, float32 [R / 2]."""
@@ -68,10 +63,10 @@ class _Seen:
 
 
 class _Delta:
-    """A Gated DeltaNet layer between its norm and the residual."""
+    """A Gated DeltaNet layer, its norm before it and the residual around it."""
 
-    def __init__(self, layer: Any, kernels: Kernels) -> None:
-        self._kernels = kernels
+    def __init__(self, layer: Any, norm: Norm, kernels: Kernels) -> None:
+        self._kernels, self._first_norm = kernels, norm
         self._index = layer.layer_idx
         self._matrices = _matrices(
             layer.in_proj_qkv, layer.in_proj_z, layer.in_proj_b, layer.in_proj_a
@@ -90,15 +85,14 @@ class _Delta:
         self._conv = _floats(layer.conv1d.weight[:, 0])
         self._rate = -layer.A_log.detach().float().exp()
         self._bias = layer.dt_bias.detach().float()
-        self._norm = _Norm(_floats(layer.norm.weight), layer.norm.variance_epsilon)
+        self._norm = Norm(_floats(layer.norm.weight), layer.norm.variance_epsilon)
         self._dtype: torch.dtype = layer.conv1d.weight.dtype
         _require(layer.conv1d.bias is None and layer.activation == "silu")
         _require(layer.head_v_dim % STRIP == 0 and len(self._conv) % STRIP == 0)
 
-    def __call__(self, x: Tensor, step: "_Step") -> Tensor:
-        """Read [T, hidden] after what the slot has read; return [T, hidden]."""
-        num_tokens = len(x)
-        products = self._kernels.multiply(self._matrices, x)
+    def __call__(self, x: Tensor, step: "_Step") -> None:
+        """Read [T, hidden] after what the slot has read, and add to it."""
+        products = self._kernels.multiply(self._matrices, x, self._first_norm)
         mixed, gate, beta, decay = products.split(self._matrices.num_rows, dim=1)
         inputs = Inputs(
             mixed[None].to(self._dtype, memory_format=torch.contiguous_format, copy=True),
@@ -107,8 +101,8 @@ class _Delta:
         )
         outputs = step.state.slots[self._index].run(inputs, self._run, self._replay)[0]
         gate = gate.unflatten(1, self._heads)
-        normed = self._kernels.norm(outputs, self._norm.weight, self._norm.eps, gate)
-        return self._kernels.multiply(self._out, normed.view(num_tokens, -1))
+        normed = self._kernels.norm(outputs, self._norm, gate)
+        self._kernels.multiply(self._out, normed.flatten(1), onto=x)
 
     def _run(self, inputs: Inputs, states: LinearStates) -> Ran:
         (conv,), (recurrent,) = states.conv, states.recurrent
@@ -121,7 +115,7 @@ class _Delta:
             self._sizes(tokens=len(mixed)),
             mixed.contiguous(),
             self._conv,
-            inputs.log_decay[0].exp().contiguous(),
+            inputs.log_decay[0].contiguous(),
             inputs.beta[0].float().contiguous(),
             conv[0].float().contiguous(),
             recurrent[0].float().contiguous(),
@@ -134,10 +128,10 @@ class _Delta:
 
 
 class _Attention:
-    """A layer of full attention between its norm and the residual."""
+    """A layer of full attention, its norm before it and the residual around it."""
 
-    def __init__(self, layer: Any, kernels: Kernels, rank: int) -> None:
-        self._kernels = kernels
+    def __init__(self, layer: Any, norm: Norm, kernels: Kernels, rank: int) -> None:
+        self._kernels, self._first_norm = kernels, norm
         self._rank = rank
         self._matrices = _matrices(layer.q_proj, layer.k_proj, layer.v_proj)
         self._out = _matrices(layer.o_proj)
@@ -147,9 +141,9 @@ class _Attention:
         self._key_norm = _zero_centered(layer.k_norm)
         _require(layer.head_dim % STRIP == 0 and layer.head_dim <= MAX_HEAD_DIM)
 
-    def __call__(self, x: Tensor, step: "_Step") -> Tensor:
-        """Read [T, hidden] after the pages of the line; return [T, hidden]."""
-        products = self._kernels.multiply(self._matrices, x)
+    def __call__(self, x: Tensor, step: "_Step") -> None:
+        """Read [T, hidden] after the pages of the line, and add to it."""
+        products = self._kernels.multiply(self._matrices, x, self._first_norm)
         both, keys, values = products.split(self._matrices.num_rows, dim=1)
         both = both.unflatten(1, (-1, 2 * self._dim))  # [T, H, query and gate]
         query = self._turned(both[..., : self._dim], self._query_norm, step)
@@ -165,12 +159,11 @@ class _Attention:
             read = codec.turn(attend(codec.turn(heads), past, own, self._scaling))[0].float()
         else:
             read = self._read(query, step)
-        return self._kernels.multiply(
-            self._out, (read * both[..., self._dim :].sigmoid()).flatten(1)
-        )
+        gated = read * both[..., self._dim :].sigmoid()
+        self._kernels.multiply(self._out, gated.flatten(1), onto=x)
 
-    def _turned(self, heads: Tensor, norm: _Norm, step: "_Step") -> Tensor:
-        return self._kernels.norm(heads, norm.weight, norm.eps, angles=step.angles)
+    def _turned(self, heads: Tensor, norm: Norm, step: "_Step") -> Tensor:
+        return self._kernels.norm(heads, norm, angles=step.angles)
 
     def _read(self, query: Tensor, step: "_Step") -> Tensor:
         """Let [T, H, Dh] read all runs of the line; each part counts by its exponentials."""
@@ -193,35 +186,27 @@ class _Attention:
 class _Mlp:
     """SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
 
-    def __init__(self, layer: Any, kernels: Kernels) -> None:
-        self._kernels = kernels
+    def __init__(self, layer: Any, norm: Norm, kernels: Kernels) -> None:
+        self._kernels, self._first_norm = kernels, norm
         self._matrices = _matrices(layer.gate_proj, layer.up_proj)
         self._out = _matrices(layer.down_proj)
         _require(layer.config.hidden_act == "silu")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        gate, up = self._kernels.multiply(self._matrices, x).chunk(2, dim=1)
-        return self._kernels.multiply(self._out, functional.silu(gate).mul_(up))
+    def __call__(self, x: Tensor) -> None:
+        """Add to [T, hidden] what is said of it."""
+        both = self._kernels.multiply(self._matrices, x, self._first_norm)
+        self._kernels.multiply(self._out, both, is_gated=True, onto=x)
 
 
 class _Experts:
     """A layer of experts: transformers' own, over stacks where it is quantized."""
 
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
-        self._layer = layer
-        self._dtype = dtype
+    def __init__(self, layer: Any, norm: Any, dtype: torch.dtype) -> None:
+        self._layer, self._norm, self._dtype = layer, norm, dtype
 
-    def __call__(self, x: Tensor) -> Tensor:
-        output: Tensor = self._layer(x[None].to(self._dtype))[0]
-        return output.float()
-
-
-@dataclass(frozen=True)
-class _Layer:
-    mixer_norm: _Norm
-    mixer: _Delta | _Attention
-    mlp_norm: _Norm
-    mlp: _Mlp | _Experts
+    def __call__(self, x: Tensor) -> None:
+        """Add to [T, hidden] what is said of it."""
+        x += self._layer(self._norm(x)[None].to(self._dtype))[0]
 
 
 class _Step:
@@ -270,7 +255,7 @@ class DecodeStep:
         self._head = _matrices(module.lm_head)
         rank = {index: rank for rank, index in enumerate(layout.attention)}
         self._layers = [
-            self._layer(layer, rank.get(index), module.dtype)
+            (self._mixer(layer, rank.get(index)), self._mlp(layer, module.dtype))
             for index, layer in enumerate(module.model.layers)
         ]
 
@@ -284,17 +269,17 @@ class DecodeStep:
         except _Unknown:
             return None
 
-    def _layer(self, layer: Any, rank: int | None, dtype: torch.dtype) -> _Layer:
-        kernels = self._kernels
-        is_plain = hasattr(layer.mlp, "gate_proj")
-        return _Layer(
-            _zero_centered(layer.input_layernorm),
-            _Delta(layer.linear_attn, kernels)
-            if rank is None
-            else _Attention(layer.self_attn, kernels, rank),
-            _zero_centered(layer.post_attention_layernorm),
-            _Mlp(layer.mlp, kernels) if is_plain else _Experts(layer.mlp, dtype),
-        )
+    def _mixer(self, layer: Any, rank: int | None) -> _Delta | _Attention:
+        norm = _zero_centered(layer.input_layernorm)
+        if rank is None:
+            return _Delta(layer.linear_attn, norm, self._kernels)
+        return _Attention(layer.self_attn, norm, self._kernels, rank)
+
+    def _mlp(self, layer: Any, dtype: torch.dtype) -> _Mlp | _Experts:
+        norm = layer.post_attention_layernorm
+        if hasattr(layer.mlp, "gate_proj"):
+            return _Mlp(layer.mlp, _zero_centered(norm), self._kernels)
+        return _Experts(layer.mlp, norm, dtype)
 
     def run(self, tokens: Sequence[int], state: HybridState, asked: Sequence[int]) -> Tensor:
         """Read tokens into a state that expects them; return the logits after some of them.
@@ -308,16 +293,14 @@ class DecodeStep:
             float32 [len(asked), V].
         """
         step = _Step(state, len(tokens), self._rotary, self._groups)
-        x: Tensor = self._embed(torch.tensor(tokens)).float()  # [T, hidden]
-        for layer in self._layers:
-            x = x + layer.mixer(self._normed(x, layer.mixer_norm), step)
-            x = x + layer.mlp(self._normed(x, layer.mlp_norm))
+        embedded: Tensor = self._embed(torch.tensor(tokens))
+        x = embedded.to(torch.float32, copy=True)  # [T, hidden]
+        for mixer, mlp in self._layers:
+            mixer(x, step)
+            mlp(x)
         if len(asked) < len(tokens):
             x = x[[number - 1 for number in asked]]
-        return self._kernels.multiply(self._head, self._normed(x, self._norm))
-
-    def _normed(self, x: Tensor, norm: _Norm) -> Tensor:
-        return self._kernels.norm(x[:, None], norm.weight, norm.eps)[:, 0]
+        return self._kernels.multiply(self._head, x, self._norm)
 
 
 def _matrices(*layers: Any) -> Matrices:
@@ -339,9 +322,9 @@ def _matrices(*layers: Any) -> Matrices:
     return Matrices(structs, tuple(matrix.rows for matrix, _ in parts), columns, held)
 
 
-def _zero_centered(norm: Any) -> _Norm:
+def _zero_centered(norm: Any) -> Norm:
     """Return transformers' norm, whose weight is the distance from 1."""
-    return _Norm(1 + _floats(norm.weight), norm.eps)
+    return Norm(1 + _floats(norm.weight), norm.eps)
 
 
 def _floats(weight: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int64, c_void_p
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def _sizes(name: str, *fields: str) -> type[Structure]:
     return type(name, (Structure,), {"_fields_": [(field, c_int64) for field in fields]})
 
 
+MultiplySizes = _sizes("MultiplySizes", "num_matrices", "num", "columns", "is_gated", "adds")
 DeltaSizes = _sizes("DeltaSizes", "tokens", "key_heads", "heads", "key_dim", "value_dim", "width")
 NormSizes = _sizes("NormSizes", "tokens", "heads", "dim", "token_apart", "head_apart", "turned")
 AttendSizes = _sizes(
@@ -77,6 +78,21 @@ class Matrices:
     held: tuple[Tensor, ...]
     """What the addresses in `structs` are of."""
 
+    @cached_property
+    def num_products(self) -> int:
+        """How many numbers a row becomes."""
+        return sum(self.num_rows)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A root mean square norm."""
+
+    weight: Tensor
+    """float32 [D]."""
+    eps: float
+    """Added under the root."""
+
 
 def plain_matrix(weight: Tensor) -> tuple[Matrix, tuple[Tensor, ...]]:
     """Return a float32, bfloat16 or int8 matrix [rows, columns] without scales."""
@@ -92,8 +108,9 @@ class Kernels:
         """What a user may want to know of how it came about."""
         self._code, self._byte_scales = nf4.code(CPU), nf4.scale_code(CPU)
         self._multiply = _function(
-            library.multiply, POINTER(Matrix), c_int64, c_void_p, c_int64, c_int64, *(c_void_p,) * 3
-        )
+            library.multiply, POINTER(MultiplySizes), POINTER(Matrix), c_void_p, c_void_p, c_float,
+            *(c_void_p,) * 3,
+        )  # fmt: skip
         self._delta = _function(library.delta, POINTER(DeltaSizes), *(c_void_p,) * 9)
         self._norm = _function(
             library.norm, POINTER(NormSizes), c_void_p, c_void_p, c_float, c_void_p, c_int64,
@@ -101,16 +118,38 @@ class Kernels:
         )  # fmt: skip
         self._attend = _function(library.attend, POINTER(AttendSizes), *(c_void_p,) * 8)
 
-    def multiply(self, matrices: Matrices, x: Tensor) -> Tensor:
-        """Return `x`, float32 [T, columns], times each of them: [T, sum of their rows]."""
+    def multiply(
+        self,
+        matrices: Matrices,
+        x: Tensor,
+        norm: Norm | None = None,
+        is_gated: bool = False,
+        onto: Tensor | None = None,
+    ) -> Tensor:
+        """Multiply rows by each of some matrices.
+
+        Args:
+            matrices: of the same number of columns.
+            x: float32 [T, columns]; or, where it is gated, [T, 2 * columns], and silu of the first
+                half times the second half is multiplied.
+            norm: what the rows are brought to before.
+            is_gated: see `x`.
+            onto: float32 [T, sum of their rows], to which the products are added, in place.
+
+        Returns:
+            [T, sum of their rows].
+        """
         x = x.contiguous()
-        out = torch.empty(len(x), sum(matrices.num_rows))
+        num = len(x)
+        out = torch.empty(num, matrices.num_products) if onto is None else onto
         self._multiply(
+            MultiplySizes(
+                len(matrices.num_rows), num, matrices.columns, is_gated, onto is not None
+            ),
             matrices.structs,
-            len(matrices.structs),
             x.data_ptr(),
-            len(x),
-            matrices.columns,
+            None if norm is None else norm.weight.data_ptr(),
+            0.0 if norm is None else norm.eps,
             self._code.data_ptr(),
             self._byte_scales.data_ptr(),
             out.data_ptr(),
@@ -122,7 +161,7 @@ class Kernels:
         sizes: Structure,
         mixed: Tensor,
         conv_weight: Tensor,
-        decay: Tensor,
+        log_decay: Tensor,
         beta: Tensor,
         conv: Tensor,
         state: Tensor,
@@ -133,7 +172,7 @@ class Kernels:
             sizes: `DeltaSizes`, T tokens among them.
             mixed: [T, C]; what the projection gave.
             conv_weight: [C, K].
-            decay, beta: [T, H].
+            log_decay, beta: [T, H].
             conv: [C, K - 1], the inputs before; left as it was, like
             state: [H, Dk, Dv].
 
@@ -142,25 +181,23 @@ class Kernels:
         """
         after, new_state = torch.empty_like(conv), torch.empty_like(state)
         out = torch.empty(len(mixed), state.shape[0], state.shape[2])
-        tensors = (mixed, conv, conv_weight, decay, beta, state, after, new_state, out)
+        tensors = (mixed, conv, conv_weight, log_decay, beta, state, after, new_state, out)
         assert all(tensor.is_contiguous() for tensor in tensors)
-        self._delta(byref(sizes), *(tensor.data_ptr() for tensor in tensors))
+        self._delta(sizes, *(tensor.data_ptr() for tensor in tensors))
         return out, after, new_state
 
     def norm(
         self,
         x: Tensor,
-        weight: Tensor,
-        eps: float,
+        norm: Norm,
         gate: Tensor | None = None,
         angles: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Return `x`, [T, H, D] with D side by side, over its root mean square times `weight`.
+        """Return `x`, [T, H, D] with D side by side, brought to a norm over D.
 
         Args:
             x: float32.
-            weight: [D].
-            eps: added under the root.
+            norm: its weight is [D].
             gate: [T, H, D]; its silu is a factor. Heads are as far apart as in `x`.
             angles: cosines and sines [T, R / 2]; the first R of each head are turned by them.
         """
@@ -169,10 +206,10 @@ class Kernels:
         sizes = NormSizes(num_tokens, num_heads, dim, x.stride(0), x.stride(1), turned)
         out = torch.empty(num_tokens, num_heads, dim)
         self._norm(
-            byref(sizes),
+            sizes,
             x.data_ptr(),
-            weight.data_ptr(),
-            eps,
+            norm.weight.data_ptr(),
+            norm.eps,
             None if gate is None else gate.data_ptr(),
             0 if gate is None else gate.stride(0),
             None if angles is None else angles[0].data_ptr(),
@@ -206,7 +243,7 @@ class Kernels:
         out = torch.empty(parts, num_heads, num_rows, dim)
         weights = torch.empty(parts, num_heads, num_rows)
         read = (numbers[0], numbers[1], scales[0], scales[1], query, seen, out, weights)
-        self._attend(byref(sizes), *(tensor.data_ptr() for tensor in read))
+        self._attend(sizes, *(tensor.data_ptr() for tensor in read))
         return out, weights
 
 

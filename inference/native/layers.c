@@ -27,14 +27,15 @@ typedef struct {
 } DeltaSizes;
 
 /* The gated delta rule over `strips` times eight columns of one head's state (`gated_delta.py`).
-   keys and queries [tokens, key_dim] have length one; the others are those of the first token. */
+   keys and queries [tokens, key_dim] have length one; the others are those of the first token. A
+   state that is not read again goes past the caches. */
 INLINE void delta_columns(const DeltaSizes *size, int strips, const float *queries, const float *keys,
-                          const float *values, int64_t values_apart, const float *decay, const float *beta,
+                          const float *values, int64_t values_apart, const float *log_decay, const float *beta,
                           const float *state, float *new_state, float *out) {
     const int64_t apart = size->value_dim;
     for (int64_t t = 0; t < size->tokens; t++) {
         const float *from = t ? new_state : state, *q = queries + t * size->key_dim, *k = keys + t * size->key_dim;
-        __m256 kept = _mm256_set1_ps(decay[t * size->heads]), step = _mm256_set1_ps(beta[t * size->heads]);
+        __m256 kept = _mm256_set1_ps(expf(log_decay[t * size->heads])), step = _mm256_set1_ps(beta[t * size->heads]);
         __m256 answer[4], output[4];
         for (int s = 0; s < strips; s++) answer[s] = output[s] = _mm256_setzero_ps();
         for (int64_t i = 0; i < size->key_dim; i++)
@@ -48,7 +49,8 @@ INLINE void delta_columns(const DeltaSizes *size, int strips, const float *queri
             for (int s = 0; s < strips; s++) {
                 __m256 faded = _mm256_mul_ps(kept, _mm256_loadu_ps(from + i * apart + 8 * s));
                 faded = _mm256_fmadd_ps(_mm256_set1_ps(k[i]), answer[s], faded);
-                _mm256_storeu_ps(new_state + i * apart + 8 * s, faded);
+                if (size->tokens == 1) _mm256_stream_ps(new_state + i * apart + 8 * s, faded);
+                else _mm256_storeu_ps(new_state + i * apart + 8 * s, faded);
                 output[s] = _mm256_fmadd_ps(_mm256_set1_ps(q[i]), faded, output[s]);
             }
         for (int s = 0; s < strips; s++)
@@ -65,10 +67,10 @@ static void scale_to(float *x, int64_t num, float length) {
 }
 
 /* Convolve `mixed` [tokens, channels], then run the recurrence: what lies between the projections
-   of a Gated DeltaNet layer. before, after [channels, width]; weight [channels, width + 1]; decay,
+   of a Gated DeltaNet layer. before, after [channels, width]; weight [channels, width + 1]; log_decay,
    beta [tokens, heads]; state, new_state [heads, key_dim, value_dim]; out [tokens, heads, value_dim]. */
 void delta(const DeltaSizes *size, const float *mixed, const float *before, const float *weight,
-           const float *decay, const float *beta, const float *state, float *after, float *new_state, float *out) {
+           const float *log_decay, const float *beta, const float *state, float *after, float *new_state, float *out) {
     const int64_t keys = size->key_heads * size->key_dim, tokens = size->tokens, width = size->width;
     const int64_t channels = 2 * keys + size->heads * size->value_dim;
     const int64_t columns = size->value_dim % 32 ? 8 : 32, parts = size->value_dim / columns;
@@ -104,7 +106,7 @@ void delta(const DeltaSizes *size, const float *mixed, const float *before, cons
             const float *queries = ordered + head * size->key_heads / size->heads * tokens * size->key_dim;
             const float *values = convolved + 2 * keys + place;
 #define DELTA(strips) delta_columns(size, strips, queries, queries + tokens * keys, values, channels, \
-                                    decay + head, beta + head, state + start, new_state + start, out + place)
+                                    log_decay + head, beta + head, state + start, new_state + start, out + place)
             if (columns == 32) DELTA(4);
             else DELTA(1);
         }

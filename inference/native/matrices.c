@@ -170,17 +170,49 @@ static void round_rows(Rows *x, int64_t num, int is_packed) {
         }
 }
 
-/* Multiply `numbers` [num, columns] by each of the matrices; out [num, rows of all]. */
-void multiply(const Matrix *matrices, int64_t num_matrices, const float *numbers, int64_t num,
-              int64_t columns, const float *code, const float *byte_scales, float *out) {
+typedef struct {
+    int64_t num_matrices, num, columns; /* num: of rows */
+    int64_t is_gated;                   /* rows are [2, columns]: silu of the first is a factor */
+    int64_t adds;                       /* products are added to what is in `out` */
+} MultiplySizes;
+
+/* What rows are before they are multiplied: over their root mean square, or gated. */
+static void prepare(const MultiplySizes *size, const float *from, const float *norm, float eps, float *to) {
+    const int64_t columns = size->columns;
+    for (int64_t m = 0; m < size->num; m++, to += columns, from += columns * (1 + size->is_gated)) {
+        __m256 squares = _mm256_setzero_ps(), factor = _mm256_set1_ps(1.0f);
+        for (int64_t i = 0; norm && i < columns; i += 8) {
+            __m256 v = _mm256_loadu_ps(from + i);
+            squares = _mm256_fmadd_ps(v, v, squares);
+        }
+        if (norm) factor = _mm256_set1_ps(1 / sqrtf(sum8(squares) / columns + eps));
+        for (int64_t i = 0; i < columns; i += 8) {
+            __m256 v = _mm256_loadu_ps(from + i);
+            if (norm) v = _mm256_mul_ps(_mm256_mul_ps(v, factor), _mm256_loadu_ps(norm + i));
+            if (size->is_gated) v = _mm256_mul_ps(silu8(v), _mm256_loadu_ps(from + columns + i));
+            _mm256_storeu_ps(to + i, v);
+        }
+    }
+}
+
+/* Multiply `numbers` [num, columns] by each of the matrices; out [num, rows of all]. Where `norm`
+   [columns] is given, the rows are brought to its length first. */
+void multiply(const MultiplySizes *size, const Matrix *matrices, const float *numbers, const float *norm,
+              float eps, const float *code, const float *byte_scales, float *out) {
+    const int64_t num = size->num, columns = size->columns;
     Rows x = {.numbers = numbers, .columns = columns, .blocks = (columns + BLOCK - 1) / BLOCK};
     int64_t width = 0, num_blocks = num * x.blocks, is_rounded = 0, is_packed = 0;
-    for (int64_t n = 0; n < num_matrices; n++) {
+    for (int64_t n = 0; n < size->num_matrices; n++) {
         width += matrices[n].rows;
         is_rounded |= matrices[n].kind >= INT8;
         is_packed |= matrices[n].kind == NF4;
     }
-    x.steps = malloc(num_blocks * (2 * BLOCK * sizeof(int16_t) + sizeof(float)));
+    float *prepared = malloc(num_blocks * (BLOCK * (sizeof(float) + 2 * sizeof(int16_t)) + sizeof(float)));
+    if (norm || size->is_gated) {
+        prepare(size, numbers, norm, eps, prepared);
+        x.numbers = prepared;
+    }
+    x.steps = (int16_t *)(prepared + num_blocks * BLOCK);
     x.unpacked = x.steps + num_blocks * BLOCK;
     x.scales = (float *)(x.unpacked + num_blocks * BLOCK);
     if (is_rounded) round_rows(&x, num, is_packed);
@@ -206,9 +238,12 @@ void multiply(const Matrix *matrices, int64_t num_matrices, const float *numbers
                 if (left == 2) DOT(2);
                 if (left == 3) DOT(3);
                 if (left == 4) DOT(4);
-                for (int64_t n = 0; n < left; n++) out[(m + n) * width + column] = sums[n];
+                for (int64_t n = 0; n < left; n++) {
+                    float *to = out + (m + n) * width + column;
+                    *to = size->adds ? *to + sums[n] : sums[n];
+                }
             }
         }
     }
-    free(x.steps);
+    free(prepared);
 }
