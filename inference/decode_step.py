@@ -190,7 +190,7 @@ class _Mlp:
         self._kernels, self._first_norm = kernels, norm
         self._matrices = _matrices(layer.gate_proj, layer.up_proj)
         self._out = _matrices(layer.down_proj)
-        _require(layer.config.hidden_act == "silu")
+        _require(layer.config.hidden_act == "silu" and self._out.columns % STRIP == 0)
 
     def __call__(self, x: Tensor) -> None:
         """Add to [T, hidden] what is said of it."""
