@@ -29,7 +29,7 @@ from inference.kernels import (
     plain_matrix,
 )
 from inference.kv_codec import Int4
-from inference.linear_state import Inputs, LinearSlot, Ran
+from inference.linear_state import Inputs, Ran
 from inference.packed import LinearStates
 from inference.pages import Run, joined
 from inference.quantize import StackLinear
@@ -167,7 +167,7 @@ class _Attention:
 
     def _read(self, query: Tensor, step: "_Step") -> Tensor:
         """Let [T, H, Dh] read all runs of the line; each part counts by its exponentials."""
-        num_tokens, num_heads, dim = query.shape
+        num_tokens, _, dim = query.shape
         num_kv_heads = step.state.layout.num_kv_heads
         grouped = (query * self._scaling).view(num_tokens, num_kv_heads, -1, dim).transpose(0, 1)
         rows = grouped.reshape(num_kv_heads, -1, dim)
