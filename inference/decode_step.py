@@ -93,7 +93,7 @@ class _Delta:
     def __call__(self, x: Tensor, step: "_Step") -> None:
         """Read [T, hidden] after what the slot has read, and add to it."""
         products = self._kernels.multiply(self._matrices, x, self._first_norm)
-        mixed, gate, beta, decay = products.split(self._matrices.num_rows, dim=1)
+        mixed, gate, beta, decay = torch.split(products, self._matrices.num_rows, dim=1)
         inputs = Inputs(
             mixed[None].to(self._dtype, memory_format=torch.contiguous_format, copy=True),
             (functional.softplus(decay + self._bias) * self._rate)[None],
@@ -144,7 +144,7 @@ class _Attention:
     def __call__(self, x: Tensor, step: "_Step") -> None:
         """Read [T, hidden] after the pages of the line, and add to it."""
         products = self._kernels.multiply(self._matrices, x, self._first_norm)
-        both, keys, values = products.split(self._matrices.num_rows, dim=1)
+        both, keys, values = torch.split(products, self._matrices.num_rows, dim=1)
         both = both.unflatten(1, (-1, 2 * self._dim))  # [T, H, query and gate]
         query = self._turned(both[..., : self._dim], self._query_norm, step)
         keys = self._turned(keys.unflatten(1, (-1, self._dim)), self._key_norm, step)
