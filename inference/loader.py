@@ -19,7 +19,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from inference.checkpoint import Checkpoint, read_json
 from inference.door import DType, KvChoice, LoadProgress, OnProgress, Weights
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, TooLarge
 from inference.foreign import (
     CONFIG_ERRORS,
     GGUF_SUFFIX,
@@ -116,7 +116,7 @@ def load(
             tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
             fill(module, tensors, torch_device)
     except torch.OutOfMemoryError as error:
-        raise ModelUnavailable(
+        raise TooLarge(
             f"{folder} does not fit the memory of {torch_device}; take a smaller model."
         ) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
