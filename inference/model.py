@@ -122,9 +122,11 @@ class Model:
             return [logits[-1]]
         return [row.clone() for row in logits]  # a view would keep all of them alive
 
-    def forward_all(self, tokens: Sequence[int], state: HybridState) -> Tensor:
-        """Like `forward`, with the logits after every token, float32 [T, V]."""
-        return self._run(tokens, state, (), range(1, len(tokens) + 1))
+    def forward_all(
+        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int] = ()
+    ) -> Tensor:
+        """Like `forward_past`, with the logits after every token, float32 [T, V]."""
+        return self._run(tokens, state, stops, range(1, len(tokens) + 1))
 
     def _run(
         self,
