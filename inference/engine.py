@@ -34,7 +34,7 @@ from inference.pictures import Place, past
 from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
 from inference.reply import Bounds, Reply
 from inference.shelf import Shelf
-from inference.speculate import Speculation
+from inference.speculate import Speculation, no_drafts
 from inference.state import HybridState, Snapshot
 from inference.store import Store
 
@@ -60,7 +60,7 @@ class Engine:
         ram_bytes: int = 0,
         notices: list[str] | None = None,
         grammars: Grammars | None = None,
-        speculates: bool = True,
+        speculation: Speculation | None = None,
     ) -> None:
         """Make an engine.
 
@@ -72,10 +72,10 @@ class Engine:
             ram_bytes: what states evicted from a GPU may hold in RAM; 0 where the CPU computes.
             notices: where the store says what went wrong; the next reply passes it on.
             grammars: what holds calls to their form; None holds them to nothing.
-            speculates: whether tokens are guessed where that pays; replies are the same.
+            speculation: what guesses tokens where that pays; None guesses none.
         """
         self.grammars = grammars
-        self.speculation = Speculation(is_on=speculates)
+        self.speculation = speculation
         self.model = model
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
@@ -179,7 +179,9 @@ class Engine:
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
-        drafts = self.speculation.drafts(branch, stop_ids)
+        drafts = (
+            no_drafts() if self.speculation is None else self.speculation.drafts(branch, stop_ids)
+        )
         bounds = Bounds(max_new_tokens, stop_ids, keep_ids)
         pen = Pen(sampling, calls, thinking)
         keep = partial(self._keep_drawn, branch)

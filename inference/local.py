@@ -26,6 +26,7 @@ from inference.door import (
     GenerationEnd,
     KvChoice,
     OnProgress,
+    Speculation,
     ThinkingLimit,
     Token,
     TokenEngine,
@@ -77,6 +78,7 @@ def open_chat(
     store: tuple[Path, int] | None = None,
     plan: Plan | None = None,
     holds_calls: bool = True,
+    speculation: Speculation = "auto",
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -97,6 +99,7 @@ def open_chat(
         store: the folder where states outlive the process, and the bytes they may hold there.
         plan: how it is run in the memory that there is, its window included.
         holds_calls: False to let the model write calls as it likes, for comparison.
+        speculation: "off" to guess no tokens; replies are the same, later.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
@@ -109,6 +112,7 @@ def open_chat(
         kv=kv,
         cache_bytes=cache_bytes,
         stall_s=stall_s,
+        speculation=speculation,
     )
     if plan is not None:
         settings = plan.settings(settings)

@@ -6,9 +6,10 @@ tokens are worth keeping (`engine.py`) or how one is chosen (`sampling.py`).
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from inference.delta_layer import adopt
@@ -50,6 +51,7 @@ class Model:
         self.config = module.config.get_text_config(decoder=True)
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""
+        self._hidden: Tensor | None = None
         self.layout = Layout.of(self.config)
         self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
 
@@ -87,6 +89,14 @@ class Model:
         """Bytes of the weights; what two layers share counts once."""
         tensors = (*self.module.parameters(), *self.module.buffers())
         return sum(tensor.nbytes for tensor in tensors)
+
+    def show_hidden(self) -> None:
+        """From now on leave in a state what was made of its last tokens (`HybridState.hidden`)."""
+
+        def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
+            self._hidden = output.last_hidden_state[0]
+
+        self.module.base_model.register_forward_hook(keep)
 
     def new_state(self) -> HybridState:
         """A state that has read nothing."""
@@ -147,6 +157,7 @@ class Model:
             )
             logits: Tensor = output.logits[0].float()
         state.commit(tokens, [place.shift for place in places])
+        state.hidden, self._hidden = self._hidden, None
         return logits
 
     def _inputs(

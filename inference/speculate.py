@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from inference.branch import Branch
+from inference.mtp import Mtp, MtpSource
 from inference.ngrams import NgramSource, new_records
 from inference.odds import MAX_GUESSES, Costs
 from inference.prefix_cache import num_common
@@ -102,14 +103,20 @@ class Drafts:
 class Speculation:
     """What an engine has seen of guessing, over all its replies."""
 
-    def __init__(self, is_on: bool = True) -> None:
+    def __init__(self, mtp: Mtp | None = None) -> None:
+        """Begin; `mtp` is the model's draft layer, if it has one."""
         self.costs = Costs()
-        self._is_on = is_on
+        self.mtp = mtp
         self._records = new_records()
 
     def drafts(self, branch: Branch, stop_ids: frozenset[int]) -> Drafts:
         """Begin the guesses of a reply on `branch`."""
-        sources: list[Source] = []
-        if self._is_on:
-            sources.append(NgramSource(branch.state.tokens, branch.ngrams, self._records))
+        sources: list[Source] = [NgramSource(branch.state.tokens, branch.ngrams, self._records)]
+        if self.mtp is not None:
+            sources.append(MtpSource(self.mtp, branch.state))
         return Drafts(sources, self.costs, stop_ids)
+
+
+def no_drafts() -> Drafts:
+    """Return those of a reply for which nothing is guessed."""
+    return Drafts((), Costs(), frozenset())
