@@ -22,6 +22,7 @@ import textwrap
 import time
 import types
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,14 +32,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from evals.bench.machine import describe_machine
-from evals.bench.shapes import SHAPES
+from evals.bench.shapes import SHAPES, Shape
 from evals.nano.corpus import generate
 from evals.nano.sessions import HELD_OUT, ideal_session, tokenize
 from evals.nano.warm import WarmPytest
 from inference.branch import Branch
 from inference.door import CallGrammar, GenerationEnd
 from inference.engine import Engine
-from inference.loader import cpu_dtype
+from inference.loader import SMALL_PARAMS, cpu_dtype
 from inference.local import NANO_FOLDER, open_chat
 from inference.messages import SamplingOptions, Usage
 from inference.model import Model
@@ -276,10 +277,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `bench speculate`."""
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="0.8b")
+    add("--layers", type=int, metavar="N", help="of the shape's, and as much of its vocabulary")
     add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
-    add("--lines", type=int, default=200, metavar="N", help="of the file (200)")
+    add("--lines", type=int, default=200, metavar="N", help="of the file (200); 0 for none")
     add("--plain", type=int, default=32, metavar="N", help="of each part, written plainly (32)")
-    add("--random", type=int, default=48, metavar="N", help="random tokens in a part (48)")
+    add(
+        "--random",
+        type=int,
+        default=48,
+        metavar="N",
+        help="random tokens in a part (48); 0 for none",
+    )
     add("--runs", type=int, default=5, metavar="N", help="parts, of which the median counts (5)")
     add("--seeds", type=int, default=4, metavar="N", help="sessions of nano (4); 0 for none")
     add("--threads", type=int, default=torch.get_num_threads(), metavar="N")
@@ -289,19 +297,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; exit code 0 if nano wrote the same with guesses and without."""
     torch.set_num_threads(arguments.threads)
-    figures: dict[str, Any] = {"shape": arguments.shape, "lines": arguments.lines}
-    model = _model(arguments.shape, arguments.dtype)
-    figures["dtype"] = str(model.dtype).removeprefix("torch.")
-    texts = file_and_rewriting(arguments.lines)
-    old, new = ([id % model.vocab_size for id in text] for text in texts)
-    costs = width_costs(model, old[:512], arguments.runs)
-    figures["step_s"] = {width: round(seconds, 4) for width, seconds in costs.items()}
-    figures["step_costs"] = {width: round(s / costs[1], 2) for width, s in costs.items()}
-    figures["copying"] = compare(model, old, new, arguments.plain, arguments.runs)
-    draw, num_random = random.Random(0), arguments.random
-    noise = [draw.randrange(model.vocab_size) for _ in range(num_random * arguments.runs)]
-    figures["random"] = compare(model, old, noise, num_random, arguments.runs)
-    del model
+    figures: dict[str, Any] = {"shape": arguments.shape, "layers": arguments.layers or "all"}
+    if arguments.lines or arguments.random:
+        figures |= forced(arguments)
     if arguments.seeds:
         figures |= nano(arguments.seeds)
     for name, value in figures.items():
@@ -313,14 +311,38 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if figures.get("nano_same", True) else 1
 
 
-def _model(shape: str, dtype: str) -> Model:
-    config = SHAPES[shape].config()
+def forced(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure what a forward costs, then texts that copy and texts that do not."""
+    model = _model(SHAPES[arguments.shape], arguments.layers, arguments.dtype)
+    num_runs = arguments.runs
+    texts = file_and_rewriting(arguments.lines or 200)
+    old, new = ([id % model.vocab_size for id in text] for text in texts)
+    costs = width_costs(model, old[:512], num_runs)
+    figures: dict[str, Any] = {
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "step_s": {width: round(seconds, 4) for width, seconds in costs.items()},
+        "step_costs": {width: round(seconds / costs[1], 2) for width, seconds in costs.items()},
+    }
+    if arguments.lines:
+        figures["lines"] = arguments.lines
+        figures["copying"] = compare(model, old, new, arguments.plain, num_runs)
+    if arguments.random:
+        draw, num = random.Random(0), arguments.random
+        noise = [draw.randrange(model.vocab_size) for _ in range(num * num_runs)]
+        figures["random"] = compare(model, old[:512], noise, num, num_runs)
+    return figures
+
+
+def _model(shape: Shape, num_layers: int | None, dtype: str) -> Model:
+    """Make a model of a shape, or of some of its layers and that share of its vocabulary."""
+    if num_layers:
+        vocabulary = shape.vocab_size * num_layers // shape.num_hidden_layers
+        shape = replace(shape, num_hidden_layers=num_layers, vocab_size=vocabulary)
     build: Any = AutoModelForCausalLM.from_config
+    kind = cpu_dtype(SMALL_PARAMS) if dtype == "auto" else getattr(torch, dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        num_params = 0 if shape.startswith("tiny") else 10**9
-        kind = cpu_dtype(num_params) if dtype == "auto" else getattr(torch, dtype)
-        return Model(build(config, dtype=kind))
+        return Model(build(shape.config(), dtype=kind))
 
 
 def main() -> int:

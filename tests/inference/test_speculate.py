@@ -23,51 +23,13 @@ from inference.ngrams import Ngrams, NgramSource, new_records
 from inference.odds import FORGET_AFTER, MAX_GUESSES, OPTIMISM, Costs
 from inference.sampling import probabilities_of
 from inference.speculate import Drafts, Speculation
+from tests.inference.guesses import EvenCosts, Knows, Told
 
 PROMPT = tuple((5 * i * i + 11 * i + 2) % 97 for i in range(170))
 NUM_NEW = 100
 """From within the first page of the line to the second, and further than can be taken back."""
 GREEDY = SamplingOptions()
 WARM = SamplingOptions(temperature=0.8, top_p=0.95, top_k=20, min_p=0.01, seed=11)
-
-
-class EvenCosts(Costs):
-    """Any number of tokens is read in the same time, so that all that may come is guessed."""
-
-    def of(self, num_tokens: int) -> float | None:
-        return 1.0
-
-
-class Knows:
-    """Guesses what it was told will come, and now and then something else."""
-
-    guess_s = 0.0
-
-    def __init__(self, ids: Sequence[int], wrong_every: int) -> None:
-        self._ids = [
-            id + (number % wrong_every == wrong_every - 1) for number, id in enumerate(ids)
-        ]
-        self._num_came = 1  # the first is drawn before anything can be guessed
-
-    def chances(self, unread: Sequence[int]) -> Sequence[float]:
-        return [0.5] * min(MAX_GUESSES, len(self._ids) - self._num_came)
-
-    def guess(self, num_guesses: int) -> list[int]:
-        return self._ids[self._num_came :][:num_guesses]
-
-    def learn(self, came: Sequence[int]) -> None:
-        self._num_came += len(came)
-
-
-class Told(Speculation):
-    """Gives every reply the same guesses."""
-
-    def __init__(self, ids: Sequence[int], wrong_every: int = 19) -> None:
-        super().__init__()
-        self._ids, self._wrong_every = ids, wrong_every
-
-    def drafts(self, branch: Branch, stop_ids: frozenset[int]) -> Drafts:
-        return Drafts([Knows(self._ids, self._wrong_every)], EvenCosts(), stop_ids)
 
 
 def engine_of(model: Model, speculation: Speculation | None = None, **options) -> Engine:
