@@ -9,7 +9,8 @@ written in parts; of each part, both ways in turn, the plain way only the first 
 its tokens cost the same. The unpredictable text is random ids, in parts of the same length for
 both. Then nano, which has learnt something: it answers the steps of ideal sessions of held-out
 seeds, and its replies are compared token by token. First of all the cost of one forward is
-measured for each width, the widths in turn. Medians of `--runs`. Last line: JSON, with the machine.
+measured for each width, the widths in turn. Medians of `--runs`. Where the machine does other
+things too, the CPU's seconds say more than the clock's. Last line: JSON, with the machine.
 """
 
 import argparse
@@ -100,8 +101,9 @@ class Writer:
         self._branch = self._engine.branch(line, lambda: False, live=self._branch)
         self._unread = ()
 
-    def write(self, text: Sequence[int]) -> tuple[float, Usage]:
-        """Write a text; return the seconds of a token and what it cost."""
+    def write(self, text: Sequence[int]) -> tuple[float, float, Usage]:
+        """Write a text; return a token's seconds by the clock and of the CPU, and the usage."""
+        started = time.process_time()
         self._words.text = list(text)
         assert self._branch is not None, "it has read a prompt"
         events = self._engine.generate(
@@ -115,7 +117,9 @@ class Writer:
         *_, end = events
         assert isinstance(end, GenerationEnd)
         self._unread = text[-1:]
-        return end.usage.decode_s / (len(text) - 1), end.usage
+        cpu_s = time.process_time() - started
+        num_read = len(text) - 1  # the first is drawn from what was read before
+        return end.usage.decode_s / num_read, cpu_s / num_read, end.usage
 
 
 def file_and_rewriting(num_lines: int) -> tuple[list[int], list[int]]:
@@ -165,26 +169,32 @@ def compare(
     plain, guessing = Writer(model, None), Writer(model, Speculation())
     for writer in (plain, guessing):
         writer.read(prompt)
-    ratios, plain_s, guess_s, usages = [], [], [], []
+    plain_s, guess_s, plain_cpu_s, guess_cpu_s, usages = [], [], [], [], []
     step = len(text) // num_runs
     for number, first in enumerate(range(0, step * num_runs, step)):
         part = text[first : first + step]
         for writer in (plain, guessing) if number % 2 else (guessing, plain):
             if writer is plain:
-                plain_s.append(plain.write(part[:num_plain])[0])
+                seconds, cpu_s, _ = plain.write(part[:num_plain])
+                plain_s.append(seconds)
+                plain_cpu_s.append(cpu_s)
                 if part[num_plain:]:
                     plain.read(part[num_plain:])
             else:
-                seconds, usage = guessing.write(part)
+                seconds, cpu_s, usage = guessing.write(part)
                 guess_s.append(seconds)
+                guess_cpu_s.append(cpu_s)
                 usages.append(usage)
-        ratios.append(plain_s[-1] / guess_s[-1])
+    ratios = [one / other for one, other in zip(plain_s, guess_s, strict=True)]
+    cpu_ratios = [one / other for one, other in zip(plain_cpu_s, guess_cpu_s, strict=True)]
     return {
         "num_tokens": step * num_runs,
         "plain_tok_s": round(1 / median(plain_s), 2),
         "guessing_tok_s": round(1 / median(guess_s), 2),
         "times_plain": round(median(ratios), 3),
         "all_times_plain": [round(ratio, 3) for ratio in ratios],
+        "cpu_times_plain": round(median(cpu_ratios), 3),
+        "all_cpu_times_plain": [round(ratio, 3) for ratio in cpu_ratios],
         "num_drafted": sum(usage.num_drafted for usage in usages),
         "num_accepted": sum(usage.num_accepted for usage in usages),
     }
@@ -326,6 +336,7 @@ def forced(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.lines:
         figures["lines"] = arguments.lines
         figures["copying"] = compare(model, old, new, arguments.plain, num_runs)
+        print(figures, flush=True)
     if arguments.random:
         draw, num = random.Random(0), arguments.random
         noise = [draw.randrange(model.vocab_size) for _ in range(num * num_runs)]

@@ -5,10 +5,11 @@ Costs are given here, not measured: what is guessed is then the same on every ma
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from evals.nano.mtp import MultiTokenPredictor
 from inference.branch import Branch
@@ -18,7 +19,7 @@ from inference.loader import load
 from inference.local import NANO_FOLDER
 from inference.messages import SamplingOptions
 from inference.model import Model
-from inference.mtp import Mtp, MtpSource, read_mtp
+from inference.mtp import DraftLayer, Mtp, MtpSource, read_mtp
 from inference.ngrams import Ngrams, NgramSource, new_records
 from inference.odds import FORGET_AFTER, MAX_GUESSES, OPTIMISM, Costs
 from inference.sampling import probabilities_of
@@ -332,3 +333,31 @@ def test_the_draft_layer_guesses_and_nano_writes_the_same(nano: tuple[Model, Mtp
     end = written(engine_of(model, Chained()), prompt, 24)
     assert end.token_ids == plain.token_ids
     assert end.usage.num_drafted > 24
+
+
+@pytest.mark.parametrize(("family", "weights"), [("qwen3_5", "16bit"), ("qwen3_5_moe", "int8")])
+def test_a_draft_layer_is_read_as_its_model_is(
+    family: str, weights: str, make_module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    module = make_module(family)
+    layer = DraftLayer(module.model)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.normal_(std=0.25) if weight.dim() > 1 else weight.zero_()
+    module.config.save_pretrained(tmp_path)
+    draft = {f"mtp.{name}": weight for name, weight in layer.state_dict().items()}
+    save_file({**module.state_dict(), **draft}, tmp_path / "model.safetensors")
+    model = load(str(tmp_path), device="cpu", weights=weights).model
+    read = read_mtp(tmp_path, model)
+    assert read is not None
+    hidden = torch.randn(6, model.config.hidden_size)
+    states = []
+    for mtp in (read, Mtp(Model(module), layer)):
+        with torch.inference_mode():
+            states.append(mtp.step(hidden, [3, 1, 4, 1, 5, 9], 1, mtp.new_memory()).flatten())
+    if weights == "16bit":
+        torch.testing.assert_close(*states, rtol=1e-4, atol=1e-4)
+    assert torch.cosine_similarity(*states, dim=0) > 0.99
+    model.quantization = "gptq"
+    assert read_mtp(tmp_path, model) is None
