@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from inference.checkpoint import Checkpoint
 from inference.model import Model
 from inference.module import weight_shapes
-from inference.odds import NUM_TIMES, Record
+from inference.odds import NUM_TIMES, Hopes, Record
+from inference.pictures import FIRST_ID
 from inference.prefix_cache import num_common
 from inference.quantize import quantize_layers, stacks_of
 from inference.slabs import PagePool
@@ -85,6 +86,7 @@ class Mtp:
         self._pool = PagePool(layer.layout.kv_shape(model.dtype, model.device), SLAB_PAGES)
         self.records = tuple(Record(PRIOR) for _ in range(MAX_CHAIN))
         """How often the first, second ... guess was right where those before it were."""
+        self.kept = Hopes()
         self.times: deque[float] = deque(maxlen=NUM_TIMES)
         """Seconds that a guess took."""
 
@@ -106,7 +108,7 @@ class Mtp:
         ids = torch.tensor([following], device=hidden.device)
         positions = torch.arange(first, first + len(following), device=hidden.device)
         turns = self._module.model.rotary_emb(hidden, positions.view(1, 1, -1).expand(3, 1, -1))
-        embedded = self._module.get_input_embeddings()(ids)
+        embedded = self._module.get_input_embeddings()(ids.where(ids < FIRST_ID, 0))
         states: Tensor = self._layer(hidden[None], embedded, turns, memory.begin(len(following)))
         memory.commit(following)
         return states[0]
@@ -141,7 +143,7 @@ class MtpSource:
         """Seconds that one guess takes."""
         return float(median(self._mtp.times)) if self._mtp.times else 0.0
 
-    def chances(self, unread: Sequence[int]) -> Sequence[float]:
+    def hopes(self, unread: Sequence[int]) -> Sequence[float]:
         """Note what was read; the record is what there is to say."""
         self._unread, self._guess = unread, []
         self._num_looks += 1
@@ -150,7 +152,7 @@ class MtpSource:
             return ()
         if self._num_looks > TRY_EVERY:
             return (1.0,)
-        return [record.chance for record in self._mtp.records]
+        return self._mtp.kept.of(self._chances(MAX_CHAIN))
 
     def guess(self, num_guesses: int) -> list[int]:
         """Show the layer what it has not seen, then let it go on from its own guesses."""
@@ -175,10 +177,15 @@ class MtpSource:
 
     def learn(self, came: Sequence[int]) -> None:
         """See what came after the last look."""
+        if not self._guess:
+            return
         num_right = num_common(self._guess, came)
-        for number, record in enumerate(self._mtp.records[: len(self._guess)]):
-            if number < min(num_right + 1, len(came)):
-                record.note(number < num_right)
+        self._mtp.kept.note(self._chances(len(self._guess)), num_right)
+        for number in range(min(num_right + 1, len(self._guess), len(came))):
+            self._mtp.records[number].note(number < num_right)
+
+    def _chances(self, num_guesses: int) -> list[float]:
+        return [record.chance for record in self._mtp.records[:num_guesses]]
 
     def _follow(self) -> None:
         """Take what the model made of the tokens read since the last look, where it is there."""

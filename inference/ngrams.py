@@ -10,13 +10,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inference.odds import MAX_GUESSES, Record
+from inference.odds import MAX_GUESSES, Hopes, Record
+from inference.prefix_cache import num_common
 
 NUM_KEY = 3
 """Tokens by which a place is found; fewer are often a chance meeting."""
 MAX_MATCH = 32
 """No difference is made between longer matches."""
-MAX_PLACES = 8
+MAX_PLACES = 32
 """So many places are compared, the latest."""
 
 
@@ -93,28 +94,38 @@ class NgramSource:
     ngrams: Ngrams
     """Of the branch; they outlive the reply."""
     records: tuple[Record, ...]
+    kept: Hopes
     guess_s: float = 0.0
     """A look is nothing beside a forward."""
     _next: list[int] = field(default_factory=list)
     _num_match: int = 0
+    _num_asked: int = 0
 
-    def chances(self, unread: Sequence[int]) -> Sequence[float]:
+    def hopes(self, unread: Sequence[int]) -> Sequence[float]:
         """Look for a place; a longer match is better, and each guess that comes true makes one."""
         self.ngrams.follow(self.line)
         place, self._num_match = self.ngrams.find(self.line, unread)
         self._next = _going_on(self.line, unread, place) if place else []
-        return [self._record(number).chance for number in range(len(self._next))]
+        self._num_asked = 0
+        return self.kept.of(self._chances(len(self._next)))
 
     def guess(self, num_guesses: int) -> list[int]:
         """Return what came next there."""
+        self._num_asked = num_guesses
         return self._next[:num_guesses]
 
     def learn(self, came: Sequence[int]) -> None:
         """Compare, even where it was not asked: to be wrong in silence costs nothing."""
-        for number, (guess, token) in enumerate(zip(self._next, came, strict=False)):
-            self._record(number).note(guess == token)
-            if guess != token:
-                break
+        if not self._next:
+            return
+        num_judged = max(1, self._num_asked)
+        num_right = num_common(self._next[:num_judged], came)
+        self.kept.note(self._chances(num_judged), num_right)
+        for number in range(min(num_right + 1, num_judged, len(came))):
+            self._record(number).note(number < num_right)
+
+    def _chances(self, num_guesses: int) -> list[float]:
+        return [self._record(number).chance for number in range(num_guesses)]
 
     def _record(self, number: int) -> Record:
         """Return the record of guess `number`, whose match is so much longer."""

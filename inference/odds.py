@@ -4,7 +4,10 @@ Both are learnt while replies are written and never asked for beforehand. Who de
 `speculate.py`.
 """
 
+import operator
 from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from statistics import median
 
 from inference.linear_state import MAX_ROLLBACK
@@ -13,6 +16,8 @@ MAX_GUESSES = MAX_ROLLBACK - 1
 """At a time: all that is read with them can be taken back."""
 LONG_MEMORY = 128
 """Guesses that a record remembers, about."""
+SHORT_MEMORY = 16
+"""Looks after which hopes and what came of them are forgotten, about."""
 NUM_TIMES = 9
 """Of the last times the middle one counts; a busy machine makes single ones long."""
 OPTIMISM = 1.3
@@ -38,6 +43,36 @@ class Record:
         self._num_right, self._num = self._num_right + is_right, self._num + 1
         if self._num > LONG_MEMORY:
             self._num_right, self._num = self._num_right / 2, self._num / 2
+
+
+class Hopes:
+    """How many guesses in a row are likely to come true, and whether such hopes were kept of late.
+
+    Chances that are right on the average hope for too much together: where the text is of a kind
+    that guesses are bad at, all of them are worse than their records.
+    """
+
+    def __init__(self) -> None:
+        self._num_kept = self._num_hoped = 4.0
+
+    def of(self, chances: Sequence[float]) -> list[float]:
+        """Return for each number of guesses how many of them to hope for.
+
+        Args:
+            chances: of each guess, if those before it are right.
+        """
+        share = min(1.0, self._num_kept / self._num_hoped)
+        return [share * num for num in _expected(chances)]
+
+    def note(self, chances: Sequence[float], num_right: int) -> None:
+        """See how many of some guesses came true."""
+        fade = 1 - 1 / SHORT_MEMORY
+        self._num_kept = fade * self._num_kept + num_right
+        self._num_hoped = fade * self._num_hoped + [*_expected(chances)][-1]
+
+
+def _expected(chances: Sequence[float]) -> Iterator[float]:
+    return accumulate(accumulate(chances, operator.mul))
 
 
 class Costs:

@@ -16,7 +16,8 @@ from typing import Protocol
 from inference.branch import Branch
 from inference.mtp import Mtp, MtpSource
 from inference.ngrams import NgramSource, new_records
-from inference.odds import MAX_GUESSES, Costs
+from inference.odds import MAX_GUESSES, Costs, Hopes
+from inference.pictures import FIRST_ID
 from inference.prefix_cache import num_common
 
 
@@ -28,16 +29,16 @@ class Source(Protocol):
         """Seconds that one guess takes."""
         ...
 
-    def chances(self, unread: Sequence[int]) -> Sequence[float]:
+    def hopes(self, unread: Sequence[int]) -> Sequence[float]:
         """Look at the line and `unread` after it.
 
         Returns:
-            For each guess that could be had, how likely it is if those before it are right.
+            For each number of guesses that could be had, how many of them may come true.
         """
         ...
 
     def guess(self, num_guesses: int) -> list[int]:
-        """Return guesses of what comes after the last look, no more than there were chances."""
+        """Return guesses of what comes after the last look, no more than there were hopes."""
         ...
 
     def learn(self, came: Sequence[int]) -> None:
@@ -66,22 +67,19 @@ class Drafts:
         """Return what may come after `unread`, which has yet to be read: `num_wanted` at most."""
         num_max = min(num_wanted, MAX_GUESSES + 1 - len(unread))
         alone_s = self._costs.of(len(unread))
-        chances = [(source, source.chances(unread)) for source in self._sources]
+        hopes = [(source, source.hopes(unread)) for source in self._sources]
         if alone_s is None:
             return []
         best, chosen = 1 / alone_s, None
-        for source, of_source in chances:
-            expected = chance = 1.0
-            for number, one in enumerate(of_source[: max(0, num_max)], 1):
-                chance *= one
-                expected += chance
+        for source, of_source in hopes:
+            for number, num_right in enumerate(of_source[: max(0, num_max)], 1):
                 read_s = self._costs.of(len(unread) + number)
                 assert read_s is not None, "a wider forward is told by a narrower one"
-                if (rate := expected / (read_s + number * source.guess_s)) > best:
+                if (rate := (1 + num_right) / (read_s + number * source.guess_s)) > best:
                     best, chosen = rate, (source, number)
         if chosen is None:
             return []
-        return self._before_stop(chosen[0].guess(chosen[1]))
+        return self._drawable(chosen[0].guess(chosen[1]))
 
     def learn(
         self, guess: Sequence[int], came: Sequence[int], num_read: int, seconds: float
@@ -93,9 +91,10 @@ class Drafts:
         for source in self._sources:
             source.learn(came)
 
-    def _before_stop(self, guess: list[int]) -> list[int]:
+    def _drawable(self, guess: list[int]) -> list[int]:
+        """Cut guesses off before the end of the reply, and before a picture, which nobody draws."""
         for number, token in enumerate(guess):
-            if token in self._stop_ids:
+            if token in self._stop_ids or token >= FIRST_ID:
                 return guess[:number]
         return guess
 
@@ -108,10 +107,12 @@ class Speculation:
         self.costs = Costs()
         self.mtp = mtp
         self._records = new_records()
+        self._kept = Hopes()
 
     def drafts(self, branch: Branch, stop_ids: frozenset[int]) -> Drafts:
         """Begin the guesses of a reply on `branch`."""
-        sources: list[Source] = [NgramSource(branch.state.tokens, branch.ngrams, self._records)]
+        line = branch.state.tokens
+        sources: list[Source] = [NgramSource(line, branch.ngrams, self._records, self._kept)]
         if self.mtp is not None:
             sources.append(MtpSource(self.mtp, branch.state))
         return Drafts(sources, self.costs, stop_ids)

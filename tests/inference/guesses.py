@@ -25,8 +25,8 @@ class Knows:
         ]
         self._num_came = 1  # the first is drawn before anything can be guessed
 
-    def chances(self, unread: Sequence[int]) -> Sequence[float]:
-        return [0.5] * min(MAX_GUESSES, len(self._ids) - self._num_came)
+    def hopes(self, unread: Sequence[int]) -> Sequence[float]:
+        return range(1, 1 + min(MAX_GUESSES, len(self._ids) - self._num_came))
 
     def guess(self, num_guesses: int) -> list[int]:
         return self._ids[self._num_came :][:num_guesses]

@@ -21,7 +21,8 @@ from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.mtp import DraftLayer, Mtp, MtpSource, read_mtp
 from inference.ngrams import Ngrams, NgramSource, new_records
-from inference.odds import FORGET_AFTER, MAX_GUESSES, OPTIMISM, Costs
+from inference.odds import FORGET_AFTER, MAX_GUESSES, OPTIMISM, Costs, Hopes
+from inference.pictures import FIRST_ID
 from inference.sampling import probabilities_of
 from inference.speculate import Drafts, Speculation
 from tests.inference.guesses import EvenCosts, Knows, Told
@@ -232,29 +233,44 @@ def test_a_place_is_found_by_the_longest_match_and_told_what_follows() -> None:
     ngrams.follow(line)
     assert ngrams.find(line, [3, 4]) == (4, 4)  # not the later one, where three match
     assert ngrams.find(line, [7]) == (0, 0)
-    source = NgramSource(line, ngrams, new_records())
-    assert len(source.chances([3, 4])) == MAX_GUESSES
+    source = NgramSource(line, ngrams, new_records(), Hopes())
+    assert len(source.hopes([3, 4])) == MAX_GUESSES
     assert source.guess(4) == [50, 9, 2, 3]
 
 
 def test_a_line_that_repeats_itself_goes_on_to() -> None:
     line = [5, 6, 7] * 3
-    source = NgramSource(line, Ngrams(), new_records())
-    source.chances([5])
+    source = NgramSource(line, Ngrams(), new_records(), Hopes())
+    source.hopes([5])
     assert source.guess(7) == [6, 7, 5, 6, 7, 5, 6]
-    assert source.chances([96]) == []
+    assert source.hopes([96]) == []
 
 
-def test_longer_matches_are_believed_more_and_all_learn() -> None:
-    records = new_records()
+def test_what_goes_wrong_in_silence_lowers_hopes_and_what_goes_well_raises_them() -> None:
     line = [*range(40), 96, 5, 6]
-    source = NgramSource(line, Ngrams(), records)
-    chances = source.chances([7])
-    assert list(chances) == sorted(chances)
+    source = NgramSource(line, Ngrams(), new_records(), Hopes())
+    before = source.hopes([7])
     for _ in range(60):
+        source.hopes([7])
         source.learn([95])
-    assert source.chances([7])[0] < 0.15
-    assert source.chances([7])[5] == chances[5], "what was not judged stays as it was"
+    assert source.hopes([7])[30] < 0.1 * before[30]
+    for _ in range(200):
+        source.hopes([7])
+        source.learn([8])
+    assert source.hopes([7])[0] > before[0]
+
+
+def test_a_longer_match_is_believed_more() -> None:
+    line = [*range(40), 96, *range(10, 18)]
+    sources = [NgramSource(line[:end], Ngrams(), new_records(), Hopes()) for end in (43, 49)]
+    short, long = (source.hopes([source.line[-1] + 1]) for source in sources)
+    assert all(one < other for one, other in zip(short, long, strict=True))
+
+
+def test_neither_the_end_of_a_reply_nor_a_picture_is_guessed() -> None:
+    for last in (7, FIRST_ID + 3):
+        drafts = Drafts([Knows([1, 2, 3, last, 4], 1000)], EvenCosts(), frozenset({7}))
+        assert drafts.guess([1], 100) == [2, 3]
 
 
 def test_guesses_are_made_as_long_as_they_pay() -> None:
@@ -264,7 +280,7 @@ def test_guesses_are_made_as_long_as_they_pay() -> None:
             for width in (1, 2, 4, 8, 16):
                 costs.note(width, 1 + (width - 1) * second_token)
         source = Knows(range(20), 1000)
-        source.chances = lambda _unread: [chance] * 15  # type: ignore[method-assign]
+        source.hopes = lambda _unread: Hopes().of([chance] * 15)  # type: ignore[method-assign]
         return len(Drafts([source], costs, frozenset()).guess([0], 100))
 
     assert num_guesses(second_token=0.02, chance=0.95) == 15
