@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
-from inference.door import KvChoice, Weights
+from inference.door import KvChoice, Speculation, Weights
 from inference.messages import ThinkingHistory
 from sandbox.hosts import check_host
 
@@ -111,6 +111,9 @@ class ModelConfig:
 
     fast_kernels: bool = True
     """False computes everything in the plainest way, for comparison: the same, but later."""
+    speculation: Speculation = "auto"
+    """`auto` guesses the next tokens where that makes a reply faster, which it does most where the
+    model copies; the reply is the same. `off` guesses none and leaves the draft layer unread."""
 
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
@@ -126,6 +129,8 @@ class ModelConfig:
             )
         if self.kv not in get_args(KvChoice):
             raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
+        if self.speculation not in get_args(Speculation):
+            raise ValueError(f"speculation is auto or off, not {self.speculation!r}")
         if self.weights not in get_args(Weights):
             raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
 

@@ -40,6 +40,8 @@ class Status:
     """Those that were."""
     tokens_per_s: float
     """How fast the last reply was written."""
+    acceptance: float = 0.0
+    """Of the tokens that were guessed for it, the share that came true."""
 
 
 class Gauge:
@@ -69,6 +71,7 @@ class Gauge:
             num_reused=last.num_reused if last else 0,
             num_prefilled=last.num_prefilled if last else 0,
             tokens_per_s=last.num_generated / last.decode_s if last and last.decode_s else 0.0,
+            acceptance=last.num_accepted / last.num_drafted if last and last.num_drafted else 0.0,
         )
 
     def _num_context(self) -> int:

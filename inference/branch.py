@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from inference.ngrams import Ngrams
 from inference.state import HybridState
 
 
@@ -18,6 +19,8 @@ class Branch:
         """What comes after the last token, float32 [V]; None where a snapshot did not know it."""
         self.reuse = reuse
         """Whether snapshots are taken of it."""
+        self.ngrams = Ngrams()
+        """Where its runs of tokens are, as far as somebody asked."""
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0

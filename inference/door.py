@@ -17,6 +17,9 @@ KvChoice = Literal["auto", "16bit", "int8", "int4"]
 """How keys and values are kept. 16bit is the type that the model computes in; auto is int8 on a GPU
 and 16bit on a CPU."""
 
+Speculation = Literal["auto", "off"]
+"""Whether tokens are guessed and read together where that pays. Replies are the same."""
+
 Weights = Literal["auto", "16bit", "int8", "nf4"]
 """What weights are kept in; auto is 16 bit where they fit, else nf4."""
 
@@ -73,6 +76,8 @@ class EngineSettings:
     """How keys and values are kept."""
     fast_kernels: bool = True
     """False computes everything in the plainest way, for comparison: the same, but later."""
+    speculation: Speculation = "auto"
+    """With it the draft layer of the checkpoint is loaded, where there is one."""
 
 
 @dataclass(frozen=True)

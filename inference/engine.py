@@ -8,6 +8,7 @@ knows no text, message or template: where messages end comes with a prompt, as `
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 from weakref import WeakSet
 
@@ -25,13 +26,15 @@ from inference.door import (
     Token,
 )
 from inference.errors import Cancelled
-from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usage
+from inference.messages import Memory, Prefill, SamplingOptions, Usage
 from inference.model import Model
 from inference.pages import PageTable
 from inference.pen import CallRule, Pen
 from inference.pictures import Place, past
 from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
+from inference.reply import Bounds, Reply
 from inference.shelf import Shelf
+from inference.speculate import Speculation, no_drafts
 from inference.state import HybridState, Snapshot
 from inference.store import Store
 
@@ -57,6 +60,7 @@ class Engine:
         ram_bytes: int = 0,
         notices: list[str] | None = None,
         grammars: Grammars | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         """Make an engine.
 
@@ -68,8 +72,10 @@ class Engine:
             ram_bytes: what states evicted from a GPU may hold in RAM; 0 where the CPU computes.
             notices: where the store says what went wrong; the next reply passes it on.
             grammars: what holds calls to their form; None holds them to nothing.
+            speculation: what guesses tokens where that pays; None guesses none.
         """
         self.grammars = grammars
+        self.speculation = speculation
         self.model = model
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
@@ -173,28 +179,17 @@ class Engine:
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
+        drafts = (
+            no_drafts() if self.speculation is None else self.speculation.drafts(branch, stop_ids)
+        )
+        bounds = Bounds(max_new_tokens, stop_ids, keep_ids)
         pen = Pen(sampling, calls, thinking)
-        ids: list[int] = []
-        unread: list[int] = []
-        stop_reason: StopReason = "max_tokens"
+        keep = partial(self._keep_drawn, branch)
+        reply = Reply(self.model, branch, pen, drafts, bounds, keep)
         start = time.perf_counter()
         if num_read < num_prompt:
-            stop_reason = "cancelled"
-        while stop_reason == "max_tokens" and len(ids) < max_new_tokens:
-            # 1. Stop here if asked to; the state has read all tokens but those drawn last.
-            if cancel():
-                stop_reason = "cancelled"
-                break
-            # 2. Read what was drawn last, now that one more is wanted.
-            if unread:
-                self._read_drawn(branch, unread, keep_ids)
-            # 3. Draw the next, and take with it what follows whatever the model thinks.
-            assert branch.logits is not None, "a restored branch needs at least one new token"
-            unread = pen.write(branch.logits, max_new_tokens - len(ids), stop_ids)
-            ids += unread
-            yield from map(Token, unread)
-            if unread[-1] in stop_ids:
-                stop_reason = "end_turn"
+            reply.stop_reason = "cancelled"
+        yield from reply.write(cancel)
         decode_s = time.perf_counter() - start
         if len(branch) > num_read:
             self._keep(branch)
@@ -203,14 +198,16 @@ class Engine:
             num_prompt=num_read,
             num_reused=num_read - num_prefilled,
             num_prefilled=num_prefilled,
-            num_generated=len(ids),
+            num_generated=len(reply.ids),
             prefill_s=prefill_s,
             decode_s=decode_s,
             num_repeated=num_repeated,
+            num_drafted=drafts.num_drafted,
+            num_accepted=drafts.num_accepted,
         )
         notices = tuple(self._notices)
         self._notices.clear()
-        yield GenerationEnd(stop_reason, usage, tuple(ids), notices, self.memory)
+        yield GenerationEnd(reply.stop_reason, usage, tuple(reply.ids), notices, self.memory)
 
     @property
     def memory(self) -> Memory:
@@ -325,16 +322,11 @@ class Engine:
         if end in wanted:
             self._keep(branch, wanted[end])
 
-    def _read_drawn(self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]) -> None:
-        """Read tokens of a reply, with snapshots on the ladder and after `keep_ids`."""
-        first, end = len(branch), len(branch) + len(tokens)
-        kinds: dict[int, Kind] = {
-            first + number: "stop" for number, token in enumerate(tokens, 1) if token in keep_ids
-        }
-        rungs = _multiples(FINE_LADDER_TOKENS, first, end)
-        self._read(branch, tokens, kinds | dict.fromkeys(rungs, "rung"))
-        if rungs:
-            self._store(branch, end)
+    def _keep_drawn(self, branch: Branch, snapshot: Snapshot, kind: Kind) -> None:
+        """Keep a place within a reply."""
+        self._insert(snapshot, kind)
+        if kind == "rung":
+            self._store(branch, len(snapshot))
 
     def _keep(self, branch: Branch, kind: Kind = "place") -> None:
         if branch.reuse:

@@ -26,6 +26,7 @@ from inference.door import (
     GenerationEnd,
     KvChoice,
     OnProgress,
+    Speculation,
     ThinkingLimit,
     Token,
     TokenEngine,
@@ -79,6 +80,7 @@ def open_chat(
     plan: Plan | None = None,
     holds_calls: bool = True,
     fast_kernels: bool = True,
+    speculation: Speculation = "auto",
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -100,6 +102,7 @@ def open_chat(
         plan: how it is run in the memory that there is, its window included.
         holds_calls: False to let the model write calls as it likes, for comparison.
         fast_kernels: False to compute everything in the plainest way, for comparison.
+        speculation: "off" to guess no tokens; replies are the same, later.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
@@ -113,6 +116,7 @@ def open_chat(
         cache_bytes=cache_bytes,
         stall_s=stall_s,
         fast_kernels=fast_kernels,
+        speculation=speculation,
     )
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)

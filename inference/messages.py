@@ -98,9 +98,14 @@ class Usage:
     near enough: what reuse missed. The rest is new."""
     num_thinking: int = 0
     """Of `num_generated`, those that the reply thought, its tags not counted."""
+    num_drafted: int = 0
+    """Tokens that were guessed and read together with one that was drawn."""
+    num_accepted: int = 0
+    """Of `num_drafted`, those that came true."""
 
     def __post_init__(self) -> None:
         assert self.num_prompt == self.num_reused + self.num_prefilled
+        assert 0 <= self.num_accepted <= min(self.num_drafted, self.num_generated)
         assert 0 <= self.num_repeated <= self.num_prefilled
         assert 0 <= self.num_thinking <= self.num_generated
 

@@ -6,9 +6,10 @@ tokens are worth keeping (`engine.py`) or how one is chosen (`sampling.py`).
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from inference.decode_step import DecodeStep
@@ -55,6 +56,7 @@ class Model:
         self.config = module.config.get_text_config(decoder=True)
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""
+        self._hidden: Tensor | None = None
         self.layout = Layout.of(self.config)
         self.kernels = self._kernels() if fast_kernels else None
         """What few tokens are computed by on a CPU."""
@@ -107,6 +109,14 @@ class Model:
         tensors = (*self.module.parameters(), *self.module.buffers())
         return sum(tensor.nbytes for tensor in tensors)
 
+    def show_hidden(self) -> None:
+        """From now on leave in a state what was made of its last tokens (`HybridState.hidden`)."""
+
+        def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
+            self._hidden = output.last_hidden_state[0]
+
+        self.module.base_model.register_forward_hook(keep)
+
     def new_state(self) -> HybridState:
         """A state that has read nothing."""
         return HybridState(self.layout, self.pool, self.recurrent_dtype)
@@ -141,9 +151,11 @@ class Model:
             return [logits[-1]]
         return [row.clone() for row in logits]  # a view would keep all of them alive
 
-    def forward_all(self, tokens: Sequence[int], state: HybridState) -> Tensor:
-        """Like `forward`, with the logits after every token, float32 [T, V]."""
-        return self._run(tokens, state, (), range(1, len(tokens) + 1))
+    def forward_all(
+        self, tokens: Sequence[int], state: HybridState, stops: Sequence[int] = ()
+    ) -> Tensor:
+        """Like `forward_past`, with the logits after every token, float32 [T, V]."""
+        return self._run(tokens, state, stops, range(1, len(tokens) + 1))
 
     def _run(
         self,
@@ -161,6 +173,7 @@ class Model:
             else:
                 logits = self._run_module(tokens, state, stops, asked, places)
         state.commit(tokens, [place.shift for place in places])
+        state.hidden, self._hidden = self._hidden, None
         return logits
 
     def _run_module(

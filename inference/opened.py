@@ -19,6 +19,8 @@ from inference.grammar import Grammars
 from inference.identity import Identity, fingerprint
 from inference.loader import Loaded, load
 from inference.module import Placement
+from inference.mtp import read_mtp
+from inference.speculate import Speculation
 from inference.store import Store
 from inference.tokenizer import Tokenizer
 from inference.vision import Vision
@@ -60,6 +62,9 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     model = loaded.model
     if "vision_config" in loaded.config:
         model.vision = Vision(loaded.folder, loaded.config, model.device, model.dtype)
+    speculation = None
+    if settings.speculation == "auto":
+        speculation = Speculation(read_mtp(loaded.folder, model))
     notices: list[str] = []
     if settings.kv == "int4":
         notices.append(INT4_WARNING)
@@ -76,6 +81,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
         notices=notices,
         grammars=grammars_of(loaded.folder),
+        speculation=speculation,
     )
     return OpenedEngine(engine, loaded.folder, loaded.config)
 

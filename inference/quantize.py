@@ -57,13 +57,18 @@ def quantize(module: nn.Module, kind: StackFormat) -> None:
     workspace = Workspace()
     with torch.device("meta"):
         _embeddings(module, workspace)
-        for parent, name, layer in list(_children(module)):
-            if isinstance(layer, nn.Linear) and name not in SENSITIVE and _fits(layer, kind):
-                rows, columns = layer.weight.shape
-                stack = new_stack(kind, 1, rows, columns, workspace)
-                setattr(parent, name, StackLinear(stack, layer.bias))
-            elif all(isinstance(getattr(layer, n, None), nn.Parameter) for n in EXPERT_MATRICES):
-                _experts(layer, kind, workspace)
+        quantize_layers(module, kind, workspace)
+
+
+def quantize_layers(module: nn.Module, kind: StackFormat, workspace: Workspace) -> None:
+    """Do so with all but the embeddings; what is made is on the device that is current."""
+    for parent, name, layer in list(_children(module)):
+        if isinstance(layer, nn.Linear) and name not in SENSITIVE and _fits(layer, kind):
+            rows, columns = layer.weight.shape
+            stack = new_stack(kind, 1, rows, columns, workspace)
+            setattr(parent, name, StackLinear(stack, layer.bias))
+        elif all(isinstance(getattr(layer, n, None), nn.Parameter) for n in EXPERT_MATRICES):
+            _experts(layer, kind, workspace)
 
 
 def stacks_of(module: nn.Module) -> dict[str, Stack]:

@@ -171,6 +171,8 @@ class HybridState:
         }
         self.is_whole = True
         """False while a forward runs, and for ever if it was broken off: layers then disagree."""
+        self.hidden: Tensor | None = None
+        """What the model made of the tokens read last, [T, D], where somebody wants to know."""
         self._num_since_base = 0
         self._passed: tuple[int, ...] = ()
         """Lengths of the line at the stops of the last forward."""
@@ -209,6 +211,7 @@ class HybridState:
             shifts: of the pictures among them.
         """
         self.table.commit()
+        self.hidden = None
         self.tokens.extend(tokens)
         self.shifts.extend(shifts)
         self._num_since_base += len(tokens)
@@ -273,6 +276,7 @@ class HybridState:
             slot.states = slot.journal.keep(num_kept)
         self.table.truncate(len(self) - num_tokens)
         del self.tokens[-num_tokens:]
+        self.hidden = None if self.hidden is None else self.hidden[:-num_tokens]
         self.shifts = list(_until(len(self), self.shifts))
         self._num_since_base = num_kept
         self.is_whole = True

@@ -31,7 +31,7 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.load_words import STAGES, NowAndThen, sizes_words
-from agent.frontends.usage import is_loss, is_news, reuse_sentence
+from agent.frontends.usage import guessed_words, is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from agent.shown import sentence_of
 from inference.messages import ToolCall, Usage
@@ -301,10 +301,12 @@ def _prefill_bar(event: PrefillProgress) -> str:
 
 
 def _figures(usage: Usage) -> str:
+    guessed = guessed_words((usage,))
     return (
         f"{usage.num_prompt:,} tokens: {usage.num_reused:,} reused, "
         f"{usage.num_prefilled:,} read{_speed(usage.num_prefilled, usage.prefill_s)}; "
         f"{usage.num_generated:,} written{_speed(usage.num_generated, usage.decode_s)}"
+        f"{guessed and f', {guessed}'}"
     )
 
 

@@ -31,6 +31,8 @@ class UsageReport(BaseModel):
         description="Of num_prefilled, those read before where no snapshot was near enough.",
     )
     num_thinking: int = Field(default=0, description="Of num_generated, tokens of thinking.")
+    num_drafted: int = Field(default=0, description="Tokens guessed and read with others.")
+    num_accepted: int = Field(default=0, description="Of num_drafted, those that came true.")
 
 
 class ReplyReport(UsageReport):
@@ -153,6 +155,8 @@ def _sum(replies: tuple[ReplyReport, ...]) -> UsageReport:
         decode_s=sum(usage.decode_s for usage in replies),
         num_repeated=sum(usage.num_repeated for usage in replies),
         num_thinking=sum(usage.num_thinking for usage in replies),
+        num_drafted=sum(usage.num_drafted for usage in replies),
+        num_accepted=sum(usage.num_accepted for usage in replies),
     )
 
 

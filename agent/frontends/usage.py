@@ -4,6 +4,8 @@ A missed reuse makes no noise of its own: the reply is right, only late. It read
 decides nothing.
 """
 
+from collections.abc import Sequence
+
 from inference.messages import Usage
 
 MIN_REPEATED_TOKENS = 64
@@ -31,6 +33,14 @@ def reuse_sentence(usage: Usage, before: Usage | None = None) -> str:
         noun = "" if usage.num_repeated else f"{_tokens(num_new)} "
         parts.append(f"{num_new:,} {noun}{'is' if num_new == 1 else 'are'} new")
     return "; ".join(parts)
+
+
+def guessed_words(usages: Sequence[Usage]) -> str:
+    """Say how many guesses of tokens came true; "" where none was made."""
+    num_drafted = sum(usage.num_drafted for usage in usages)
+    num_accepted = sum(usage.num_accepted for usage in usages)
+    share = num_accepted / max(1, num_drafted)
+    return f"{share:.0%} of {num_drafted:,} guesses right" if num_drafted else ""
 
 
 def is_news(usage: Usage, before: Usage | None) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from agent.events import ReplyEnded
 from agent.frontends.console import PlainConsole
 from agent.frontends.fix import event_line
 from agent.frontends.report import FixReport, report_of
-from agent.frontends.usage import reuse_sentence
+from agent.frontends.usage import guessed_words, reuse_sentence
 from agent.journal import Journal
 from agent.outcome import FixOutcome
 from agent.session import JOURNAL, Session
@@ -23,6 +24,12 @@ def usage(num_prompt: int, num_reused: int, num_repeated: int = 0, num_generated
     return Usage(
         num_prompt, num_reused, num_prefilled, num_generated, 0.5, 0.25, num_repeated=num_repeated
     )
+
+
+def test_guesses_are_told_where_any_were_made() -> None:
+    guessed = replace(usage(20, 8), num_drafted=8, num_accepted=6)
+    assert guessed_words((usage(20, 8),)) == ""
+    assert guessed_words((usage(20, 8), guessed, guessed)) == "75% of 16 guesses right"
 
 
 @pytest.mark.parametrize(

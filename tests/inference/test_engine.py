@@ -378,6 +378,7 @@ def test_the_ladder_is_climbed_in_prefill_and_in_decode(
 ) -> None:
     monkeypatch.setattr("inference.engine.LADDER_TOKENS", 128)
     monkeypatch.setattr("inference.engine.FINE_LADDER_TOKENS", 128)
+    monkeypatch.setattr("inference.reply.FINE_LADDER_TOKENS", 128)
     engine = engine_of(tiny_hybrid, prefill_chunk=100)
     reply(engine, PROMPT, num_new=70)
     lengths = sorted(len(node.snapshot) for node in engine.snapshots.holders())

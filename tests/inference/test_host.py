@@ -33,6 +33,7 @@ from inference.host_start import find_or_start, host_environment
 from inference.messages import Prefill, SamplingOptions, Usage
 from inference.model import Model
 from inference.opened import OpenedEngine
+from tests.inference.guesses import Told
 
 GREEDY = SamplingOptions()
 SETTINGS = EngineSettings("owner/tiny")
@@ -142,6 +143,22 @@ def test_tokens_and_usage_are_those_of_the_engine_in_this_process(
         assert len(branches[0]) == len(branches[1])
         tokens = (*tokens, *ends[0].token_ids, 50 + turn, 51)
     assert there.model.context_tokens == here.model.context_tokens
+
+
+def test_what_was_guessed_in_the_host_is_told_and_the_reply_is_the_same(
+    environment: dict[str, str], tiny_hybrid: Model, tmp_path: Path
+) -> None:
+    _, plain = ask(Engine(tiny_hybrid, cache_bytes=0), PROMPT, 40)
+
+    def opener(_on_progress: OnProgress) -> OpenedEngine:
+        engine = Engine(tiny_hybrid, cache_bytes=0, speculation=Told(plain.token_ids))
+        return OpenedEngine(engine, tmp_path, {"model_type": "qwen3_5"})
+
+    with closing(Served(environment, opener)) as served:
+        branch, end = ask(served.client(), PROMPT, 40)
+    assert end.token_ids == plain.token_ids
+    assert end.usage.num_drafted > end.usage.num_accepted > 30
+    assert len(branch) == len(PROMPT) + 39
 
 
 def test_a_budget_of_thinking_holds_in_the_host(served: Served, tiny_hybrid: Model) -> None:

@@ -222,6 +222,8 @@ def figures_of(usage: Usage) -> dict[str, Any]:
         "numGenerated": usage.num_generated,
         "prefillS": round(usage.prefill_s, 3),
         "decodeS": round(usage.decode_s, 3),
+        "numDrafted": usage.num_drafted,
+        "numAccepted": usage.num_accepted,
     }
 
 

@@ -42,7 +42,7 @@ def _parts(status: "Status", memory: Memory | None) -> dict[str, str]:
         "window": _window(status) if status.context_tokens else "",
         "loading": "" if status.is_loaded else "no model" if status.fault else "loading",
         "reused": f"{count_words(status.num_reused)} reused" if status.num_reused else "",
-        "speed": f"{status.tokens_per_s:,.0f} tok/s" if status.tokens_per_s else "",
+        "speed": _speed(status) if status.tokens_per_s else "",
         "memory": memory_words(memory) if memory else "",
     }
 
@@ -53,6 +53,11 @@ def memory_words(memory: Memory) -> str:
     if max(parts) < GIB:
         return "+".join(f"{part / MIB:.0f}" for part in parts) + " MiB"
     return "+".join(f"{part / GIB:.1f}" for part in parts) + " GiB"
+
+
+def _speed(status: "Status") -> str:
+    guessed = f", {status.acceptance:.0%} guessed right" if status.acceptance else ""
+    return f"{status.tokens_per_s:,.0f} tok/s{guessed}"
 
 
 def _window(status: "Status") -> str:

@@ -19,6 +19,7 @@ from agent.frontends.repl.text import count_words, harmless, one_line, seconds_w
 from agent.frontends.repl.theme import theme_for
 from agent.frontends.repl.worker import Printed
 from agent.frontends.transcript import as_document, as_html, as_markdown
+from agent.frontends.usage import guessed_words
 from agent.journal import Contents, read_all
 from agent.session import JOURNAL
 from agent.settings import ThemeChoice
@@ -132,11 +133,13 @@ def speeds(usages: Sequence[Usage]) -> list[tuple[str, str]]:
     num_reused = sum(usage.num_reused for usage in usages)
     num_read = sum(usage.num_prefilled for usage in usages)
     num_written = sum(usage.num_generated for usage in usages)
+    guessed = guessed_words(usages)
     return [
         ("replies", str(len(usages))),
         ("reused", f"{num_reused:,} tokens, {num_reused / num_prompt:.0%} of the prompts"),
         ("read", _speed(num_read, sum(usage.prefill_s for usage in usages))),
         ("written", _speed(num_written, sum(usage.decode_s for usage in usages))),
+        *([("guessed", guessed)] if guessed else []),
     ]
 
 

@@ -39,6 +39,11 @@ def test_the_status_line_tells_the_window_and_what_was_reused() -> None:
     assert line.endswith("12.3k/262k 5% · 12.0k reused · 42 tok/s")
 
 
+def test_the_status_line_tells_how_many_guesses_came_true_where_any_did() -> None:
+    line = status_line(replace(STATUS, acceptance=0.62), None, 120)
+    assert line.endswith("42 tok/s, 62% guessed right")
+
+
 @pytest.mark.parametrize("width", [20, 33, 50, 79, 200])
 def test_the_status_line_fits(width: int) -> None:
     line = status_line(STATUS, MEMORY, width)

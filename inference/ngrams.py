@@ -1,0 +1,138 @@
+"""What came next the last time: guesses from the line itself, which copies itself when it edits.
+
+Prompt lookup (Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding): the place before which
+the line reads as it does at its end, as far back as can be, tells how it may go on. Places are
+found as LZ77 finds them: by their last tokens, the latest first, each with a link to the one
+before; a token more costs one step, and so does a look, however long the line is. No model.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inference.odds import MAX_GUESSES, Hopes, Record
+from inference.prefix_cache import num_common
+
+NUM_KEY = 3
+"""Tokens by which a place is found; fewer are often a chance meeting."""
+MAX_MATCH = 32
+"""No difference is made between longer matches."""
+MAX_PLACES = 32
+"""So many places are compared, the latest."""
+
+
+class Ngrams:
+    """Where every run of `NUM_KEY` tokens of a line ends, by what they are."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, int] = {}
+        self._before = array("i")
+        """For the place after each token, the place before it with the same tokens; 0 is none."""
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def follow(self, line: Sequence[int]) -> None:
+        """Take in what is new of a line, of which all that was taken in before is the beginning."""
+        for place in range(len(self) + 1, len(line) + 1):
+            key = _key(line[max(0, place - NUM_KEY) : place])
+            self._before.append(self._latest.get(key, 0) if place >= NUM_KEY else 0)
+            if place >= NUM_KEY:
+                self._latest[key] = place
+
+    def find(self, line: Sequence[int], unread: Sequence[int]) -> tuple[int, int]:
+        """Return the place that reads most like the end of `line` and then `unread`.
+
+        Returns:
+            How many tokens lie before it, and how many of those match; 0, 0 where there is none.
+        """
+        end = [*line[max(0, len(line) - MAX_MATCH) :], *unread][-MAX_MATCH:]
+        place = self._latest.get(_key(end[-NUM_KEY:]), 0)
+        best = 0, 0
+        for _ in range(MAX_PLACES):
+            if not place:
+                break
+            num_match = _num_match(line[max(0, place - MAX_MATCH) : place], end)
+            if num_match > best[1]:
+                best = place, num_match
+            place = self._before[place - 1]
+        return best
+
+
+def _key(tokens: Sequence[int]) -> int:
+    key = 0
+    for token in tokens:
+        key = key << 20 | token
+    return key
+
+
+def _num_match(before: Sequence[int], end: Sequence[int]) -> int:
+    """How many tokens are the same, from the last one backwards."""
+    num = 0
+    for one, other in zip(reversed(before), reversed(end), strict=False):
+        if one != other:
+            break
+        num += 1
+    return num
+
+
+def new_records() -> tuple[Record, ...]:
+    """Return how often a place was right, by the bits of how many tokens matched before it.
+
+    Before anything is known, the rule of succession: what went well n times goes well again with
+    a chance of (n + 1) / (n + 2).
+    """
+    return tuple(Record(1 - 1 / (2**bits + 2)) for bits in range(MAX_MATCH.bit_length()))
+
+
+@dataclass
+class NgramSource:
+    """The guesses of one reply: a `Source` (speculate.py)."""
+
+    line: list[int]
+    """What the branch has read; it grows."""
+    ngrams: Ngrams
+    """Of the branch; they outlive the reply."""
+    records: tuple[Record, ...]
+    kept: Hopes
+    guess_s: float = 0.0
+    """A look is nothing beside a forward."""
+    _next: list[int] = field(default_factory=list)
+    _num_match: int = 0
+    _num_asked: int = 0
+
+    def hopes(self, unread: Sequence[int]) -> Sequence[float]:
+        """Look for a place; a longer match is better, and each guess that comes true makes one."""
+        self.ngrams.follow(self.line)
+        place, self._num_match = self.ngrams.find(self.line, unread)
+        self._next = _going_on(self.line, unread, place) if place else []
+        self._num_asked = 0
+        return self.kept.of(self._chances(len(self._next)))
+
+    def guess(self, num_guesses: int) -> list[int]:
+        """Return what came next there."""
+        self._num_asked = num_guesses
+        return self._next[:num_guesses]
+
+    def learn(self, came: Sequence[int]) -> None:
+        """Compare, even where it was not asked: to be wrong in silence costs nothing."""
+        if not self._next:
+            return
+        num_judged = max(1, self._num_asked)
+        num_right = num_common(self._next[:num_judged], came)
+        self.kept.note(self._chances(num_judged), num_right)
+        for number in range(min(num_right + 1, num_judged, len(came))):
+            self._record(number).note(number < num_right)
+
+    def _chances(self, num_guesses: int) -> list[float]:
+        return [self._record(number).chance for number in range(num_guesses)]
+
+    def _record(self, number: int) -> Record:
+        """Return the record of guess `number`, whose match is so much longer."""
+        return self.records[min(MAX_MATCH, self._num_match + number).bit_length() - 1]
+
+
+def _going_on(line: Sequence[int], unread: Sequence[int], place: int) -> list[int]:
+    """Return what follows a place; at the end of the line, which repeats itself, from there on."""
+    seen = [*line[place : place + MAX_GUESSES], *unread]
+    return [seen[number % len(seen)] for number in range(MAX_GUESSES)]
