@@ -109,6 +109,10 @@ class ModelConfig:
     grammar: bool = True
     """Whether calls are held to their form while they are written, so that none is malformed."""
 
+    read_ahead: bool = True
+    """Whether the model reads its instructions, the conversation and a long draft of the next
+    prompt while nobody waits for it, so that a reply begins sooner."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
@@ -302,5 +306,6 @@ def _positive(section: Any) -> None:
     for entry in fields(section):
         value = getattr(section, entry.name)
         # `not >` and not `<=`: a TOML file can say nan.
-        if isinstance(value, int | float) and not value > 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not value > 0:
             raise ValueError(f"{entry.name} must be more than 0, not {value}")

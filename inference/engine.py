@@ -103,6 +103,7 @@ class Engine:
         num_known = match.num_known
         if live is not None and goes_on(live, tokens) and len(live) >= _length(match.node):
             branch = live
+            branch.reuse = True
         else:
             branch = self._restored(match.node, tokens)
             if live is not None:
@@ -219,11 +220,16 @@ class Engine:
         kv_bytes = len(pages) * self.model.pool.page_nbytes
         return Memory(self.model.weights_nbytes, kv_bytes, self.snapshots.nbytes)
 
-    def fork(self, branch: Branch) -> Branch:
-        """Make a second line from here; pages are shared until one of the two writes to them."""
-        if not len(branch):
-            return self._new_branch(self.model.new_state())
-        return self._new_branch(branch.state.snapshot().restore(), branch.logits)
+    def fork(self, branch: Branch, reuse: bool = True) -> Branch:
+        """Make a second line from here; pages are shared until one of the two writes to them.
+
+        Without `reuse` no snapshot is taken of it until a prompt is found to go on from it.
+        """
+        is_empty = not len(branch)
+        state = self.model.new_state() if is_empty else branch.state.snapshot().restore()
+        other = self._new_branch(state, None if is_empty else branch.logits)
+        other.reuse = reuse
+        return other
 
     def snapshot(self, branch: Branch) -> Snapshot:
         """Take a snapshot here and keep it among those that prompts are looked up in."""

@@ -1,12 +1,15 @@
 """The one thread of a host that runs the model: whose turn it is, and what a request does.
 
 Front ends take turns, one prefill chunk or one token at a time; who has had the least of the
-engine's time is next, so that a long prompt of one does not hold up the reply of another. Each has
-branches of its own. It knows no socket: answers go to a function, requests come from `host.py`.
+engine's time is next, so that a long prompt of one does not hold up the reply of another. What is
+read ahead, for a prompt that may come, waits until nobody else has asked anything for a while. Each
+front end has branches of its own. It knows no socket: answers go to a function, requests come from
+`host.py`.
 """
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +23,10 @@ from inference.errors import EngineGone, InferenceError
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
 from inference.watchdog import Watchdog, is_out_of_memory
+
+QUIET_S = 2.0
+"""For which the other front ends must have had no work before something is read ahead: one that
+runs a tool asks again soon, and should not have to wait for a chunk."""
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +45,12 @@ class _Task:
         """The branch that it uses."""
         return self.request.live if isinstance(self.request, wire.Find) else self.request.branch
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether nobody waits for it: it only reads ahead, for a prompt that may come."""
+        is_reading = isinstance(self.request, wire.Generate) and not self.request.max_new_tokens
+        return is_reading and not self.is_cancelled
+
     def uses_branch_of(self, other: "_Task") -> bool:
         """Whether one of the two must wait for the other."""
         return self.branch is not None and self.branch == other.branch
@@ -55,6 +68,8 @@ class Seat:
     branches: dict[int, Branch] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     used_s: float = 0.0
+    worked_s: float = -math.inf
+    """When work for it ended that it waited for."""
     is_gone: bool = False
 
     def next_task(self) -> _Task | None:
@@ -96,6 +111,7 @@ class Worker:
             for task in seat.tasks:
                 if not isinstance(task.request, wire.Close) and task.request.number == number:
                     task.is_cancelled = True
+            self._changed.notify()
 
     def leave(self, seat: Seat) -> None:
         """Let go of all that a front end had; what it prefilled stays as snapshots."""
@@ -128,10 +144,12 @@ class Worker:
         """Work until stopped; then keep what was prefilled, and close the engine."""
         while (turn := self._next_turn()) is not None:
             seat, task = turn
-            start = time.perf_counter()
+            start, is_patient = time.monotonic(), task.is_patient
             is_done = self._step(engine, seat, task)
             with self._changed:
-                seat.used_s += time.perf_counter() - start
+                if not is_patient:
+                    seat.worked_s = time.monotonic()
+                    seat.used_s += seat.worked_s - start
                 seat.tasks.remove(task)
                 if is_done:
                     task.steps = None  # it holds a branch
@@ -150,14 +168,24 @@ class Worker:
         with self._changed:
             while not self._is_stopping:
                 self._forget_the_gone()
-                waiting = sorted(self._seats, key=lambda seat: seat.used_s)
-                for seat in waiting:
-                    task = seat.next_task()
-                    if task is not None:
-                        task.is_begun = True
-                        return seat, task
-                self._changed.wait()
+                waiting = [(seat, task) for seat in self._seats if (task := seat.next_task())]
+                if turn := self._chosen(waiting):
+                    turn[1].is_begun = True
+                    return turn
+                self._changed.wait(QUIET_S if waiting else None)
             return None
+
+    def _chosen(self, waiting: list[tuple[Seat, _Task]]) -> tuple[Seat, _Task] | None:
+        """Choose who is next; None while there is only what gives way to others."""
+        asked = [turn for turn in waiting if not turn[1].is_patient]
+        if asked:
+            return min(asked, key=lambda turn: turn[0].used_s)
+        return next((turn for turn in waiting if self._is_quiet_but(turn[0])), None)
+
+    def _is_quiet_but(self, seat: Seat) -> bool:
+        """Whether the other front ends have had no work for a while."""
+        busy_since_s = time.monotonic() - QUIET_S
+        return all(other is seat or other.worked_s < busy_since_s for other in self._seats)
 
     def _forget_the_gone(self) -> None:
         for seat in [seat for seat in self._seats if seat.is_gone and not seat.tasks]:
@@ -224,7 +252,7 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
                 _check_words(engine, request.thinking.token_ids)
             yield from _events(engine, branch, task, request)
         case wire.Fork():
-            branch = engine.fork(_branch(seat, request.branch))
+            branch = engine.fork(_branch(seat, request.branch), request.reuse)
             yield wire.Done(request.number, _hold(seat, branch), len(branch))
         case wire.TakeSnapshot() | wire.Measure():
             branch = _branch(seat, request.branch)
