@@ -18,6 +18,8 @@ class Branch:
         """What comes after the last token, float32 [V]; None where a snapshot did not know it."""
         self.reuse = reuse
         """Whether snapshots are taken of it."""
+        self.offered: int | None = None
+        """The token that it is to read next, which may be read together with those of others."""
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0

@@ -34,6 +34,7 @@ from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_com
 from inference.shelf import Shelf
 from inference.state import HybridState, Snapshot
 from inference.store import Store
+from inference.together import Together
 
 
 class Grammars(Protocol):
@@ -74,6 +75,7 @@ class Engine:
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
         self._branches: WeakSet[Branch] = WeakSet()
+        self._together = Together(model)
         self.snapshots = PrefixCache(
             cache_bytes, self._live_tables, lambda node: self.shelf.demote(node)
         )
@@ -177,6 +179,7 @@ class Engine:
         pen = Pen(sampling, calls, thinking)
         ids: list[int] = []
         unread: list[int] = []
+        num_before = 0
         stop_reason: StopReason = "max_tokens"
         start = time.perf_counter()
         if num_read < num_prompt:
@@ -186,17 +189,23 @@ class Engine:
             if cancel():
                 stop_reason = "cancelled"
                 break
-            # 2. Read what was drawn last, now that one more is wanted.
-            if unread:
+            # 2. Read what was drawn last, now that one more is wanted; others may have done so.
+            if unread and len(branch) == num_before:
                 self._read_drawn(branch, unread, keep_ids)
+            branch.offered = None
             # 3. Draw the next, and take with it what follows whatever the model thinks.
             assert branch.logits is not None, "a restored branch needs at least one new token"
             unread = pen.write(branch.logits, max_new_tokens - len(ids), stop_ids)
             ids += unread
+            num_before = len(branch)
+            is_last = unread[-1] in stop_ids or len(ids) == max_new_tokens
+            if not is_last and self._is_plain(branch, unread, keep_ids):
+                branch.offered = unread[0]
             yield from map(Token, unread)
             if unread[-1] in stop_ids:
                 stop_reason = "end_turn"
         decode_s = time.perf_counter() - start
+        self._together.let_go()
         if len(branch) > num_read:
             self._keep(branch)
             self._store(branch, len(branch))
@@ -212,6 +221,13 @@ class Engine:
         notices = tuple(self._notices)
         self._notices.clear()
         yield GenerationEnd(stop_reason, usage, tuple(ids), notices, self.memory)
+
+    def read_together(self, branches: Sequence[Branch]) -> None:
+        """Read what these lines offer in one forward: sooner than each by itself."""
+        tokens = [branch.offered for branch in branches if branch.offered is not None]
+        logits = self._together.read(tokens, [branch.state for branch in branches])
+        for branch, row in zip(branches, logits, strict=True):
+            branch.offered, branch.logits = None, row.clone()  # a view would keep all alive
 
     @property
     def memory(self) -> Memory:
@@ -341,6 +357,11 @@ class Engine:
         self._read(branch, tokens, kinds | dict.fromkeys(rungs, "rung"))
         if rungs:
             self._store(branch, end)
+
+    def _is_plain(self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]) -> bool:
+        """Whether what is to be read is one token, after which no snapshot is taken."""
+        end = len(branch) + 1
+        return len(tokens) == 1 and tokens[0] not in keep_ids and end % FINE_LADDER_TOKENS != 0
 
     def _keep(self, branch: Branch, kind: Kind = "place") -> None:
         if branch.reuse:

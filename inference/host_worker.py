@@ -1,8 +1,9 @@
 """The one thread of a host that runs the model: whose turn it is, and what a request does.
 
 Front ends take turns, one prefill chunk or one token at a time; who has had the least of the
-engine's time is next, so that a long prompt of one does not hold up the reply of another. What is
-read ahead, for a prompt that may come, waits until nobody else has asked anything for a while. Each
+engine's time is next, so that a long prompt of one does not hold up the reply of another. Replies
+that are written at the same time are read a token each in one forward (`together.py`). What is read
+ahead, for a prompt that may come, waits until nobody else has asked anything for a while. Each
 front end has branches of its own. It knows no socket: answers go to a function, requests come from
 `host.py`.
 """
@@ -22,6 +23,7 @@ from inference.engine import Engine
 from inference.errors import EngineGone, InferenceError
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
+from inference.together import MAX_LINES
 from inference.watchdog import Watchdog, is_out_of_memory
 
 QUIET_S = 2.0
@@ -72,6 +74,13 @@ class Seat:
     """When work for it ended that it waited for."""
     is_gone: bool = False
 
+    def offer(self, task: _Task) -> Branch | None:
+        """Return the line of a task if the next step is to read one token on it."""
+        if task.steps is None or task.is_cancelled or not isinstance(task.request, wire.Generate):
+            return None
+        branch = self.branches.get(task.request.branch)
+        return None if branch is None or branch.offered is None else branch
+
     def next_task(self) -> _Task | None:
         """The first task that waits for no other, if the front end can take its answer."""
         if not self.has_room() and not self.is_gone:
@@ -81,6 +90,9 @@ class Seat:
             if task.is_begun or not any(map(task.uses_branch_of, before)):
                 return task
         return None
+
+
+_Turn = tuple[Seat, _Task]
 
 
 class Worker:
@@ -142,19 +154,21 @@ class Worker:
 
     def run(self, engine: Engine) -> None:
         """Work until stopped; then keep what was prefilled, and close the engine."""
-        while (turn := self._next_turn()) is not None:
-            seat, task = turn
-            start, is_patient = time.monotonic(), task.is_patient
-            is_done = self._step(engine, seat, task)
+        while turns := self._next_turns():
+            start, is_patient = time.monotonic(), turns[0][1].is_patient
+            lines = [line for seat, task in turns if (line := seat.offer(task)) is not None]
+            done = [self._step(engine, *turn, lines if turn is turns[0] else []) for turn in turns]
             with self._changed:
-                if not is_patient:
-                    seat.worked_s = time.monotonic()
-                    seat.used_s += seat.worked_s - start
-                seat.tasks.remove(task)
-                if is_done:
-                    task.steps = None  # it holds a branch
-                else:
-                    seat.tasks.append(task)
+                end_s = time.monotonic()
+                for (seat, task), is_done in zip(turns, done, strict=True):
+                    if not is_patient:
+                        seat.worked_s = end_s
+                        seat.used_s += (end_s - start) / len(turns)
+                    seat.tasks.remove(task)
+                    if is_done:
+                        task.steps = None  # it holds a branch
+                    else:
+                        seat.tasks.append(task)
         for seat in self._seats:
             for task in seat.tasks:
                 task.is_cancelled = True
@@ -163,19 +177,28 @@ class Worker:
                         pass
         engine.close()
 
-    def _next_turn(self) -> tuple[Seat, _Task] | None:
-        """Wait for work; None when there will be no more."""
+    def _next_turns(self) -> list[_Turn]:
+        """Wait for work: one step, or several that are taken together; none if there is no more."""
         with self._changed:
             while not self._is_stopping:
                 self._forget_the_gone()
                 waiting = [(seat, task) for seat in self._seats if (task := seat.next_task())]
                 if turn := self._chosen(waiting):
                     turn[1].is_begun = True
-                    return turn
+                    return [turn, *self._company(turn)]
                 self._changed.wait(QUIET_S if waiting else None)
-            return None
+            return []
 
-    def _chosen(self, waiting: list[tuple[Seat, _Task]]) -> tuple[Seat, _Task] | None:
+    def _company(self, turn: _Turn) -> list[_Turn]:
+        """Return the other steps that are a token to be read, if this one is."""
+        seat, task = turn
+        if seat.offer(task) is None:
+            return []
+        ready = [other for other in self._seats if other.has_room() and not other.is_gone]
+        turns = [(other, one) for other in ready for one in other.tasks if one is not task]
+        return [turn for turn in turns if turn[0].offer(turn[1]) is not None][: MAX_LINES - 1]
+
+    def _chosen(self, waiting: list[_Turn]) -> _Turn | None:
         """Choose who is next; None while there is only what gives way to others."""
         asked = [turn for turn in waiting if not turn[1].is_patient]
         if asked:
@@ -192,8 +215,11 @@ class Worker:
             seat.branches.clear()
             self._seats.remove(seat)
 
-    def _step(self, engine: Engine, seat: Seat, task: _Task) -> bool:
-        """Take one step of a task, answer, and return whether it was the last."""
+    def _step(self, engine: Engine, seat: Seat, task: _Task, lines: Sequence[Branch]) -> bool:
+        """Take one step of a task, answer, and return whether it was the last.
+
+        Of several `lines` what they offer is read first, that of the task among them.
+        """
         if isinstance(task.request, wire.Close):
             seat.branches.pop(task.request.branch, None)
             return True
@@ -202,6 +228,8 @@ class Worker:
         self._watchdog.begin()
         is_progress = False
         try:
+            if len(lines) > 1:
+                engine.read_together(lines)
             answer = next(task.steps)
             is_progress = isinstance(answer, wire.Chunk | wire.OneToken)
         except InferenceError as error:
