@@ -75,7 +75,7 @@ class Engine:
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
         self._branches: WeakSet[Branch] = WeakSet()
-        self._together = Together(model)
+        self.together = Together(model)
         self.snapshots = PrefixCache(
             cache_bytes, self._live_tables, lambda node: self.shelf.demote(node)
         )
@@ -205,7 +205,7 @@ class Engine:
             if unread[-1] in stop_ids:
                 stop_reason = "end_turn"
         decode_s = time.perf_counter() - start
-        self._together.let_go()
+        self.together.let_go()
         if len(branch) > num_read:
             self._keep(branch)
             self._store(branch, len(branch))
@@ -221,13 +221,6 @@ class Engine:
         notices = tuple(self._notices)
         self._notices.clear()
         yield GenerationEnd(stop_reason, usage, tuple(ids), notices, self.memory)
-
-    def read_together(self, branches: Sequence[Branch]) -> None:
-        """Read what these lines offer in one forward: sooner than each by itself."""
-        tokens = [branch.offered for branch in branches if branch.offered is not None]
-        logits = self._together.read(tokens, [branch.state for branch in branches])
-        for branch, row in zip(branches, logits, strict=True):
-            branch.offered, branch.logits = None, row.clone()  # a view would keep all alive
 
     @property
     def memory(self) -> Memory:
@@ -349,7 +342,7 @@ class Engine:
 
     def _read_drawn(self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]) -> None:
         """Read tokens of a reply, with snapshots on the ladder and after `keep_ids`."""
-        first, end = len(branch), len(branch) + len(tokens)
+        start, first, end = time.perf_counter(), len(branch), len(branch) + len(tokens)
         kinds: dict[int, Kind] = {
             first + number: "stop" for number, token in enumerate(tokens, 1) if token in keep_ids
         }
@@ -357,6 +350,8 @@ class Engine:
         self._read(branch, tokens, kinds | dict.fromkeys(rungs, "rung"))
         if rungs:
             self._store(branch, end)
+        if len(tokens) == 1:
+            self.together.gain.learn(1, time.perf_counter() - start)
 
     def _is_plain(self, branch: Branch, tokens: Sequence[int], keep_ids: frozenset[int]) -> bool:
         """Whether what is to be read is one token, after which no snapshot is taken."""

@@ -21,6 +21,7 @@ from inference.branch import Branch
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
 from inference.errors import EngineGone, InferenceError
+from inference.gain import Gain
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
 from inference.together import MAX_LINES
@@ -154,7 +155,7 @@ class Worker:
 
     def run(self, engine: Engine) -> None:
         """Work until stopped; then keep what was prefilled, and close the engine."""
-        while turns := self._next_turns():
+        while turns := self._next_turns(engine.together.gain):
             start, is_patient = time.monotonic(), turns[0][1].is_patient
             lines = [line for seat, task in turns if (line := seat.offer(task)) is not None]
             done = [self._step(engine, *turn, lines if turn is turns[0] else []) for turn in turns]
@@ -177,7 +178,7 @@ class Worker:
                         pass
         engine.close()
 
-    def _next_turns(self) -> list[_Turn]:
+    def _next_turns(self, gain: Gain) -> list[_Turn]:
         """Wait for work: one step, or several that are taken together; none if there is no more."""
         with self._changed:
             while not self._is_stopping:
@@ -185,18 +186,19 @@ class Worker:
                 waiting = [(seat, task) for seat in self._seats if (task := seat.next_task())]
                 if turn := self._chosen(waiting):
                     turn[1].is_begun = True
-                    return [turn, *self._company(turn)]
+                    return [turn, *self._company(turn, gain)]
                 self._changed.wait(QUIET_S if waiting else None)
             return []
 
-    def _company(self, turn: _Turn) -> list[_Turn]:
-        """Return the other steps that are a token to be read, if this one is."""
+    def _company(self, turn: _Turn, gain: Gain) -> list[_Turn]:
+        """Return the other steps that are a token to be read, if this one is and that pays."""
         seat, task = turn
         if seat.offer(task) is None:
             return []
         ready = [other for other in self._seats if other.has_room() and not other.is_gone]
         turns = [(other, one) for other in ready for one in other.tasks if one is not task]
-        return [turn for turn in turns if turn[0].offer(turn[1]) is not None][: MAX_LINES - 1]
+        turns = [turn for turn in turns if turn[0].offer(turn[1]) is not None][: MAX_LINES - 1]
+        return turns if gain.pays(1 + len(turns)) else []
 
     def _chosen(self, waiting: list[_Turn]) -> _Turn | None:
         """Choose who is next; None while there is only what gives way to others."""
@@ -229,7 +231,7 @@ class Worker:
         is_progress = False
         try:
             if len(lines) > 1:
-                engine.read_together(lines)
+                engine.together.read(lines)
             answer = next(task.steps)
             is_progress = isinstance(answer, wire.Chunk | wire.OneToken)
         except InferenceError as error:

@@ -7,6 +7,7 @@ this way is what it would read alone. When lines are read together is said by wh
 (`host_worker.py`).
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
+from inference.branch import Branch
+from inference.gain import Gain
 from inference.linear_state import Inputs, LinearSlot, Replay, Runner
 from inference.model import Model
 from inference.packed import LinearStates
@@ -27,10 +30,20 @@ class Together:
     """Reads a token on each of several lines of one model."""
 
     def __init__(self, model: Model) -> None:
+        self.gain = Gain()
         self._model = model
         self._stacks = {index: _Stack() for index in model.layout.linear}
 
-    def read(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor:
+    def read(self, branches: Sequence[Branch]) -> None:
+        """Read what each of these lines offers."""
+        start = time.perf_counter()
+        tokens = [branch.offered for branch in branches if branch.offered is not None]
+        logits = self.forward(tokens, [branch.state for branch in branches])
+        for branch, row in zip(branches, logits, strict=True):
+            branch.offered, branch.logits = None, row.clone()  # a view would keep all alive
+        self.gain.learn(len(branches), time.perf_counter() - start)
+
+    def forward(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor:
         """Read `tokens[i]` after those of `states[i]`; logits after each, float32 [N, V]."""
         model = self._model
         positions = [[len(state) + state.offset] for state in states]

@@ -143,7 +143,7 @@ def _in_step(engine: Engine, replies: Sequence[Reply]) -> None:
     """Let each reply go on by a token, as the host does with those that are asked for at once."""
     offering = [branch for branch, _ in replies if branch.offered is not None]
     if len(offering) > 1:
-        engine.read_together(offering)
+        engine.together.read(offering)
     for _, events in replies:
         assert isinstance(next(events), Token)
 

@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
 import torch
 
 from inference import wire
 from inference.branch import Branch
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
+from inference.gain import NUM_REFUSED, Gain
 from inference.host_worker import Seat, Worker
 from inference.local import open_chat
 from inference.messages import SamplingOptions
@@ -59,7 +61,7 @@ def together(
     while len(ends) < len(lines):
         offering = [branch for branch, _ in lines if branch.offered is not None]
         if len(offering) > 1:
-            engine.read_together(offering)
+            engine.together.read(offering)
         for number, (_, events) in enumerate(lines):
             event = next(events, None)
             while event is not None and not isinstance(event, Token | GenerationEnd):
@@ -124,7 +126,7 @@ def test_what_a_line_read_with_others_can_be_taken_back(tiny_hybrid: Model) -> N
     before = states[0].snapshot()
     reader = Together(tiny_hybrid)
     for token in (5, 6, 7):
-        reader.read((token, token + 1), states)
+        reader.forward((token, token + 1), states)
     states[0].rollback(2)
     after = before.restore()
     tiny_hybrid.forward((5,), after)
@@ -136,7 +138,7 @@ def test_a_kept_state_holds_no_memory_of_other_lines(tiny_hybrid: Model) -> None
     states = [tiny_hybrid.new_state() for _ in range(4)]
     for state in states:
         tiny_hybrid.forward(SHARED, state)
-    Together(tiny_hybrid).read((1, 2, 3, 4), states)
+    Together(tiny_hybrid).forward((1, 2, 3, 4), states)
     for layer in states[2].snapshot().linear:
         assert all(state.untyped_storage().nbytes() == state.nbytes for state in layer.tensors)
 
@@ -153,7 +155,22 @@ def test_nano_writes_the_same_alone_and_in_company() -> None:
     assert [end.token_ids for end in joined] == [end.token_ids for end in ends]
 
 
-def test_replies_that_front_ends_of_a_host_ask_for_are_read_together(tiny_hybrid: Model) -> None:
+def test_company_is_left_where_it_does_not_pay_and_tried_again_later() -> None:
+    gain = Gain()
+    for seconds in (9.0, 1.0, 1.1):
+        assert gain.pays(2)
+        gain.learn(1, seconds)
+        gain.learn(2, seconds + 0.9)  # twice the rows for nearly twice the time
+        gain.learn(4, seconds * 5)
+    assert gain.pays(2)
+    assert [gain.pays(4) for _ in range(NUM_REFUSED)] == [False] * NUM_REFUSED
+    assert gain.pays(4)
+
+
+def test_replies_that_front_ends_of_a_host_ask_for_are_read_together(
+    tiny_hybrid: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gain, "pays", lambda *_: True)
     ends = [alone(engine_of(tiny_hybrid), prompt, 10) for prompt in PROMPTS]
     worker, ended = Worker(Watchdog(60.0)), threading.Semaphore(0)
     answers: list[list[wire.Outcome]] = [[] for _ in PROMPTS]
