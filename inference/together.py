@@ -76,7 +76,7 @@ class _Doors(Cache):
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_options: Any
     ) -> tuple[Any, Any]:
         """Store [N, Hkv, 1, Dh]; return what our attention reads, in the place of the keys."""
-        rows = zip(self._doors, key_states.split(1), value_states.split(1), strict=True)
+        rows = zip(self._doors, _rows(key_states), _rows(value_states), strict=True)
         return _SeenByAll([door.update(*own, layer_idx)[0] for door, *own in rows]), None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -96,7 +96,7 @@ class _SeenByAll:
 
     def attend(self, query: Tensor, scale: float) -> Tensor:
         """Let [N, Hq, 1, Dh] read each its own line: [N, 1, Hq, Dh]."""
-        rows = zip(self._lines, query.split(1), strict=True)
+        rows = zip(self._lines, _rows(query), strict=True)
         return torch.cat([line.attend(row, scale) for line, row in rows])
 
 
@@ -156,3 +156,8 @@ def _stacked(rows: Sequence[Tensor | None]) -> Tensor | None:
 
 def _row(states: Tensor | None, number: int) -> Tensor | None:
     return None if states is None else states[number : number + 1]
+
+
+def _rows(whole: Tensor) -> list[Tensor]:
+    """Views of the lines of [N, ...], [1, ...] each."""
+    return [whole[number : number + 1] for number in range(len(whole))]
