@@ -24,6 +24,7 @@ from agent.lease import writer_lease
 from agent.loading import Loading
 from agent.models import resolve
 from agent.reach import Reach
+from agent.read_ahead import ReadAhead
 from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
 from agent.servers import Servers
 from agent.session import Session
@@ -74,7 +75,8 @@ class Conversation:
         )
         self._busy = threading.Lock()
         self._is_interrupted = False
-        self._gauge = Gauge(session, self._bench)
+        self._ahead = ReadAhead(self._bench)
+        self._gauge = Gauge(session, self._bench, self._ahead)
         self._turns = TalkTurns(session, self._bench, self._told)
 
     @property
@@ -120,6 +122,14 @@ class Conversation:
                 return
             yield from self._turns.say(text, pictures, bench, stops)
             yield from self._turns.answered(bench, stops)
+
+    def read_ahead(self, draft: str = "") -> None:
+        """Have the model read what it will be told, and the draft of a prompt, while nobody asks.
+
+        Costs next to nothing where that is done; from any thread. What is asked next stops it.
+        """
+        if self.request.config.model.read_ahead:
+            self._ahead.begin((self._bench.loading, *self.session.messages), draft)
 
     def load(self, cancel: Cancel) -> Events:
         """Wait for the model, as a turn does.
@@ -337,6 +347,7 @@ class Conversation:
 
     def set_model(self, name: str) -> None:
         """Go on with another model from the next turn on; raises as `resolve` does."""
+        self._ahead.stop()
         self._bench.set_model(resolve(name))
 
     def load_again(self) -> None:
@@ -345,11 +356,13 @@ class Conversation:
 
     def close(self) -> None:
         """End what runs in the background, and let another process resume the talk."""
+        has_ended = self._ahead.end(PATIENCE_S)
         self._bench.leave()
         prompts = [point.words for point in self.points() if point.kind == "prompt"]
         if not self.session.messages:
             self.session.close()
-            remove_tree(self.session.folder)
+            if has_ended:  # else its files are being saved, and it is left to be pruned
+                remove_tree(self.session.folder)
             return
         with suppress(SessionError):  # all that was said is on disk already
             self.session.record("end", exit_code=0, sentence=prompts[0] if prompts else "")
@@ -371,12 +384,13 @@ class Conversation:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._busy.acquire(blocking=False):
-            raise UsageError("a turn is running; stop it first")
-        try:
-            yield
-        finally:
-            self._busy.release()
+        with self._ahead.held_off():
+            if not self._busy.acquire(blocking=False):
+                raise UsageError("a turn is running; stop it first")
+            try:
+                yield
+            finally:
+                self._busy.release()
 
     def _writing(self) -> AbstractContextManager[None]:
         """Keep other sessions from writing to the files meanwhile."""

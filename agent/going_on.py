@@ -13,7 +13,7 @@ from agent.models import NANO
 from agent.turn import Turn
 from agent.wording import prompt
 from inference.chat import Cancel, ChatModel
-from inference.messages import Message, Piece, ReplyOptions, ToolSpec
+from inference.messages import Message, Piece, Prefill, ReplyOptions, ToolSpec, Usage
 
 MAX_SHARE = 0.25
 """Of the window, for what went before; the rest is for the attempts."""
@@ -71,6 +71,12 @@ class GoingOn:
     ) -> Iterator[Piece]:
         """Stream the next message; see `ChatModel.reply`."""
         return self._chat.reply(self._joined(messages), self._tools, options, cancel)
+
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read nothing ahead: what it goes on from has been read."""
+        yield from ()
 
     def _joined(self, messages: Sequence[Message]) -> list[Message]:
         """Put what went before in the place of the system message, as one prompt with the first."""

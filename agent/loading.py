@@ -9,6 +9,7 @@ from agent.compose import ChatFactory, load_chat
 from agent.errors import RunCancelled
 from agent.events import Event, ModelLoading, ModelProgress
 from agent.load_news import LoadNews
+from agent.one_at_a_time import Gate
 from agent.request import FixRequest
 from inference.chat import ChatModel
 from inference.errors import InferenceError
@@ -32,8 +33,8 @@ class Loading:
         """Begin to load what is called `name`; `load` may tell how far it is."""
         self.name = name
         self.news = LoadNews()
-        self.lock = threading.Lock()
-        """Held by whoever asks the model, where several share it."""
+        self.gate = Gate()
+        """Where several share it."""
         self._chat: Future[ChatModel] = Future()
         threading.Thread(target=self._run, args=(load,), name=LOADER, daemon=True).start()
 

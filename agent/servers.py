@@ -87,6 +87,11 @@ class Servers:
         self.tools: tuple[McpTool, ...] = ()
         """Those of the servers that are used, in the order they were named."""
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known which tools there are."""
+        return self._is_offered or not self._used
+
     def start(self, view: View) -> None:
         """Begin to start and connect them all, if that was not done yet; `view` is the files."""
         if not self._used or self._is_started:

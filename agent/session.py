@@ -272,9 +272,7 @@ class Session:
                 self._measures[:] = [(len(self.messages), record["num_tokens"])]
                 self.phase_start = 1
             case "model":
-                system = replace(self.messages[0], content=record["system"])
-                rest = [replace(message, token_ids=()) for message in self.messages[1:]]
-                self.messages[:] = [system, *rest]
+                self.messages[:] = read_anew(self.messages, record["system"])
                 self.undone.clear()
                 self._measures.clear()
                 self.facts["model"] = record
@@ -315,6 +313,15 @@ class Session:
             usage = Usage(**record["usage"])
             self.usages.append(usage)
             self._measures.append((len(self.messages), usage.num_prompt + usage.num_generated))
+
+
+def read_anew(messages: Sequence[Message], system: str) -> tuple[Message, ...]:
+    """Return a conversation as another model reads it: with its instructions, in its tokens."""
+    first, *rest = messages
+    return (
+        replace(first, content=system),
+        *(replace(message, token_ids=()) for message in rest),
+    )
 
 
 def _damage(bad: Sequence[int], num_unused: int, name: str) -> str:

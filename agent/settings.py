@@ -114,6 +114,9 @@ class ModelConfig:
     speculation: Speculation = "auto"
     """`auto` guesses the next tokens where that makes a reply faster, which it does most where the
     model copies; the reply is the same. `off` guesses none and leaves the draft layer unread."""
+    read_ahead: bool = True
+    """Whether the model reads its instructions, the conversation and a long draft of the next
+    prompt while nobody waits for it, so that a reply begins sooner."""
 
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
@@ -310,5 +313,6 @@ def _positive(section: Any) -> None:
     for entry in fields(section):
         value = getattr(section, entry.name)
         # `not >` and not `<=`: a TOML file can say nan.
-        if isinstance(value, int | float) and not value > 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not value > 0:
             raise ValueError(f"{entry.name} must be more than 0, not {value}")

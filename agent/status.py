@@ -5,10 +5,12 @@ from pathlib import Path
 
 from agent.context import num_tokens
 from agent.events import ModelProgress
+from agent.read_ahead import ReadAhead
 from agent.session import Session
 from agent.settings import ApprovalMode
 from agent.talk_bench import TalkBench
 from agent.told import BRANCH, git_head
+from inference.messages import Prefill
 
 SHORT_COMMIT = 8
 
@@ -42,13 +44,20 @@ class Status:
     """How fast the last reply was written."""
     acceptance: float = 0.0
     """Of the tokens that were guessed for it, the share that came true."""
+    num_ahead: int = 0
+    """Tokens that were read before anybody asked, which no reply counts."""
+    ahead_s: float = 0.0
+    """How long that took."""
+    reading: Prefill | None = None
+    """How far it is with what it reads now, while nobody asks."""
 
 
 class Gauge:
     """Reads the status of one talk; remembers the count that takes longest."""
 
-    def __init__(self, session: Session, bench: TalkBench) -> None:
+    def __init__(self, session: Session, bench: TalkBench, ahead: ReadAhead) -> None:
         self._session = session
+        self._ahead = ahead
         self._bench = bench
         self._counted: tuple[tuple[int, ...], int] = ((), 0)
 
@@ -72,6 +81,9 @@ class Gauge:
             num_prefilled=last.num_prefilled if last else 0,
             tokens_per_s=last.num_generated / last.decode_s if last and last.decode_s else 0.0,
             acceptance=last.num_accepted / last.num_drafted if last and last.num_drafted else 0.0,
+            num_ahead=self._ahead.num_read,
+            ahead_s=self._ahead.read_s,
+            reading=self._ahead.progress,
         )
 
     def _num_context(self) -> int:

@@ -22,10 +22,11 @@ from agent.loading import Loading, begin_loading
 from agent.models import NANO
 from agent.one_at_a_time import OneAtATime
 from agent.reach import Reach, workspace_of
+from agent.read_ahead import Beginning
 from agent.read_only import ReadOnlyWhile
 from agent.remembered import Remembered
 from agent.servers import Servers
-from agent.session import Session
+from agent.session import Session, read_anew
 from agent.settings import ApprovalMode, Effort, ModelConfig
 from agent.talk_request import TalkRequest
 from agent.told import Told
@@ -33,7 +34,7 @@ from agent.wording import prompt
 from agent.workplace import ASIDE, Workplace, is_writable, open_own_files
 from inference.chat import ChatModel
 from inference.errors import InferenceError
-from inference.messages import ReplyOptions
+from inference.messages import Message, ReplyOptions
 from sandbox.base import Cancel, Sandbox
 from sandbox.proxy import way_out
 from sandbox.scan import Watched
@@ -184,12 +185,35 @@ class TalkBench:
                 raise
             if chat.name != NANO:
                 yield from self.servers.offer(self._ask, self._remembered, cancel)
-            self._bench = self._made(OneAtATime(chat, self.loading.lock))
+            self._bench = self._taken_up(self._made(OneAtATime(chat, self.loading.gate)))
             self._adopt(chat.name)
         yield from self.servers.news()
         self._note_choices()
         self._bench = _thinking_as(self.request.config.model, self._bench)
         return self._bench
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the model is on its way."""
+        return not self.loading.is_done
+
+    def beginning(self) -> Beginning | None:
+        """Return what the next turn will begin with; None if the model cannot be had, or the person
+        is yet to agree to MCP servers, whose tools are part of it. Changes nothing.
+
+        Raises:
+            ProjectError, SandboxError: as `place`.
+        """
+        chat, session = self.loading.chat, self._session
+        if chat is None or not self.servers.is_settled:
+            return None
+        parts = (self._bench or self._made(OneAtATime(chat, self.loading.gate))).parts
+        system, messages = _system_of(chat.name), tuple(session.messages)
+        if not messages:
+            messages = (Message("system", system),)
+        elif session.facts.get("model", {}).get("name") != chat.name:
+            messages = read_anew(messages, system)
+        return Beginning(parts.chat, messages, parts.specs)
 
     def load(self, cancel: Cancel) -> Generator[Event, None, None]:
         """Wait until the model is there; raises as `ready` does."""
@@ -254,9 +278,13 @@ class TalkBench:
         options = ReplyOptions(max_new_tokens=num_new, thinking=not is_nano)
         given = Materials(place, self._session, chat, options, request.config)
         given = replace(given, server_tools=self.servers.tools, reach=self.around.reach)
-        bench = make_bench(given)
+        return make_bench(given)
+
+    def _taken_up(self, bench: Bench) -> Bench:
+        """Join what a talk has to a bench, for its turns."""
         bench.go_on(self._session)
-        view = tool_view(place)
+        request, is_nano = self.request, bench.parts.chat.name == NANO
+        view = tool_view(self.place())
         self._approver = Approver(
             request.config.approval,
             self._ask,
@@ -275,12 +303,16 @@ class TalkBench:
 
     def _adopt(self, model: str) -> None:
         """Begin the conversation, or go on with the one that another model has had until now."""
-        session, system = self._session, prompt("nano_system" if model == NANO else "talk")
+        session, system = self._session, _system_of(model)
         if not session.messages:
             session.begin(1, "talk", self.place().base, system)
         if session.facts.get("model", {}).get("name") != model:
             session.use_model(model, system)
             self._told.forget()
+
+
+def _system_of(model: str) -> str:
+    return prompt("nano_system" if model == NANO else "talk")
 
 
 def _beside(place: Workplace, folders: tuple[Path, ...]) -> Workplace:

@@ -76,10 +76,10 @@ class TalkTurns:
     def _with_news(self, text: str, now: str, parts: Parts) -> str:
         """Return a prompt with what the model does not know yet; `now` names the files."""
         session = self._session
-        if now != session.checkpoint:
+        is_first = all(message.role == "system" for message in session.messages)
+        if now != session.checkpoint and not is_first:  # it has seen nothing of them yet
             checkpoint = self._bench.place().checkpoint
             self._told.edited(checkpoint.changed(session.checkpoint, now))
-        is_first = all(message.role == "system" for message in session.messages)
         return self._told.beside(text, self._bench.mode, parts.opening() if is_first else "")
 
     def _without_unanswerable(self, ended: TurnEnded) -> TurnEnded:

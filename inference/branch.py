@@ -21,6 +21,8 @@ class Branch:
         """Whether snapshots are taken of it."""
         self.ngrams = Ngrams()
         """Where its runs of tokens are, as far as somebody asked."""
+        self.offered: int | None = None
+        """The token that it is to read next, which may be read together with those of others."""
         self.num_unreported = 0
         """Tokens prefilled for a reply still to come; `unreported_s` is how long that took."""
         self.unreported_s = 0.0

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from inference.messages import Message, Piece, ReplyOptions, ToolSpec
+from inference.messages import Message, Piece, Prefill, ReplyOptions, ToolSpec, Usage
 
 Cancel = Callable[[], bool]
 
@@ -44,6 +44,22 @@ class ChatModel(Protocol):
 
         Raises:
             ContextOverflow: no room is left for a reply.
+            ModelUnavailable: the engine went away.
+        """
+        ...
+
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read a conversation before anybody asks, so that the reply to come begins sooner.
+
+        `draft` is how the text of its next prompt begins, as far as that is known; nothing of it is
+        kept if the prompt is another one. The last piece is a `Usage`, of what no reply tells
+        again; nothing comes if there is too little to read. Whoever else uses the engine goes
+        first, and `cancel` is looked at between two chunks: what was read until then is kept.
+
+        Raises:
+            Cancelled: another conversation wants the model.
             ModelUnavailable: the engine went away.
         """
         ...

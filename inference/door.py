@@ -241,8 +241,9 @@ class TokenEngine(Protocol[B]):
         """Read `new_tokens` after those of the branch, write a reply, end with what it cost."""
         ...
 
-    def fork(self, branch: B) -> B:
-        """Make a second line from here."""
+    def fork(self, branch: B, reuse: bool = True) -> B:
+        """Make a second line from here; without `reuse` nothing is kept of what it reads until a
+        prompt is found to go on from it."""
         ...
 
     def snapshot(self, branch: B) -> object:

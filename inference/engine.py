@@ -37,6 +37,7 @@ from inference.shelf import Shelf
 from inference.speculate import Speculation, no_drafts
 from inference.state import HybridState, Snapshot
 from inference.store import Store
+from inference.together import Together
 
 
 class Grammars(Protocol):
@@ -80,6 +81,7 @@ class Engine:
         self.prefill_chunk = prefill_chunk
         self._notices = [] if notices is None else notices
         self._branches: WeakSet[Branch] = WeakSet()
+        self.together = Together(model)
         self.snapshots = PrefixCache(
             cache_bytes, self._live_tables, lambda node: self.shelf.demote(node)
         )
@@ -109,6 +111,7 @@ class Engine:
         num_known = match.num_known
         if live is not None and goes_on(live, tokens) and len(live) >= _length(match.node):
             branch = live
+            branch.reuse = True
         else:
             branch = self._restored(match.node, tokens)
             if live is not None:
@@ -185,12 +188,13 @@ class Engine:
         bounds = Bounds(max_new_tokens, stop_ids, keep_ids)
         pen = Pen(sampling, calls, thinking)
         keep = partial(self._keep_drawn, branch)
-        reply = Reply(self.model, branch, pen, drafts, bounds, keep)
+        reply = Reply(self.model, branch, pen, drafts, bounds, keep, self.together.gain)
         start = time.perf_counter()
         if num_read < num_prompt:
             reply.stop_reason = "cancelled"
         yield from reply.write(cancel)
         decode_s = time.perf_counter() - start
+        self.together.let_go()
         if len(branch) > num_read:
             self._keep(branch)
             self._store(branch, len(branch))
@@ -216,11 +220,16 @@ class Engine:
         kv_bytes = len(pages) * self.model.pool.page_nbytes
         return Memory(self.model.weights_nbytes, kv_bytes, self.snapshots.nbytes)
 
-    def fork(self, branch: Branch) -> Branch:
-        """Make a second line from here; pages are shared until one of the two writes to them."""
-        if not len(branch):
-            return self._new_branch(self.model.new_state())
-        return self._new_branch(branch.state.snapshot().restore(), branch.logits)
+    def fork(self, branch: Branch, reuse: bool = True) -> Branch:
+        """Make a second line from here; pages are shared until one of the two writes to them.
+
+        Without `reuse` no snapshot is taken of it until a prompt is found to go on from it.
+        """
+        is_empty = not len(branch)
+        state = self.model.new_state() if is_empty else branch.state.snapshot().restore()
+        other = self._new_branch(state, None if is_empty else branch.logits)
+        other.reuse = reuse
+        return other
 
     def snapshot(self, branch: Branch) -> Snapshot:
         """Take a snapshot here and keep it among those that prompts are looked up in."""

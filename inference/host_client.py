@@ -206,10 +206,10 @@ class HostEngine:
                     self._notices.clear()
                 yield event
 
-    def fork(self, branch: HostBranch) -> HostBranch:
-        """Make a second line from here."""
+    def fork(self, branch: HostBranch, reuse: bool = True) -> HostBranch:
+        """Make a second line from here; without `reuse` nothing is kept of what it reads."""
         link = branch.link
-        done = link.ask(wire.Fork(link.number(), branch.number))
+        done = link.ask(wire.Fork(link.number(), branch.number, reuse))
         return HostBranch(link, done.branch, done.num_tokens)
 
     def snapshot(self, branch: HostBranch) -> None:

@@ -1,12 +1,16 @@
 """The one thread of a host that runs the model: whose turn it is, and what a request does.
 
 Front ends take turns, one prefill chunk or one token at a time; who has had the least of the
-engine's time is next, so that a long prompt of one does not hold up the reply of another. Each has
-branches of its own. It knows no socket: answers go to a function, requests come from `host.py`.
+engine's time is next, so that a long prompt of one does not hold up the reply of another. Replies
+that are written at the same time are read a token each in one forward (`together.py`). What is read
+ahead, for a prompt that may come, waits until nobody else has asked anything for a while. Each
+front end has branches of its own. It knows no socket: answers go to a function, requests come from
+`host.py`.
 """
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +21,15 @@ from inference.branch import Branch
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
 from inference.errors import EngineGone, InferenceError
+from inference.gain import Gain
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
+from inference.together import MAX_LINES
 from inference.watchdog import Watchdog, is_out_of_memory
+
+QUIET_S = 2.0
+"""For which the other front ends must have had no work before something is read ahead: one that
+runs a tool asks again soon, and should not have to wait for a chunk."""
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +48,12 @@ class _Task:
         """The branch that it uses."""
         return self.request.live if isinstance(self.request, wire.Find) else self.request.branch
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether nobody waits for it: it only reads ahead, for a prompt that may come."""
+        is_reading = isinstance(self.request, wire.Generate) and not self.request.max_new_tokens
+        return is_reading and not self.is_cancelled
+
     def uses_branch_of(self, other: "_Task") -> bool:
         """Whether one of the two must wait for the other."""
         return self.branch is not None and self.branch == other.branch
@@ -55,7 +71,16 @@ class Seat:
     branches: dict[int, Branch] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     used_s: float = 0.0
+    worked_s: float = -math.inf
+    """When work for it ended that it waited for."""
     is_gone: bool = False
+
+    def offer(self, task: _Task) -> Branch | None:
+        """Return the line of a task if the next step is to read one token on it."""
+        if task.steps is None or task.is_cancelled or not isinstance(task.request, wire.Generate):
+            return None
+        branch = self.branches.get(task.request.branch)
+        return None if branch is None or branch.offered is None else branch
 
     def next_task(self) -> _Task | None:
         """The first task that waits for no other, if the front end can take its answer."""
@@ -66,6 +91,9 @@ class Seat:
             if task.is_begun or not any(map(task.uses_branch_of, before)):
                 return task
         return None
+
+
+_Turn = tuple[Seat, _Task]
 
 
 class Worker:
@@ -96,6 +124,7 @@ class Worker:
             for task in seat.tasks:
                 if not isinstance(task.request, wire.Close) and task.request.number == number:
                     task.is_cancelled = True
+            self._changed.notify()
 
     def leave(self, seat: Seat) -> None:
         """Let go of all that a front end had; what it prefilled stays as snapshots."""
@@ -126,17 +155,21 @@ class Worker:
 
     def run(self, engine: Engine) -> None:
         """Work until stopped; then keep what was prefilled, and close the engine."""
-        while (turn := self._next_turn()) is not None:
-            seat, task = turn
-            start = time.perf_counter()
-            is_done = self._step(engine, seat, task)
+        while turns := self._next_turns(engine.together.gain):
+            start, is_patient = time.monotonic(), turns[0][1].is_patient
+            lines = [line for seat, task in turns if (line := seat.offer(task)) is not None]
+            done = [self._step(engine, *turn, lines if turn is turns[0] else []) for turn in turns]
             with self._changed:
-                seat.used_s += time.perf_counter() - start
-                seat.tasks.remove(task)
-                if is_done:
-                    task.steps = None  # it holds a branch
-                else:
-                    seat.tasks.append(task)
+                end_s = time.monotonic()
+                for (seat, task), is_done in zip(turns, done, strict=True):
+                    if not is_patient:
+                        seat.worked_s = end_s
+                        seat.used_s += (end_s - start) / len(turns)
+                    seat.tasks.remove(task)
+                    if is_done:
+                        task.steps = None  # it holds a branch
+                    else:
+                        seat.tasks.append(task)
         for seat in self._seats:
             for task in seat.tasks:
                 task.is_cancelled = True
@@ -145,27 +178,50 @@ class Worker:
                         pass
         engine.close()
 
-    def _next_turn(self) -> tuple[Seat, _Task] | None:
-        """Wait for work; None when there will be no more."""
+    def _next_turns(self, gain: Gain) -> list[_Turn]:
+        """Wait for work: one step, or several that are taken together; none if there is no more."""
         with self._changed:
             while not self._is_stopping:
                 self._forget_the_gone()
-                waiting = sorted(self._seats, key=lambda seat: seat.used_s)
-                for seat in waiting:
-                    task = seat.next_task()
-                    if task is not None:
-                        task.is_begun = True
-                        return seat, task
-                self._changed.wait()
-            return None
+                waiting = [(seat, task) for seat in self._seats if (task := seat.next_task())]
+                if turn := self._chosen(waiting):
+                    turn[1].is_begun = True
+                    return [turn, *self._company(turn, gain)]
+                self._changed.wait(QUIET_S if waiting else None)
+            return []
+
+    def _company(self, turn: _Turn, gain: Gain) -> list[_Turn]:
+        """Return the other steps that are a token to be read, if this one is and that pays."""
+        seat, task = turn
+        if seat.offer(task) is None:
+            return []
+        ready = [other for other in self._seats if other.has_room() and not other.is_gone]
+        turns = [(other, one) for other in ready for one in other.tasks if one is not task]
+        turns = [turn for turn in turns if turn[0].offer(turn[1]) is not None][: MAX_LINES - 1]
+        return turns if gain.pays(1 + len(turns)) else []
+
+    def _chosen(self, waiting: list[_Turn]) -> _Turn | None:
+        """Choose who is next; None while there is only what gives way to others."""
+        asked = [turn for turn in waiting if not turn[1].is_patient]
+        if asked:
+            return min(asked, key=lambda turn: turn[0].used_s)
+        return next((turn for turn in waiting if self._is_quiet_but(turn[0])), None)
+
+    def _is_quiet_but(self, seat: Seat) -> bool:
+        """Whether the other front ends have had no work for a while."""
+        busy_since_s = time.monotonic() - QUIET_S
+        return all(other is seat or other.worked_s < busy_since_s for other in self._seats)
 
     def _forget_the_gone(self) -> None:
         for seat in [seat for seat in self._seats if seat.is_gone and not seat.tasks]:
             seat.branches.clear()
             self._seats.remove(seat)
 
-    def _step(self, engine: Engine, seat: Seat, task: _Task) -> bool:
-        """Take one step of a task, answer, and return whether it was the last."""
+    def _step(self, engine: Engine, seat: Seat, task: _Task, lines: Sequence[Branch]) -> bool:
+        """Take one step of a task, answer, and return whether it was the last.
+
+        Of several `lines` what they offer is read first, that of the task among them.
+        """
         if isinstance(task.request, wire.Close):
             seat.branches.pop(task.request.branch, None)
             return True
@@ -174,6 +230,8 @@ class Worker:
         self._watchdog.begin()
         is_progress = False
         try:
+            if len(lines) > 1:
+                engine.together.read(lines)
             answer = next(task.steps)
             is_progress = isinstance(answer, wire.Chunk | wire.OneToken)
         except InferenceError as error:
@@ -224,7 +282,7 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
                 _check_words(engine, request.thinking.token_ids)
             yield from _events(engine, branch, task, request)
         case wire.Fork():
-            branch = engine.fork(_branch(seat, request.branch))
+            branch = engine.fork(_branch(seat, request.branch), request.reuse)
             yield wire.Done(request.number, _hold(seat, branch), len(branch))
         case wire.TakeSnapshot() | wire.Measure():
             branch = _branch(seat, request.branch)

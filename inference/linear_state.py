@@ -44,6 +44,11 @@ class Inputs:
                 self.mixed[:, start:end], self.log_decay[:, start:end], self.beta[:, start:end]
             )
 
+    def row(self, number: int) -> "Inputs":
+        """Those of one of several lines, copied: a view would keep the others alive."""
+        line = slice(number, number + 1)
+        return Inputs(*(part[line].clone() for part in (self.mixed, self.log_decay, self.beta)))
+
     def first(self, num_tokens: int) -> "Inputs":
         """The first `num_tokens` of them, copied: a view would keep the rest alive."""
         parts = (part[:, :num_tokens].clone() for part in (self.mixed, self.log_decay, self.beta))
@@ -52,6 +57,9 @@ class Inputs:
 
 Ran = tuple[Tensor, LinearStates]
 """Outputs [1, T, H, Dv] and the states after T tokens."""
+
+
+Runner = Callable[[Inputs, LinearStates], Ran]
 
 
 class Replay(Protocol):
@@ -110,9 +118,7 @@ class LinearSlot:
         """Expect a forward that passes `stops`."""
         self.stops, self.passed = stops, []
 
-    def run(
-        self, inputs: Inputs, run: Callable[[Inputs, LinearStates], Ran], replay: Replay
-    ) -> Tensor:
+    def run(self, inputs: Inputs, run: Runner, replay: Replay) -> Tensor:
         """Put the inputs of T tokens in, part by part between the stops; return the outputs."""
         outputs = []
         for part in inputs.parts(self.stops):
@@ -121,10 +127,25 @@ class LinearSlot:
             self.states = LinearStates(states.conv, recurrent)
             outputs.append(output)
             self.passed.append(self.states)
+        self.remember(inputs, replay)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+    def remember(self, inputs: Inputs, replay: Replay) -> None:
+        """Take note of what was put in, if that may have to be taken back."""
         if self.journal is not None:
             self.journal.entries.append(inputs)
             self.journal.replay = replay
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+    def settled(self) -> LinearStates:
+        """The states by themselves: a row of a stack would keep those of other lines alive."""
+        if any(state.untyped_storage().nbytes() > state.nbytes for state in self.states.tensors):
+            conv, recurrent = self.states.conv, self.states.recurrent
+            self.states = LinearStates(tuple(map(_copied, conv)), tuple(map(_copied, recurrent)))
+        return self.states
+
+
+def _copied(state: Tensor | None) -> Tensor | None:
+    return None if state is None else state.clone()
 
 
 def joined(entries: list[Inputs]) -> Inputs:

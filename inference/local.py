@@ -13,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from inference.ahead import MIN_AHEAD_TOKENS, known_ahead
 from inference.chat import Cancel
 from inference.door import (
     CACHE_BYTES,
-    FINE_LADDER_TOKENS,
-    FINE_TOKENS,
-    LADDER_TOKENS,
     STALL_S,
     CallGrammar,
     DType,
@@ -36,6 +34,7 @@ from inference.errors import ContextOverflow
 from inference.fallback import Fallback
 from inference.host_client import HostEngine
 from inference.host_start import IDLE_LIMIT_S
+from inference.marks import marks_of
 from inference.messages import (
     BadToolCall,
     Message,
@@ -44,11 +43,13 @@ from inference.messages import (
     ReplyEnd,
     ReplyOptions,
     Restarting,
+    SamplingOptions,
     Text,
     Thinking,
     ThinkingHistory,
     ToolCall,
     ToolSpec,
+    Usage,
 )
 from inference.parser import ReplyParser, ReplyPiece
 from inference.pictures import Sight, sight_of
@@ -210,6 +211,10 @@ class LocalChat:
         self._transcript = Transcript(tokenizer, profile, (), thinking_history, sight)
         self._live: Any = None
         """The branch of the last reply, of the kind that the engine has."""
+        self._ahead: tuple[tuple[int, ...], Any] | None = None
+        """What was read since then before anybody asked: its tokens, and the branch."""
+        self._untold: list[str] = []
+        """What the engine had to say of that; the next reply passes it on."""
 
     @property
     def name(self) -> str:
@@ -257,7 +262,9 @@ class LocalChat:
         if not self.engine.is_there:
             yield Restarting()
             self.engine.come_back(cancel)
-        branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
+        live = self._read_ahead_of(rendered.tokens) or self._live
+        branch = self._live = self.engine.find(rendered.tokens, live, self.reuse)
+        self._ahead = None
         parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
         gathered = _Gathered()
         for event in self.engine.generate(
@@ -267,7 +274,7 @@ class LocalChat:
             max_new_tokens=min(options.max_new_tokens, num_free),
             stop_ids=self._stop_ids,
             keep_ids=self._call_ids,
-            marks=_marks(messages, rendered),
+            marks=marks_of(messages, rendered),
             thinking=self._limit(options, rendered.opener),
             grammar=self._grammar(tools, rendered.opener),
             places=[place for place in rendered.places if place.start >= len(branch)],
@@ -286,14 +293,60 @@ class LocalChat:
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
                     usage = replace(event.usage, num_thinking=parser.num_thinking)
+                    notices = (*self._untold, *event.notices)
+                    self._untold.clear()
                     yield ReplyEnd(
                         message,
                         event.stop_reason,
                         usage,
-                        event.notices,
+                        notices,
                         event.memory,
                         parser.is_thinking,
                     )
+
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read a conversation and the draft of its next prompt; see `ChatModel.read`."""
+        known = known_ahead(self._transcript_for(tools), messages, draft)
+        if not (self.reuse and self.engine.is_there) or len(known.tokens) >= self.context_tokens:
+            return
+        branch = self._line_ahead(known.tokens, keeps=not draft)
+        new_tokens = known.tokens[len(branch) :]
+        if len(new_tokens) < MIN_AHEAD_TOKENS:
+            return
+        for event in self.engine.generate(
+            branch,
+            new_tokens,
+            SamplingOptions(),
+            max_new_tokens=0,
+            marks=known.marks,
+            places=[place for place in known.places if place.start >= len(branch)],
+            cancel=cancel,
+        ):
+            match event:
+                case Prefill():
+                    yield event
+                case GenerationEnd():
+                    self._ahead = known.tokens[: event.usage.num_prompt], branch
+                    self._untold += event.notices
+                    yield event.usage
+
+    def _line_ahead(self, tokens: tuple[int, ...], keeps: bool) -> Any:
+        """Find the longest known line of `tokens`, beside that of the last reply, which stays as it
+        is. Of a draft no snapshot is kept."""
+        live = self._read_ahead_of(tokens)
+        if live is None and self._live is not None:
+            live = self.engine.fork(self._live)
+        branch = self.engine.find(tokens, live)
+        return branch if keeps else self.engine.fork(branch, reuse=False)
+
+    def _read_ahead_of(self, tokens: tuple[int, ...]) -> Any:
+        """Return the line that was read before anybody asked, if `tokens` begins with it."""
+        if self._ahead is None:
+            return None
+        known, branch = self._ahead
+        return branch if tokens[: len(known)] == known else None
 
     def _transcript_for(self, tools: Sequence[ToolSpec]) -> Transcript:
         """Return the transcript of this tool list; a session has one, and keeps it."""
@@ -341,35 +394,6 @@ class LocalChat:
         read = rendered.tokens + generated[:-1]  # the last one was drawn, not read
         longer = transcript.render([*messages, reply], thinking=False).tokens
         assert not generated or longer[: len(read)] == read, "the reply was not appended as it was"
-
-
-def _marks(messages: Sequence[Message], rendered: Rendered) -> list[int]:
-    """Choose where to snapshot: after the system message, between turns, before the reply.
-
-    A rewind cuts before a user message, a fork or another try before the prompt of a reply. Where
-    old thinking is dropped, the next turn goes on from before the first reply of this one.
-    """
-    last = len(messages) - 1
-    return _spread(rendered.sections) + [
-        length
-        for n, length in enumerate(rendered.boundaries[:-1])
-        if n in (0, last) or messages[n + 1].role == "user" or length == rendered.lasting
-    ]
-
-
-def _spread(sections: Sequence[int]) -> list[int]:
-    """Choose the ends of sections to snapshot at, close to each other only near the last one.
-
-    What changes is read again from the last choice before it, and the last sections change most.
-    Each choice but the close ones depends on what is before it alone, so it stays when those
-    after it change.
-    """
-    chosen = list(sections[:1])
-    for length in sections[1:]:
-        is_late = length > sections[-1] - FINE_TOKENS
-        if length - chosen[-1] >= (FINE_LADDER_TOKENS if is_late else LADDER_TOKENS):
-            chosen.append(length)
-    return chosen
 
 
 def _keep(pieces: Sequence[ReplyPiece], gathered: _Gathered) -> Iterator[Piece]:

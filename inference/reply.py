@@ -1,8 +1,10 @@
 """One reply while it is written: what was drawn is read, with guesses of what may come after it.
 
 The state has read all tokens of a reply but those drawn last, also when it ends in the middle or
-nobody listens any more: guesses that did not come true are taken back. It knows no prompt and no
-cache; snapshots go to whoever wants them. What is guessed is `speculate.py`.
+nobody listens any more: guesses that did not come true are taken back. A token drawn alone is
+offered to whoever reads those of several lines together (`together.py`); where nobody does, it is
+read here. It knows no prompt and no cache; snapshots go to whoever wants them. What is guessed is
+`speculate.py`.
 """
 
 import time
@@ -14,6 +16,7 @@ from torch import Tensor
 from inference.branch import Branch
 from inference.chat import Cancel
 from inference.door import FINE_LADDER_TOKENS, Token
+from inference.gain import Gain
 from inference.messages import StopReason
 from inference.model import Model
 from inference.pen import Pen
@@ -39,7 +42,14 @@ class Reply:
     """The tokens of one reply, and the branch that reads them."""
 
     def __init__(
-        self, model: Model, branch: Branch, pen: Pen, drafts: Drafts, bounds: Bounds, keep: Keep
+        self,
+        model: Model,
+        branch: Branch,
+        pen: Pen,
+        drafts: Drafts,
+        bounds: Bounds,
+        keep: Keep,
+        gain: Gain,
     ) -> None:
         """Begin after the tokens of `branch`, which goes on in place.
 
@@ -50,13 +60,16 @@ class Reply:
             drafts: guesses.
             bounds: where it ends.
             keep: is given the snapshots.
+            gain: is told what reading a token alone costs.
         """
         self.ids: list[int] = []
         self.stop_reason: StopReason = "max_tokens"
         self._model, self._branch, self._pen = model, branch, pen
-        self._drafts, self._bounds, self._keep = drafts, bounds, keep
+        self._drafts, self._bounds, self._keep, self._gain = drafts, bounds, keep, gain
         self._unread: list[int] = []
         """What was drawn last."""
+        self._length = len(branch)
+        """Of the line when that was drawn."""
 
     @property
     def _num_left(self) -> int:
@@ -64,21 +77,47 @@ class Reply:
 
     def write(self, cancel: Cancel) -> Iterator[Token]:
         """Yield the tokens; `cancel` is looked at before each is drawn."""
-        while self.stop_reason == "max_tokens" and self._num_left > 0:
-            if cancel():
-                self.stop_reason = "cancelled"
-            elif not self._unread:
-                assert self._branch.logits is not None, "a restored branch needs a new token"
-                self._unread = self._draw(self._branch.logits)
-                yield from map(Token, self._unread)
-            else:
-                yield from self._go_on(cancel)
+        try:
+            while self.stop_reason == "max_tokens" and self._num_left > 0:
+                if cancel():
+                    self.stop_reason = "cancelled"
+                elif not self._unread or len(self._branch) > self._length:  # others read it
+                    yield from map(Token, self._draw_next())
+                else:
+                    self._branch.offered = None
+                    yield from self._go_on(cancel)
+        finally:
+            self._branch.offered = None
 
     def _go_on(self, cancel: Cancel) -> Iterator[Token]:
-        """Read once, and draw as often as that allows."""
-        # 1. Read what was drawn last, now that one more is wanted, and what may come after it.
+        """Read what was drawn last, now that one more is wanted, and what may come after it."""
         started = time.perf_counter()
         guess = self._drafts.guess(self._unread, self._num_left - 1)
+        if guess:
+            yield from self._read_with(guess, started, cancel)
+            return
+        num_read, kinds = len(self._unread), self._kinds(self._unread)
+        self._settle(kinds, self._read(self._unread, kinds, 0), 0)
+        came = self._draw_next()
+        seconds = time.perf_counter() - started
+        self._drafts.learn([], came, num_read, seconds)
+        if num_read == 1:
+            self._gain.learn(1, seconds)
+        yield from map(Token, came)
+
+    def _draw_next(self) -> list[int]:
+        """Draw after all that was read, and offer what was drawn to be read with other lines'."""
+        assert self._branch.logits is not None, "a restored branch needs a new token"
+        self._unread = self._draw(self._branch.logits)
+        self._length = len(self._branch)
+        is_last = self.stop_reason != "max_tokens" or not self._num_left
+        is_plain = len(self._unread) == 1 and not self._kinds(self._unread)
+        self._branch.offered = self._unread[0] if is_plain and not is_last else None
+        return self._unread
+
+    def _read_with(self, guess: Sequence[int], started: float, cancel: Cancel) -> Iterator[Token]:
+        """Read once, and draw as often as that allows."""
+        # 1. Read what was drawn last, and the guesses.
         tokens = [*self._unread, *guess]
         first_sure = len(self._branch) + len(self._unread)
         kinds = self._kinds(tokens)
@@ -101,6 +140,7 @@ class Reply:
             num_kept = min(num_common(guess, came), len(came) - 1)
             self._unread = came[num_kept:]
             self._settle(kinds, logits, len(guess) - num_kept)
+            self._length = len(self._branch)
             seconds += time.perf_counter() - started
             self._drafts.learn(guess, came, len(tokens), seconds)
 

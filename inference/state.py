@@ -229,7 +229,7 @@ class HybridState:
         """
         assert self.is_whole, "a state whose forward was broken off cannot be kept"
         if length is None:
-            linear = [slot.states for slot in self.slots.values()]
+            linear = [slot.settled() for slot in self.slots.values()]
         elif length not in self._passed:
             raise ValueError(f"the last forward kept nothing of {length} tokens")
         else:
@@ -306,7 +306,7 @@ class _Door(Cache):
         rank = self._rank[layer_idx]
         table = self._state.table
         own = table.write(rank, key_states, value_states)
-        return _Seen(table.read(rank), own, table.pool.shape.codec), None
+        return Seen(table.read(rank), own, table.pool.shape.codec), None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """How many tokens were read before this forward."""
@@ -318,26 +318,29 @@ class _Door(Cache):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """Keys and values before the new tokens, part by part, and those of the new ones."""
 
     past: Iterator[KvPart]
     own: KvPart
     codec: KvCodec
 
+    def attend(self, query: Tensor, scale: float) -> Tensor:
+        """Let [1, Hq, T, Dh] read them: [1, T, Hq, Dh]."""
+        return self.codec.turn(attend(self.codec.turn(query), self.past, self.own, scale))
+
 
 def _paged_attention(
     _module: nn.Module,
     query: Tensor,
-    seen: _Seen,
+    seen: Seen,
     _values: None,
     _mask: None,
     scaling: float,
     **_options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as transformers' attention functions do: [1, Hq, T, Dh] to [1, T, Hq, Dh]."""
-    output = attend(seen.codec.turn(query), seen.past, seen.own, scaling)
-    return seen.codec.turn(output), None
+    return seen.attend(query, scaling), None
 
 
 AttentionInterface.register(ATTENTION, _paged_attention)

@@ -110,10 +110,11 @@ class Append:
 
 @dataclass(frozen=True)
 class Fork:
-    """Make a second line from the end of this branch."""
+    """Make a second line from the end of this branch; without `reuse` nothing of it is kept."""
 
     number: int
     branch: int
+    reuse: bool = True
     kind: Literal["fork"] = "fork"
 
 

@@ -36,6 +36,8 @@ class PlainTalk:
 
     def _read_prompt(self) -> str | None:
         """Read a prompt; None at the end of the input. Ctrl-C begins it anew."""
+        if self._host.talk is not None:
+            self._host.talk.read_ahead()
         lines: list[str] = []
         while True:
             try:

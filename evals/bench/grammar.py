@@ -169,6 +169,9 @@ class _Silent:
     def reply(self, *_asked: Any) -> Iterator[Any]:
         raise AssertionError("nothing is asked")
 
+    def read(self, *_known: Any) -> Iterator[Any]:
+        raise AssertionError("nothing is read")
+
 
 def _tools(folder: Path) -> tuple[ToolSpec, ...]:
     """Return the tools of an attempt."""

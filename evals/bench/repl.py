@@ -82,6 +82,12 @@ class Talker:
         usage = Usage(100, 0, 100, len(words), 0.1, NUM_WORDS / WORDS_PER_S)
         yield ReplyEnd(Message("assistant", "text", token_ids=(1,)), "end_turn", usage)
 
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read nothing ahead."""
+        yield from ()
+
 
 class Session:
     """The program on a pseudo terminal."""

@@ -165,6 +165,7 @@ class _Recorder:
         self.context_tokens = chat.context_tokens
         self.can_see = chat.can_see
         self.count_tokens = chat.count_tokens
+        self.read = chat.read
         self.replies: list[tuple[int, ...]] = []
 
     def reply(

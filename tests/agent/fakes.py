@@ -52,6 +52,8 @@ class ScriptedModel:
     options: list[ReplyOptions] = field(default_factory=list)
     specs: tuple[ToolSpec, ...] = ()
     on_reply: Callable[[int], None] = lambda number: None
+    ahead: list[tuple[tuple[Message, ...], str]] = field(default_factory=list)
+    """What was read before anybody asked: a conversation, and the draft of a prompt."""
     attempt: int = 0
 
     def count_tokens(self, text: str) -> int:
@@ -94,6 +96,18 @@ class ScriptedModel:
         )
         usage = Usage(num_prompt, 0, num_prompt, 3, 0.001, 0.001)
         yield ReplyEnd(message, "cancelled" if say.hangs else say.stop, usage)
+
+    def read(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        draft: str,
+        cancel: Callable[[], bool],
+    ) -> Iterator[Prefill | Usage]:
+        """Take note of it."""
+        self.ahead.append((tuple(messages), draft))
+        self.specs = tuple(tools)
+        yield Usage(100, 0, 100, 0, 0.5, 0.0)
 
 
 def call(name: str, **arguments: object) -> ToolCall:

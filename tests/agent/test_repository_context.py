@@ -3,8 +3,7 @@
 import itertools
 import os
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.add_context import add_context
-from agent.context_prefill import BackgroundPrefill, prefill_context
 from agent.errors import UsageError
 from agent.fix import resume_fix, run_fix
 from agent.outcome import FIXED
@@ -29,9 +27,8 @@ from agent.session import Session
 from agent.settings import Config, ContextConfig
 from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.workplace import open_workplace
-from inference.errors import ContextOverflow, InferenceError
 from inference.local import NANO_FOLDER, LocalChat, open_chat
-from inference.messages import Message, Prefill
+from inference.messages import Message, Usage
 from inference.profiles import NANO
 from inference.tokenizer import Tokenizer
 from inference.transcript import Transcript
@@ -440,11 +437,6 @@ def test_a_context_that_cannot_be_meant_is_refused(values: dict[str, object]) ->
 # ---- read before anybody asks
 
 
-@pytest.fixture(scope="module")
-def new_chat() -> Callable[[], LocalChat]:
-    return lambda: open_chat("nano")
-
-
 def sections(num: int, changed: int = -1) -> tuple[str, ...]:
     texts = [f"def f{n}():\n    return {n}\n" * 6 for n in range(num)]
     if changed >= 0:
@@ -452,58 +444,18 @@ def sections(num: int, changed: int = -1) -> tuple[str, ...]:
     return tuple(render(f"m{n}.py", "whole", text) for n, text in enumerate(texts))
 
 
-def test_a_context_is_read_once_and_a_reply_goes_on_from_it(
-    new_chat: Callable[[], LocalChat],
-) -> None:
-    chat = new_chat()
-    told: list[Prefill] = []
-    messages = [Message("system", "Hello.", sections=sections(6))]
-    usage = prefill_context(chat, messages, (), told.append, never)
-    assert usage.num_generated == 0
-    assert usage.num_prefilled == usage.num_prompt == told[-1].num_done == told[-1].num_total
-    longer = [*messages, Message("user", "Hi.")]
-    again = prefill_context(chat, longer, (), told.append, never)
-    assert again.num_prefilled < 30
-    assert again.num_reused >= chat._transcript.render(messages, thinking=False).boundaries[0]
+def read(chat: LocalChat, messages: list[Message]) -> Usage:
+    """Read a conversation ahead."""
+    *_, usage = chat.read(messages, (), "", never)
+    assert isinstance(usage, Usage)
+    return usage
 
 
 @pytest.mark.slow
-def test_a_change_of_one_file_is_read_from_there_on(new_chat: Callable[[], LocalChat]) -> None:
-    chat = new_chat()
-    told: list[Prefill] = []
-    messages = [Message("system", "Hello.", sections=sections(30))]
-    prefill_context(chat, messages, (), told.append, never)
-    late = [Message("system", "Hello.", sections=sections(30, changed=29))]
-    usage = prefill_context(chat, late, (), told.append, never)
+def test_a_change_of_one_file_is_read_from_there_on() -> None:
+    chat = open_chat("nano")
+    read(chat, [Message("system", "Hello.", sections=sections(30))])
+    usage = read(chat, [Message("system", "Hello.", sections=sections(30, changed=29))])
     assert usage.num_prefilled <= 2048 + 300
-    early = [Message("system", "Hello.", sections=sections(30, changed=0))]
-    usage = prefill_context(chat, early, (), told.append, never)
+    usage = read(chat, [Message("system", "Hello.", sections=sections(30, changed=0))])
     assert usage.num_reused > 0  # the words before the first file
-
-
-def test_a_prefill_in_the_background_can_be_stopped_and_is_gone_on_with(
-    new_chat: Callable[[], LocalChat],
-) -> None:
-    chat = new_chat()
-    messages = [Message("system", "Hello.", sections=sections(30))]
-    background = BackgroundPrefill(chat, messages, ())
-    while background.is_running and background.progress.num_done == 0:
-        time.sleep(0.001)
-    first = background.stop()
-    assert not background.is_running
-    assert first is not None
-    assert first.num_prefilled >= background.progress.num_done > 0
-    rest = prefill_context(chat, messages, (), lambda _: None, never)
-    assert rest.num_reused >= first.num_prefilled or rest.num_prompt == first.num_prompt
-
-
-def test_a_background_prefill_that_cannot_fit_says_so_when_it_is_waited_for(
-    new_chat: Callable[[], LocalChat],
-) -> None:
-    chat = new_chat()
-    text = "one two three four\n" * chat.context_tokens
-    background = BackgroundPrefill(chat, [Message("system", text)], ())
-    with pytest.raises(ContextOverflow):
-        background.wait()
-    with pytest.raises(InferenceError):
-        background.stop()

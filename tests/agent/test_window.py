@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.context_prefill import prefill_context
 from agent.repository_context import RepositoryContext, pack_repository
 from agent.stability import Entry
 from inference.door import CACHE_BYTES
@@ -75,7 +74,9 @@ def started(context: RepositoryContext) -> list[Message]:
 
 
 def read(chat: LocalChat, context: RepositoryContext) -> Usage:
-    return prefill_context(chat, started(context), (), lambda _: None, never)
+    *_, usage = chat.read(started(context), (), "", never)
+    assert isinstance(usage, Usage)
+    return usage
 
 
 def answer(chat: LocalChat, context: RepositoryContext) -> ReplyEnd:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from inference import wire
+from inference import host_worker, wire
 from inference.door import (
     EngineSettings,
     GenerationEnd,
@@ -288,6 +288,33 @@ def test_a_long_prompt_does_not_hold_up_the_reply_of_another(served: Served) -> 
     num_before = len(num_chunks)
     thread.join(60)
     assert num_before < len(num_chunks) / 2
+
+
+def test_what_is_read_ahead_waits_until_the_others_are_quiet(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_worker, "QUIET_S", 60.0)
+    reader, asker = served.client(), served.client()
+
+    def read(tokens: Sequence[int], cancel: Callable[[], bool]) -> list[object]:
+        branch = reader.find(tokens)
+        new = tokens[len(branch) :]
+        return list(reader.generate(branch, new, GREEDY, max_new_tokens=0, cancel=cancel))
+
+    alone = read(PROMPT[:20], never)
+    assert [type(event) for event in alone] == [Prefill, Prefill, GenerationEnd]
+
+    ask(asker, PROMPT[::-1])
+    is_over, events = threading.Event(), list[object]()
+    thread = threading.Thread(target=lambda: events.extend(read(PROMPT, is_over.is_set)))
+    thread.start()
+    _, end = ask(asker, (*PROMPT[::-1], 5))
+    assert end.stop_reason == "max_tokens"
+    is_over.set()  # and then it need not be waited for
+    thread.join(20)
+    (left_out,) = events
+    assert isinstance(left_out, GenerationEnd)
+    assert (left_out.stop_reason, left_out.usage.num_prefilled) == ("cancelled", 0)
 
 
 def test_a_front_end_that_does_not_listen_holds_up_nobody(served: Served) -> None:

@@ -196,6 +196,7 @@ class AgentV1:
             except ModelUnavailable as error:
                 raise RpcError(INVALID_PARAMS, str(error)) from error
             answer()
+            session.talk.read_ahead()
 
         if params.config_id == MODE:
             session.set_mode(mode_of(params.value))

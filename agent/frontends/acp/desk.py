@@ -216,6 +216,7 @@ class Desk:
         entered = EditorTalk(talk, person, hands, story, self._peer, self._setup.commands)
         with self._lock:
             self._open[talk.id] = entered
+        talk.read_ahead()
         return entered
 
 

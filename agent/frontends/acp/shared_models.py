@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from agent.compose import ChatFactory
-from agent.one_at_a_time import OneAtATime
+from agent.one_at_a_time import Gate, OneAtATime
 from agent.request import FixRequest
 from inference.chat import ChatModel
 
@@ -12,7 +12,7 @@ from inference.chat import ChatModel
 @dataclass
 class _Slot:
     loading: threading.Lock = field(default_factory=threading.Lock)
-    asking: threading.Lock = field(default_factory=threading.Lock)
+    gate: Gate = field(default_factory=Gate)
     chat: ChatModel | None = None
 
 
@@ -31,4 +31,4 @@ class SharedModels:
         with slot.loading:
             if slot.chat is None:
                 slot.chat = self._factory(request)
-        return OneAtATime(slot.chat, slot.asking)
+        return OneAtATime(slot.chat, slot.gate)

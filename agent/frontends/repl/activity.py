@@ -26,7 +26,7 @@ from agent.events import (
 )
 from agent.frontends.load_words import STAGES, sizes_words
 from agent.frontends.repl.text import count_words, one_line, seconds_words
-from inference.messages import BadToolCall, Memory, ToolCall
+from inference.messages import BadToolCall, Memory, Prefill, ToolCall
 
 BAR_WIDTH = 16
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -119,13 +119,13 @@ def loading(event: ModelProgress) -> str:
     return f"{STAGES[event.stage]} {_bar(share)} {sizes_words(event)}"
 
 
-def reading(event: PrefillProgress) -> str:
+def reading(event: PrefillProgress | Prefill, words: str = "reading") -> str:
     """Draw how much of the prompt is read, and say how long the rest takes."""
     share = event.num_done / max(1, event.num_total)
     speed = event.num_done / event.elapsed_s if event.elapsed_s > 0 else 0.0
     left = f", {seconds_words((event.num_total - event.num_done) / speed)} left" if speed else ""
     counts = f"{count_words(event.num_done)} of {count_words(event.num_total)} tokens"
-    return f"reading {_bar(share)} {counts}{left}"
+    return f"{words} {_bar(share)} {counts}{left}"
 
 
 def _bar(share: float) -> str:

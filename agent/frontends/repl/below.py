@@ -6,7 +6,7 @@ It asks the session each time it is drawn, and changes nothing in it.
 import time
 from typing import TYPE_CHECKING
 
-from agent.frontends.repl.activity import loading
+from agent.frontends.repl.activity import loading, reading
 from agent.frontends.repl.screen import Parts
 from agent.frontends.repl.status import status_line
 from agent.frontends.repl.text import one_line
@@ -55,6 +55,8 @@ class Below:
             line = one_line(running.words, repl.screen.width)
         if not line and (status := self.known_status()) and status.progress:
             line = one_line(loading(status.progress), repl.screen.width)
+        if not line and (status := self.known_status()) and status.reading:
+            line = one_line(reading(status.reading, "reading ahead"), repl.screen.width)
         return repl.painter.line((repl.theme.accent, line)) if line else ""
 
     def _waiting(self) -> str:

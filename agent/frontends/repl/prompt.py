@@ -56,9 +56,13 @@ class Prompt:
         """What stands before the text."""
         return self.loan.label if self.loan else "> "
 
+    def typed(self) -> str:
+        """Return the text as it would be sent now."""
+        return self.pastes.unfold(self.buffer.text)
+
     def take(self) -> str:
         """Return the text and begin a new one; what was sent is remembered."""
-        whole = self.pastes.unfold(self.buffer.text)
+        whole = self.typed()
         self.buffer.reset(append_to_history=bool(whole.strip()))
         return whole
 

@@ -25,6 +25,7 @@ from agent.frontends.repl.completion import (
     named_plainly,
 )
 from agent.frontends.repl.dialogs import Dialog
+from agent.frontends.repl.drafts import Drafts
 from agent.frontends.repl.filling import Filling
 from agent.frontends.repl.keys import KEYS, bind
 from agent.frontends.repl.launch import Launch
@@ -95,6 +96,7 @@ class Repl:
         self._approving = Approving(self)
         self.pressing = Pressing(self, self._approving)
         self._filling = Filling(self)
+        self._drafts = Drafts(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.Context()
         """In which prompt_toolkit knows the application; threads have none of their own."""
@@ -202,6 +204,7 @@ class Repl:
             await asyncio.sleep(TICK_S if self.worker.is_busy else IDLE_TICK_S)
             if not self.worker.is_busy:
                 self._tell_fault()
+                self._drafts.look()
             self.screen.redraw()
 
     def _tell_fault(self) -> None:

@@ -123,7 +123,9 @@ def bench(repl: "Host", _words: str) -> None:
     if repl.talk is None or not repl.talk.session.usages:
         repl.say("The model has not answered yet.")
         return
-    rows = speeds(repl.talk.session.usages)
+    rows, status = speeds(repl.talk.session.usages), repl.talk.status()
+    if status.num_ahead:
+        rows.append(("read ahead", _speed(status.num_ahead, status.ahead_s)))
     repl.show(lambda painter: _table(painter, rows))
 
 

@@ -26,6 +26,7 @@ from inference.messages import (
     Text,
     Thinking,
     ToolSpec,
+    Usage,
 )
 from sandbox.base import Cancel
 from tests.agent.fakes import Say, ScriptedModel, call
@@ -82,6 +83,12 @@ class PacedModel:
                 )
             elif not cancel() or isinstance(piece, ReplyEnd):
                 yield piece
+
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read nothing ahead: what a terminal shows must not depend on the moment."""
+        yield from ()
 
 
 def _slowly_read(num_total: int, seconds: float, cancel: Cancel) -> Iterator[Prefill]:
