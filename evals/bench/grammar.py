@@ -36,6 +36,7 @@ from agent.compose import make_bench
 from agent.session import Session
 from agent.settings import Config
 from agent.workplace import Workplace
+from evals.bench.arguments import run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES
 from inference.door import CallGrammar
@@ -291,14 +292,16 @@ def calls(
     )
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--shape", choices=SHAPES, default="0.8b")
     parser.add_argument("--calls", type=int, default=500)
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
     words = Words(arguments.vocabulary)
     with tempfile.TemporaryDirectory() as folder:
         tools = _tools(Path(folder))
@@ -325,4 +328,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

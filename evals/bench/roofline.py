@@ -248,14 +248,19 @@ class Report:
 
     def table(self) -> str:
         """Return the figures as a table of Markdown."""
-        lines = ["| figure | tokens | median | range | n | ceiling | share |"]
-        lines.append("|---|--:|--:|--:|--:|--:|--:|")
-        return "\n".join(lines + [_row(figure) for figure in self.figures])
+        return table(self.figures)
 
     def json(self) -> str:
         """Return all of it in one line."""
         rows = [{**asdict(figure), "share": figure.share} for figure in self.figures]
         return json.dumps({**asdict(self), "figures": rows})
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return figures as a table of Markdown."""
+    lines = ["| figure | tokens | median | range | n | ceiling | share |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|")
+    return "\n".join(lines + [_row(figure) for figure in figures])
 
 
 def _row(figure: Figure) -> str:
