@@ -6,6 +6,7 @@ draws. What the figures are is for the benchmark to know.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,9 +20,10 @@ STYLE = "font-family='system-ui, sans-serif' font-size='12' fill='#24292f'"
 
 
 def plot(title: str, figures: Sequence[Figure]) -> str:
-    """Return an SVG of all figures that were measured at some length; "" if there are no two."""
-    placed = [figure for figure in figures if figure.at is not None]
-    if len({figure.at for figure in placed}) < 2:
+    """Return an SVG of what was measured at two lengths or more; "" if nothing was."""
+    counts = Counter(figure.name for figure in figures if figure.at is not None)
+    placed = [figure for figure in figures if counts[figure.name] > 1]
+    if not placed:
         return ""
     units = list(dict.fromkeys(figure.unit for figure in placed))
     parts, top = [], 0
