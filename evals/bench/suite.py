@@ -27,6 +27,7 @@ BENCHES: Mapping[str, tuple[str, str]] = {
     "outline": ("outline", "how long the map of a large repository takes"),
 }  # fmt: skip
 """Name, module and question of each."""
+ROOMS = ("agent", "evals", "inference", "sandbox", "tools")
 
 
 class Bench(Protocol):
@@ -57,7 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load and run the benchmark that was named."""
     module, asks = BENCHES[arguments.bench]
-    bench = cast(Bench, importlib.import_module(f"evals.bench.{module}"))
+    try:
+        bench = cast(Bench, importlib.import_module(f"evals.bench.{module}"))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ROOMS:
+            raise
+        print(f"qwen-agent: this needs {error.name}; install it to run this.", file=sys.stderr)
+        return 2
     parser = Parser(prog=f"qwen-agent bench {arguments.bench}", description=asks)
     bench.add_arguments(parser)
     chosen = parser.parse_args(arguments.words)
