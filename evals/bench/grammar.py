@@ -15,6 +15,7 @@ Clock: perf_counter, one process. Last line: JSON, figures and machine.
 import argparse
 import itertools
 import json
+import random
 import re
 import sys
 import sysconfig
@@ -28,6 +29,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import torch
 import transformers
+from torch import Tensor
 
 from agent.bench import Materials
 from agent.compose import make_bench
@@ -39,10 +41,11 @@ from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES
 from inference.door import CallGrammar
 from inference.grammar import CallRule, Grammars
-from inference.messages import ReplyOptions, SamplingOptions, ToolSpec
+from inference.loader import cpu_dtype
+from inference.messages import ReplyOptions, ToolSpec
 from inference.model import Model
 from inference.profiles import CALL_CLOSE, CALL_OPEN
-from inference.sampling import Sampler
+from inference.shapes import shape_of
 from sandbox.base import View
 from sandbox.checkpoint import Checkpoint
 from sandbox.direct import Direct
@@ -54,7 +57,7 @@ MAX_SOURCE_BYTES = 60_000_000
 NUM_TURNS, NUM_TOKENS = 5, 48
 MAX_TOKENS = 256
 MAX_MASKS = 1500
-MAX_DEPTH = 16
+MAX_DEPTH, MAX_TRIES = 64, 20_000
 WORD = re.compile(rb"[ \t]*\w+|[ \t]*[^\w\s]+|\s+")
 CALL = re.compile(r"\n<function=([\w.:-]+)>\n(.*)</function>\n", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([\w.:-]+)>\n(.*?)\n</parameter>\n", re.DOTALL)
@@ -127,30 +130,33 @@ def read_strictly(text: str, tools: Sequence[ToolSpec]) -> str:
 
 
 def short_end(rule: CallRule, words: Words, tools: Sequence[ToolSpec]) -> list[int]:
-    """Return few tokens that end a call legally: what closes something is tried before the rest."""
+    """Return few tokens that end a call legally: whatever closes most is tried first."""
     assert rule.call is not None
     names = {name for tool in tools for name in tool.parameters.get("properties", {})}
-    texts = ["</function>\n", "\n</parameter>\n", '"', "]", "}", "0", "true", "null", ": ", ", "]
+    texts = ["\n</parameter>\n", "</function>\n", '"', "]", "}", "0", "true", "null", ": ", ", "]
     texts += [f"<parameter={name}>\n" for name in sorted(names)]
     texts += [choice for tool in tools for choice in _choices(tool)]
     steps = [[words.control(CALL_CLOSE)], *(list(words.encode(text)) for text in texts)]
-    steps += [[3 + byte] for byte in b'\n</">0}]e']
+    steps += [[3 + byte] for byte in range(33, 127)]
+    num_tries = 0
 
     def end(matcher: Any, depth: int) -> list[int] | None:
+        nonlocal num_tries
         if matcher.is_stopped():
             return []
         forced = matcher.compute_ff_tokens()
         for step in [forced] if forced else steps if depth else []:
+            num_tries += 1
+            assert num_tries < MAX_TRIES, "every call can be ended"
             copy = matcher.deep_copy()
             is_legal = copy.try_consume_tokens(step) == len(step)
             if is_legal and (rest := end(copy, depth - 1)) is not None:
                 return step + rest
         return None
 
-    for depth in range(1, MAX_DEPTH):
-        if (found := end(rule.call.deep_copy(), depth)) is not None:
-            return found
-    raise AssertionError("every call can be ended")
+    found = end(rule.call.deep_copy(), MAX_DEPTH)
+    assert found is not None, "every call can be ended"
+    return found
 
 
 def _choices(tool: ToolSpec) -> Iterator[str]:
@@ -196,8 +202,9 @@ def _model(shape: str, vocab_size: int) -> Model:
     config = SHAPES[shape].config()
     config.vocab_size = vocab_size
     torch.manual_seed(0)
+    num_params = shape_of(config.to_dict()).num_params
     make: Any = transformers.AutoModelForCausalLM.from_config
-    return Model(make(config, dtype=torch.bfloat16 if shape != "tiny" else torch.float32))
+    return Model(make(config, dtype=cpu_dtype(num_params)))
 
 
 def _begun(grammars: Grammars, grammar: CallGrammar, words: Words, text: str) -> CallRule:
@@ -267,13 +274,13 @@ def calls(
     num_closed = 0
     for seed in range(num_calls):
         rule = _begun(grammars, grammar, words, "")
-        state, sampler = model.new_state(), Sampler(SamplingOptions(temperature=1.0, seed=seed))
+        state, luck = model.new_state(), random.Random(seed)
         ids: list[int] = []
         logits = model.forward((words.control(CALL_OPEN), 300 + seed % 97), state)
         while rule.call is not None and len(ids) < MAX_TOKENS:
             logits = logits.clone()
             rule.mask(logits)
-            fresh = [sampler.draw(logits)]
+            fresh = [_drawn(logits, luck)]
             rule.advance(fresh[0])
             fresh += rule.forced()
             for token in fresh[1:]:
@@ -288,6 +295,12 @@ def calls(
     return {"calls": num_calls, "closed_for_them": num_closed, "malformed": len(faults)} | (
         {"first_fault": faults[0]} if faults else {}
     )
+
+
+def _drawn(logits: Tensor, luck: random.Random) -> int:
+    """Draw a token at temperature 1; one that is forbidden adds nothing, and is never met."""
+    mass = logits.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    return int(torch.searchsorted(mass, luck.random() * mass[-1], right=True))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,8 @@ def plot(title: str, figures: Sequence[Figure]) -> str:
     if not placed:
         return ""
     units = list(dict.fromkeys(figure.unit for figure in placed))
-    parts, top = [], 0
+    parts: list[str] = []
+    top = 0
     for unit in units:
         panel = _Panel(f"{title}, {unit}", [one for one in placed if one.unit == unit], top)
         parts += panel.draw()
