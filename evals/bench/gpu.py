@@ -31,6 +31,7 @@ from evals.bench.random_model import random_model
 from evals.bench.roofline import measure_ceilings
 from evals.bench.shapes import SHAPES
 from inference.engine import Engine
+from inference.errors import Cancelled
 from inference.module import Placement
 from inference.plan import GIB, NUM_SNAPSHOTS, Plan, Room, Wanted
 from inference.planner import Refusal, plan
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         share = clock.share(1 / (len(plans) - number))
         try:
             _measure(found, arguments.turns, notes, share)
+        except Cancelled:
+            notes.fail(f"{found.name}: time was over before the prompt was begun")
         except RuntimeError as error:  # memory is short, or a kernel is missing
             traceback.print_exc()
             notes.fail(f"{found.name}: broken off: {str(error).partition(chr(10))[0]}")

@@ -29,6 +29,8 @@ NUM_WRITTEN = 33
 NEW_TOKENS, TURN_TOKENS = 200, 4
 """Read and written in a turn."""
 NUM_MESSAGES, NUM_FORKS = 5, 20
+DECODE_SHARE = 0.15
+"""Of the time that is left; a machine that writes a token a second is cut short."""
 SETTLED = 5
 """Turns after which memory has to stay what it is."""
 DECODE_GOALS = {"27b": 0.60, "35b-a3b": 0.35}
@@ -130,7 +132,7 @@ class Stages:
 
     def cut_short(self, line: Branch, stop: int, seconds: float) -> None:
         """Say that the line ends here, and take what can be taken."""
-        self.notes.fail(f"{self.plan.name}: time was over after {len(line):,} of {stop:,} tokens")
+        self._late(f"{len(line):,} of {stop:,} tokens were read")
         self.prefilled(line, seconds)
         self.decode(line)
 
@@ -142,9 +144,12 @@ class Stages:
 
     def decode(self, line: Branch) -> None:
         """Write tokens on a fork, one after the other."""
-        times = self._written(line, (), NUM_WRITTEN)
+        times = self._written(line, (), NUM_WRITTEN, self.clock.share(DECODE_SHARE))
         speeds = [1 / (after - before) for before, after in pairwise(times)]
         depth = 0 if len(line) == 1 else len(line)
+        if not speeds:
+            self._late(f"no token could be written after {depth:,}")
+            return
         work = decode_work(self.plan.footprint, depth, "nf4", "int8")
         self._note("decode", speeds, "tok/s", self.ceiling(work), depth)
         if goal := DECODE_GOALS.get(self.plan.name):
@@ -156,19 +161,21 @@ class Stages:
         waits = []
         for number in range(NUM_MESSAGES):
             started = time.perf_counter()
-            waits.append(self._written(line, self._message(number), 1)[0] - started)
-        self._note("warm time to first token", waits, "s", at=len(line))
+            if not (times := self._written(line, self._message(number), 1, self.clock)):
+                self._late(f"{number} of {NUM_MESSAGES} messages after {len(line):,}")
+                break
+            waits.append(times[0] - started)
+        if waits:
+            self._note("warm time to first token", waits, "s", at=len(line))
 
     def turns(self, line: Branch, num_turns: int, clock: Clock) -> None:
         """Let forks read a message and answer it, and see whether memory grows."""
         held: list[int] = []
         while len(held) < num_turns and not clock.is_over():
-            self._written(line, self._message(len(held)), TURN_TOKENS, reuse=True)
+            self._written(line, self._message(len(held)), TURN_TOKENS, clock, reuse=True)
             held.append(self.meter.held_bytes())
         if len(held) < num_turns:
-            self.notes.fail(
-                f"{self.plan.name}: time was over after {len(held)} of {num_turns} turns"
-            )
+            self._late(f"{len(held)} of {num_turns} turns")
         if len(held) > SETTLED:
             grown = max(held[SETTLED:]) - held[SETTLED - 1]
             name = f"growth over {len(held) - SETTLED} turns"
@@ -204,13 +211,13 @@ class Stages:
             self._note(name, [1000 * each for each in seconds], "ms", at=depth)
 
     def _written(
-        self, line: Branch, new: Sequence[int], num_tokens: int, reuse: bool = False
+        self, line: Branch, new: Sequence[int], num_tokens: int, clock: Clock, reuse: bool = False
     ) -> list[float]:
-        """Let a fork of the line read `new` and write; return when each token was there."""
+        """Let a fork read `new` and write while there is time; return when each token was there."""
         fork = self.engine.fork(line)
         fork.reuse = reuse
         replies = self.engine.generate(
-            fork, new, GREEDY, max_new_tokens=num_tokens, cancel=lambda: False
+            fork, new, GREEDY, max_new_tokens=num_tokens, cancel=clock.is_over
         )
         return [time.perf_counter() for event in replies if isinstance(event, Token)]
 
@@ -219,6 +226,9 @@ class Stages:
         return [
             (token + number + 1) % self.engine.model.vocab_size for token in self.ids[:NEW_TOKENS]
         ]
+
+    def _late(self, words: str) -> None:
+        self.notes.fail(f"{self.plan.name}: time was over: {words}")
 
     def _note(
         self, name: str, samples: Sequence[float], unit: str,
