@@ -86,34 +86,21 @@ class EvalCommand:
 
 
 class BenchCommand:
-    """`qwen-agent bench trace|plan|quality`: engines compared; what large models need and lose."""
+    """`qwen-agent bench NAME`: how fast and how well, measured on this machine."""
 
-    help = (
-        "measure: `bench trace`, speed and reuse; `bench plan`, `bench quality`, quantized weights"
-    )
+    help = "measure this machine: speed, memory, reuse, quality; see `qwen-agent bench --help`"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        from evals.bench import reuse
-        from evals.bench.arguments import add_plan_arguments, add_quality_arguments
+        from evals.bench import suite
 
-        benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
-        trace = benches.add_parser("trace", help="turns, forks, restarts; see docs/bench.md")
-        reuse.add_arguments(trace)
-        plan = "a model of the true size and random weights: does it load and run here?"
-        add_plan_arguments(benches.add_parser("plan", help=plan))
-        quality = "how far the next tokens of quantized weights are from those of plain ones"
-        add_quality_arguments(benches.add_parser("quality", help=quality))
+        suite.add_arguments(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Run it; exit code 0 once it went through, however it fared."""
-        if arguments.bench == "plan":
-            from evals.bench.plan import run
-        elif arguments.bench == "quality":
-            from evals.bench.quality import run
-        else:
-            from evals.bench.reuse import run
-        return run(arguments)
+        """Run it; exit code 0 once it went through and no goal was missed."""
+        from evals.bench import suite
+
+        return suite.run(arguments)
 
 
 def _count(text: str) -> int:

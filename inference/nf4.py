@@ -9,6 +9,7 @@ bitsandbytes takes seconds to import: only quantizing does, and multiplying on a
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -131,6 +132,12 @@ def multiply(x: Tensor, matrix: Nf4, num_rows: int) -> Tensor:
     )
     product: Tensor = bnb.matmul_4bit(x, matrix.packed.view(-1, 1), state)
     return product
+
+
+@cache
+def has_kernel() -> bool:
+    """Say whether `multiply` can be used: whether bitsandbytes is installed; nothing is loaded."""
+    return find_spec("bitsandbytes") is not None
 
 
 def _bitsandbytes() -> Any:

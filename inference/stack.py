@@ -129,8 +129,8 @@ class Nf4Stack(Stack):
         self.absmax[index], self.nested[index], self.offset[index] = nf4.nest(torch.cat(absmax))
 
     def linear(self, index: int, x: Tensor) -> Tensor:
-        """Return `x` times the matrix; on a GPU by one kernel."""
-        if x.device.type == "cpu":
+        """Return `x` times the matrix; on a GPU by one kernel, where that is installed."""
+        if x.device.type == "cpu" or not nf4.has_kernel():
             return super().linear(index, x)
         fields = (self.packed, self.absmax, self.nested, self.offset)
         product = nf4.multiply(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from evals.bench.arguments import run_alone
 from evals.bench.edit_mistakes import NO_MISTAKE, make_tasks
 from evals.bench.edit_model import ScriptedModel
 from evals.bench.edit_tasks import Task
@@ -159,12 +160,14 @@ def _print_table(title: str, rows: dict[str, Figures]) -> None:
     print()
 
 
-def main() -> int:
-    """Measure and print; exit code 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--seed", type=int, default=0, help="of the files and the changes")
     parser.add_argument("--json", action="store_true", help="print the last line alone")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; exit code 1 if a goal is missed."""
     outcomes = run_all(make_tasks(arguments.seed))
     if not arguments.json:
         print_tables(outcomes)
@@ -174,4 +177,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

@@ -13,7 +13,6 @@ import argparse
 import ctypes
 import gc
 import json
-import os
 import random
 import statistics
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 import torch
 
+from evals.bench.arguments import add_threads, run_alone
 from evals.bench.machine import describe_machine, rss_bytes
 from evals.bench.own import close_engine, open_engine
 from evals.bench.shapes import SHAPES, make_checkpoint
@@ -147,15 +147,17 @@ def _spread(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint")
     parser.add_argument("--shape", choices=SHAPES, default="0.8b", help="of one made here")
     parser.add_argument("--tokens", type=int, default=16384, help="read before the fork")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
+    add_threads(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="qwen-agent-bench-") as name:
         folder = Path(name)
@@ -180,4 +182,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

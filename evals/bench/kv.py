@@ -11,7 +11,6 @@ and how often both find the same token best. Goal for int8, what others report o
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from evals.bench.arguments import add_threads, run_alone
 from evals.bench.machine import describe_machine
 from evals.nano.sessions import HELD_OUT, sessions, tokenize
 from evals.nano.warm import WarmPytest
@@ -86,12 +86,14 @@ def _log_probabilities(model: Model, tokens: Sequence[int]) -> Tensor:
     return torch.cat(parts).log_softmax(-1)
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--windows", type=int, default=5, help="full windows of nano")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
+    add_threads(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
     torch.set_num_threads(arguments.threads)
     num_tokens = load(str(NANO_FOLDER), device="cpu").model.context_tokens
     texts = list(windows(arguments.windows, num_tokens))
@@ -110,4 +112,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

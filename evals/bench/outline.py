@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from evals.bench.arguments import run_alone
 from evals.bench.machine import describe_machine, rss_bytes
 from sandbox.workspace import Workspace
 from tools.outline import Outline
@@ -153,13 +154,15 @@ def measure(root: Path) -> dict[str, tuple[float, float]]:
     return {"first": first, "changed": timed(lambda: outline.run({}))}
 
 
-def main() -> int:
-    """Generate, measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m evals.bench.outline", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--files", type=int, default=NUM_FILES)
     parser.add_argument("--rounds", type=int, default=NUM_ROUNDS)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate, measure and print."""
     with tempfile.TemporaryDirectory(prefix="qwen-agent-outline-") as folder:
         root = Path(folder)
         num_lines, num_bytes = make_tree(root, arguments.files, arguments.seed)
@@ -182,4 +185,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

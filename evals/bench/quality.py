@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evals.bench.arguments import add_threads
 from evals.bench.machine import describe_machine
 from evals.nano.corpus import generate
 from inference.errors import ModelUnavailable
@@ -93,6 +94,17 @@ def _text_tokens(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
 def _texts(seed: int) -> Iterator[str]:
     for path, text in sorted(generate(seed).files.items()):
         yield f"# {path}\n{text}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("--model", default="nano", metavar="nano|FOLDER|HUB-ID", help="default nano")
+    add("--weights", choices=("nf4", "int8"), nargs="+", default=["nf4", "int8"])
+    add("--tokens", type=int, default=8192, metavar="N", help="that are read (default 8192)")
+    add("--window", type=int, default=1024, metavar="N", help="tokens at a time (default 1024)")
+    add("--device", default="auto", metavar="cpu|cuda")
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -166,10 +166,11 @@ def _bytes_per_s(num_bytes: int, device: torch.device) -> float:
 def _flops_per_s(
     shape: ModelShape, num_rows: int, dtype: torch.dtype, device: torch.device
 ) -> float:
-    matrix = torch.ones(max(shape.inner, shape.hidden), shape.hidden, dtype=dtype, device=device)
+    # Drawn, not constant: where few bits change, a GPU is faster than it is with real numbers.
+    matrix = torch.rand(max(shape.inner, shape.hidden), shape.hidden, dtype=dtype, device=device)
 
     def seconds(num: int, num_runs: int) -> float:
-        rows = matrix.new_ones(num, shape.hidden)
+        rows = torch.rand(num, shape.hidden, dtype=dtype, device=device)
         return min(seconds_of(lambda: torch.nn.functional.linear(rows, matrix), device, num_runs))
 
     probe = min(PROBE_ROWS, num_rows)
@@ -248,9 +249,7 @@ class Report:
 
     def table(self) -> str:
         """Return the figures as a table of Markdown."""
-        lines = ["| figure | tokens | median | range | n | ceiling | share |"]
-        lines.append("|---|--:|--:|--:|--:|--:|--:|")
-        return "\n".join(lines + [_row(figure) for figure in self.figures])
+        return table(self.figures)
 
     def json(self) -> str:
         """Return all of it in one line."""
@@ -258,13 +257,21 @@ class Report:
         return json.dumps({**asdict(self), "figures": rows})
 
 
+def table(figures: Sequence[Figure]) -> str:
+    """Return figures as a table of Markdown."""
+    lines = ["| figure | tokens | median | range | n | ceiling | share |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|")
+    return "\n".join(lines + [_row(figure) for figure in figures])
+
+
 def _row(figure: Figure) -> str:
     tokens = "" if figure.at is None else f"{figure.at:,}"
     ceiling = "" if figure.ceiling is None else _number(figure.ceiling)
     share = "" if figure.share is None else f"{figure.share:.0%}"
+    spread = f"{_number(figure.low)} - {_number(figure.high)}" if figure.n > 1 else ""
     cells = (
         *(figure.name, tokens, f"{_number(figure.value)} {figure.unit}"),
-        *(f"{_number(figure.low)} - {_number(figure.high)}", str(figure.n), ceiling, share),
+        *(spread, str(figure.n), ceiling, share),
     )
     return f"| {' | '.join(cells)} |"
 

@@ -8,7 +8,6 @@ weight is loaded. Goal: 1 s to read 16,384 tokens. Last line: JSON, figures and 
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from evals.bench.arguments import add_threads, run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES, Shape
 from inference.identity import Identity
@@ -106,13 +106,15 @@ def _channels(shape: Shape) -> int:
     return num_heads * shape.linear_head_dim
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--shape", choices=SHAPES, default="0.8b")
     parser.add_argument("--tokens", type=int, default=16_384, help="of the stored line")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    arguments = parser.parse_args()
+    add_threads(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="qwen-agent-bench-") as name:
         figures = measure(SHAPES[arguments.shape], arguments.tokens, Path(name))
@@ -125,4 +127,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

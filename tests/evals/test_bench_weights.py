@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from evals.bench import plan as bench_plan
-from evals.bench.arguments import add_plan_arguments, add_quality_arguments
+from evals.bench import quality
 from evals.bench.make_checkpoint import (
     ConsumedCheckpoint,
     plan_checkpoint,
@@ -69,7 +69,7 @@ def test_a_consumed_checkpoint_is_the_written_one_with_a_file_at_a_time(tmp_path
 
 def test_a_model_agrees_with_itself_and_less_with_another(tmp_path, capsys) -> None:
     parser = ArgumentParser()
-    add_quality_arguments(parser)
+    quality.add_arguments(parser)
     words = ["--weights", "int8", "--tokens", "300", "--window", "200", "--threads", "1"]
     assert run(parser.parse_args([*words, "--device", "cpu"])) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -116,7 +116,7 @@ def test_a_tiny_model_is_quantized_run_and_mapped_again(tmp_path) -> None:
 
 def test_a_shape_or_a_disk_that_is_not_there_is_said(tmp_path, monkeypatch, capsys) -> None:
     parser = ArgumentParser()
-    add_plan_arguments(parser)
+    bench_plan.add_arguments(parser)
     assert bench_plan.run(parser.parse_args(["--shape", "1t"])) == 2
     monkeypatch.setattr(bench_plan, "SPARE_BYTES", 1 << 60)
     assert bench_plan.run(parser.parse_args(["--shape", "tiny", "--folder", str(tmp_path)])) == 7

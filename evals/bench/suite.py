@@ -1,0 +1,113 @@
+"""All benchmarks by name: `qwen-agent bench NAME` finds one here and loads it, and no other.
+
+A benchmark is a module with `add_arguments` and `run`. It prints what people read and, as its last
+line, JSON; with `--keep FOLDER` before its name that line becomes a page there (`keep.py`).
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Protocol, TextIO, cast
+
+from agent.arguments import Parser
+
+BENCHES: Mapping[str, tuple[str, str]] = {
+    "trace": ("reuse", "turns, forks, restarts: what is read again, and how soon a reply begins"),
+    "grammar": ("grammar", "calls held to their form: what it costs, and whether it holds"),
+    "gpu": ("gpu", "27B and 35B-A3B in the memory of a 24 GB card, up to the whole window"),
+    "plan": ("plan", "a model of the true size and random weights: does it load and run here?"),
+    "quality": ("quality", "how far the next token is from that of unquantized weights"),
+    "kv": ("kv", "what keys and values in 8 and 4 bits cost in quality"),
+    "fork": ("fork", "what a snapshot and a fork cost in a long conversation"),
+    "store": ("store", "how long a conversation takes to come back from disk"),
+    "edit": ("edit", "whether edits land where they were meant, and recover from mistakes"),
+    "outline": ("outline", "how long the map of a large repository takes"),
+}  # fmt: skip
+"""Name, module and question of each."""
+ROOMS = ("agent", "evals", "inference", "sandbox", "tools")
+
+
+class Bench(Protocol):
+    """What a module of a benchmark has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Measure and print; return the exit code."""
+        ...
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the name of a benchmark; what comes after it is for its module."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    width = max(map(len, BENCHES))
+    lines = (f"  {name:{width}}  {asks}" for name, (_, asks) in BENCHES.items())
+    parser.epilog = "benchmarks:\n" + "\n".join(lines)
+    keep = "write what is found there as a page, JSON and a plot; before NAME"
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help=keep)
+    parser.add_argument("bench", choices=BENCHES, metavar="NAME", help="one of those below")
+    words = "see `qwen-agent bench NAME --help`"
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help=words)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load and run the benchmark that was named."""
+    module, asks = BENCHES[arguments.bench]
+    try:
+        bench = cast(Bench, importlib.import_module(f"evals.bench.{module}"))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ROOMS:
+            raise
+        print(f"qwen-agent: this needs {error.name}; install it to run this.", file=sys.stderr)
+        return 2
+    parser = Parser(prog=f"qwen-agent bench {arguments.bench}", description=asks)
+    bench.add_arguments(parser)
+    chosen = parser.parse_args(arguments.words)
+    if arguments.keep is None:
+        return bench.run(chosen)
+    return _kept(bench, chosen, arguments)
+
+
+def _kept(bench: Bench, chosen: argparse.Namespace, arguments: argparse.Namespace) -> int:
+    """Run it, and keep its last line in a folder."""
+    from evals.bench.keep import NothingToKeep, keep
+
+    printed = _LastLine(sys.stdout)
+    with redirect_stdout(cast(TextIO, printed)):
+        code = bench.run(chosen)
+    command = " ".join(["qwen-agent bench", arguments.bench, *arguments.words])
+    try:
+        page = keep(printed.line, command, arguments.keep)
+    except NothingToKeep as error:
+        print(f"qwen-agent: {error}", file=sys.stderr)
+        return code or 1
+    print(f"kept in {page}", file=sys.stderr)
+    return code
+
+
+class _LastLine:
+    """Hands on what is written, and remembers the last line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._text = ""
+
+    def write(self, text: str) -> int:
+        self._text = "\n".join((self._text + text).split("\n")[-2:])
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def line(self) -> str:
+        """What was written last."""
+        return self._text.strip().rpartition("\n")[2]
