@@ -281,7 +281,9 @@ class DecodeStep:
             return _Mlp(layer.mlp, _zero_centered(norm), self._kernels)
         return _Experts(layer.mlp, norm, dtype)
 
-    def run(self, tokens: Sequence[int], state: HybridState, asked: Sequence[int]) -> Tensor:
+    def run(
+        self, tokens: Sequence[int], state: HybridState, asked: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """Read tokens into a state that expects them; return the logits after some of them.
 
         Args:
@@ -290,7 +292,7 @@ class DecodeStep:
             asked: numbers of tokens, 1 to T.
 
         Returns:
-            float32 [len(asked), V].
+            Logits, float32 [len(asked), V], and what the layers made of all tokens, [T, hidden].
         """
         step = _Step(state, len(tokens), self._rotary, self._groups)
         embedded: Tensor = self._embed(torch.tensor(tokens))
@@ -298,9 +300,12 @@ class DecodeStep:
         for mixer, mlp in self._layers:
             mixer(x, step)
             mlp(x)
-        if len(asked) < len(tokens):
-            x = x[[number - 1 for number in asked]]
-        return self._kernels.multiply(self._head, x, self._norm)
+        last = x if len(asked) == len(tokens) else x[[number - 1 for number in asked]]
+        return self._kernels.multiply(self._head, last, self._norm), x
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Return what `run` made of tokens after the last norm, [T, hidden]."""
+        return self._kernels.norm(x[:, None], self._norm)[:, 0]
 
 
 def _matrices(*layers: Any) -> Matrices:

@@ -56,6 +56,7 @@ class Model:
         self.config = module.config.get_text_config(decoder=True)
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""
+        self._shows_hidden = False
         self._hidden: Tensor | None = None
         self.layout = Layout.of(self.config)
         self.kernels = self._kernels() if fast_kernels else None
@@ -111,6 +112,8 @@ class Model:
 
     def show_hidden(self) -> None:
         """From now on leave in a state what was made of its last tokens (`HybridState.hidden`)."""
+
+        self._shows_hidden = True
 
         def keep(_module: nn.Module, _arguments: Any, output: Any) -> None:
             self._hidden = output.last_hidden_state[0]
@@ -169,7 +172,10 @@ class Model:
         with torch.inference_mode():
             if self._step is not None and len(tokens) <= self._step.max_tokens and not places:
                 state.begin(len(tokens), stops)
-                logits = self._step.run(tokens, state, asked)
+                logits, made = self._step.run(tokens, state, asked)
+                self._hidden = (
+                    self._step.normed(made).to(self.dtype) if self._shows_hidden else None
+                )
             else:
                 logits = self._run_module(tokens, state, stops, asked, places)
         state.commit(tokens, [place.shift for place in places])
