@@ -88,7 +88,7 @@ def write_file(plan: PlannedCheckpoint, name: str) -> None:
     """Write one of the weight files."""
     stream = os.open(plan.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        writer = WeightWriter(stream, plan.files[name])
+        writer = WeightWriter(stream, plan.files[name], source="")
         for weight, slot in plan.files[name].items():
             writer.write(weight, _drawn(weight, slot))
         writer.finish()
@@ -119,7 +119,7 @@ class ConsumedCheckpoint(Checkpoint):
 
 def _entries(plan: PlannedCheckpoint, name: str) -> dict[str, Entry]:
     """Return what the header of a file that is not there yet will say."""
-    place = WeightWriter(-1, plan.files[name]).data_start
+    place = WeightWriter(-1, plan.files[name], source="").data_start
     entries = {}
     for weight, slot in plan.files[name].items():
         entries[weight] = Entry(weight, plan.folder / name, "BF16", slot.shape, place)

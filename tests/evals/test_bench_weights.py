@@ -23,7 +23,7 @@ from evals.bench.shapes import SHAPES
 from inference.loader import load, load_packed
 from inference.model import Model
 from inference.module import empty_module
-from inference.weight_cache import weights_folder
+from inference.packed_files import weights_folder
 
 ROOT = Path(__file__).parents[2]
 TOKENS = list(range(40))
