@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,20 @@ from inference.door import (
     Weights,
 )
 from inference.errors import ContextOverflow
+from inference.gathered import Gathered
 from inference.host_client import HostEngine
 from inference.host_start import IDLE_LIMIT_S
 from inference.messages import (
-    BadToolCall,
     Message,
     Piece,
     Prefill,
     ReplyEnd,
     ReplyOptions,
     Restarting,
-    Text,
-    Thinking,
     ThinkingHistory,
-    ToolCall,
     ToolSpec,
 )
-from inference.parser import ReplyParser, ReplyPiece
+from inference.parser import ReplyParser
 from inference.pictures import Sight, sight_of
 from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
@@ -148,30 +145,6 @@ def _source(where: str | Path) -> str:
     return str(folder.resolve()) if str(where).strip() and is_there else str(where)
 
 
-@dataclass
-class _Gathered:
-    """What a reply has said so far."""
-
-    text: str = ""
-    thinking: str = ""
-    calls: list[ToolCall | BadToolCall] = field(default_factory=list)
-    _num_calls_before_text: int = 0
-
-    def add(self, piece: ReplyPiece) -> None:
-        match piece:
-            case Text():
-                is_apart = self.text and len(self.calls) > self._num_calls_before_text
-                self.text += f"\n\n{piece.text}" if is_apart else piece.text
-                self._num_calls_before_text = len(self.calls)
-            case Thinking():
-                self.thinking += piece.text
-            case ToolCall() | BadToolCall():
-                self.calls.append(piece)
-
-    def message(self, token_ids: tuple[int, ...]) -> Message:
-        return Message("assistant", self.text, self.thinking, tuple(self.calls), token_ids)
-
-
 class LocalChat:
     """A `ChatModel` whose model runs here."""
 
@@ -253,7 +226,7 @@ class LocalChat:
             self.engine.come_back(cancel)
         branch = self._live = self.engine.find(rendered.tokens, self._live, self.reuse)
         parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
-        gathered = _Gathered()
+        gathered = Gathered()
         for event in self.engine.generate(
             branch,
             rendered.tokens[len(branch) :],
@@ -271,11 +244,11 @@ class LocalChat:
                 case Prefill():
                     yield event
                 case Token():
-                    yield from _keep(parser.feed(event.id), gathered)
+                    yield from gathered.keep(parser.feed(event.id))
                     if (writing := parser.news()) is not None:
                         yield writing
                 case GenerationEnd():
-                    yield from _keep(parser.flush(), gathered)
+                    yield from gathered.keep(parser.flush())
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
@@ -364,10 +337,3 @@ def _spread(sections: Sequence[int]) -> list[int]:
         if length - chosen[-1] >= (FINE_LADDER_TOKENS if is_late else LADDER_TOKENS):
             chosen.append(length)
     return chosen
-
-
-def _keep(pieces: Sequence[ReplyPiece], gathered: _Gathered) -> Iterator[Piece]:
-    """Pass pieces on, and remember them."""
-    for piece in pieces:
-        gathered.add(piece)
-        yield piece
