@@ -26,7 +26,7 @@ from inference.remote_faults import Fault
 from inference.remote_lengths import Lengths
 from inference.remote_reply import ReplyReader
 from inference.remote_request import OPTIONAL, profile_of, request_of
-from inference.remote_server import ServedModel, Server, ServerSettings, chosen, key_of
+from inference.remote_server import ServedModel, Server, ServerSettings, key_of, served
 from inference.remote_stream import POLL_S, stream
 from inference.remote_try import Try
 
@@ -64,7 +64,7 @@ def open_remote(
         NoSuchModel: it is not clear which model is meant.
     """
     server = Server(settings, key_of(environment))
-    return RemoteChat(server, chosen(model, server.models(), server.url), thinking_history)
+    return RemoteChat(server, served(model, server), thinking_history)
 
 
 class RemoteChat:
@@ -137,11 +137,12 @@ class RemoteChat:
                 f"The conversation is about {num_prompt:,} tokens long; the window of {self.name} "
                 f"is {self.context_tokens:,}, which leaves no room for a reply."
             )
+        num_new = min(options.max_new_tokens, num_free)
         yield Prefill(0, num_prompt, 0.0)
         for number in range(1, MAX_TRIES + 1):
-            reply = Try(self._reader(tools, options), num_prompt)
+            reply = Try(self._reader(tools, options, num_new), num_prompt)
             try:
-                yield from self._read(reply, messages, tools, options, num_free, cancel)
+                yield from self._read(reply, messages, tools, options, num_new, cancel)
                 break
             except Fault as fault:
                 if reply.reader.has_shown:
@@ -160,7 +161,7 @@ class RemoteChat:
         messages: Sequence[Message],
         tools: Sequence[ToolSpec],
         options: ReplyOptions,
-        num_free: int,
+        num_new: int,
         cancel: Cancel,
     ) -> Iterator[Piece]:
         """Pass the pieces of one try on.
@@ -168,7 +169,6 @@ class RemoteChat:
         Raises:
             Fault: it came to nothing, or broke off.
         """
-        num_new = min(options.max_new_tokens, num_free)
         history = self._thinking_history
         body = request_of(
             self.name, messages, tools, options, num_new, history, frozenset(self._without)
@@ -203,11 +203,13 @@ class RemoteChat:
         is_open = reader.is_thinking and reply.stop_reason != "end_turn"
         return ReplyEnd(message, reply.stop_reason, usage, notices, is_thought_open=is_open)
 
-    def _reader(self, tools: Sequence[ToolSpec], options: ReplyOptions) -> ReplyReader:
+    def _reader(
+        self, tools: Sequence[ToolSpec], options: ReplyOptions, num_new: int
+    ) -> ReplyReader:
         profile = self._profile
         thinks = options.thinking and (profile is None or profile.can_think)
         syntax = profile.call_syntax if profile else "xml"
-        return ReplyReader(tools, syntax, thinks, self._begins_in_thought)
+        return ReplyReader(tools, syntax, thinks, self._begins_in_thought, num_new)
 
     def _gives_up_option(self, fault: Fault) -> bool:
         """Leave out what the server does not know, if that is what it complains of."""

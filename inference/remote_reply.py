@@ -44,6 +44,7 @@ class ReplyReader:
         syntax: CallSyntax = "xml",
         thinks: bool = True,
         begins_in_thought: bool = False,
+        max_new_tokens: int | None = None,
     ) -> None:
         """Begin to read.
 
@@ -52,7 +53,9 @@ class ReplyReader:
             syntax: that of the family, shown to a model that got a call wrong.
             thinks: whether the model was asked to think first.
             begins_in_thought: its server opens the thought in the prompt and does not say so.
+            max_new_tokens: where it was to be cut off; not every server says that it was.
         """
+        self._max_new_tokens = max_new_tokens
         self._gathered = Gathered()
         self._text = _TextReader(tools, syntax, thinks, begins_in_thought, self._lose_opener)
         self._calls = _Calls(tools)
@@ -75,6 +78,13 @@ class ReplyReader:
         return bool(said.thinking) and not (said.text or said.calls or self._calls.has_begun)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it ended where it was to be cut off, and not by itself."""
+        limit, usage = self._max_new_tokens, self.usage
+        is_full = bool(limit and usage and usage.completion_tokens >= limit)
+        return self.finish_reason == "length" or (is_full and self.finish_reason != "stop")
+
+    @property
     def thinking(self) -> str:
         """What it has thought so far."""
         return self._gathered.thinking
@@ -85,7 +95,7 @@ class ReplyReader:
         for choice in (chunk.choices or ())[:1]:
             extra = choice.delta.model_extra or {}
             thought = next((extra[name] for name in THOUGHT_FIELDS if extra.get(name)), "")
-            if thought:
+            if str(thought).strip() or (thought and self._gathered.thinking):
                 yield from self._gathered.keep([Thinking(str(thought))])
             if choice.delta.content:
                 yield from self._gathered.keep(self._text.feed(choice.delta.content))
@@ -96,7 +106,7 @@ class ReplyReader:
     def end(self) -> Iterator[Piece]:
         """Yield the rest."""
         yield from self._gathered.keep(self._text.end())
-        yield from self._gathered.keep(self._calls.end(self.finish_reason == "length"))
+        yield from self._gathered.keep(self._calls.end(self.is_cut))
 
     def message(self) -> Message:
         """Return the whole reply."""
@@ -227,26 +237,18 @@ class _Calls:
         yield from self._news(self._open)
 
     def end(self, is_cut: bool) -> Iterator[ToolCall | BadToolCall]:
-        """Yield the last one; nothing that may be cut short is carried out."""
+        """Yield the last one; nothing that may be cut short is carried out, whole as it looks."""
         call, self._open = self._open, None
         if call is None:
             return
-        read = read_arguments(call.name, call.arguments, self._tools)
-        if is_cut and not _is_whole(call.arguments):
+        if is_cut:
             raw = f'{{"name": "{call.name}", "arguments": {call.arguments}'
-            read = BadToolCall(raw, _CUT)
-        yield read
+            yield BadToolCall(raw, _CUT)
+        else:
+            yield read_arguments(call.name, call.arguments, self._tools)
 
     def _news(self, call: _Writing) -> Iterator[WritingCall]:
         num_bytes = len(call.arguments)
         if call.name and num_bytes >= call.num_told + NEWS_BYTES:
             call.num_told = num_bytes
             yield WritingCall(call.name, num_bytes)
-
-
-def _is_whole(arguments: str) -> bool:
-    try:
-        json.loads(arguments)
-    except ValueError:
-        return False
-    return True

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inference.errors import ModelUnavailable, NoSuchModel
+from inference.remote_faults import Fault, fault_of
 
 KEY_NAMES = ("QWEN_AGENT_ENGINE_KEY", "OPENAI_API_KEY")
 """Variables that may hold the key; the first that is set."""
@@ -20,6 +21,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 AUTO = "auto"
 """The name that stands for the only model of a server."""
 MAX_LISTED = 8
+UNASKED = (0, 401, 403)
+"""Statuses of a server that was not reached, or does not talk with us."""
 WINDOW_KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "n_ctx")
 """What servers call the window in their list of models; the first is vLLM's and SGLang's."""
 
@@ -72,6 +75,10 @@ def key_of(environment: Mapping[str, str] = os.environ) -> str:
     return next((environment[name] for name in KEY_NAMES if environment.get(name)), "")
 
 
+class NoList(ModelUnavailable):
+    """A server answers, and has no list of models to show."""
+
+
 class Server:
     """A server as it can be asked about itself."""
 
@@ -105,12 +112,18 @@ class Server:
         """Ask which models it has.
 
         Raises:
-            ModelUnavailable: it does not answer, refuses the key, or answers something else.
+            ModelUnavailable: it does not answer, or refuses the key.
+            NoList: it answers something else.
         """
-        answer = self._asked("GET", f"{self.url}/models")
+        try:
+            answer = self._asked("GET", f"{self.url}/models")
+        except Fault as fault:
+            if fault.status in UNASKED:
+                raise fault.error from fault
+            raise NoList(str(fault.error)) from fault
         listed = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(listed, list):
-            raise ModelUnavailable(f"{self.url}/models gives no list of models; is it the address?")
+            raise NoList(f"{self.url}/models gives no list of models; is it the address?")
         return tuple(
             ServedModel(one["id"], _window_in(one))
             for one in listed
@@ -123,7 +136,7 @@ class Server:
             return model.context_tokens
         try:  # llama.cpp's
             answer = self._asked("GET", f"{self._root}/props")
-        except ModelUnavailable:
+        except Fault:
             return 0
         defaults = answer.get("default_generation_settings") if isinstance(answer, dict) else None
         return _window_in(defaults) if isinstance(defaults, dict) else 0
@@ -134,7 +147,7 @@ class Server:
         body = {"model": model, "prompt": text, "content": text, "add_special_tokens": False}
         try:
             answer = self._asked("POST", f"{self._root}/tokenize", body)
-        except ModelUnavailable:
+        except Fault:
             return None
         if not isinstance(answer, dict):
             return None
@@ -150,11 +163,9 @@ class Server:
         """Return the JSON of a short answer.
 
         Raises:
-            ModelUnavailable: there is none.
+            Fault: there is none.
         """
         import httpx2
-
-        from inference.remote_faults import fault_of
 
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         try:
@@ -170,7 +181,18 @@ class Server:
             answer.raise_for_status()
             return answer.json()
         except (httpx2.HTTPError, ValueError) as error:
-            raise fault_of(error, self).error from error
+            raise fault_of(error, self) from error
+
+
+def served(name: str, server: Server) -> ServedModel:
+    """Return the model of a server that a name means; raises as `chosen` and `Server.models` do."""
+    try:
+        models = server.models()
+    except NoList:
+        if name == AUTO:
+            raise
+        return ServedModel(name)
+    return chosen(name, models, server.url)
 
 
 def chosen(name: str, models: tuple[ServedModel, ...], url: str) -> ServedModel:

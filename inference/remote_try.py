@@ -31,7 +31,7 @@ class Try:
         """Why it ended."""
         if self.cut is not None:
             return self.cut
-        return "max_tokens" if self.reader.finish_reason == "length" else "end_turn"
+        return "max_tokens" if self.reader.is_cut else "end_turn"
 
     @property
     def is_whole(self) -> bool:

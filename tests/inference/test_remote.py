@@ -115,7 +115,7 @@ def test_text_streams_and_the_end_says_what_it_cost(script: Script) -> None:
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_a_thought_comes_in_the_field_that_a_server_has_for_it(script: Script, field: str) -> None:
-    thought = [delta(**{field: part}) for part in ("I look", " at it.")]
+    thought = [delta(**{field: part}) for part in ("\n\n", "I look", " at it.")]
     script.answers = [Answer([*thought, delta(content="Done."), delta("stop"), usage()])]
     message = end_of(chat_of(script)).message
     assert (message.thinking, message.content) == ("I look at it.", "Done.")
@@ -183,10 +183,13 @@ def test_a_call_with_broken_arguments_is_one_that_the_model_is_told_of(script: S
     assert "must be an integer" in mistyped.reason
 
 
-def test_a_call_that_was_cut_off_is_not_carried_out(script: Script) -> None:
-    part = call(0, "view", '{"path": "a.py"', "a")
-    script.answers = [Answer([delta(tool_calls=[part]), delta("length"), usage()])]
-    end = end_of(chat_of(script))
+@pytest.mark.parametrize(("finish", "limit"), [("length", 99), ("tool_calls", 7)])
+def test_a_call_that_was_cut_off_is_not_carried_out(
+    script: Script, finish: str, limit: int
+) -> None:
+    part = call(0, "view", '{"path": "a.py"}', "a")
+    script.answers = [Answer([delta(tool_calls=[part]), delta(finish), usage()])]
+    end = end_of(chat_of(script), ReplyOptions(max_new_tokens=limit))
     assert end.stop_reason == "max_tokens"
     (read,) = end.message.tool_calls
     assert isinstance(read, BadToolCall)
@@ -467,6 +470,7 @@ def test_nobody_at_the_address_is_one_sentence(script: Script) -> None:
     script.models = "none"
     with pytest.raises(ModelUnavailable, match="no list of models"):
         chat_of(script)
+    assert open_remote(ServerSettings(script.url), "named").name == "named"
     assert end_of(chat).message.content == "Hello there."
 
 
@@ -478,7 +482,7 @@ def test_a_certificate_is_checked_and_its_issuer_can_be_named(
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     with serving(Script([says("Hello.")]), tls) as script:
-        with pytest.raises(ModelUnavailable, match="certificate of .* is not trusted"):
+        with pytest.raises(ModelUnavailable, match=r"certificate of .* is not trusted"):
             chat_of(script)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert end_of(chat_of(script)).message.content == "Hello."
