@@ -1,4 +1,4 @@
-"""The files and figures of docs/scale-out.md: valid by their schemas, and counted by the planner."""
+"""The files and figures of docs/scale-out.md: valid by schema, and counted by the planner."""
 
 import re
 import shlex
