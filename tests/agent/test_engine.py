@@ -23,7 +23,7 @@ from agent.frontends.repl.first_run import _kept, needs_choice
 from agent.frontends.talk import request_of as talk_request_of
 from agent.outcome import FIXED, USAGE, FixOutcome
 from agent.request import FixRequest
-from agent.settings import Config, EngineConfig
+from agent.settings import Config, EngineConfig, VerifyConfig
 from agent.talk_request import TalkRequest
 from inference.errors import ModelUnavailable
 from inference.messages import ToolCall
@@ -95,7 +95,7 @@ def test_a_repair_goes_through_faults_and_no_command_sees_the_key(
         apart(FINISH),
     ]
     repository = make_repository(tmp_path / "work")
-    config = with_engine(Config(), script.url)
+    config = with_engine(Config(verify=VerifyConfig(tests=False, finish_tests=False)), script.url)
     events, outcome = end_of(FixRequest(repository, config=config), tmp_path / "state")
     assert outcome.exit_code == FIXED, outcome.sentence
     assert outcome.model == "qwen3.5-tiny"
