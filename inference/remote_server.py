@@ -103,10 +103,15 @@ class Server:
 
     @cached_property
     def tls(self) -> Any:
-        """What certificates are checked against: the system's, or those of SSL_CERT_FILE."""
+        """What certificates are checked against: the system's, or those of SSL_CERT_FILE.
+
+        Reading them takes a while, so an address without TLS trusts nobody: none is to come.
+        """
         import ssl
 
-        return ssl.create_default_context()
+        if self.url.startswith("https:"):
+            return ssl.create_default_context()
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def models(self) -> tuple[ServedModel, ...]:
         """Ask which models it has.
