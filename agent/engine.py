@@ -10,6 +10,7 @@ from agent.errors import UsageError
 from agent.models import resolve
 from agent.settings import Config, EngineConfig
 from inference.remote_server import (
+    AUTO,
     Server,
     ServerSettings,
     base_url,
@@ -24,15 +25,15 @@ def is_address(text: str) -> bool:
 
 
 def with_engine(config: Config, url: str | None) -> Config:
-    """Put an address that was typed in the place of the settings'.
+    """Put an address that was typed in the place of the settings', whose model is another server's.
 
     Raises:
         UsageError: it is none.
     """
-    if url is None:
+    if url is None or url == config.engine.url:
         return config
     try:
-        return replace(config, engine=replace(config.engine, url=url))
+        return replace(config, engine=replace(config.engine, url=url, model=AUTO))
     except ValueError as error:
         raise UsageError(f"--engine: {error}") from error
 

@@ -139,7 +139,8 @@ class RemoteChat:
             )
         num_new = min(options.max_new_tokens, num_free)
         yield Prefill(0, num_prompt, 0.0)
-        for number in range(1, MAX_TRIES + 1):
+        num_failed = 0
+        while True:
             reply = Try(self._reader(tools, options, num_new), num_prompt)
             try:
                 yield from self._read(reply, messages, tools, options, num_new, cancel)
@@ -149,9 +150,10 @@ class RemoteChat:
                     raise EngineGone(f"The reply broke off. {fault.error}") from fault
                 if self._gives_up_option(fault):
                     continue
-                if not fault.is_passing or number == MAX_TRIES:
+                num_failed += 1
+                if not fault.is_passing or num_failed == MAX_TRIES:
                     raise fault.error from fault
-                wait_s = self._server.settings.first_wait_s * 2 ** (number - 1)
+                wait_s = self._server.settings.first_wait_s * 2 ** (num_failed - 1)
                 _wait(max(fault.wait_s, wait_s), cancel)
         yield self._end(reply, messages)
 

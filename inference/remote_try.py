@@ -70,7 +70,7 @@ class Try:
                 num_prompt, 0, num_prompt, num_new, *times, num_thinking=min(num_thinking, num_new)
             )
         details, written = said.prompt_tokens_details, said.completion_tokens_details
-        num_reused = min((details and details.cached_tokens) or 0, said.prompt_tokens)
+        num_reused = min(max(0, (details and details.cached_tokens) or 0), said.prompt_tokens)
         num_thinking = (written and written.reasoning_tokens) or num_thinking
         return Usage(
             said.prompt_tokens,

@@ -130,8 +130,11 @@ def test_the_flag_wins_over_the_settings_and_a_name_is_one_of_the_servers(tmp_pa
     request = request_of(typed, load_config(settings))
     assert (request.config.engine.url, request.model) == (URL, "big")
     assert request.config.engine.first_token_s == 60
-    other = request_of(parse(["fix", ".", "--engine", "http://b", "--model", "c"]), Config())
-    assert (other.config.engine.url, other.model) == ("http://b", "c")
+    for words, name in ((["--model", "c"], "c"), ([], "auto")):
+        other = request_of(
+            parse(["fix", ".", "--engine", "http://b", *words]), load_config(settings)
+        )
+        assert (other.config.engine.url, other.model) == ("http://b", name)
     inside = request_of(parse(["fix", ".", "--engine", ""]), load_config(settings))
     assert (inside.config.engine.url, inside.model) == ("", "nano")
     assert FixRequest.from_record(json.loads(json.dumps(request.to_record()))) == request
@@ -186,3 +189,8 @@ def test_one_answer_of_a_server_is_printed(
     repository = make_repository(tmp_path / "work")
     assert answer([str(repository), "--engine", script.url, "-p", "Say hello."]) == 0
     assert capsys.readouterr().out.strip() == "Hello."
+    with serving(Script([says("Again.")])) as moved:
+        words = ["--continue", "--engine", moved.url, "-p", "Once more."]
+        assert answer([str(repository), *words]) == 0
+        assert len(moved.requests[0]["messages"]) == 4, "all that was said before goes with it"
+    assert capsys.readouterr().out.strip() == "Again."

@@ -253,12 +253,22 @@ def test_the_family_is_known_by_its_name_and_asked_as_it_likes(script: Script) -
 
 
 def test_what_a_server_refuses_is_left_out_from_then_on_and_told_once(script: Script) -> None:
-    words = json.dumps({"detail": "Unexpected fields in the request: {'top_k'}"})
-    script.answers = [Answer(status=422, body=words), says("Done.")]
+    refused = ("top_k", "seed", "top_p", "stream_options", "chat_template_kwargs")
+    words = [
+        json.dumps({"detail": f"Unexpected fields in the request: {{'{name}'}}"})
+        for name in refused
+    ]
+    busy = Answer(status=503)
+    script.answers = [
+        *(Answer(status=422, body=body) for body in words),
+        *[busy] * (remote.MAX_TRIES - 1),
+        says("Done."),
+    ]
     chat = chat_of(script)
     told = [*end_of(chat).notices, *end_of(chat).notices]
     assert sum("does not know top_k" in notice for notice in told) == 1
-    assert ["top_k" in request for request in script.requests] == [True, False, False]
+    assert ["top_k" in request for request in script.requests[:3]] == [True, False, False]
+    assert not set(refused) & set(script.requests[-1])
 
 
 def test_a_picture_goes_with_the_request(script: Script, tmp_path: Path) -> None:
