@@ -17,6 +17,7 @@ OWN_FLAGS = ("-h", "--help", "-V", "--version")
 """Those that are not for a talk, when no command is named."""
 KV_KINDS = ("auto", "16bit", "int8", "int4")
 KV_HELP = "how keys and values are kept; auto: int8 on a GPU, 16 bits or more on a CPU"
+ENGINE_HELP = "a server that answers instead (vLLM, SGLang, llama.cpp, ...); --model is one of its"
 EPILOG = """exit codes of fix:
   0 fixed, tests green      3 tests still red     6 denied, or no sandbox
   1 internal error          4 nothing changed     7 no model or engine
@@ -126,6 +127,7 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")
     add("--tests", nargs="+", metavar="ID", help="the red tests to mend; all if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--engine", metavar="URL", help=ENGINE_HELP)
     weights = "what the weights are kept in; auto: 16bit where they fit, else nf4"
     add("--weights", choices=("auto", "16bit", "int8", "nf4"), help=weights)
     add("--max-turns", type=int, metavar="N", help="replies of the model in one attempt")
@@ -201,6 +203,7 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("path", nargs="?", type=Path, help="a folder in a git repository; this one if left out")
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--engine", metavar="URL", help=ENGINE_HELP)
     add("--kv", choices=KV_KINDS, help=KV_HELP)
     modes = ("plan", "ask", "edit", "auto")
     add("--mode", choices=modes, help="what runs without asking; ask where somebody is there")
@@ -221,6 +224,7 @@ def _add_talk_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_acp_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--engine", metavar="URL", help=ENGINE_HELP)
     modes = ("plan", "ask", "edit", "auto")
     add("--mode", choices=modes, help="what runs without asking, to begin with; default ask")
     add("--test-cmd", metavar="CMD", help="how to run the tests; found out if left out")

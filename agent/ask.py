@@ -60,7 +60,7 @@ def ask(turn: Turn) -> Generator[Event, None, TurnEnded | None]:
         except EngineGone as error:  # the conversation is here, and what was read is on disk
             if Trouble.GONE in met:
                 raise
-            yield Notice(f"{error} Another one goes on from what was saved.")
+            yield Notice(f"{error} The reply is asked for again.")
             outcome = Trouble.GONE
         except ContextOverflow as error:
             sentence = str(error)

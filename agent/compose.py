@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agent.bench import Bench, Materials, approver, tool_view
 from agent.config import snapshots_folder
+from agent.engine import settings_of
 from agent.full_bench import FullBench
 from agent.known_files import KnownFiles, TakeIn
 from agent.load_news import LoadNews, window_words
@@ -94,6 +95,8 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
     Raises:
         ModelUnavailable: it cannot be had.
     """
+    if request.config.engine.url:
+        return _served_chat(request, news)
     from inference.local import open_chat  # torch: seconds, and only now
 
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
@@ -118,4 +121,15 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
     )
     if news is not None:
         news.plan = f"{chat.weights}, {window_words(chat.context_tokens)}"
+    return chat
+
+
+def _served_chat(request: FixRequest, news: LoadNews | None) -> ChatModel:
+    """Return the model of a server, which has it loaded; raises as `load_chat`."""
+    from inference.remote import open_remote
+
+    settings = settings_of(request.config.engine)
+    chat = open_remote(settings, request.model, request.config.model.thinking_history)
+    if news is not None:
+        news.plan = f"at {settings.url}, {window_words(chat.context_tokens)}"
     return chat

@@ -204,6 +204,7 @@ def _size(message: Message, count: Count) -> int:
     """Return how many tokens a message adds, about."""
     if message.token_ids:
         return len(message.token_ids) + NUM_FRAME_TOKENS
-    texts = (message.content, message.thinking, *message.sections)
+    calls = "".join(map(str, message.tool_calls))
+    texts = (message.content, message.thinking, *message.sections, calls)
     num_seen = sum(num_tokens_of(picture) for picture in message.pictures)
     return NUM_FRAME_TOKENS + num_seen + sum(count(text) for text in texts if text)

@@ -16,13 +16,13 @@ from agent.approval import Answer, Ask
 from agent.approver import Person
 from agent.bench import tool_view
 from agent.context import shorten_now
+from agent.engine import meant
 from agent.errors import RunCancelled, SessionError, UsageError
 from agent.events import Event, Notice, StopReason, TestsStarted, TurnEnded
 from agent.fork_session import fork_session
 from agent.inbox import Inbox
 from agent.lease import writer_lease
 from agent.loading import Loading
-from agent.models import resolve
 from agent.reach import Reach
 from agent.read_ahead import ReadAhead
 from agent.rewind import Point, Rewound, changed_by_both, last_change, list_points, redo, rewind
@@ -346,9 +346,9 @@ class Conversation:
         self._bench.set_attempts(number)
 
     def set_model(self, name: str) -> None:
-        """Go on with another model from the next turn on; raises as `resolve` does."""
+        """Go on with another model from the next turn on; raises as `meant` does."""
         self._ahead.stop()
-        self._bench.set_model(resolve(name))
+        self._bench.set_model(meant(name, self.request.config.engine))
 
     def load_again(self) -> None:
         """Begin to load the model anew, if it could not be had: the fault is known already."""

@@ -16,7 +16,9 @@ from typing import Literal
 
 from agent.machine import ROOT, Cause
 from agent.outcome import DENIED, ERROR, FIXED, NO_MODEL, USAGE
+from agent.settings import EngineConfig
 from inference.errors import ModelUnavailable
+from inference.remote_server import ServedModel
 from inference.wire import HostStatus
 from sandbox.probe import Layer
 
@@ -238,6 +240,19 @@ def model(name: str, resolve: Callable[[str], str]) -> Finding:
         mend = "set model.name in your settings; `qwen-agent models` lists what is here"
         return Finding("model", "fail", str(error), mend, NO_MODEL)
     return Finding("model", "ok", found if found == name else f"{name}: {found}")
+
+
+def server(engine: EngineConfig, has_key: bool, ask: Callable[[], ServedModel]) -> Finding:
+    """Say whether the server of the settings answers, and with which model."""
+    try:
+        model = ask()
+    except ModelUnavailable as error:
+        mend = "start it, or edit [engine] in your settings"
+        return Finding("model", "fail", str(error), mend, error.exit_code)
+    key = "with a key" if has_key else "without a key"
+    num_tokens = model.context_tokens or engine.context_tokens
+    window = f"a window of {num_tokens:,} tokens" if num_tokens else "a window that it does not say"
+    return Finding("model", "ok", f"{model.name} at {engine.url}, {key}, {window}")
 
 
 def hosts(found: Sequence[HostStatus]) -> Finding:

@@ -18,6 +18,7 @@ from agent.add_context import add_context, check_takes_context
 from agent.attempts import AttemptResult, Ground, Task
 from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
+from agent.engine import found
 from agent.errors import (
     AgentError,
     NotApplied,
@@ -36,7 +37,6 @@ from agent.events import (
 from agent.fix_servers import Named, attempts_with, servers_of
 from agent.landing import land
 from agent.loading import begin_loading
-from agent.models import resolve
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
@@ -171,7 +171,7 @@ class FixRun:
         if self.chat_factory is None:
             # Refused at once is what could never be loaded; and `auto` may mean another model
             # when this session is resumed.
-            self.request = replace(self.request, model=resolve(self.request.model))
+            self.request = replace(self.request, model=found(self.request.model, config.engine))
         if self.session is None:
             self.state, warning = usable_state(self.state, repository)
             if warning:

@@ -11,9 +11,9 @@ from agent.approver import Person
 from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.conversation import Conversation
+from agent.engine import meant, with_engine
 from agent.errors import SessionError, UsageError
 from agent.loading import Loading
-from agent.models import resolve
 from agent.reach import Reach
 from agent.session import Session
 from agent.sessions import find_session
@@ -54,7 +54,7 @@ def open_conversation(
     repository = find_repository(request.path)
     _check_is_project(repository)
     if chat_factory is None and loading is None:
-        request = replace(request, model=resolve(request.model))
+        request = replace(request, model=meant(request.model, request.config.engine))
     where, fault = usable_state(state or state_folder(), repository)
     around = _around(request, repository, chat_factory, where, servers, reach)
     own, notices = _settled(request, repository)
@@ -74,10 +74,12 @@ def resume_conversation(
     servers: tuple[McpServer, ...] = (),
     folders: tuple[Path, ...] | None = None,
     reach: Reach | None = None,
+    engine: str | None = None,
 ) -> Conversation:
     """Go on with the talk `name`, or with the last one about the repository of `path`.
 
-    `folders` are the further ones to read; those that it had if left out.
+    `folders` are the further ones to read, `engine` the address of the server that answers; those
+    that it had if left out.
 
     Raises:
         UsageError: there is none.
@@ -91,6 +93,7 @@ def resume_conversation(
             raise UsageError(f"{name} is a run of fix; see `qwen-agent fix --resume {name}`")
         request = TalkRequest.from_record(session.start["request"])
         request = replace(request, model=session.facts.get("model", {}).get("name", request.model))
+        request = replace(request, config=with_engine(request.config, engine))
         request = request.as_chosen(session.facts.get("mode", {}))
         repository = find_repository(Path(session.start["repository"]))
         around = _around(request, repository, chat_factory, where, servers, reach)

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from agent.rules import Rule
 from inference.door import KvChoice, Speculation, Weights
 from inference.messages import ThinkingHistory
+from inference.remote_server import AUTO, base_url
 from sandbox.hosts import check_host
 
 ApprovalMode = Literal["plan", "ask", "edit", "auto"]
@@ -136,6 +137,35 @@ class ModelConfig:
             raise ValueError(f"speculation is auto or off, not {self.speculation!r}")
         if self.weights not in get_args(Weights):
             raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """A server that answers in the place of the engine inside; it speaks OpenAI's API."""
+
+    url: str = ""
+    """As `http://localhost:8000/v1`; empty is the engine inside. Its key, if it wants one, is in
+    the environment: QWEN_AGENT_ENGINE_KEY or OPENAI_API_KEY."""
+    model: str = AUTO
+    """What it calls its model; auto is the only one that it has."""
+    context_tokens: int = 0
+    """Use so much of its window; 0 is all of it. To be set where a server does not say."""
+    can_see: bool = False
+    """Whether its model may be shown pictures."""
+    connect_s: float = 10.0
+    """Seconds until a connection is there, or a question about the server is answered."""
+    first_token_s: float = 900.0
+    """Seconds until a reply begins: as long as it takes to read a prompt, and to wait for that."""
+    between_tokens_s: float = 120.0
+    """Seconds without a word in the midst of a reply, after which it counts as broken off."""
+
+    def __post_init__(self) -> None:
+        if self.url:
+            base_url(self.url)
+        if self.context_tokens < 0:
+            raise ValueError(f"context_tokens must be 0 or more, not {self.context_tokens}")
+        if not (self.connect_s > 0 and self.first_token_s > 0 and self.between_tokens_s > 0):
+            raise ValueError("connect_s, first_token_s and between_tokens_s must be more than 0")
 
 
 @dataclass(frozen=True)
@@ -288,6 +318,7 @@ class Config:
     """All settings of the agent."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     budget: Budget = field(default_factory=Budget)
     guard: GuardConfig = field(default_factory=GuardConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agent.engine import is_address, with_engine
 from agent.request import FixRequest, SandboxLevel
 from agent.settings import ApprovalMode, Config, Effort
 
@@ -42,6 +43,17 @@ class TalkRequest:
             sandbox=self.sandbox,
             config=replace(self.config, approval=replace(self.config.approval, mode="auto")),
         )
+
+    def answered_by(self, name: str) -> "TalkRequest":
+        """Return one that a model answers; the address of a server is that of its only one.
+
+        Raises:
+            UsageError: it is no address.
+        """
+        if not is_address(name):
+            return replace(self, model=name)
+        config = with_engine(self.config, name)
+        return replace(self, model=config.engine.model, config=config)
 
     def thinking(self, effort: Effort) -> "TalkRequest":
         """Return one whose replies have this much thought."""

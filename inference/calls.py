@@ -86,6 +86,18 @@ def read_call(raw: str, tools: Sequence[ToolSpec], syntax: CallSyntax = "xml") -
     return ReadCall(call, reader.is_closed, reader.open_parameter)
 
 
+def read_arguments(name: str, text: str, tools: Sequence[ToolSpec]) -> ToolCall | BadToolCall:
+    """Read a call that a server has taken apart: the tool's name, and its arguments as JSON."""
+    try:
+        if not _NAME.fullmatch(name):
+            raise Unreadable("The call names no tool; name one of those that you have.")
+        what = f"What came as the arguments of {name}"
+        arguments = json_object(text.strip() or "{}", what, "write the call again")
+        return ToolCall(name, coerced(arguments, properties_of(tools, name), name))
+    except Unreadable as error:
+        return BadToolCall(f'{{"name": "{name}", "arguments": {text}}}', str(error))
+
+
 class _Reader:
     """Reads one call from left to right; remembers whether it was closed."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ from inference.door import (
 )
 from inference.errors import ContextOverflow
 from inference.fallback import Fallback
+from inference.gathered import Gathered
 from inference.host_client import HostEngine
 from inference.host_start import IDLE_LIMIT_S
 from inference.marks import marks_of
 from inference.messages import (
-    BadToolCall,
     Message,
     Piece,
     Prefill,
@@ -44,14 +44,11 @@ from inference.messages import (
     ReplyOptions,
     Restarting,
     SamplingOptions,
-    Text,
-    Thinking,
     ThinkingHistory,
-    ToolCall,
     ToolSpec,
     Usage,
 )
-from inference.parser import ReplyParser, ReplyPiece
+from inference.parser import ReplyParser
 from inference.pictures import Sight, sight_of
 from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
@@ -155,30 +152,6 @@ def _source(where: str | Path) -> str:
     return str(folder.resolve()) if str(where).strip() and is_there else str(where)
 
 
-@dataclass
-class _Gathered:
-    """What a reply has said so far."""
-
-    text: str = ""
-    thinking: str = ""
-    calls: list[ToolCall | BadToolCall] = field(default_factory=list)
-    _num_calls_before_text: int = 0
-
-    def add(self, piece: ReplyPiece) -> None:
-        match piece:
-            case Text():
-                is_apart = self.text and len(self.calls) > self._num_calls_before_text
-                self.text += f"\n\n{piece.text}" if is_apart else piece.text
-                self._num_calls_before_text = len(self.calls)
-            case Thinking():
-                self.thinking += piece.text
-            case ToolCall() | BadToolCall():
-                self.calls.append(piece)
-
-    def message(self, token_ids: tuple[int, ...]) -> Message:
-        return Message("assistant", self.text, self.thinking, tuple(self.calls), token_ids)
-
-
 class LocalChat:
     """A `ChatModel` whose model runs here."""
 
@@ -266,7 +239,7 @@ class LocalChat:
         branch = self._live = self.engine.find(rendered.tokens, live, self.reuse)
         self._ahead = None
         parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
-        gathered = _Gathered()
+        gathered = Gathered()
         for event in self.engine.generate(
             branch,
             rendered.tokens[len(branch) :],
@@ -284,11 +257,11 @@ class LocalChat:
                 case Prefill():
                     yield event
                 case Token():
-                    yield from _keep(parser.feed(event.id), gathered)
+                    yield from gathered.keep(parser.feed(event.id))
                     if (writing := parser.news()) is not None:
                         yield writing
                 case GenerationEnd():
-                    yield from _keep(parser.flush(), gathered)
+                    yield from gathered.keep(parser.flush())
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)
@@ -394,10 +367,3 @@ class LocalChat:
         read = rendered.tokens + generated[:-1]  # the last one was drawn, not read
         longer = transcript.render([*messages, reply], thinking=False).tokens
         assert not generated or longer[: len(read)] == read, "the reply was not appended as it was"
-
-
-def _keep(pieces: Sequence[ReplyPiece], gathered: _Gathered) -> Iterator[Piece]:
-    """Pass pieces on, and remember them."""
-    for piece in pieces:
-        gathered.add(piece)
-        yield piece

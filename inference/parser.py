@@ -9,8 +9,9 @@ stand for it. What stands inside a call is read by calls.py.
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from typing import Protocol
 
 from inference.calls import ReadCall, begins_call, name_in, read_call
 from inference.messages import BadToolCall, Text, Thinking, ToolCall, ToolSpec, WritingCall
@@ -23,7 +24,6 @@ from inference.profiles import (
     TURN_END,
     CallSyntax,
 )
-from inference.tokenizer import Tokenizer
 
 NEWS_BYTES = 64
 """Of a call, after which it is told again how long it has become."""
@@ -32,6 +32,23 @@ MAX_HEAD_BYTES = 256
 """In which a call names its tool."""
 
 ReplyPiece = Text | Thinking | ToolCall | BadToolCall
+
+
+class Vocabulary(Protocol):
+    """What must be known of the ids of a reply."""
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """The ids of tags and other control tokens by name."""
+        ...
+
+    def has_control(self, name: str) -> bool:
+        """Whether there is a token for a tag; otherwise its letters stand for it."""
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return what a token stands for."""
+        ...
 
 
 class _Inside(Enum):
@@ -45,7 +62,7 @@ class ReplyParser:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Vocabulary,
         tools: Sequence[ToolSpec] = (),
         opener: Iterable[int] = (),
         syntax: CallSyntax = "xml",
@@ -216,7 +233,7 @@ class ReplyParser:
 class _Tags:
     """Tells the tags of a stream of ids from the bytes between them."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Vocabulary) -> None:
         self._tokenizer = tokenizer
         self._tag_of = {i: name for name, i in tokenizer.controls.items() if name in _TAGS}
         self._name_of = {t.encode(): t for t in _CALL_TAGS if not tokenizer.has_control(t)}

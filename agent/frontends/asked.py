@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent.engine import meant, wanted_model, with_engine
 from agent.errors import RunCancelled, UsageError
 from agent.frontends.output import is_github
-from agent.models import resolve
 from agent.request import FixRequest
 from agent.settings import Config
 from inference.errors import ModelUnavailable, PictureUnreadable
@@ -45,7 +45,7 @@ def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> 
     """
     path = absolute(arguments.path or Path())
     config = _configured(config, arguments)
-    request = FixRequest(path, model=config.model.name, config=config)
+    request = FixRequest(path, model=wanted_model(config, None), config=config)
     return replace(request, **_given(arguments, cancel))
 
 
@@ -56,7 +56,7 @@ def resumed(old: FixRequest, arguments: Namespace, cancel: Cancel = never) -> Fi
         UsageError: a value that cannot be meant, or that the session cannot change.
     """
     given = _given(arguments, cancel)
-    if "model" in given and _is_model(given["model"], old.model):
+    if "model" in given and _is_model(given["model"], old):
         given["model"] = old.model
     for name, flag in KEPT_ON_RESUME.items():
         if name in given and given[name] != getattr(old, name):
@@ -140,6 +140,7 @@ def _configured(config: Config, arguments: Namespace) -> Config:
             raise UsageError(f"{flag} must be more than 0, not {value}")
     given = {name: value for name, (_, value) in limits.items() if value is not None}
     config = replace(config, budget=replace(config.budget, **given))
+    config = with_engine(config, arguments.engine)
     if arguments.allow_host:
         hosts = dict.fromkeys((*config.sandbox.allow_hosts, *arguments.allow_host))
         try:
@@ -175,10 +176,10 @@ def _patch(arguments: Namespace) -> Path | None:
     return None
 
 
-def _is_model(name: str, old: str) -> bool:
+def _is_model(name: str, old: FixRequest) -> bool:
     """Say whether `name` stands for the model that the journal has written out."""
     try:
-        return resolve(name) == old
+        return meant(name, old.config.engine) == old.model
     except ModelUnavailable:
         return False
 

@@ -21,6 +21,7 @@ from typing import Protocol
 from agent import doctor as look
 from agent.config import config_file, load_config, snapshots_folder, state_folder
 from agent.doctor import Finding, exit_code_of
+from agent.engine import server_of
 from agent.errors import ConfigError
 from agent.frontends.fix import as_json
 from agent.hardware import memory_bytes
@@ -30,6 +31,7 @@ from agent.outcome import NO_MODEL, USAGE
 from agent.settings import Config
 from inference.errors import InferenceError
 from inference.host_client import host_status
+from inference.remote_server import key_of, served
 from sandbox.base import Sandbox, View
 from sandbox.choose import LEVELS, choose
 from sandbox.errors import SandboxError, SandboxUnavailable
@@ -194,7 +196,11 @@ def _model() -> Iterator[Finding]:
     config = Config()
     with suppress(ConfigError):  # told of with the settings
         config = load_config(config_file())
-    yield look.model(config.model.name, resolve)
+    if config.engine.url:
+        engine = config.engine
+        yield look.server(engine, bool(key_of()), lambda: served(engine.model, server_of(engine)))
+    else:
+        yield look.model(config.model.name, resolve)
 
 
 def _version(name: str) -> str:

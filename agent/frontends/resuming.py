@@ -21,13 +21,14 @@ class Resuming:
     """Empty for the last talk about the repository."""
     mode: ApprovalMode | None = None
     model: str | None = None
+    engine: str | None = None
 
     @classmethod
     def of(cls, arguments: Namespace) -> "Resuming | None":
         """Read arguments; None if a new talk is meant."""
         if arguments.resume is None:
             return None
-        return cls(arguments.resume, arguments.mode, arguments.model)
+        return cls(arguments.resume, arguments.mode, arguments.model, arguments.engine)
 
     def open(
         self, person: "Person", path: Path, chat_factory: "ChatFactory | None"
@@ -38,7 +39,9 @@ class Resuming:
         from agent.open_talk import resume_conversation
 
         servers = load_servers(config_file())
-        talk = resume_conversation(self.name, person, path, chat_factory, servers=servers)
+        talk = resume_conversation(
+            self.name, person, path, chat_factory, servers=servers, engine=self.engine
+        )
         if self.mode is not None:
             talk.set_mode(self.mode)
         if self.model is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from agent.config import config_file, load_config
+from agent.engine import wanted_model, with_engine
 from agent.errors import UsageError
 from agent.frontends.asked import (
     absolute,
@@ -56,10 +57,11 @@ def request_of(arguments: Namespace) -> TalkRequest:
         ConfigError: the settings cannot be.
     """
     config = with_kv(load_config(config_file()), arguments)
+    config = with_engine(config, arguments.engine)
     is_watched = arguments.prompt is None and _is_terminal(sys.stdin)
     return TalkRequest(
         path=absolute(arguments.path or Path()),
-        model=arguments.model or config.model.name,
+        model=wanted_model(config, arguments.model),
         mode=arguments.mode or ("ask" if is_watched else config.approval.mode),
         test_command=command_of(arguments.test_cmd) if arguments.test_cmd is not None else (),
         python=arguments.python and absolute(arguments.python),

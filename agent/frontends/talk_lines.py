@@ -1,7 +1,6 @@
 """A talk without a screen, from its opening to its exit code: one answer, or line by line."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from agent.approver import Person
 from agent.compose import ChatFactory
@@ -66,10 +65,10 @@ def _in_lines(
     person = PlainPerson(signals)
 
     def named(model: str) -> Conversation:
-        return _opened(replace(request, model=model), resuming, person, chat_factory)
+        return _opened(request.answered_by(model), resuming, person, chat_factory)
 
     def begin(cancel: Cancel) -> Iterator[Event | Printed]:
-        if resuming is None and chat_factory is None and needs_choice(request.model):
+        if resuming is None and chat_factory is None and needs_choice(request):
             host.enter((yield from open_chosen(host, named, cancel)))
             return
         host.enter(named(request.model))

@@ -53,7 +53,7 @@ def test_the_reply_is_asked_for_again_and_the_person_is_told(
     )
     assert outcome.exit_code == FIXED
     told = [event.text for event in events if isinstance(event, Notice)]
-    assert told == [f"{GONE} Another one goes on from what was saved."] * 2
+    assert told == [f"{GONE} The reply is asked for again."] * 2
 
 
 def test_an_engine_that_cannot_be_had_leaves_a_session_to_resume(

@@ -65,7 +65,10 @@ def chosen(talk: Conversation) -> tuple[object, ...]:
 def options_of(talk: Conversation) -> Options:
     """Say what can be set, and how it is; nano never thinks, so there that is none."""
     mode, model, thinking, number = map(str, chosen(talk))
-    names = dict.fromkeys([model, *(cached.hub_id for cached in cached_models()), NANO], "")
+    others = [*(cached.hub_id for cached in cached_models()), NANO]
+    if talk.request.config.engine.url:  # what a server has is not asked for here
+        others = []
+    names = dict.fromkeys([model, *others], "")
     options: Options = [
         _select(MODE, "mode", "What runs without asking", mode, ABOUT_MODES),
         _select(MODEL, "model", "Which model answers from the next prompt on", model, names),

@@ -22,12 +22,12 @@ class SharedModels:
     def __init__(self, factory: ChatFactory) -> None:
         self._factory = factory
         self._lock = threading.Lock()
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[tuple[str, str], _Slot] = {}
 
     def __call__(self, request: FixRequest) -> ChatModel:
         """Return the model that a request names; raises as the factory does."""
         with self._lock:
-            slot = self._slots.setdefault(request.model, _Slot())
+            slot = self._slots.setdefault((request.config.engine.url, request.model), _Slot())
         with slot.loading:
             if slot.chat is None:
                 slot.chat = self._factory(request)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import config_file, load_config, state_folder
+from agent.engine import meant, wanted_model, with_engine
 from agent.errors import AgentError
 from agent.frontends.acp.handshake import Client, Handshake
 from agent.frontends.acp.rpc import Handler, Peer
@@ -63,14 +64,13 @@ def _make_agent(
     from agent.frontends.acp.desk import Desk, Setup
     from agent.frontends.acp.shared_models import SharedModels
     from agent.frontends.asked import absolute, command_of
-    from agent.models import resolve
     from agent.talk_request import TalkRequest
 
     log.info("serving %r", client.name[:MAX_NAME])
-    config = load_config(config_file())
+    config = with_engine(load_config(config_file()), arguments.engine)
     request = TalkRequest(
         path=Path(),
-        model=arguments.model or config.model.name,
+        model=wanted_model(config, arguments.model),
         mode=arguments.mode or "ask",
         test_command=command_of(arguments.test_cmd) if arguments.test_cmd is not None else (),
         python=arguments.python and absolute(arguments.python),
@@ -81,7 +81,7 @@ def _make_agent(
         request,
         state_folder(),
         SharedModels(chat_factory or load_chat),
-        str if chat_factory else resolve,
+        str if chat_factory else lambda name: meant(name, config.engine),
         Commands(config_file().with_name("commands")),
         client,
     )
@@ -91,7 +91,10 @@ def _make_agent(
 def _may_see(arguments: Namespace) -> bool:
     """Say whether the model that talks begin with may see pictures; it is not loaded yet."""
     try:
-        return may_see(arguments.model or load_config(config_file()).model.name)
+        config = with_engine(load_config(config_file()), arguments.engine)
+        if config.engine.url:
+            return config.engine.can_see
+        return may_see(arguments.model or config.model.name)
     except AgentError:  # told when the first talk is opened
         return True
 

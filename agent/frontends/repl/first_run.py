@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from agent.config import config_file
+from agent.engine import is_address, meant
+from agent.errors import UsageError
 from agent.events import Event, ModelProgress
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
@@ -20,26 +22,28 @@ from sandbox.base import Cancel
 if TYPE_CHECKING:
     from agent.conversation import Conversation
     from agent.frontends.repl.host import Host
+    from agent.talk_request import TalkRequest
 
 POLL_S = 0.05
-FOLDER, HUB = "a folder", "a hub id"
+FOLDER, HUB, SERVER = "a folder", "a hub id", "a server"
 OFFERS = (
     Choice(NANO, "comes with qwen-agent; to try it out, mends toy bugs only"),
     Choice(FOLDER, "a Qwen checkpoint on this disk"),
     Choice(HUB, "such as Qwen/Qwen3.5-4B: downloaded once, then kept"),
+    Choice(SERVER, "that has a model already: vLLM, SGLang, llama.cpp, Ollama"),
 )
-LABELS = {FOLDER: "folder: ", HUB: "hub id: "}
+LABELS = {FOLDER: "folder: ", HUB: "hub id: ", SERVER: "its address, as http://localhost:8000/v1: "}
 
 Asking = Generator[Event | Printed, None, str]
 Opening = Generator[Event | Printed, None, "Conversation"]
 
 
-def needs_choice(asked: str) -> bool:
+def needs_choice(request: "TalkRequest") -> bool:
     """Say whether the person has to choose a model, because none is set and none is there."""
     try:
-        resolve(asked)
+        meant(request.model, request.config.engine)
     except ModelUnavailable:
-        return asked == "auto"
+        return request.model == "auto"
     return False
 
 
@@ -54,9 +58,10 @@ def open_chosen(host: "Host", begin: "Callable[[str], Conversation]", cancel: Ca
     while True:
         name = yield from _chosen(host, cancel)
         try:
-            resolve(name)
+            if not is_address(name):
+                resolve(name)
             talk = begin(name)
-        except ModelUnavailable as error:
+        except (ModelUnavailable, UsageError) as error:
             yield _styled("bold", str(error))
             continue
         try:
@@ -135,12 +140,13 @@ def _styled(style: str, words: str) -> Printed:
 def _kept(name: str) -> str:
     """Write the choice down if there are no settings yet; else say how."""
     path = config_file()
-    line = f"name = {json.dumps(name)}"
+    table, key = ("engine", "url") if is_address(name) else ("model", "name")
+    line = f"{key} = {json.dumps(name)}"
     if path.exists():
-        return f"To keep it, write [model] {line} into {path}."
+        return f"To keep it, write [{table}] {line} into {path}."
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(f"[model]\n{line}\n", encoding="utf-8")
+        path.write_text(f"[{table}]\n{line}\n", encoding="utf-8")
     except OSError as error:
         return f"{path} cannot be written: {error.strerror}"
     return f"Kept in {path}."

@@ -18,6 +18,7 @@ from agent.frontends.repl.screen import Screen
 from agent.frontends.repl.text import fit
 from agent.preview import spelled, whole
 from agent.rules import changes_file
+from inference.remote_server import KEY_NAMES
 
 MAX_HEAD = 1_000
 """Cells of what stands over a question; the name of a file is not cut."""
@@ -58,7 +59,8 @@ def page(screen: Screen, drawn: str, done: Callable[[], None]) -> None:
     """Show a text in the pager of the person, or print it if there is none; then call `done`."""
     screen.is_away = True
     command = shlex.split(os.environ.get("PAGER", "")) or ["less"]
-    environment = {"LESS": "-R", **os.environ}
+    theirs = {name: value for name, value in os.environ.items() if name not in KEY_NAMES}
+    environment = {"LESS": "-R", **theirs}
 
     def run() -> bool:
         try:

@@ -6,7 +6,6 @@ Nothing here is heavy: the prompt is there before the repository is read and the
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.approval import Answer, Ask
@@ -70,10 +69,10 @@ def run(
             return
 
         def opened(name: str) -> "Conversation":
-            named, servers = replace(request, model=name), load_servers(config_file())
+            named, servers = request.answered_by(name), load_servers(config_file())
             return open_conversation(named, AtScreen(repl), chat_factory, servers=servers)
 
-        if chat_factory is None and needs_choice(request.model):
+        if chat_factory is None and needs_choice(request):
             repl.enter((yield from open_chosen(repl, opened, cancel)))
         else:
             repl.enter(opened(request.model))

@@ -47,6 +47,10 @@ def model(repl: "Host", words: str) -> None:
     if words:
         choose(words)
         return
+    server = repl.talk.request.config.engine.url if repl.talk else ""
+    if server:
+        repl.say(f"{server} answers; /model NAME takes another of its models.")
+        return
     names = [NANO, *(cached.hub_id for cached in cached_models())]
     about = ["bundled; repairs toy bugs only", *("in the hub cache" for _ in names[1:])]
     choices = [Choice(name, words) for name, words in zip(names, about, strict=True)]
