@@ -93,14 +93,14 @@ class _Delta:
     def __call__(self, x: Tensor, step: "_Step") -> None:
         """Read [T, hidden] after what the slot has read, and add to it."""
         products = self._kernels.multiply(self._matrices, x, self._first_norm)
-        mixed, gate, beta, decay = torch.split(products, self._matrices.num_rows, dim=1)
+        mixed, gate, beta, decay = torch.split(products, [*self._matrices.num_rows], dim=1)
         inputs = Inputs(
             mixed[None].to(self._dtype, memory_format=torch.contiguous_format, copy=True),
             (functional.softplus(decay + self._bias) * self._rate)[None],
             beta.sigmoid().to(self._dtype)[None],
         )
         outputs = step.state.slots[self._index].run(inputs, self._run, self._replay)[0]
-        gate = gate.unflatten(1, self._heads)
+        gate = gate.view(len(x), *self._heads)
         normed = self._kernels.norm(outputs, self._norm, gate)
         self._kernels.multiply(self._out, normed.flatten(1), onto=x)
 
@@ -144,11 +144,11 @@ class _Attention:
     def __call__(self, x: Tensor, step: "_Step") -> None:
         """Read [T, hidden] after the pages of the line, and add to it."""
         products = self._kernels.multiply(self._matrices, x, self._first_norm)
-        both, keys, values = torch.split(products, self._matrices.num_rows, dim=1)
-        both = both.unflatten(1, (-1, 2 * self._dim))  # [T, H, query and gate]
+        both, keys, values = torch.split(products, [*self._matrices.num_rows], dim=1)
+        both = both.view(len(x), -1, 2 * self._dim)  # [T, H, query and gate]
         query = self._turned(both[..., : self._dim], self._query_norm, step)
-        keys = self._turned(keys.unflatten(1, (-1, self._dim)), self._key_norm, step)
-        values = values.unflatten(1, (-1, self._dim))
+        keys = self._turned(keys.view(len(x), -1, self._dim), self._key_norm, step)
+        values = values.view(len(x), -1, self._dim)
         table, dtype = step.state.table, step.state.table.pool.shape.dtype
         own = table.write(
             self._rank, *(part.transpose(0, 1)[None].to(dtype) for part in (keys, values))
