@@ -112,6 +112,7 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
         host=not is_small,
         stall_s=request.config.model.stall_s,
         holds_calls=request.config.model.grammar,
+        fast_kernels=request.config.model.fast_kernels,
         store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
     )
     if news is not None:

@@ -109,6 +109,9 @@ class ModelConfig:
     grammar: bool = True
     """Whether calls are held to their form while they are written, so that none is malformed."""
 
+    fast_kernels: bool = True
+    """False computes everything in the plainest way, for comparison: the same, but later."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""

@@ -3,7 +3,7 @@
 The weights, norms and projections are those of transformers' module (`Qwen3_5GatedDeltaNet` and
 its MoE twin); only the middle, from the convolution to the recurrence, is run here, because that is
 where the state is and where tokens can be taken back (`linear_state.py`). The mathematics of the
-recurrence are in `gated_delta.py`.
+recurrence are in `gated_delta.py`; for many tokens on a CPU there is `delta_scan.py`.
 """
 
 from functools import partial
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.delta_scan import scan
 from inference.gated_delta import chunk_gated_delta_rule, gated_delta_step, unit_length
 from inference.linear_state import Inputs, LinearSlot, Ran
 from inference.packed import LinearStates
@@ -21,14 +22,16 @@ DELTA_LAYERS = {"Qwen3_5GatedDeltaNet", "Qwen3_5MoeGatedDeltaNet"}
 """Class names of transformers' that are run here."""
 
 
-def adopt(module: nn.Module) -> None:
+def adopt(module: nn.Module, fast_kernels: bool = True) -> None:
     """Give every Gated DeltaNet layer of a model our forward."""
     for layer in module.modules():
         if type(layer).__name__ in DELTA_LAYERS:
-            layer.forward = partial(_forward, layer)
+            layer.forward = partial(_forward, layer, fast_kernels)
 
 
-def _forward(layer: Any, hidden_states: Tensor, cache_params: Any, **_options: Any) -> Tensor:
+def _forward(
+    layer: Any, fast_kernels: bool, hidden_states: Tensor, cache_params: Any, **_options: Any
+) -> Tensor:
     """Read [1, T, hidden] after what the slot has read; return [1, T, hidden]."""
     slot: LinearSlot = cache_params.slot(layer.layer_idx)
     batch, num_tokens, _ = hidden_states.shape
@@ -39,7 +42,8 @@ def _forward(layer: Any, hidden_states: Tensor, cache_params: Any, **_options: A
     inputs = Inputs(
         layer.in_proj_qkv(hidden_states), log_decay, layer.in_proj_b(hidden_states).sigmoid()
     )
-    outputs = slot.run(inputs, partial(_run, layer), partial(_replay, layer))
+    run = _scan if fast_kernels and _can_scan(layer, hidden_states) else _run
+    outputs = slot.run(inputs, partial(run, layer), partial(_replay, layer))
     normed = layer.norm(outputs.reshape(-1, layer.head_v_dim), gate.reshape(-1, layer.head_v_dim))
     projected: Tensor = layer.out_proj(normed.reshape(batch, num_tokens, -1))
     return projected
@@ -48,6 +52,38 @@ def _forward(layer: Any, hidden_states: Tensor, cache_params: Any, **_options: A
 def _replay(layer: Any, inputs: Inputs, states: LinearStates) -> LinearStates:
     with torch.inference_mode():
         return _run(layer, inputs, states)[1]
+
+
+def _can_scan(layer: Any, hidden_states: Tensor) -> bool:
+    """Whether these tokens, [B, T, hidden], are many of one line on a CPU, and need no gradient."""
+    batch, num_tokens, _ = hidden_states.shape
+    is_here = hidden_states.device.type == "cpu" and not torch.is_grad_enabled()
+    return is_here and batch == 1 and num_tokens > 1 and layer.conv1d.bias is None
+
+
+def _scan(layer: Any, inputs: Inputs, states: LinearStates) -> Ran:
+    """Do what `_run` does."""
+    (mixed,), (conv,), (recurrent,) = inputs.mixed, states.conv, states.recurrent
+    outputs, after = scan(
+        mixed,
+        None if conv is None else conv[0],
+        layer.conv1d.weight[:, 0],
+        inputs.log_decay[0],
+        inputs.beta[0],
+        None if recurrent is None else recurrent[0],
+        num_key_heads=layer.num_k_heads,
+        key_dim=layer.head_k_dim,
+    )
+    return outputs[None], LinearStates((_last(layer, inputs.mixed, conv),), (after[None],))
+
+
+def _last(layer: Any, mixed: Tensor, before: Tensor | None) -> Tensor:
+    """Return the last K - 1 inputs of the convolution, [1, C, K - 1]."""
+    width = layer.conv1d.weight.shape[-1] - 1
+    if mixed.shape[1] < width:
+        before = mixed.new_zeros(1, mixed.shape[2], width) if before is None else before
+        mixed = torch.cat((before.mT, mixed), dim=1)
+    return mixed[:, mixed.shape[1] - width :].mT.clone(memory_format=torch.contiguous_format)
 
 
 def _run(layer: Any, inputs: Inputs, states: LinearStates) -> Ran:

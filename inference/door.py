@@ -71,6 +71,8 @@ class EngineSettings:
     the machine has shown to be slow, much longer."""
     kv: KvChoice = "auto"
     """How keys and values are kept."""
+    fast_kernels: bool = True
+    """False computes everything in the plainest way, for comparison: the same, but later."""
 
 
 @dataclass(frozen=True)

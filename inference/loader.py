@@ -73,6 +73,7 @@ def load(
     dtype: DType = "auto",
     weights: Weights = "auto",
     kv: KvChoice = "auto",
+    fast_kernels: bool = True,
     placement: Placement = Placement(),  # noqa: B008  # frozen
     on_progress: OnProgress | None = None,
 ) -> Loaded:
@@ -85,6 +86,7 @@ def load(
             models on a CPU stay float32.
         weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
+        fast_kernels: False computes everything in the plainest way, for comparison.
         placement: what of quantized weights lives off the device.
         on_progress: told of the download and of what is read.
 
@@ -94,7 +96,7 @@ def load(
     on_progress = on_progress or _ignore
     torch_device = _device(device)
     if where.endswith(GGUF_SUFFIX):
-        return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv)
+        return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv, fast_kernels)
     folder = folder_of(where, on_progress)
     config = read_json(folder / "config.json")
     _check_family(config, folder / "config.json")
@@ -120,11 +122,13 @@ def load(
             f"{folder} does not fit the memory of {torch_device}; take a smaller model."
         ) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
-    model = Model(module, kv=kept, quantization=method or kind)
+    model = Model(module, kv=kept, quantization=method or kind, fast_kernels=fast_kernels)
     return Loaded(model, folder, config, model.quantization)
 
 
-def _load_gguf(file: Path, device: torch.device, dtype: DType, kv: KvChoice) -> Loaded:
+def _load_gguf(
+    file: Path, device: torch.device, dtype: DType, kv: KvChoice, fast_kernels: bool
+) -> Loaded:
     """Load a GGUF file; its weights become plain ones."""
     if not file.is_file():
         raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
@@ -136,7 +140,7 @@ def _load_gguf(file: Path, device: torch.device, dtype: DType, kv: KvChoice) -> 
     module = load_foreign(file.parent, config, device, torch_dtype, file.name)
     text_config = config.get_text_config(decoder=True)
     kept = _kv_kind(kv, device, Layout.of(text_config).head_dim)
-    model = Model(module, kv=kept, quantization="gguf")
+    model = Model(module, kv=kept, quantization="gguf", fast_kernels=fast_kernels)
     return Loaded(model, file.parent, config.to_dict(), "gguf")
 
 

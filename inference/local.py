@@ -77,6 +77,7 @@ def open_chat(
     store: tuple[Path, int] | None = None,
     plan: Plan | None = None,
     holds_calls: bool = True,
+    fast_kernels: bool = True,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
@@ -97,6 +98,7 @@ def open_chat(
         store: the folder where states outlive the process, and the bytes they may hold there.
         plan: how it is run in the memory that there is, its window included.
         holds_calls: False to let the model write calls as it likes, for comparison.
+        fast_kernels: False to compute everything in the plainest way, for comparison.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
@@ -109,6 +111,7 @@ def open_chat(
         kv=kv,
         cache_bytes=cache_bytes,
         stall_s=stall_s,
+        fast_kernels=fast_kernels,
     )
     if plan is not None:
         settings = plan.settings(settings)

@@ -32,6 +32,7 @@ class Model:
         recurrent_dtype: torch.dtype = torch.float32,
         kv: KvKind = "16bit",
         quantization: str = "",
+        fast_kernels: bool = True,
     ) -> None:
         """Take a module over.
 
@@ -40,13 +41,14 @@ class Model:
             recurrent_dtype: of recurrent states between forwards; float16 halves a snapshot.
             kv: how keys and values are stored.
             quantization: what the weights are kept in; "" where they are as they were.
+            fast_kernels: False computes everything in the plainest way, for comparison.
         """
         self.quantization = quantization
         self.module = module
         self.recurrent_dtype = recurrent_dtype
         module.train(False)
         module.set_attn_implementation(ATTENTION)
-        adopt(module)
+        adopt(module, fast_kernels)
         self.config = module.config.get_text_config(decoder=True)
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""

@@ -53,6 +53,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         dtype=settings.dtype,
         weights=settings.weights,
         kv=settings.kv,
+        fast_kernels=settings.fast_kernels,
         placement=Placement(settings.embedding_on_cpu, settings.num_cpu_expert_layers),
         on_progress=on_progress,
     )
