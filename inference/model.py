@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from inference.cpu_layers import adopt_small
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
 from inference.kv_codec import KvKind
@@ -49,6 +50,8 @@ class Model:
         module.train(False)
         module.set_attn_implementation(ATTENTION)
         adopt(module, fast_kernels)
+        if fast_kernels and self.device.type == "cpu":
+            adopt_small(module)
         self.config = module.config.get_text_config(decoder=True)
         self.vision: Vision | None = None
         """What sees pictures, where the checkpoint has it."""
