@@ -67,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
     add("--layers", type=int, metavar="N", help="only so many of its layers: sooner, ratios alike")
-    add("--contexts", type=int, nargs="+", default=list(CONTEXTS), metavar="N", help="cached tokens")
+    add(
+        "--contexts", type=int, nargs="+", default=list(CONTEXTS), metavar="N", help="cached tokens"
+    )
     add("--new", type=int, default=NUM_NEW, metavar="N", help="tokens of a turn (200)")
     add("--runs", type=int, default=5, metavar="N", help="at each length (5)")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores")
