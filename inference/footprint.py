@@ -120,7 +120,7 @@ class Footprint:
         return self.recurrent + self.conv + 4 * self.shape.vocab
 
     def workspace(self, weights: Weights, kv: Kv, num_tokens: int) -> int:
-        """Return what a chunk of so many tokens needs while it is read, however long the line is."""
+        """Return what a chunk needs while it is read, however long the line before it is."""
         shape, value = self.shape, self.value_bytes
         experts = 4 * shape.experts_per_token * (shape.expert_inner + shape.hidden) * value
         layers = self._layers_on_gpu() if self.is_gpu else self._layers_on_cpu()
@@ -129,7 +129,7 @@ class Footprint:
         return num_tokens * widest + decoded + LOGIT_BYTES * shape.vocab
 
     def _layers_on_gpu(self) -> tuple[int, ...]:
-        """Return the bytes of a token that are alive at the fullest moment of each kind of layer."""
+        """Return the bytes of a token alive at the fullest moment of each kind of layer."""
         shape, value = self.shape, self.value_bytes
         values = shape.linear_value_heads * shape.linear_value_dim
         delta = values * (13 * STATE_BYTES + 5 * value) + 3 * shape.conv_channels * value

@@ -1,11 +1,11 @@
 """How soon has a prompt been read, beside transformers and beside what this CPU can multiply?
 
 Method: random weights in the true shape, one checkpoint for all. Our engine reads a prompt from
-nothing, as it reads any (its own numbers' type, its own chunks, nothing reused); transformers' own
-`model(...)` reads the same tokens at once, with logits of the last token alone. 1 warm-up on a short
-prompt, then the sides take turns, 5 runs each, median and range; a peer that needs longer than
-`--patience` for a prompt is asked once, and its n says so. The ceiling is the best matrix product
-that was measured here in any type. Last line: JSON, figures and machine.
+nothing, as it reads any (its own type of numbers, its own chunks, nothing reused); transformers'
+own `model(...)` reads the same tokens at once, with logits of the last token alone. 1 warm-up on a
+short prompt, then the sides take turns, 5 runs each, median and range; a peer that needs longer
+than `--patience` for a prompt is asked once, and its n says so. The ceiling is the best product of
+matrices that was measured here in any type. Last line: JSON, figures and machine.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+import transformers
 
 from evals.bench.own import open_engine
 from evals.bench.roofline import Ceilings, Figure, Report, measure_ceilings, prefill_work
@@ -140,10 +140,13 @@ def judge(
 
 def _readers(checkpoint: Path, peers: Sequence[str]) -> dict[str, Reader]:
     """Load one checkpoint for each side."""
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     engine = open_engine(load(str(checkpoint), device="cpu").model, None)
     readers: dict[str, Reader] = {"ours": lambda prompt: _read(engine, prompt)}
     for peer in peers:
-        module = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, peer))
+        module = transformers.AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=getattr(torch, peer)
+        )
         readers[f"transformers {peer}"] = _peer(module.eval())
     return readers
 
