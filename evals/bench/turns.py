@@ -134,10 +134,10 @@ def random_model(shape: Shape) -> Model:
     config = shape.config()
     num_params = sum(w.numel() for w in empty_module(config, torch.bfloat16).parameters())
     module = empty_module(config, cpu_dtype(num_params)).to_empty(device="cpu")
-    torch.manual_seed(0)
+    dice = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in module.parameters():
-            weight.normal_(std=STD)
+            weight.normal_(std=STD, generator=dice)
     module.model.rotary_emb = type(module.model.rotary_emb)(config)  # it computes its own buffers
     return Model(module)
 
