@@ -1,4 +1,4 @@
-"""The benchmarks of prompts and turns run what they say, and judge it by what the machine can do."""
+"""The benchmarks of prompts and turns run what they say, and judge by what a machine can do."""
 
 import argparse
 from dataclasses import replace

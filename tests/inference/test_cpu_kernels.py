@@ -1,6 +1,7 @@
 """What a CPU runs in place of transformers' layers says the same as they do."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.qwen3_5.modeling_qwen3_5 import torch_chunk_gated_delta_rule
 
+from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.cpu_layers import GATED_NORMS, MLPS, NORMS, adopt_small
 from inference.delta_scan import _inverse, scan
+from inference.door import EngineSettings
 from inference.model import Model
+from inference.opened import open_engine
 
 KEY_HEADS, HEADS, KEY_DIM, VALUE_DIM, WIDTH = 2, 4, 16, 8, 3
 KEYS, VALUES = KEY_HEADS * KEY_DIM, HEADS * VALUE_DIM
@@ -105,3 +109,11 @@ def test_without_fast_kernels_the_same_tokens_come_out(make_module) -> None:
     assert not torch.equal(found, expected)  # they are computed in another order
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(found.argmax(dim=-1), expected.argmax(dim=-1))
+
+
+def test_the_setting_reaches_the_layers(tmp_path: Path) -> None:
+    folder = make_checkpoint(SHAPES["tiny"], tmp_path / "model", torch.float32)
+    for is_fast in (True, False):
+        engine = open_engine(EngineSettings(str(folder), "cpu", fast_kernels=is_fast)).engine
+        assert ("forward" in vars(engine.model.module.model.norm)) is is_fast
+        engine.close()
