@@ -21,6 +21,7 @@ MLPS = {"Qwen3_5MLP", "Qwen3_5MoeMLP"}
 
 def adopt_small(module: nn.Module) -> None:
     """Give norms and MLPs of a model our forwards."""
+    layer: Any
     for layer in module.modules():
         name = type(layer).__name__
         if name in NORMS:
@@ -33,8 +34,7 @@ def adopt_small(module: nn.Module) -> None:
 
 def _norm(layer: Any, x: Tensor) -> Tensor:
     """Scale [..., D] to a root mean square of one, then by 1 + weight."""
-    weight = layer.weight.float() + 1.0
-    return _scaled(x, layer.eps).mul_(weight).to(x.dtype)
+    return _scaled(x, layer.eps).mul_(layer.weight.float() + 1.0).to(x.dtype)
 
 
 def _gated_norm(layer: Any, x: Tensor, gate: Tensor) -> Tensor:
@@ -45,8 +45,8 @@ def _gated_norm(layer: Any, x: Tensor, gate: Tensor) -> Tensor:
 
 def _scaled(x: Tensor, eps: float) -> Tensor:
     wide = x.float()
-    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return wide * length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    length: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide * length.square_().div_(wide.shape[-1]).add_(eps).rsqrt_()
 
 
 def _mlp(layer: Any, x: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def _readers(checkpoint: Path, peers: Sequence[str]) -> dict[str, Reader]:
         module = transformers.AutoModelForCausalLM.from_pretrained(
             checkpoint, dtype=getattr(torch, peer)
         )
-        readers[f"transformers {peer}"] = _peer(module.eval())
+        readers[f"transformers {peer}"] = _peer(module)
     return readers
 
 
@@ -163,6 +163,8 @@ def _read(engine: Engine, prompt: Sequence[int]) -> float:
 
 
 def _peer(module: Any) -> Reader:
+    module.train(False)
+
     def read(prompt: Sequence[int]) -> float:
         ids = torch.tensor([list(prompt)])
         started = time.perf_counter()

@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,24 +42,20 @@ STD = 0.02
 """Of random weights, and of what a random past remembers."""
 
 
-@dataclass
 class Clock:
-    """Passes a model's forwards through, and remembers how long they took."""
+    """Remembers how long a module's forwards took."""
 
-    model: Model
-    seconds: float = 0.0
-    _forward: Callable[..., list[Tensor]] = field(init=False)
+    def __init__(self, module: nn.Module) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+        module.register_forward_pre_hook(self._begin)
+        module.register_forward_hook(self._end)
 
-    def __post_init__(self) -> None:
-        self._forward = self.model.forward_past
-        self.model.forward_past = self.forward_past  # type: ignore[method-assign]
+    def _begin(self, *_seen: Any) -> None:
+        self._began = time.perf_counter()
 
-    def forward_past(self, *arguments: Any) -> list[Tensor]:
-        """Do what the model's does."""
-        started = time.perf_counter()
-        logits = self._forward(*arguments)
-        self.seconds += time.perf_counter() - started
-        return logits
+    def _end(self, *_seen: Any) -> None:
+        self.seconds += time.perf_counter() - self._began
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.layers:
         shape = replace(shape, num_hidden_layers=arguments.layers)
     model = random_model(shape)
-    clock = Clock(model)
     figures: list[Figure] = []
     ratios: dict[int, float] = {}
     for num_cached in sorted(arguments.contexts):
-        found = measure(clock, num_cached, arguments.new, arguments.runs)
+        found = measure(model, num_cached, arguments.new, arguments.runs)
         needed = statistics.median(found["products"]) + statistics.median(found["attention"])
         figures += [
             Figure.of(name, samples, "s", needed if name == "turn" else None, num_cached)
@@ -103,14 +98,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if is_reached else 1
 
 
-def measure(clock: Clock, num_cached: int, num_new: int, num_runs: int) -> dict[str, list[float]]:
+def measure(model: Model, num_cached: int, num_new: int, num_runs: int) -> dict[str, list[float]]:
     """Return the seconds of turns on a context, and of what has to be done in each."""
-    model = clock.model
     context, snapshot = random_past(model, num_cached)
     engine = Engine(model, cache_bytes=CACHE_BYTES)
     engine.snapshots.insert(snapshot)
     state = snapshot.restore()
     dice = random.Random(num_cached)
+    clock = Clock(model.module)
     found: dict[str, list[float]] = {
         name: [] for name in ("turn", "products", "attention", "beside the forward")
     }
@@ -118,11 +113,12 @@ def measure(clock: Clock, num_cached: int, num_new: int, num_runs: int) -> dict[
         new = dice.choices(range(model.vocab_size), k=num_new)
         clock.seconds = 0.0
         seconds = {
-            "turn": _seconds(lambda new=new: _turn(engine, context, new)),
-            "products": _seconds(lambda: products(model, num_new)),
-            "attention": _seconds(lambda: attention(model, state, num_new)),
+            "turn": _seconds(_turn, engine, context, new),
+            "beside the forward": -clock.seconds,
+            "products": _seconds(products, model, num_new),
+            "attention": _seconds(attention, model, state, num_new),
         }
-        seconds["beside the forward"] = seconds["turn"] - clock.seconds
+        seconds["beside the forward"] += seconds["turn"]
         for name, samples in found.items():
             samples += [seconds[name]] if number else []  # the first one warms up
     engine.close()
@@ -196,9 +192,9 @@ def _turn(engine: Engine, context: Sequence[int], new: Sequence[int]) -> None:
         pass
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _seconds(run: Callable[..., None], *arguments: Any) -> float:
     started = time.perf_counter()
-    run()
+    run(*arguments)
     return time.perf_counter() - started
 
 

@@ -8,7 +8,7 @@ import pytest
 from evals.bench.prefill import Trial, judge, taken_in_turns
 from evals.bench.roofline import Ceilings, prefill_work
 from evals.bench.shapes import SHAPES
-from evals.bench.turns import Clock, measure, random_model
+from evals.bench.turns import measure, random_model
 from inference.footprint import Footprint
 from inference.shapes import shape_of
 
@@ -46,11 +46,12 @@ def test_a_prompt_is_judged_beside_transformers_and_the_ceiling(
 
 def test_a_turn_reads_only_its_own_tokens_after_a_past_that_was_drawn() -> None:
     model = random_model(replace(SHAPES["tiny"], vocab_size=512))
-    clock = Clock(model)
     read: list[int] = []
-    forward = clock._forward
-    clock._forward = lambda tokens, *rest: read.append(len(tokens)) or forward(tokens, *rest)
-    found = measure(clock, num_cached=300, num_new=20, num_runs=2)
+    model.module.register_forward_pre_hook(
+        lambda _module, _args, options: read.append(options["input_ids"].shape[1]),
+        with_kwargs=True,
+    )
+    found = measure(model, num_cached=300, num_new=20, num_runs=2)
     assert read == [2, 20, 20, 20]  # one to see what a state is like, one to warm up
     assert {name: len(samples) for name, samples in found.items()} == {
         "turn": 2,
