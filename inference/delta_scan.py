@@ -54,7 +54,7 @@ def scan(
     for first in range(0, num_tokens, CHUNK):
         chunk = slice(first, first + CHUNK)
         convolved = _convolved(_window(mixed, conv, chunk, len(rows) - 1), rows)
-        both, values = convolved.split([2 * num_key_heads * key_dim, num_heads * value_dim], dim=1)
+        both, values = convolved.tensor_split([2 * num_key_heads * key_dim], dim=1)
         queries, keys = _unit_length(both.view(-1, 2 * num_key_heads, key_dim)).chunk(2)
         faded = log_decay[chunk].t().cumsum(dim=-1)
         found = _run_chunk(
@@ -135,9 +135,11 @@ def _inverse(system: Tensor) -> Tensor:
     [[A^-1, 0], [-B^-1 L A^-1, B^-1]].
     """
     size = system.shape[-1]
+    inverse: Tensor
     if size <= LEAF:
         identity = torch.eye(size, dtype=system.dtype).expand_as(system)
-        return torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+        inverse = torch.linalg.solve_triangular(system, identity, upper=False, unitriangular=True)
+        return inverse
     half = size // 2
     inverse = torch.zeros_like(system)
     first = inverse[:, :half, :half] = _inverse(system[:, :half, :half])

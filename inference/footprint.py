@@ -120,21 +120,30 @@ class Footprint:
         return self.recurrent + self.conv + 4 * self.shape.vocab
 
     def workspace(self, weights: Weights, kv: Kv, num_tokens: int) -> int:
-        """Return what a chunk of so many tokens needs while it is read, however long the line is.
-
-        The factors are the tensors that are alive at the fullest moment of each kind of layer.
-        """
+        """Return what a chunk needs while it is read, however long the line before it is."""
         shape, value = self.shape, self.value_bytes
-        stream = 3 * shape.hidden * value
-        values = shape.linear_value_heads * shape.linear_value_dim
-        delta = values * (17 * STATE_BYTES + 5 * value) + 3 * shape.conv_channels * value
-        attention = 20 * shape.num_heads * shape.head_dim * value
-        mlp = 5 * shape.inner * value
         experts = 4 * shape.experts_per_token * (shape.expert_inner + shape.hidden) * value
-        norm = 12 * shape.hidden * value
-        widest = stream + max(delta, attention, mlp, experts, norm)
+        layers = self._layers_on_gpu() if self.is_gpu else self._layers_on_cpu()
+        widest = 3 * shape.hidden * value + max(experts, *layers)
         decoded = self.dense(weights) + self.tile(kv)
         return num_tokens * widest + decoded + LOGIT_BYTES * shape.vocab
+
+    def _layers_on_gpu(self) -> tuple[int, ...]:
+        """Return the bytes of a token alive at the fullest moment of each kind of layer."""
+        shape, value = self.shape, self.value_bytes
+        values = shape.linear_value_heads * shape.linear_value_dim
+        delta = values * (13 * STATE_BYTES + 5 * value) + 3 * shape.conv_channels * value
+        attention = 20 * shape.num_heads * shape.head_dim * value
+        return delta, attention, 5 * shape.inner * value, 12 * shape.hidden * value
+
+    def _layers_on_cpu(self) -> tuple[int, ...]:
+        """Return the same with the kernels of a CPU, which hold a few tensors at a time."""
+        shape, value = self.shape, self.value_bytes
+        values = shape.linear_value_heads * shape.linear_value_dim
+        num_wide = 2 if value == STATE_BYTES else 3  # what is no float32 is copied to be one
+        delta = values * (num_wide * STATE_BYTES + 2 * value) + shape.conv_channels * value
+        attention = shape.num_heads * shape.head_dim * (2 * STATE_BYTES + 3 * value)
+        return delta, attention, 2 * shape.inner * value, 2 * STATE_BYTES * shape.hidden
 
     def dense(self, weights: Weights) -> int:
         """Return what a quantized matrix takes while it is multiplied by many rows."""

@@ -167,7 +167,9 @@ class Peak(TorchDispatchMode):
         self._live -= self._seen.pop(key)
 
 
-def test_the_workspace_is_what_reading_a_chunk_takes() -> None:
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_the_workspace_is_what_reading_a_chunk_takes(on_gpu: bool) -> None:
+    """What runs on a GPU runs here too, where the kernels of a CPU are left out."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     text = {
@@ -184,11 +186,12 @@ def test_the_workspace_is_what_reading_a_chunk_takes() -> None:
     }
     config = AutoConfig.for_model(**text)
     make: Any = AutoModelForCausalLM.from_config
-    model = Model(make(config, dtype=torch.float32))
+    model = Model(make(config, dtype=torch.float32), fast_kernels=not on_gpu)
+    model.forward([1], model.new_state())  # the slab of the pages is there from now on
     state = model.new_state()
     with Peak() as peak:
         model.forward([1] * 512, state)
-    found = Footprint(built(text), value_bytes=4)
+    found = Footprint(built(text), value_bytes=4, is_gpu=on_gpu)
     stays = found.kv("16bit", 512) + found.snapshot
     assert found.workspace("16bit", "16bit", 512) == pytest.approx(peak.peak - stays, rel=0.05)
 
