@@ -220,3 +220,8 @@ def _why_not(report: TestReport) -> str:
     if report.red:
         return f"{min(report.red)} fails"
     return f"the run ended with exit code {report.exit_code}"
+
+
+def measured_limits(bed: TestBed) -> Limits:
+    """Return what a whole run may use: long enough for a busy machine, short enough for a loop."""
+    return Limits(wall_s=60 + 10 * bed.before.duration_s, resident_bytes=RESIDENT_BYTES)
