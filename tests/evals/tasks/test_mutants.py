@@ -21,7 +21,7 @@ SHOP = {
 def total(prices, limit):
     result = 0
     for price in prices:
-        if price < limit:
+        if price < limit and price > 0:
             result += price
     return result
 

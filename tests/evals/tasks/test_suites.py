@@ -96,12 +96,16 @@ def test_a_line_that_is_no_instance_is_named(tmp_path: Path) -> None:
 
 PACKAGE = "swebench==5.0.2"
 NEEDED = ("python-dotenv", "tqdm")
-"""What its loader imports, but for `datasets`, which it uses for the hub alone."""
+"""What its loader imports, but for `datasets`, which it has for the hub alone."""
 LOADER = """
 import json, sys, types
+from importlib.util import find_spec
 datasets = types.ModuleType("datasets")
 datasets.Dataset = datasets.load_dataset = datasets.load_from_disk = None
 sys.modules["datasets"] = datasets
+harness = types.ModuleType("swebench.harness")  # without its __init__, which wants docker
+harness.__path__ = [find_spec("swebench").submodule_search_locations[0] + "/harness"]
+sys.modules["swebench.harness"] = harness
 from typing import get_type_hints
 from swebench.harness.utils import get_predictions_from_file, load_swebench_dataset
 from swebench.types import SWEbenchInstance
