@@ -30,6 +30,8 @@ SLOW_S = 0.25
 """A test that takes longer alone is left out of a suite that is run for every task."""
 MAX_TESTS = 40
 """Tests that are run on one mutation; more lines of evidence make it no redder."""
+PATIENCE_S = 30.0
+"""For a few tests on a busy machine; an endless loop takes all of it."""
 WHOLE_S = 900.0
 RESIDENT_BYTES = 2048 * MIB
 """A mutation may make a program that takes all memory."""
@@ -62,7 +64,8 @@ class TestBed:
         That is one after which the tests cannot be run to their end, or no test is red.
         """
         tests = self.covering.get(mutation.path, {}).get(mutation.line, ())[:MAX_TESTS]
-        limits = Limits(wall_s=10 + 3 * self.before.duration_s, resident_bytes=RESIDENT_BYTES)
+        wall_s = PATIENCE_S + 5 * self.before.duration_s
+        limits = Limits(wall_s=wall_s, resident_bytes=RESIDENT_BYTES)
         with temporary_folder(None, "mutant-") as here:
             tree = here.resolve() / "tree"
             packages = copy_tree(self.library.folder, tree)
