@@ -103,7 +103,8 @@ class _Tried:
         """Return what is known of a mutation; try it out if nothing is."""
         name = json.dumps(asdict(one), sort_keys=True)
         if name not in self._known:
-            report = bed.try_out(one)
+            source = (bed.library.folder / one.path).read_bytes()
+            report = bed.try_out(one) if still_parses(one, source) else None
             red = _red(report) if report is not None else ()
             failure = _failure(report) if report is not None else ""
             line = json.dumps({"mutation": name, "red": red, "failure": failure})
@@ -117,8 +118,7 @@ def _search(bed: TestBed, seed: int, tried: _Tried) -> Iterator[Mutant]:
     """Yield mutants, one a line of source at most, so that no two are nearly the same."""
     taken: set[tuple[str, int]] = set()
     for number, one in enumerate(candidates(bed, seed)):
-        source = (bed.library.folder / one.path).read_bytes()
-        if (one.path, one.line) in taken or not still_parses(one, source):
+        if (one.path, one.line) in taken:
             continue
         noticed = tried.outcome(bed, one)
         if noticed is not None:

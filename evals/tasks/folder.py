@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import UsageError
 from evals.task import Grade, Place, Task
-from evals.tasks.grading import grade_left
+from evals.tasks.grading import Terms, grade_left
 from evals.tasks.repository import commit_all, export
 from sandbox.tree import copy_tree, is_environment
 
@@ -89,7 +89,7 @@ class FolderTasks:
                 shutil.copy(hidden / path, folder / path)
             return original
 
-        return grade_left(place.folder, lay_out, hidden=paths)
+        return grade_left(place.folder, lay_out, Terms(hidden=paths))
 
     def _home(self, task: Task) -> Path:
         return self.folder if self.folder.name == task.id else self.folder / task.id

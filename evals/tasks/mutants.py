@@ -16,7 +16,7 @@ from evals.task import Grade, Place, Task
 from evals.tasks.bed import measured_limits
 from evals.tasks.breeding import Mutant, Tell, breed, open_bed
 from evals.tasks.cache import plain_python
-from evals.tasks.grading import grade_left
+from evals.tasks.grading import Terms, grade_left
 from evals.tasks.library import Library, open_library
 from evals.tasks.mutations import Mutation
 from evals.tasks.repository import commit_all, patch_of
@@ -93,12 +93,10 @@ class MutantTasks:
     def grade(self, task: Task, place: Place) -> Grade:
         """Run the library's tests on a clean copy: all that were green must be."""
         bed = open_bed(self.library, self.python, self.command, self.tell)
-        return grade_left(
-            place.folder,
-            lambda folder: self.lay_out(task, folder),
-            before=bed.broken(json.loads(task.secret["red"])),
-            limits=measured_limits(bed),
-        )
+        red = json.loads(task.secret["red"])
+        first = red if bed.covering else ()
+        terms = Terms(before=bed.broken(red), first=first, limits=measured_limits(bed))
+        return grade_left(place.folder, lambda folder: self.lay_out(task, folder), terms)
 
     def _task(self, mutant: Mutant, command: tuple[str, ...]) -> Task:
         mutation = mutant.mutation

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from agent.errors import UsageError
 from evals.task import Grade, Place, Task
 from evals.tasks.cache import plain_python
-from evals.tasks.grading import grade_left
+from evals.tasks.grading import Terms, grade_left
 from evals.tasks.repository import apply_patch, commit_all, export, paths_in
 from tools.project import PYTEST
 from tools.test_report import TestCase, TestReport
@@ -131,13 +131,9 @@ class SwebenchTasks:
             command = (*self.command, *instance.test_files)
             return Place(folder, command, original.python)
 
-        return grade_left(
-            place.folder,
-            lay_out,
-            before=instance.report,
-            targets=instance.FAIL_TO_PASS,
-            hidden=paths_in(instance.test_patch),
-        )
+        hidden = paths_in(instance.test_patch)
+        terms = Terms(before=instance.report, targets=instance.FAIL_TO_PASS, hidden=hidden)
+        return grade_left(place.folder, lay_out, terms)
 
     def _written(self, instance: Instance, folder: Path) -> Place:
         folder.mkdir(exist_ok=True)
