@@ -24,7 +24,6 @@ from agent.settings import (
     CacheConfig,
     Config,
     ModelConfig,
-    SandboxConfig,
     VerifyConfig,
 )
 from evals.conditions import Conditions

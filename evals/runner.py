@@ -13,6 +13,7 @@ from agent.errors import UsageError
 from evals.conditions import Conditions, digest_of
 from evals.crew import Crew, LocalCrew
 from evals.records import Head, Record, versions
+from evals.report.words import line_of
 from evals.run_folder import RunFolder, create, find, tasks_of
 from evals.task import TaskSource
 from evals.worker import Job
@@ -86,16 +87,6 @@ def run(folder: RunFolder, make_crew: MakeCrew, say: Say = print) -> tuple[Recor
             progress = _progress(list(records.values()), len(tasks), spent_s / number)
             say(f"{line_of(done.record)}  [{progress.words}]")
     return tuple(records[task.id] for task in tasks)
-
-
-def line_of(record: Record) -> str:
-    """Say in a line what came of a task."""
-    attempt, spent = record.attempt, record.attempt.spent
-    word = "solved" if record.is_solved else record.failure or "not solved"
-    return (
-        f"{record.task:16} {word:14} {attempt.num_turns:3} turns {spent.num_prefilled:7} read "
-        f"{spent.num_reused:8} reused {spent.num_generated:6} written {attempt.seconds:6.1f} s"
-    )
 
 
 def _progress(records: Sequence[Record], num_tasks: int, seconds_a_task: float) -> Progress:

@@ -14,7 +14,7 @@ from evals.conditions import Conditions
 from evals.failures import failure_of
 from evals.records import Record
 from evals.solver import Attempt, Cancel, Line, Solver
-from evals.suites import open_source, open_script
+from evals.suites import open_script, open_source
 from evals.task import Grade, Task, TaskSource
 from sandbox.base import never
 from sandbox.remove import remove_tree
