@@ -23,6 +23,7 @@ ABOUT_EFFORTS: Mapping[Effort, str] = {
     "high": "much, for every reply",
 }
 ContextKind = Literal["none", "repo"]
+EditorChoice = Literal["full", "plain"]
 ThemeChoice = Literal["auto", "dark", "light", "mono"]
 KeysChoice = Literal["emacs", "vi"]
 TOOL_NAMES = (
@@ -109,6 +110,9 @@ class ModelConfig:
     grammar: bool = True
     """Whether calls are held to their form while they are written, so that none is malformed."""
 
+    editor: EditorChoice = "full"
+    """What the editor offers and refuses; `plain` is what nano has, for comparison."""
+
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
@@ -123,6 +127,8 @@ class ModelConfig:
             )
         if self.kv not in get_args(KvChoice):
             raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
+        if self.editor not in get_args(EditorChoice):
+            raise ValueError(f"editor is full or plain, not {self.editor!r}")
         if self.weights not in get_args(Weights):
             raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
 

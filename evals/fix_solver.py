@@ -116,6 +116,7 @@ def config_for(conditions: Conditions) -> Config:
         thinking=conditions.thinking,
         thinking_tokens=conditions.thinking_tokens,
         thinking_tokens_after_failure=4 * conditions.thinking_tokens,
+        editor="plain" if conditions.editor == "plain" else "full",
     )
     if conditions.model == NANO:
         model = replace(model, max_new_tokens=MAX_NEW_TOKENS)

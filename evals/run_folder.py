@@ -29,9 +29,8 @@ from evals.task import Task
 from evals.worker import Done
 from sandbox.remove import remove_tree
 
-HEAD, TASKS, RECORDS, TRAJECTORIES, WORK = (
-    *("head.json", "tasks.jsonl", "records.jsonl", "trajectories", "work"),
-)
+HEAD, TASKS, RECORDS = "head.json", "tasks.jsonl", "records.jsonl"
+TRAJECTORIES, WORK = "trajectories", "work"
 
 
 class RunFolder:
@@ -56,8 +55,8 @@ class RunFolder:
         Raises:
             UsageError: another runner has it.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        self._descriptor = os.open(self.path / RECORDS, flags, 0o600)
+        flags = os.O_RDWR | os.O_APPEND
+        self._descriptor = os.open(self.path / RECORDS, flags)
         try:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,15 +92,17 @@ class RunFolder:
 
 
 def create(path: Path, head: Head, tasks: Sequence[Task]) -> RunFolder:
-    """Begin a run in a folder that is not there, or is empty.
+    """Begin a run in a folder that is not there, or is empty but for what a kill left here.
 
     Raises:
         UsageError: something else is in it.
     """
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(file.name not in (TASKS, RECORDS) for file in path.iterdir()):
         raise UsageError(f"{path} holds something else than a run; name a new folder for --out")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(path / TASKS, _jsonl(head, [asdict(task) for task in tasks]), mode=0o600)
+    write_whole(path / RECORDS, _jsonl(head, ()), mode=0o600)
+    # Last: with its head a run is there.
     write_whole(path / HEAD, head.model_dump_json(indent=2).encode() + b"\n", mode=0o600)
     return RunFolder(path, head)
 

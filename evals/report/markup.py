@@ -27,7 +27,7 @@ Cell = str | Markup
 def tag(name: str, /, *children: Child, **attributes: object) -> Markup:
     """Make an element; `class_` and the like lose their last `_`, other `_` become `-`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(readable(str(value)))}"'
         for key, value in attributes.items()
     )
     if name in EMPTY:

@@ -78,7 +78,7 @@ def ticks_to(value: float) -> list[float]:
     rough = max(value, 1e-9) / NUM_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough * 0.999)
-    return [step * n for n in range(math.ceil(value / step - 1e-9) + 1)]
+    return [step * n for n in range(max(1, math.ceil(value / step - 1e-9)) + 1)]
 
 
 def short(value: float) -> str:

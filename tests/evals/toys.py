@@ -71,10 +71,10 @@ class ToySolver:
         if does == "slow":
             time.sleep(0.2)
         (place.folder / "answer").write_text("nonsense" if does == "fail" else task.id)
-        usage = {"num_prompt": 9, "num_reused": 4, "num_prefilled": 5, "num_generated": 3}
+        spent = Spent(num_prompt=9, num_reused=4, num_prefilled=5, num_generated=3)
         said = f"<b>I am {task.id}</b>"
+        usage = spent.model_dump()
         reply = {"type": "message", "role": "assistant", "content": said, "usage": usage}
-        spent = Spent(**usage)
         outcome = Attempt(outcome="fixed", patch="+", spent=spent, replies_sha256=task.id)
         return outcome, (reply,)
 
