@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.settings import Budget, Effort
 
-Script = Literal["oracle", "noop", "cheat"]
-"""Solvers that need no model: revert the bug, do nothing, edit the tests."""
+AGENT = "agent"
 EditorForm = Literal["full", "plain", "none"]
 
 
@@ -22,7 +21,7 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    solver: Literal["agent"] | Script = "agent"
+    solver: str = Field(default=AGENT, description="The agent, or the name of a script.")
     model: str = Field(default="", description="Of the agent; empty for a script.")
     seed: int = Field(default=0, description="Of sampled attempts: attempt i draws with seed + i.")
     attempts: int = Field(default=1, ge=1)

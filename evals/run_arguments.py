@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import get_args
 
 from agent.settings import Effort
-from evals.conditions import Conditions, EditorForm, Script
-from evals.suites import SUITES
+from evals.conditions import Conditions, EditorForm
+from evals.numbers import count, seconds, temperature
+from evals.suites import SCRIPTS, SUITES
 
 DEFAULTS = Conditions()
 
@@ -24,7 +25,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare those of `eval report`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("folder", type=Path, metavar="RUN", help="the folder of a run")
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +67,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--ray", metavar="ADDRESS",
         help="let a Ray cluster do it, one task a GPU or a core; `local` starts one here",
     )  # fmt: skip
-    group.add_argument(
-        "--solver", choices=("agent", *get_args(Script)), default=DEFAULTS.solver,
-        help="agent (default); the others are scripts that show what a grader is worth",
-    )  # fmt: skip
+    parser.set_defaults(solver=DEFAULTS.solver)
+    if SCRIPTS:
+        group.add_argument(
+            "--solver", choices=(DEFAULTS.solver, *SCRIPTS), default=DEFAULTS.solver,
+            help="agent (default); the others are scripts that show what a grader is worth",
+        )  # fmt: skip
 
 
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
@@ -96,42 +99,3 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-turns", type=count, default=DEFAULTS.max_turns, metavar="N")
     group.add_argument("--max-tokens", type=count, default=DEFAULTS.max_tokens, metavar="N")
     group.add_argument("--max-time", type=seconds, default=DEFAULTS.max_time_s, metavar="S")
-
-
-MAX_TEMPERATURE = 2.0
-"""Beyond that every token is as good as any other."""
-
-
-def count(text: str) -> int:
-    """Read a number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """Read a time of more than nothing."""
-    return _number(text, 1e-3, 1e9)
-
-
-def temperature(text: str) -> float:
-    """Read a temperature."""
-    return _number(text, 0, MAX_TEMPERATURE)
-
-
-def seeds(text: str) -> range:
-    """Read A:B."""
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A < B, like 900000:900100")
-    return range(int(first), int(last))
-
-
-def _number(text: str, low: float, high: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
-    return number

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from agent.errors import UsageError
+from evals.conditions import AGENT
 from evals.crew import Crew, LocalCrew
 from evals.ray_crew import RayCrew
 from evals.report.words import pairing_words, summary_words
@@ -34,7 +35,7 @@ def report_command(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: there is no run.
     """
-    folder = opened(arguments.run)
+    folder = opened(arguments.folder)
     _say(f"{summary_words(write_report(folder))}\n{folder.path / 'report.html'}")
     return 0
 
@@ -59,7 +60,7 @@ def _model_of(arguments: argparse.Namespace) -> str:
         UsageError: a script was asked for, and a model too.
         ModelUnavailable: it cannot be had.
     """
-    if arguments.solver != "agent":
+    if arguments.solver != AGENT:
         if arguments.model is not None:
             raise UsageError(f"--solver {arguments.solver} needs no model; leave --model away")
         return ""

@@ -1,63 +1,68 @@
-"""interim"""
+"""The suites and the scripted solvers by name; each is imported when it is asked for.
 
-import atexit
+What a suite can be told on the command line is here; what its tasks are is in the file of its
+source. The JSON of a source names its suite, so that any process can open it again.
+"""
+
+import argparse
 import json
-import tempfile
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from evals.nano.corpus import generate
-from evals.nano.evaluate import lay_out
-from evals.nano.plain_python import make_plain_python
-from evals.task import Grade, Place, Task
-
-
-@cache
-def plain():
-    folder = tempfile.TemporaryDirectory(prefix="plain-python-")
-    atexit.register(folder.cleanup)
-    return make_plain_python(Path(folder.name))
+from evals.numbers import count, seeds
+from evals.solver import Solver
+from evals.task import TaskSource
 
 
-class Nano:
-    suite = "nano"
-    contamination = "generated"
+@dataclass(frozen=True)
+class Suite:
+    """How a person and another process come by the source of one suite."""
 
-    def __init__(self, first, last, bugs=1):
-        self.first, self.last, self.bugs = first, last, bugs
-        self.spec = json.dumps({"suite": "nano", "first": first, "last": last, "bugs": bugs})
-
-    def tasks(self):
-        return [
-            Task(
-                str(s), facts={"bug": "+".join(d.bug_kind for d in generate(s, self.bugs).defects)}
-            )
-            for s in range(self.first, self.last)
-        ]
-
-    def lay_out(self, task, folder):
-        folder.mkdir(exist_ok=True)
-        lay_out(generate(int(task.id), self.bugs), folder)
-        return Place(folder, (), plain())
-
-    def grade(self, task, place):
-        import subprocess
-
-        for name, text in generate(int(task.id), self.bugs).files.items():
-            if "test" in name:
-                (place.folder / name).write_text(text)
-        r = subprocess.run(
-            [str(plain()), "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-            cwd=place.folder,
-            capture_output=True,
-        )
-        return Grade(r.returncode == 0, "tests", 0)
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    open: Callable[[argparse.Namespace], TaskSource]
+    """From the arguments; a `UsageError` says what is wrong with them."""
+    from_spec: Callable[[Mapping[str, Any]], TaskSource]
+    """From what was in `TaskSource.spec`."""
+    model: str = "auto"
+    """Who works on it if nobody says."""
 
 
-def open_source(spec):
-    s = json.loads(spec)
-    return Nano(s["first"], s["last"], s["bugs"])
+def open_source(spec: str) -> TaskSource:
+    """Make the source that has this spec."""
+    values = json.loads(spec)
+    return SUITES[values["suite"]].from_spec(values)
 
 
-def open_script(name):
-    raise NotImplementedError
+def open_script(name: str) -> Solver:
+    """Make a scripted solver."""
+    return SCRIPTS[name]()
+
+
+def _add_nano(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seeds", type=seeds, default=range(900_000, 900_100), metavar="A:B",
+        help="first and one past the last; from 900000 on they are held out of training",
+    )  # fmt: skip
+    parser.add_argument("--bugs", type=count, default=1, metavar="N", help="of every repository")
+
+
+def _open_nano(arguments: argparse.Namespace) -> TaskSource:
+    from evals.nano.source import NanoSource
+
+    return NanoSource(arguments.seeds.start, arguments.seeds.stop, arguments.bugs)
+
+
+def _nano_from(values: Mapping[str, Any]) -> TaskSource:
+    from evals.nano.source import NanoSource
+
+    return NanoSource.from_spec(values)
+
+
+SUITES: Mapping[str, Suite] = {
+    "nano": Suite(
+        "generated repositories, one a seed", _add_nano, _open_nano, _nano_from, model="nano"
+    ),
+}
+SCRIPTS: Mapping[str, Callable[[], Solver]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.conditions import Conditions
+from evals.conditions import AGENT, Conditions
 from evals.failures import failure_of
 from evals.records import Record
 from evals.solver import Attempt, Cancel, Line, Solver
@@ -22,7 +22,7 @@ from sandbox.remove import remove_tree
 
 def open_solver(conditions: Conditions) -> Solver:
     """Return who works on the tasks."""
-    if conditions.solver != "agent":
+    if conditions.solver != AGENT:
         return open_script(conditions.solver)
     from evals.fix_solver import open_fix_solver  # the agent, and with nano torch
 

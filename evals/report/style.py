@@ -35,6 +35,7 @@ article.assistant { border-left-color: var(--a); } article.failed { border-left-
 article header { display: flex; justify-content: space-between; gap: 1rem; font-size: .8rem;
   color: var(--soft); }
 .call { border-top: 1px dashed var(--line); margin-top: .4rem; padding-top: .3rem; }
-.argument { display: grid; grid-template-columns: 7rem 1fr; gap: .5rem; } .argument pre { margin: 0; }
+.argument { display: grid; grid-template-columns: 7rem 1fr; gap: .5rem; }
+.argument pre { margin: 0; }
 details > summary { cursor: pointer; color: var(--soft); }
 """

@@ -119,6 +119,7 @@ def processes(num: int) -> MakeCrew:
 
 
 def toy_run(folder: Path, does: Sequence[str], seed: int = 0) -> RunFolder:
+    folder.mkdir(exist_ok=True)
     return prepared(Toys(does, folder / "log"), Conditions(seed=seed), folder / "run")
 
 
