@@ -4,13 +4,15 @@ Nothing of the user's own settings, skills or saved states takes part: only what
 say may change what comes of it.
 """
 
-import subprocess
+import os
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agent.compose import load_chat
+from agent.errors import UsageError
 from agent.events import Event
 from agent.fix import run_fix
 from agent.journal import read
@@ -30,6 +32,7 @@ from evals.conditions import Conditions
 from evals.nano.evaluate import MAX_NEW_TOKENS
 from evals.solver import Attempt, Cancel, Line
 from evals.task import Place, Task
+from evals.tasks.repository import run_git
 from evals.trajectory import (
     digest_of_replies,
     ended_by,
@@ -41,7 +44,6 @@ from evals.trajectory import (
 from inference.chat import ChatModel
 
 EDITOR = "str_replace_editor"
-APPLY_S = 120.0
 
 
 class FixSolver:
@@ -77,9 +79,12 @@ class FixSolver:
 def open_fix_solver(conditions: Conditions) -> FixSolver:
     """Load the model of a run; whoever asks for a large one again shares the weights of the first.
 
+    The process is a worker's own from here on: the user's skills are out of its reach.
+
     Raises:
         ModelUnavailable: it cannot be had.
     """
+    os.environ["XDG_CONFIG_HOME"] = os.devnull
     request = FixRequest(
         Path(), model=conditions.model, reuse=conditions.reuse, config=config_for(conditions)
     )
@@ -133,8 +138,8 @@ def _apply(patch: Path, folder: Path) -> None:
 
     git refuses a patch that leads out of the folder or into `.git`; what it refuses is not graded.
     """
-    command = ["git", "apply", "--binary", "--whitespace=nowarn", str(patch)]
-    subprocess.run(command, cwd=folder, check=False, timeout=APPLY_S, capture_output=True)
+    with suppress(UsageError):
+        run_git(folder, "apply", "--binary", "--whitespace=nowarn", str(patch))
 
 
 def _to_the_end(events: Generator[Event, None, FixOutcome]) -> FixOutcome:

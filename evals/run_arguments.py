@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 from agent.settings import Effort
-from evals.conditions import Conditions, EditorForm
+from evals.conditions import AGENT, Conditions, EditorForm
 from evals.numbers import count, seconds, temperature
-from evals.suites import SCRIPTS, SUITES
+from evals.suites import SUITES
+from evals.tasks.scripted import SCRIPTS
 
 DEFAULTS = Conditions()
 
@@ -17,7 +18,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     suites = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
     for name, suite in SUITES.items():
         one = suites.add_parser(name, help=suite.help)
-        suite.add_arguments(one)
+        suite.module.add_arguments(one)
         _add_run(one)
         _add_conditions(one)
         _add_budget(one)
@@ -67,12 +68,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--ray", metavar="ADDRESS",
         help="let a Ray cluster do it, one task a GPU or a core; `local` starts one here",
     )  # fmt: skip
-    parser.set_defaults(solver=DEFAULTS.solver)
-    if SCRIPTS:
-        group.add_argument(
-            "--solver", choices=(DEFAULTS.solver, *SCRIPTS), default=DEFAULTS.solver,
-            help="agent (default); the others are scripts that show what a grader is worth",
-        )  # fmt: skip
+    group.add_argument(
+        "--solver", choices=(AGENT, *SCRIPTS), default=DEFAULTS.solver,
+        help="agent (default); the others are scripts that show what a grader is worth",
+    )  # fmt: skip
 
 
 def _add_conditions(parser: argparse.ArgumentParser) -> None:

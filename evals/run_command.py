@@ -22,7 +22,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         UsageError: the suite or the folder cannot be used.
         CrewFailed: no worker can begin.
     """
-    source = SUITES[arguments.suite].open(arguments)
+    source = SUITES[arguments.suite].module.from_arguments(arguments)
     folder = prepared(source, conditions_of(arguments, _model_of(arguments)), arguments.out)
     run(folder, _crew_of(arguments), _say)
     _say(f"\n{summary_words(write_report(folder))}\n{folder.path / 'report.html'}")

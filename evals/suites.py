@@ -1,68 +1,72 @@
-"""The suites and the scripted solvers by name; each is imported when it is asked for.
+"""The suites and who can work on them, by name; each is imported when it is asked for.
 
-What a suite can be told on the command line is here; what its tasks are is in the file of its
-source. The JSON of a source names its suite, so that any process can open it again.
+A suite is a module of `evals/tasks/` that can be told things on the command line and opened again
+from the JSON of its source, in any process.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Protocol, cast
 
-from evals.numbers import count, seeds
+from evals.conditions import AGENT, Conditions
 from evals.solver import Solver
 from evals.task import TaskSource
 
 
+class SuiteModule(Protocol):
+    """What the module of a suite offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what the suite can be told."""
+        ...
+
+    def from_arguments(self, arguments: argparse.Namespace) -> TaskSource:
+        """Open it for a person."""
+        ...
+
+    def from_spec(self, spec: str) -> TaskSource:
+        """Open it again elsewhere."""
+        ...
+
+
 @dataclass(frozen=True)
 class Suite:
-    """How a person and another process come by the source of one suite."""
+    """Where a suite is found, and what a person is told of it."""
 
+    where: str
     help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    open: Callable[[argparse.Namespace], TaskSource]
-    """From the arguments; a `UsageError` says what is wrong with them."""
-    from_spec: Callable[[Mapping[str, Any]], TaskSource]
-    """From what was in `TaskSource.spec`."""
     model: str = "auto"
     """Who works on it if nobody says."""
+
+    @property
+    def module(self) -> SuiteModule:
+        """The module, imported."""
+        return cast(SuiteModule, import_module(self.where))
+
+
+SUITES: Mapping[str, Suite] = {
+    "nano": Suite("evals.tasks.nano", "generated repositories, one a seed", model="nano"),
+}
 
 
 def open_source(spec: str) -> TaskSource:
     """Make the source that has this spec."""
-    values = json.loads(spec)
-    return SUITES[values["suite"]].from_spec(values)
+    return SUITES[json.loads(spec)["suite"]].module.from_spec(spec)
 
 
-def open_script(name: str) -> Solver:
-    """Make a scripted solver."""
-    return SCRIPTS[name]()
+def open_solver(conditions: Conditions) -> Solver:
+    """Return who works on the tasks of a run.
 
+    Raises:
+        ModelUnavailable: the model cannot be had.
+    """
+    if conditions.solver != AGENT:
+        from evals.script_solver import ScriptSolver
 
-def _add_nano(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seeds", type=seeds, default=range(900_000, 900_100), metavar="A:B",
-        help="first and one past the last; from 900000 on they are held out of training",
-    )  # fmt: skip
-    parser.add_argument("--bugs", type=count, default=1, metavar="N", help="of every repository")
+        return ScriptSolver(conditions.solver)
+    from evals.fix_solver import open_fix_solver  # the agent, and with nano torch
 
-
-def _open_nano(arguments: argparse.Namespace) -> TaskSource:
-    from evals.nano.source import NanoSource
-
-    return NanoSource(arguments.seeds.start, arguments.seeds.stop, arguments.bugs)
-
-
-def _nano_from(values: Mapping[str, Any]) -> TaskSource:
-    from evals.nano.source import NanoSource
-
-    return NanoSource.from_spec(values)
-
-
-SUITES: Mapping[str, Suite] = {
-    "nano": Suite(
-        "generated repositories, one a seed", _add_nano, _open_nano, _nano_from, model="nano"
-    ),
-}
-SCRIPTS: Mapping[str, Callable[[], Solver]] = {}
+    return open_fix_solver(conditions)

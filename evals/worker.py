@@ -10,23 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.conditions import AGENT, Conditions
+from evals.conditions import Conditions
 from evals.failures import failure_of
 from evals.records import Record
 from evals.solver import Attempt, Cancel, Line, Solver
-from evals.suites import open_script, open_source
+from evals.suites import open_solver, open_source
 from evals.task import Grade, Task, TaskSource
 from sandbox.base import never
 from sandbox.remove import remove_tree
-
-
-def open_solver(conditions: Conditions) -> Solver:
-    """Return who works on the tasks."""
-    if conditions.solver != AGENT:
-        return open_script(conditions.solver)
-    from evals.fix_solver import open_fix_solver  # the agent, and with nano torch
-
-    return open_fix_solver(conditions)
 
 
 @dataclass(frozen=True)
