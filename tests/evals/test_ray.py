@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from evals.conditions import Conditions
 from evals.crew import Crew, CrewFailed
 from evals.ray_crew import RayCrew, room_of
-from evals.runner import run
+from evals.runner import local, prepared, run
+from evals.tasks.nano import NanoTasks
 from evals.worker import Job
 from tests.evals.toys import attempts, outcomes, processes, toy_job, toy_run, workers_of
 from tests.test_imports import ROOT
@@ -55,6 +57,22 @@ def test_a_cluster_of_two_ends_as_the_plain_runner_does_though_an_actor_is_kille
     log = tmp_path / "there" / "log"
     assert sorted(attempts(log)) == sorted([*(f"toy-{n}" for n in range(6)), "toy-3"])
     assert len(set(workers_of(log))) >= 2, "the task is begun anew by another"
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_nano_repairs_on_a_cluster_what_it_repairs_here_word_for_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+    source, conditions = NanoTasks(range(900_000, 900_002)), Conditions(model="nano")
+    here, there = (prepared(source, conditions, tmp_path / name) for name in ("here", "there"))
+    run(here, local(2), silent)
+    run(there, lambda job: RayCrew(job, "local", 2), silent)
+    assert outcomes(there) == outcomes(here)
+    trajectories = [folder.path / "trajectories" / "900000.jsonl" for folder in (here, there)]
+    assert [len(path.read_text().splitlines()) for path in trajectories] == [15, 15]
 
 
 @needs_ray

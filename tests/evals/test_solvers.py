@@ -1,4 +1,6 @@
-"""The agent as a solver: conditions reach it, what it left is graded, failures are told apart."""
+"""The agent and the scripts as solvers: what they leave is graded, failures are told apart."""
+
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,7 @@ from agent.settings import GuardConfig
 from evals.conditions import Conditions
 from evals.failures import failure_of
 from evals.fix_solver import FixSolver
+from evals.script_solver import ScriptSolver
 from evals.solver import Attempt, Line
 from evals.task import FailureClass, Grade, Place, Task
 from evals.trajectory import replies_of
@@ -58,6 +61,16 @@ def test_the_switches_of_an_ablation_reach_the_agent(solved: Solved) -> None:
     assert not any(options.thinking for options in model.options)
     edited = next(line for line in lines if "Edited" in line.get("content", ""))
     assert "Syntax ok" not in edited["content"], "nothing is verified"
+
+
+def test_a_script_leaves_a_patch_of_all_it_did(tmp_path: Path) -> None:
+    place = Place(make_repository(tmp_path / "project"))
+    budget = Conditions().budget
+    idle, _ = ScriptSolver("noop").solve(TASK, place, budget, never)
+    assert (idle.patch, failure_of(idle, RED)) == ("", "no edit")
+    cheated, _ = ScriptSolver("cheat").solve(TASK, place, budget, never)
+    assert set(cheated.changed_files) == {"conftest.py", "tests/__init__.py", "tests/test_cart.py"}
+    assert failure_of(cheated, RED) == "wrong logic"
 
 
 @pytest.mark.parametrize(
