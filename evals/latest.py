@@ -19,7 +19,7 @@ from evals.report.pairing import Pairing
 from evals.report.summary import Summary
 from evals.report.words import pairing_rows, summary_rows
 from evals.report.written import compared, write_pairing, write_report
-from evals.run_folder import RunFolder
+from evals.run_folder import RunFolder, find
 from evals.runner import local, prepared, run
 from evals.tasks.nano import NanoTasks
 from sandbox.remove import remove_tree
@@ -40,13 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the page of the latest small evaluation.")
     parser.add_argument("out", type=Path, help="the folder of latest.md and latest.json")
     parser.add_argument("--seeds", type=seeds, default=range(940_000, 940_012), metavar="A:B")
-    parser.add_argument("--runs", type=Path, required=True, help="what was there is removed")
+    parser.add_argument("--runs", type=Path, required=True, help="the folder of the three runs")
     chosen = parser.parse_args(arguments)
     source = NanoTasks(chosen.seeds, NUM_BUGS)
-    remove_tree(chosen.runs)
     folders: dict[str, RunFolder] = {}
     for name, conditions in RUNS.items():
         print(f"== {name}", flush=True)
+        if find(chosen.runs / name) is not None:
+            remove_tree(chosen.runs / name)  # of an earlier time, perhaps with other code
         folders[name] = prepared(source, conditions, chosen.runs / name)
         run(folders[name], local(NUM_WORKERS), lambda text: print(text, flush=True))
     write_latest(folders, chosen.runs, chosen.out)
