@@ -40,9 +40,9 @@ class NanoTasks:
     def contamination(self) -> str:
         """Whether a model may have seen the tasks."""
         return (
-            "Generated from seeds; nano was trained on other seeds of the same generator, and seeds "
-            "from 900000 on were held out. No other model has seen these repositories as a set, "
-            "but their functions are of the most common kind."
+            "Generated from seeds: nano was trained on others of the same generator, and those "
+            "from 900000 on were held out. No other model has seen these repositories as a set; "
+            "their functions are of the most common kind."
         )
 
     def tasks(self) -> Sequence[Task]:

@@ -13,9 +13,11 @@ from pathlib import Path
 from git import Git, GitCommandError
 
 from agent.errors import UsageError
+from sandbox.remove import temporary_folder
 from sandbox.shadow_git import ENVIRONMENT
 
 DATE = "2001-01-01T00:00:00Z"
+CHANGED = re.compile(r"(?m)^(?:--- a|\+\+\+ b)/([^\t\n]+)")
 LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -48,6 +50,22 @@ def commit_all(folder: Path) -> None:
     run_git(folder, "commit", "--quiet", "--allow-empty", "--message", "A project")
 
 
+def export(repository: Path, commit: str, folder: Path) -> None:
+    """Write the files of a commit into an empty folder; `repository` may be a bundle.
+
+    Raises:
+        UsageError: there is no such commit.
+    """
+    with temporary_folder(None, "export-") as here:
+        if repository.is_file():
+            run_git(here, "clone", "--quiet", "--mirror", str(repository.resolve()), "mirror.git")
+            repository = here / "mirror.git"
+        tree = f"--work-tree={folder.resolve()}"
+        more = {"GIT_INDEX_FILE": str(here / "index")}
+        run_git(repository, tree, "read-tree", f"{commit}^{{commit}}", more=more)
+        run_git(repository, tree, "checkout-index", "--all", "--quiet", more=more)
+
+
 def apply_patch(folder: Path, patch: str) -> None:
     """Apply a patch to the files of a repository.
 
@@ -68,6 +86,11 @@ def patch_of(path: str, old: str, new: str) -> str:
 
 def _ended(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+def paths_in(patch: str) -> tuple[str, ...]:
+    """Return the files that a patch changes, makes or removes."""
+    return tuple(dict.fromkeys(CHANGED.findall(patch)))
 
 
 def digest_of(folder: Path) -> str:
