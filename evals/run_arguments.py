@@ -7,7 +7,7 @@ from typing import get_args
 from agent.settings import Effort
 from evals.conditions import AGENT, Conditions, EditorForm
 from evals.numbers import count, seconds, temperature
-from evals.suites import SUITES
+from evals.tasks.registry import SUITES
 from evals.tasks.scripted import SCRIPTS
 
 DEFAULTS = Conditions()
@@ -18,7 +18,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     suites = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
     for name, suite in SUITES.items():
         one = suites.add_parser(name, help=suite.help)
-        suite.module.add_arguments(one)
+        suite.add_arguments(one)
         _add_run(one)
         _add_conditions(one)
         _add_budget(one)

@@ -11,7 +11,7 @@ from evals.report.words import pairing_words, summary_words
 from evals.report.written import compared, opened, write_pairing, write_report
 from evals.run_arguments import conditions_of
 from evals.runner import MakeCrew, prepared, run
-from evals.suites import SUITES
+from evals.tasks.registry import SUITES
 from evals.worker import Job
 
 
@@ -22,7 +22,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         UsageError: the suite or the folder cannot be used.
         CrewFailed: no worker can begin.
     """
-    source = SUITES[arguments.suite].module.from_arguments(arguments)
+    source = SUITES[arguments.suite].from_arguments(arguments)
     folder = prepared(source, conditions_of(arguments, _model_of(arguments)), arguments.out)
     run(folder, _crew_of(arguments), _say)
     _say(f"\n{summary_words(write_report(folder))}\n{folder.path / 'report.html'}")
@@ -64,9 +64,10 @@ def _model_of(arguments: argparse.Namespace) -> str:
         if arguments.model is not None:
             raise UsageError(f"--solver {arguments.solver} needs no model; leave --model away")
         return ""
-    from agent.models import resolve
+    from agent.models import NANO, resolve
 
-    return resolve(arguments.model or SUITES[arguments.suite].model)
+    # nano is never picked by itself but for the tasks it was made for.
+    return resolve(arguments.model or (NANO if arguments.suite == "nano" else "auto"))
 
 
 def _crew_of(arguments: argparse.Namespace) -> MakeCrew:

@@ -14,8 +14,9 @@ from evals.conditions import Conditions
 from evals.failures import failure_of
 from evals.records import Record
 from evals.solver import Attempt, Cancel, Line, Solver
-from evals.suites import open_solver, open_source
+from evals.solvers import open_solver
 from evals.task import Grade, Task, TaskSource
+from evals.tasks.registry import open_source
 from sandbox.base import never
 from sandbox.remove import remove_tree
 

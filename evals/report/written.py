@@ -1,5 +1,6 @@
 """Writes the reports of runs to disk, each file whole or not at all."""
 
+import json
 from pathlib import Path
 
 from agent.errors import UsageError
@@ -10,6 +11,10 @@ from evals.report.run_page import run_page
 from evals.report.summary import Summary
 from evals.report.viewer import trajectory_page
 from evals.run_folder import RunFolder, find, lines_of, records_of, trajectory_of
+from evals.tasks.swebench import predictions
+
+SWEBENCH = "swebench"
+"""The name of that suite in the specs of its sources."""
 
 
 def opened(path: Path) -> RunFolder:
@@ -25,13 +30,20 @@ def opened(path: Path) -> RunFolder:
 
 
 def write_report(folder: RunFolder) -> Summary:
-    """Write `report.json`, `report.html` and a page a task into the folder of a run."""
+    """Write `report.json`, `report.html` and a page a task into the folder of a run.
+
+    Of SWE-bench's instances, also `predictions.jsonl`, which the official grader takes.
+    """
     summary = Summary.of(folder.head, records_of(folder))
     for record in summary.records:
         page = trajectory_page(folder.head, record, lines_of(folder, record.task))
         write_whole(trajectory_of(folder.path, record.task).with_suffix(".html"), page.encode())
     write_whole(folder.path / "report.json", _json(summary))
     write_whole(folder.path / "report.html", run_page(summary).encode())
+    if json.loads(folder.head.source)["suite"] == SWEBENCH:
+        patches = [(record.task, record.attempt.patch) for record in summary.records]
+        lines = predictions(patches, folder.head.model)
+        write_whole(folder.path / "predictions.jsonl", lines.encode())
     return summary
 
 

@@ -55,6 +55,19 @@ def test_a_report_counts_what_the_records_say(runs: tuple[RunFolder, RunFolder])
     assert "Nobody was trained on these." in words
 
 
+def test_of_swebench_the_patches_are_written_for_the_official_grader(tmp_path: Path) -> None:
+    toys = Toys(["", "fail"], tmp_path / "log")
+    toys.suite = "swebench"
+    folder = prepared(toys, Conditions(model="tiny"), tmp_path / "run")
+    run(folder, Here, lambda _text: None)
+    write_report(folder)
+    first, second = (folder.path / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(first) == {
+        "instance_id": "toy-0", "model_name_or_path": "tiny", "model_patch": "+"
+    }  # fmt: skip
+    assert json.loads(second)["instance_id"] == "toy-1"
+
+
 def test_two_runs_are_compared_task_by_task(runs: tuple[RunFolder, RunFolder]) -> None:
     pairing = compared(*runs)
     assert (pairing.gained, pairing.lost) == (("toy-3",), ())

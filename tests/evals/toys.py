@@ -33,7 +33,7 @@ class Toys:
 
     @property
     def spec(self) -> str:
-        return json.dumps({"does": self.does, "log": str(self.log)})
+        return json.dumps({"suite": self.suite, "does": self.does, "log": str(self.log)})
 
     def tasks(self) -> Sequence[Task]:
         return [
