@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -28,6 +28,8 @@ GRACE_S = 1800.0
 """For what a task takes besides its own time: to be laid out, and to be graded."""
 POLL_S = 1.0
 
+Results = Generator[Done, None, None]
+
 context = get_context("spawn")
 
 
@@ -40,10 +42,10 @@ class CrewFailed(AgentError):
 class Crew(Protocol):
     """Does tasks, several at a time."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task]) -> Results:
         """Yield each task once it is done, in whatever order that is.
 
-        Closing the iterator ends all work at once.
+        Closing the generator ends all work at once.
 
         Raises:
             CrewFailed: no worker can begin.
@@ -68,7 +70,7 @@ class LocalCrew:
         self._job = job
         self._num = num
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task]) -> Results:
         """Yield each task once it is done."""
         waiting = list(reversed(tasks))
         lost: dict[str, int] = {}

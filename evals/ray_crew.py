@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import AgentError
-from evals.crew import GRACE_S, MAX_LOST, CrewFailed
+from evals.crew import GRACE_S, MAX_LOST, CrewFailed, Results
 from evals.task import Task
 from evals.worker import Done, Job, Worker, given_up
 from inference.errors import InferenceError
@@ -57,7 +58,7 @@ class RayCrew:
         self._address = address
         self._num = num
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task]) -> Results:
         """Yield each task once it is done."""
         ray = _imported()
         _connect(ray, self._address, self._num)
@@ -88,7 +89,7 @@ class _Shift:
         self._num_failed = 0
         """Actors in a row that could not begin."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task]) -> Results:
         waiting = list(reversed(tasks))
         lost: dict[str, int] = {}
         for _ in range(min(self._num, len(tasks))):
@@ -180,13 +181,11 @@ def room_of(resources: Mapping[str, float]) -> tuple[int, dict[str, float]]:
 
 def _imported() -> ModuleType:
     try:
-        import ray
+        return import_module("ray")
     except ImportError as error:
         raise CrewFailed(
             "--ray needs Ray: pip install 'qwen-agent-local[ray]', here and on every machine"
         ) from error
-    module: ModuleType = ray
-    return module
 
 
 def _connect(ray: ModuleType, address: str, num: int) -> None:

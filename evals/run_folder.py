@@ -10,9 +10,11 @@ The first line of every .jsonl file is the head. A trajectory is whole before it
 and a record is one line that is on disk before the next task counts as done.
 """
 
+import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -31,6 +33,8 @@ from sandbox.remove import remove_tree
 
 HEAD, TASKS, RECORDS = "head.json", "tasks.jsonl", "records.jsonl"
 TRAJECTORIES, WORK = "trajectories", "work"
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+"""Of a task, which becomes the name of a file."""
 
 
 class RunFolder:
@@ -79,7 +83,7 @@ class RunFolder:
 
     def _append(self, line: bytes) -> None:
         if os.write(self._descriptor, line) < len(line):
-            raise OSError(28, os.strerror(28), str(self.path / RECORDS))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / RECORDS))
         os.fsync(self._descriptor)
 
     def _mended(self) -> tuple[Record, ...]:
@@ -95,8 +99,9 @@ def create(path: Path, head: Head, tasks: Sequence[Task]) -> RunFolder:
     """Begin a run in a folder that is not there, or is empty but for what a kill left here.
 
     Raises:
-        UsageError: something else is in it.
+        UsageError: something else is in it, or a task cannot be a file's name.
     """
+    _check_names([task.id for task in tasks])
     if path.exists() and any(file.name not in (TASKS, RECORDS) for file in path.iterdir()):
         raise UsageError(f"{path} holds something else than a run; name a new folder for --out")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,6 +148,14 @@ def lines_of(folder: RunFolder, task: str) -> tuple[Line, ...]:
     """Return the trajectory of a task, without the head."""
     _, *lines = trajectory_of(folder.path, task).read_bytes().split(b"\n")
     return tuple(json.loads(line) for line in lines if line)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    wrong = next((name for name in names if not NAME.fullmatch(name)), None)
+    if wrong is not None:
+        raise UsageError(f"{wrong!r} cannot name a task: letters, digits, `.`, `_` and `-` only")
+    if len(set(names)) < len(names):
+        raise UsageError("two tasks of the suite have the same name")
 
 
 def _read_records(path: Path) -> tuple[tuple[Record, ...], int]:

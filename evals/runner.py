@@ -6,6 +6,7 @@ is begun anew because nothing came of it. Who does the work is a `Crew`.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,13 @@ class Progress:
     num_done: int
     num_tasks: int
     num_solved: int
-    left_s: float | None
-    """About; None while no task was done in this process."""
+    left_s: float
+    """About."""
 
     @property
     def words(self) -> str:
         """The same in a few words."""
-        left = "" if self.left_s is None else f", about {_minutes(self.left_s)} left"
+        left = f", about {_minutes(self.left_s)} left" if self.num_done < self.num_tasks else ""
         return f"{self.num_done}/{self.num_tasks} done, {self.num_solved} solved{left}"
 
 
@@ -79,13 +80,13 @@ def run(folder: RunFolder, make_crew: MakeCrew, say: Say = print) -> tuple[Recor
         work = folder.work.absolute()
         crew = make_crew(Job(folder.head.source, folder.head.conditions, work))
         started = time.monotonic()
-        results = crew.run(left)
-        for number, done in enumerate(results, 1):
-            folder.add(done)
-            records[done.record.task] = done.record
-            spent_s = time.monotonic() - started
-            progress = _progress(list(records.values()), len(tasks), spent_s / number)
-            say(f"{line_of(done.record)}  [{progress.words}]")
+        with closing(crew.run(left)) as results:
+            for number, done in enumerate(results, 1):
+                folder.add(done)
+                records[done.record.task] = done.record
+                spent_s = time.monotonic() - started
+                progress = _progress(list(records.values()), len(tasks), spent_s / number)
+                say(f"{line_of(done.record)}  [{progress.words}]")
     return tuple(records[task.id] for task in tasks)
 
 

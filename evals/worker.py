@@ -13,12 +13,18 @@ from pathlib import Path
 from evals.conditions import Conditions
 from evals.failures import failure_of
 from evals.records import Record
-from evals.solver import Attempt, Cancel, Line, Solver
+from evals.solver import Attempt, Line, Solver
 from evals.solvers import open_solver
 from evals.task import Grade, Task, TaskSource
-from evals.tasks.registry import open_source
 from sandbox.base import never
 from sandbox.remove import remove_tree
+
+
+def open_source(spec: str) -> TaskSource:
+    """Make the source that has this spec."""
+    from evals.tasks.registry import open_source as open_registered  # all suites: seconds
+
+    return open_registered(spec)
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,9 @@ class Done:
 
 
 class Worker:
-    """Does tasks one by one."""
+    """Does tasks one by one; whoever wants it to stop ends its process."""
 
-    def __init__(self, job: Job, cancel: Cancel = never) -> None:
+    def __init__(self, job: Job) -> None:
         """Open what all tasks share.
 
         Raises:
@@ -53,7 +59,6 @@ class Worker:
             UsageError: the source cannot be.
         """
         self._job = job
-        self._cancel = cancel
         self._source = job.open_source(job.source)
         self._solver = job.open_solver(job.conditions)
 
@@ -75,7 +80,8 @@ class Worker:
 
         The boundary of a run: a task that breaks a source or a grader costs itself alone.
         """
-        attempt, lines = Attempt(outcome="error", sentence="it was not begun"), ()
+        attempt = Attempt(outcome="error", sentence="it was not begun")
+        lines: tuple[Line, ...] = ()
         # One name for all: the path is no part of what the model reads, but it may show.
         folder = base / "project"
         folder.mkdir()
@@ -83,7 +89,7 @@ class Worker:
         shown = task if self._solver.is_scripted else replace(task, secret={})
         try:
             place = self._source.lay_out(task, folder)
-            attempt, lines = self._solver.solve(shown, place, budget, self._cancel)
+            attempt, lines = self._solver.solve(shown, place, budget, never)
             return attempt, lines, self._source.grade(task, place)
         except Exception as error:
             return attempt, lines, Grade(False, f"{type(error).__name__}: {error}", is_broken=True)

@@ -12,8 +12,9 @@ import pytest
 
 from agent.errors import UsageError
 from evals.crew import MAX_LOST
-from evals.run_folder import records_of
+from evals.run_folder import create, records_of
 from evals.runner import run
+from evals.task import Task
 from tests.evals.toys import Here, attempts, outcomes, processes, toy_run, workers_of
 from tests.test_imports import ROOT
 
@@ -70,6 +71,14 @@ def test_what_another_run_left_is_never_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "other" / "run" / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match="something else"):
         toy_run(tmp_path / "other", MIXED)
+
+
+def test_no_task_writes_outside_of_its_run(tmp_path: Path) -> None:
+    for name in ("../../escaped", "a/b", ".hidden", ""):
+        with pytest.raises(UsageError, match="cannot name a task"):
+            create(tmp_path / "run", toy_run(tmp_path, [""]).head, [Task(name)])
+    with pytest.raises(UsageError, match="the same name"):
+        create(tmp_path / "run", toy_run(tmp_path, [""]).head, [Task("a"), Task("a")])
 
 
 def test_two_runners_never_share_a_folder(tmp_path: Path) -> None:

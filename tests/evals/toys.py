@@ -8,17 +8,17 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.settings import Budget
 from evals.conditions import Conditions
-from evals.crew import LocalCrew
+from evals.crew import LocalCrew, Results
 from evals.run_folder import RunFolder, records_of
 from evals.runner import MakeCrew, prepared
 from evals.solver import Attempt, Cancel, Line, Spent
 from evals.task import Grade, Place, Task
-from evals.worker import Done, Job, Worker
+from evals.worker import Job, Worker
 
 
 class Toys:
@@ -108,7 +108,7 @@ class Here:
     def __init__(self, job: Job) -> None:
         self._job = toy_job(job)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+    def run(self, tasks: Sequence[Task]) -> Results:
         worker = Worker(self._job)
         for task in tasks:
             yield worker.do(task)
