@@ -60,6 +60,8 @@ class RayCrew:
 
     def run(self, tasks: Sequence[Task]) -> Results:
         """Yield each task once it is done."""
+        if not tasks:
+            return
         ray = _imported()
         _connect(ray, self._address, self._num)
         try:

@@ -41,14 +41,13 @@ def solved_within(title: str, unit: str, curves: Sequence[Curve]) -> Markup:
     ]
     label = tag("text", unit, x=_x(0.5), y=HEIGHT - 3, text_anchor="middle")
     names = [
-        tag("text", curve.name, x=_x(1.0), y=TOP - 4 + 12 * n, text_anchor="end", class_=colour)
-        for n, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False))
-        if len(curves) > 1
+        tag("span", f" {curve.name}", class_=colour)
+        for curve, colour in zip(curves, COLOURS, strict=False)
     ]
     view = f"0 0 {WIDTH} {HEIGHT}"
-    drawn = [*shares, *marks, *paths, label, *names]
+    drawn = [*shares, *marks, *paths, label]
     drawing = tag("svg", drawn, viewBox=view, role="img", aria_label=title)
-    return tag("div", tag("h3", title), drawing, class_="plot")
+    return tag("div", tag("h3", title, names), drawing, class_="plot")
 
 
 def interval_bar(mean: float, low: float, high: float) -> Markup:
@@ -75,10 +74,12 @@ def bars(title: str, rows: Sequence[tuple[str, int]]) -> Markup:
 
 def ticks_to(value: float) -> list[float]:
     """Return a few round numbers from 0 on; the last is not below `value`."""
-    rough = max(value, 1e-9) / NUM_TICKS
+    if value <= 0:
+        return [0.0, 1.0]
+    rough = value / NUM_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough * 0.999)
-    return [step * n for n in range(max(1, math.ceil(value / step - 1e-9)) + 1)]
+    return [step * n for n in range(math.ceil(value / step - 1e-9) + 1)]
 
 
 def short(value: float) -> str:

@@ -24,9 +24,9 @@ th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 11px; }
 svg .grid { stroke: var(--line); } svg .a { stroke: var(--a); } svg .b { stroke: var(--b); }
-svg .fill-a { fill: var(--a); } svg .fill-b { fill: var(--b); } svg .curve { fill: none;
-  stroke-width: 2; } svg text.a { fill: var(--a); stroke: none; }
-svg text.b { fill: var(--b); stroke: none; }
+svg .fill-a { fill: var(--a); } svg .fill-b { fill: var(--b); }
+svg .curve { fill: none; stroke-width: 2; }
+h3 .a { color: var(--a); } h3 .b { color: var(--b); }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0;
   font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 article { background: var(--card); border: 1px solid var(--line); border-left-width: 4px;
