@@ -7,7 +7,7 @@ and a larger number of mutants begins with those of a smaller one.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -132,7 +132,7 @@ def _red(report: TestReport) -> tuple[str, ...]:
 
 def _failure(report: TestReport) -> str:
     """What a failing test says; of a command with an exit code alone, what it printed of one."""
-    cases: Sequence = [case for case in (*report.told, *report.cases) if case.outcome in RED]
+    cases = [case for case in (*report.told, *report.cases) if case.outcome in RED]
     first = min(cases, key=lambda case: case.id)
     said = first.message.strip().split("\n")[0][:200]
     return f"{first.id}: {said}" if said else first.id

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agent.errors import UsageError
 from evals.task import Grade, Place, Task
 from evals.tasks.bed import measured_limits
 from evals.tasks.breeding import Mutant, Tell, breed, open_bed
@@ -20,7 +21,6 @@ from evals.tasks.library import Library, open_library
 from evals.tasks.mutations import Mutation
 from evals.tasks.repository import commit_all, patch_of
 from sandbox.tree import copy_tree, is_environment
-from tools.errors import ProjectError
 from tools.project import PYTEST, detect_test_command
 
 COUNT = 50
@@ -160,15 +160,14 @@ def from_spec(spec: str) -> MutantTasks:
     """Open it again elsewhere.
 
     Raises:
-        UsageError: the library is not there.
-        ProjectError: it is not the same.
+        UsageError: the library is not there, or is not the same.
     """
     values = json.loads(spec)
     python = Path(values["python"]) if values["python"] else None
     command = tuple(values["command"])
     found = _opened(values["source"], python, command, values["count"], values["seed"], _silent)
     if found.library.digest != values["digest"]:
-        raise ProjectError(f"{values['source']} is not what it was when its mutants were made.")
+        raise UsageError(f"{values['source']} is not what it was when its mutants were made")
     return found
 
 
