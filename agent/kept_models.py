@@ -17,6 +17,7 @@ from inference import manifest
 from inference.errors import ModelUnavailable
 from inference.hub_listing import SPARE_BYTES, Hub, Listing
 from inference.manifest import Manifest, OnBytes, Problem
+from inference.packed_files import PackedFile, packed_files, weights_folder
 from inference.profiles import profile_for
 
 
@@ -26,6 +27,8 @@ class KeptModels:
 
     hub: Hub = field(default_factory=lambda: Hub(hub_cache()))
     manifests: Path = field(default_factory=lambda: state_folder() / "models")
+    packed: Path = field(default_factory=weights_folder)
+    """Where quantized weights are kept."""
 
     def manifest_file(self, hub_id: str) -> Path:
         """Return where the manifest of a model is kept.
@@ -130,7 +133,7 @@ class KeptModels:
         return expected
 
     def size_of(self, hub_id: str) -> int:
-        """Return the bytes that a model takes in the hub cache.
+        """Return the bytes that a model takes in the hub cache, and its packed weights in ours.
 
         Raises:
             UsageError: it is not there.
@@ -139,10 +142,12 @@ class KeptModels:
         entry = self.hub.entry(hub_id)
         if not entry.is_dir():
             raise UsageError(f"{hub_id} is not in {self.hub.cache}")
-        return sum(f.stat().st_size for f in entry.rglob("*") if f.is_file() and not f.is_symlink())
+        files = (f for f in entry.rglob("*") if f.is_file() and not f.is_symlink())
+        packed = sum(one.nbytes for one in self._packed_of(hub_id))
+        return sum(file.stat().st_size for file in files) + packed
 
     def remove(self, hub_id: str) -> None:
-        """Remove a model from the hub cache, and its manifest.
+        """Remove a model from the hub cache, its manifest and what was packed of it.
 
         Raises:
             UsageError: it is not there.
@@ -150,14 +155,21 @@ class KeptModels:
         """
         self.size_of(hub_id)
         entry = self.hub.entry(hub_id)
+        packed = self._packed_of(hub_id)
         try:
             shutil.rmtree(entry)
+            for one in packed:
+                one.path.unlink(missing_ok=True)
         except OSError as error:
             raise ModelUnavailable(f"{error.filename} cannot be removed: {error.strerror}") from (
                 error
             )
         shutil.rmtree(self.hub.cache / ".locks" / entry.name, ignore_errors=True)
         self.manifest_file(hub_id).unlink(missing_ok=True)
+
+    def _packed_of(self, hub_id: str) -> list[PackedFile]:
+        entry = self.hub.entry(hub_id).resolve()
+        return [one for one in packed_files(self.packed) if Path(one.source).is_relative_to(entry)]
 
     def pinned(self) -> Mapping[str, Manifest]:
         """Return the manifests of all pulled models, by hub id."""

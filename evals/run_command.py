@@ -24,7 +24,11 @@ def run_command(arguments: argparse.Namespace) -> int:
     """
     source = SUITES[arguments.suite].from_arguments(arguments)
     folder = prepared(source, conditions_of(arguments, _model_of(arguments)), arguments.out)
-    run(folder, _crew_of(arguments), _say)
+    try:
+        run(folder, _crew_of(arguments), _say)
+    except KeyboardInterrupt:
+        _say("\nStopped; the same command goes on from here.")
+        raise
     _say(f"\n{summary_words(write_report(folder))}\n{folder.path / 'report.html'}")
     return 0
 

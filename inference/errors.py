@@ -2,6 +2,7 @@
 
 InferenceError
 ├── ModelUnavailable    no such model, offline, damaged weights, unknown family (exit code 7)
+│   ├── TooLarge        the weights do not fit the memory; another plan may
 │   ├── EngineGone      the engine's process ended in mid-work; the next request starts a new one
 │   └── NoSuchModel     the hub knows no model of that name (2)
 ├── ContextOverflow     the conversation no longer fits the window
@@ -21,6 +22,10 @@ class ModelUnavailable(InferenceError):
     """The model cannot be had: not found, not downloadable, damaged or of an unknown family."""
 
     exit_code = 7
+
+
+class TooLarge(ModelUnavailable):
+    """The weights do not fit the memory as they were to be loaded; a plan that needs less may."""
 
 
 class EngineGone(ModelUnavailable):

@@ -17,7 +17,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, TooLarge
 from inference.hub import first_line
 
 PACKAGES = {
@@ -120,7 +120,7 @@ def load_foreign(
             **options,
         )
     except torch.OutOfMemoryError as error:
-        raise ModelUnavailable(
+        raise TooLarge(
             f"{folder} does not fit the memory of {device}; take a smaller model."
         ) from error
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:

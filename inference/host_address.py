@@ -123,14 +123,23 @@ def identity_of(settings: EngineSettings, environment: Mapping[str, str] = os.en
     """Return what front ends must agree in to share a host.
 
     Of a folder that is the state of its files too: weights that were trained again are others. The
-    size of the cache is not part of it, nor how much is read at a time: whoever starts the host
-    chooses that. Whoever was given other GPUs of the machine gets another host on those.
+    size of the cache is not part of it, nor how much is read at a time and what of the weights is
+    kept off the GPU: whoever starts the host chooses that. Who was given other GPUs of the machine
+    gets another host, on those.
     """
     source = Path(settings.source)
     folder = source.parent if source.is_file() else source
     files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
     facts = [(file.name, *_size_and_time(file)) for file in files]
-    chosen = replace(settings, cache_bytes=0, store_bytes=0, prefill_chunk=0, stall_s=0.0)
+    chosen = replace(
+        settings,
+        cache_bytes=0,
+        store_bytes=0,
+        prefill_chunk=0,
+        stall_s=0.0,
+        embedding_on_cpu=False,
+        num_cpu_expert_layers=0,
+    )
     what = [
         astuple(chosen),
         facts,

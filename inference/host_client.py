@@ -22,13 +22,14 @@ from inference.door import (
     ThinkingLimit,
     Token,
 )
-from inference.errors import Cancelled, EngineGone, ModelUnavailable
+from inference.errors import Cancelled, EngineGone, ModelUnavailable, TooLarge
+from inference.fallback import Fallback
 from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
 from inference.host_start import IDLE_LIMIT_S, find_or_start
 from inference.messages import Prefill, SamplingOptions
 from inference.pictures import Place
-from inference.watchdog import smaller
+from inference.plan import Plan
 
 CANCEL_S = 300.0
 """How long a request may go on after it was cancelled: one chunk of a slow machine."""
@@ -64,6 +65,7 @@ class HostEngine:
         self,
         settings: EngineSettings,
         *,
+        plan: Plan | None = None,
         idle_limit_s: float = IDLE_LIMIT_S,
         on_progress: OnProgress | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -72,6 +74,8 @@ class HostEngine:
 
         Args:
             settings: which model, and how it is loaded.
+            plan: how it is run in the memory that there is; where that was too much, the next host
+                goes by a smaller one.
             idle_limit_s: how long a host that is started here stays when no front end is left.
             on_progress: told of a download.
             environment: where the folders of socket and log are.
@@ -79,17 +83,20 @@ class HostEngine:
         Raises:
             ModelUnavailable: the same as in this process, or the host cannot be started.
         """
-        self._settings = settings
+        self._fallback = Fallback(settings, plan)
         self._idle_limit_s = idle_limit_s
         self._on_progress = on_progress
         self._environment = environment
-        self._link = self._open(_never)
         self._notices: list[str] = []
+        self._link = self._open(_never)
 
     @property
     def model(self) -> HostedModel:
-        """The model that runs."""
-        return self._link.model
+        """The model that runs, with the window that there is memory for."""
+        model, window = self._link.model, self._fallback.context_tokens
+        if window is None:
+            return model
+        return replace(model, context_tokens=min(window, model.context_tokens))
 
     @property
     def pid(self) -> int:
@@ -226,7 +233,8 @@ class HostEngine:
         try:
             yield
         except EngineGone:
-            self._settings = smaller(self._settings)
+            if (cost := self._fallback.step()) is not None:
+                self._notices.append(cost)
             raise
 
     def _find(self, tokens: Sequence[int], live: HostBranch | None, reuse: bool) -> HostBranch:
@@ -245,12 +253,21 @@ class HostEngine:
             self._notices.append(REPLACED)
 
     def _open(self, cancel: Cancel) -> Link:
-        """Connect, and wait until the model is there."""
-        address = address_of(self._settings, self._environment)
+        """Connect, and wait until the model is there, loaded by a smaller plan if need be."""
+        while True:
+            try:
+                return self._open_as_planned(cancel)
+            except TooLarge:
+                cost = self._fallback.step_to_lighter_weights()
+                if cost is None:
+                    raise
+                self._notices.append(cost)
+
+    def _open_as_planned(self, cancel: Cancel) -> Link:
+        settings = self._fallback.settings
+        address = address_of(settings, self._environment)
         for _ in range(NUM_TRIES):
-            sock, is_new = find_or_start(
-                self._settings, address, self._idle_limit_s, self._environment
-            )
+            sock, is_new = find_or_start(settings, address, self._idle_limit_s, self._environment)
             link = Link(sock, address)
             try:
                 link.wait_until_ready(self._on_progress, cancel)

@@ -19,7 +19,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from inference.checkpoint import Checkpoint, read_json
 from inference.door import DType, KvChoice, LoadProgress, OnProgress, Weights
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, TooLarge
 from inference.foreign import (
     CONFIG_ERRORS,
     GGUF_SUFFIX,
@@ -32,11 +32,12 @@ from inference.hub import first_line, folder_of
 from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
 from inference.module import Placement, empty_module, fill
+from inference.packed_files import weights_folder
 from inference.packing import pack, read_plain
 from inference.quantize import quantize
 from inference.stack import StackFormat
 from inference.state import Layout
-from inference.weight_cache import kept, packed_file, weights_folder
+from inference.weight_cache import kept, packed_file
 
 FAMILIES = {
     "qwen3_5": "Qwen3.5",
@@ -116,7 +117,7 @@ def load(
             tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
             fill(module, tensors, torch_device)
     except torch.OutOfMemoryError as error:
-        raise ModelUnavailable(
+        raise TooLarge(
             f"{folder} does not fit the memory of {torch_device}; take a smaller model."
         ) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
@@ -164,7 +165,9 @@ def load_packed(
     dtype = module.dtype
     quantize(module, kind)
     file = packed_file(checkpoint.folder, kind, weights_folder())
-    stored = kept(file, lambda path: pack(module, checkpoint, path, device, on_progress))
+    stored = kept(
+        file, checkpoint.folder, lambda path: pack(module, checkpoint, path, device, on_progress)
+    )
     plain = {name for name, _ in module.named_parameters()}
     tensors = {
         name: tensor.to(placement.device_of(name, device), dtype if name in plain else tensor.dtype)

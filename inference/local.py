@@ -32,6 +32,7 @@ from inference.door import (
     Weights,
 )
 from inference.errors import ContextOverflow
+from inference.fallback import Fallback
 from inference.host_client import HostEngine
 from inference.host_start import IDLE_LIMIT_S
 from inference.messages import (
@@ -110,8 +111,6 @@ def open_chat(
         cache_bytes=cache_bytes,
         stall_s=stall_s,
     )
-    if plan is not None:
-        settings = plan.settings(settings)
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
@@ -120,13 +119,13 @@ def open_chat(
     engine: TokenEngine[Any]
     config: Mapping[str, Any]
     if host:
-        hosted = HostEngine(settings, idle_limit_s=idle_limit_s, on_progress=on_progress)
+        hosted = HostEngine(settings, plan=plan, idle_limit_s=idle_limit_s, on_progress=on_progress)
         model = hosted.model
         engine, folder, config = hosted, model.folder, model.config
     else:
         from inference.opened import open_engine
 
-        opened = open_engine(settings, on_progress)
+        opened = open_engine(Fallback(settings, plan).settings, on_progress)
         engine, folder, config = opened.engine, opened.folder, opened.config
     return LocalChat(
         engine,

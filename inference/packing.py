@@ -75,7 +75,8 @@ def pack(
     sources = sources_of(weight_shapes(module), checkpoint.entries, checkpoint.folder)
     counter = _Counter(sum(s.nbytes for s in sources.values()), "quantize", on_progress)
     stacks = stacks_of(module)
-    with writing(file, packed_slots(module, sources)) as writer:
+    slots = packed_slots(module, sources)
+    with writing(file, slots, str(checkpoint.folder.resolve())) as writer:
         for name, source in _in_file_order(checkpoint, sources):
             if name in stacks:
                 stack = _quantized(stacks[name], source, device, counter)

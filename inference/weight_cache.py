@@ -1,19 +1,19 @@
 """Quantized weights, kept from one start to the next in the user's cache folder.
 
 The name of a file is made of all that its numbers depend on: the files of the checkpoint as they
-are, the kind of weights, and the version of the format. Nothing is ever changed in place.
+are, the kind of weights, and the version of the format. Nothing is ever changed in place; a new
+file removes those of the same checkpoint as it was before, and those whose checkpoint is gone.
 """
 
 import hashlib
 import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
 
-from inference.host_address import xdg
 from inference.identity import fingerprint
+from inference.packed_files import SUFFIX, of_no_use
 from inference.stack import StackFormat
 from inference.weight_file import DamagedWeights, mapped
 
@@ -22,21 +22,16 @@ FORMAT = 1
 """Grows with every change of what the numbers in a file are."""
 
 
-def weights_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where packed weights are kept."""
-    return xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "weights"
-
-
 def packed_file(checkpoint: Path, kind: StackFormat, folder: Path) -> Path:
     """Return the file of a checkpoint's weights in this form, whether it is there or not."""
     words = f"{FORMAT} {kind} {fingerprint(checkpoint)}"
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
     name = checkpoint.name if checkpoint.parent.name != "snapshots" else checkpoint.parents[1].name
-    return folder / f"{name.removeprefix('models--')}-{kind}-{digest}.safetensors"
+    return folder / f"{name.removeprefix('models--')}-{kind}-{digest}{SUFFIX}"
 
 
-def kept(file: Path, write: Callable[[Path], None]) -> dict[str, Tensor]:
-    """Return the tensors of a file; `write` makes it where it is missing or damaged.
+def kept(file: Path, checkpoint: Path, write: Callable[[Path], None]) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint's file; `write` makes one that is missing or damaged.
 
     Raises:
         ModelUnavailable: it cannot be written.
@@ -48,4 +43,7 @@ def kept(file: Path, write: Callable[[Path], None]) -> dict[str, Tensor]:
             LOG.warning("%s; it is made again", error)
             file.unlink()
     write(file)
+    for old in of_no_use(file, checkpoint):
+        old.path.unlink(missing_ok=True)
+        LOG.info("removed %s, which nothing uses any more", old.path)
     return mapped(file)

@@ -63,8 +63,8 @@ class Slot:
 class WeightWriter:
     """A file that is being written, in any order; there is none until it is whole."""
 
-    def __init__(self, stream: int, slots: Mapping[str, Slot]) -> None:
-        self._stream = stream
+    def __init__(self, stream: int, slots: Mapping[str, Slot], source: str) -> None:
+        self._stream, self._source = stream, source
         # Whole words first: every tensor is then aligned as its numbers want it.
         self._slots = dict(sorted(slots.items(), key=lambda slot: -slot[1].dtype.itemsize))
         self._sums = dict.fromkeys(self._slots, 0)
@@ -95,7 +95,8 @@ class WeightWriter:
     def _header(self) -> bytes:
         """Return the file's beginning, as long whatever the sums are."""
         sums = ",".join(f"{value:0{SUM_DIGITS}x}" for value in self._sums.values())
-        header: dict[str, object] = {"__metadata__": {"format": "pt", "sums": sums}}
+        about = {"format": "pt", "source": self._source, "sums": sums}
+        header: dict[str, object] = {"__metadata__": about}
         place = 0
         for name, slot in self._slots.items():
             offsets = [place, place := place + slot.nbytes]
@@ -108,8 +109,13 @@ class WeightWriter:
 
 
 @contextmanager
-def writing(file: Path, slots: Mapping[str, Slot]) -> Iterator[WeightWriter]:
+def writing(file: Path, slots: Mapping[str, Slot], source: str = "") -> Iterator[WeightWriter]:
     """Write a file that appears when the block ends well; otherwise nothing is left of it.
+
+    Args:
+        file: where.
+        slots: what will be in it.
+        source: what it was made of; it is kept in the metadata.
 
     Raises:
         ModelUnavailable: there is no room, or it cannot be written.
@@ -124,7 +130,7 @@ def writing(file: Path, slots: Mapping[str, Slot]) -> Iterator[WeightWriter]:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             stream = os.open(temporary, flags, 0o600)
             try:
-                writer = WeightWriter(stream, slots)
+                writer = WeightWriter(stream, slots, source)
                 yield writer
                 writer.finish()
                 os.fsync(stream)

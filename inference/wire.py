@@ -21,6 +21,7 @@ from inference.errors import (
     InferenceError,
     ModelUnavailable,
     PictureUnreadable,
+    TooLarge,
 )
 from inference.messages import Memory, SamplingOptions, StopReason, Usage
 from inference.pictures import Place
@@ -358,6 +359,7 @@ _ERRORS: dict[str, type[InferenceError]] = {
         DamagedState,
         EngineGone,
         PictureUnreadable,
+        TooLarge,
     )
 }
 

@@ -19,6 +19,7 @@ from agent.planning import answer, named
 from inference.errors import ModelUnavailable
 from inference.manifest import Manifest
 from inference.models import find
+from inference.packed_files import packed_files
 from inference.planner import Refusal
 
 SCHEMA_VERSION = 1
@@ -67,7 +68,12 @@ def _list(kept: KeptModels, is_json: bool) -> int:
             for model in models
         ]
         folder = next((str(m.folder) for m in models if str(m.folder) == auto), None)
+        packed = [
+            {"file": str(o.path), "kind": o.kind, "num_bytes": o.nbytes, "source": o.source}
+            for o in packed_files(kept.packed)
+        ]
         document = {"schema_version": SCHEMA_VERSION, "cache": str(hub_cache()), "models": rows}
+        document["packed"] = packed
         print(json.dumps({**document, "auto": folder}, indent=2))
         return 0
     print(f"{NANO}  bundled; repairs toy bugs, for demonstrations and tests only")
@@ -75,6 +81,9 @@ def _list(kept: KeptModels, is_json: bool) -> int:
         pin = "; its sums are known" if model.hub_id in pinned else ""
         size = bytes_in_words(model.num_bytes)
         print(f"{visible(model.hub_id)}  {model.family}, {size}, in the hub cache{pin}")
+    for one in packed_files(kept.packed):
+        origin = f"{one.source}, which is gone" if one.is_orphan else one.source or "unknown"
+        print(f"{one.path}  packed {one.kind}, {bytes_in_words(one.nbytes)}, of {visible(origin)}")
     print(f"auto: {auto}")
     return 0
 

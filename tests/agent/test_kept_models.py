@@ -45,7 +45,8 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def kept(hub: FakeHub, tmp_path: Path) -> KeptModels:
-    return KeptModels(Hub(tmp_path / "hub", hub.endpoint), tmp_path / "manifests")
+    hub_cache = Hub(tmp_path / "hub", hub.endpoint)
+    return KeptModels(hub_cache, tmp_path / "manifests", tmp_path / "packed")
 
 
 def command(kept: KeptModels, action: str, **words: object) -> int:
@@ -255,6 +256,29 @@ def test_nothing_is_removed_while_nobody_can_say_yes(
     assert kept.hub.entry(TINY).is_dir()
 
 
+def test_what_was_packed_of_a_model_is_listed_and_goes_with_it(
+    kept: KeptModels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(kept, "pull")
+    folder, *_ = (kept.hub.entry(TINY) / "snapshots").iterdir()
+    kept.packed.mkdir()
+    for name, source in (("Tiny-nf4-1.safetensors", folder), ("Gone-int8-2.safetensors", "/gone")):
+        header = json.dumps({"__metadata__": {"source": str(source)}}).encode()
+        (kept.packed / name).write_bytes(len(header).to_bytes(8, "little") + header)
+    (kept.packed / "no-weights-3.safetensors").write_bytes(b"x")
+    capsys.readouterr()
+    command(kept, "list")
+    told = capsys.readouterr().out
+    assert re.search(
+        r"Gone-int8-2.safetensors  packed int8, \d+ bytes, of /gone, which is gone\n", told
+    )
+    assert re.search(rf"Tiny-nf4-1.safetensors  packed nf4, \d+ bytes, of {folder}\n", told)
+    assert "no-weights" not in told
+    command(kept, "rm", yes=True)
+    left = [path.name for path in kept.packed.iterdir()]
+    assert sorted(left) == ["Gone-int8-2.safetensors", "no-weights-3.safetensors"]
+
+
 def test_the_list_says_what_is_here_and_what_is_pinned(
     kept: KeptModels, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +290,6 @@ def test_the_list_says_what_is_here_and_what_is_pinned(
     assert "Qwen/Tiny  qwen3.5, 100.0 KiB, in the hub cache; its sums are known" in told
     assert command(kept, "list", json=True) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["schema_version", "cache", "models", "auto"]
+    assert list(found) == ["schema_version", "cache", "models", "packed", "auto"]
     assert found["models"][0]["revision"] == kept.pinned()[TINY].revision
     assert found["auto"] == found["models"][0]["folder"]

@@ -346,7 +346,7 @@ def test_a_signal_while_the_weights_are_read_ends_the_run_at_once(
         duration_s = time.monotonic() - start
     assert process.returncode == 130
     assert json.loads(output.splitlines()[-1])["outcome"] == "cancelled"
-    assert duration_s < 5
+    assert duration_s < 20
     assert picture(repository) == before
 
 

@@ -20,8 +20,9 @@ from inference.loader import _kind, load
 from inference.messages import SamplingOptions
 from inference.module import Placement, empty_module
 from inference.opened import identity_of
+from inference.packed_files import weights_folder
 from inference.quantize import quantize, stacks_of
-from inference.weight_cache import packed_file, weights_folder
+from inference.weight_cache import packed_file
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3]
 FAMILIES = ("qwen3_5", "qwen3_5_moe", "qwen3_moe", "qwen2")
@@ -171,7 +172,9 @@ def test_weights_that_changed_are_quantized_again(tmp_path, make_module) -> None
     weights = load_file(tmp_path / "model" / "model.safetensors")
     weights["model.norm.weight"] *= 2
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    (old,) = weights_folder().glob("model-int8-*")
     after = load_int8(tmp_path / "model").model
+    assert not old.exists(), "nothing uses it any more"
     assert not torch.equal(before.module.model.norm.weight, after.module.model.norm.weight)
 
 

@@ -46,7 +46,7 @@ def sh(view: View, script: str, limits: Limits = SHORT) -> tuple[int | None, str
 def test_r10_a_child_that_holds_the_pipe_does_not_hold_the_call(view: View) -> None:
     start = time.monotonic()
     assert sh(view, "sleep 97310 & echo done") == (0, "done\n")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert processes_with("97310") == []
 
 

@@ -6,6 +6,7 @@ tests/inference/test_host_store.py.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -23,13 +24,18 @@ from inference import host_link
 from inference.chat import Cancel
 from inference.door import EngineSettings, GenerationEnd, OnProgress
 from inference.engine import Engine
-from inference.errors import EngineGone, ModelUnavailable
+from inference.errors import EngineGone, TooLarge
+from inference.fallback import Fallback
 from inference.host import Host
-from inference.host_address import address_of, identity_of
+from inference.host_address import HostAddress, address_of, identity_of
 from inference.host_client import HostEngine
 from inference.messages import SamplingOptions
 from inference.model import Model
+from inference.models import SHAPES
 from inference.opened import OpenedEngine
+from inference.plan import GIB, Plan, Room
+from inference.planner import plan
+from inference.shapes import shape_of
 from inference.watchdog import FIRST_FACTOR, SLOWEST_FACTOR, Watchdog, is_out_of_memory, smaller
 from sandbox.base import View
 from sandbox.direct import Direct
@@ -54,7 +60,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {f"XDG_{name}": str(tmp_path / folder) for name, folder in names.items()}
 
 
-Start = Callable[[Callable[[OnProgress], OpenedEngine]], threading.Thread]
+class Start(Protocol):
+    def __call__(
+        self, opener: Callable[[OnProgress], OpenedEngine], settings: EngineSettings = SETTINGS
+    ) -> threading.Thread: ...
 
 
 @pytest.fixture
@@ -62,11 +71,13 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     """Starts a host in a thread."""
     running: list[tuple[Host, threading.Thread]] = []
 
-    def begin(opener: Callable[[OnProgress], OpenedEngine]) -> threading.Thread:
-        address = address_of(SETTINGS, environment)
+    def begin(
+        opener: Callable[[OnProgress], OpenedEngine], settings: EngineSettings = SETTINGS
+    ) -> threading.Thread:
+        address = address_of(settings, environment)
         with address.locked():
             listener = address.listen()
-        host = Host(listener, address, SETTINGS, 60.0, opener)
+        host = Host(listener, address, settings, 60.0, opener)
         thread = threading.Thread(target=host.run)
         running.append((host, thread))
         thread.start()
@@ -85,6 +96,12 @@ def opener_of(model: Model, folder: Path) -> Callable[[OnProgress], OpenedEngine
         return OpenedEngine(Engine(model, cache_bytes=10_000_000, prefill_chunk=8), folder, {})
 
     return opener
+
+
+def planned(size: str) -> Plan:
+    found = plan(size, shape_of(SHAPES[size]), Room.of_gpu(24 * GIB, 64 * GIB))
+    assert isinstance(found, Plan)
+    return found
 
 
 def ask(
@@ -117,7 +134,7 @@ def test_r16_an_engine_that_hangs_is_ended_and_another_goes_on(
             assert not thread.is_alive(), "it left although its other thread hangs"
         start(opener)
         assert ask(engine).token_ids == before.token_ids
-        assert engine._settings.prefill_chunk < SETTINGS.prefill_chunk
+        assert engine._fallback.settings.prefill_chunk < SETTINGS.prefill_chunk
         go_on.set()
 
 
@@ -148,7 +165,7 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
             assert not thread.is_alive()
         start(opener)
         assert ask(engine).token_ids == before.token_ids
-        assert engine._settings.prefill_chunk < SETTINGS.prefill_chunk
+        assert engine._fallback.settings.prefill_chunk < SETTINGS.prefill_chunk
 
 
 def test_r15_a_model_that_does_not_fit_is_one_sentence(
@@ -159,15 +176,64 @@ def test_r15_a_model_that_does_not_fit_is_one_sentence(
         raise RuntimeError(CPU_OUT_OF_MEMORY)
 
     start(opener)
-    with pytest.raises(ModelUnavailable, match="owner/tiny does not fit into memory; choose"):
+    with pytest.raises(TooLarge, match="owner/tiny does not fit into memory; choose"):
         HostEngine(SETTINGS, environment=environment)
 
 
+def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
+    start: Start,
+    model: Model,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    works, loads = opener_of(model, tmp_path), list[EngineSettings]()
+
+    def open_in_a_thread(
+        settings: EngineSettings, address: HostAddress, *_more: object
+    ) -> tuple[socket.socket, bool]:
+        def opener(on_progress: OnProgress) -> OpenedEngine:
+            loads.append(settings)
+            time.sleep(0.5)
+            if len(loads) == 1:
+                raise RuntimeError(CPU_OUT_OF_MEMORY)
+            return works(on_progress)
+
+        for thread in threads:
+            thread.join(20)
+        threads.append(start(opener, settings))
+        sock = address.connect()
+        assert sock is not None
+        return sock, True
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr("inference.host_client.find_or_start", open_in_a_thread)
+    patient = replace(SETTINGS, stall_s=20.0)
+    with closing(HostEngine(patient, plan=planned("35B-A3B"), environment=environment)) as engine:
+        (notice,) = ask(engine).notices
+        assert notice == "Memory is short: the embedding goes to the CPU."
+        assert [one.embedding_on_cpu for one in loads] == [False, True]
+
+
+def test_r15_a_plan_is_gone_down_step_by_step() -> None:
+    found = planned("35B-A3B")
+    fallback, sentences = Fallback(SETTINGS, found), list[str]()
+    window = fallback.context_tokens
+    assert fallback.settings == found.settings(SETTINGS)
+    while (sentence := fallback.step()) is not None:
+        sentences.append(sentence)
+    assert fallback.settings.num_cpu_expert_layers == 40
+    assert fallback.settings.cache_bytes < found.cache_bytes
+    assert (fallback.context_tokens or 0) < (window or 0)
+    assert len({*sentences}) == len(sentences)
+    assert Fallback(SETTINGS).step_to_lighter_weights() is None
+
+
 def test_r15_a_smaller_plan_is_of_the_same_engine_and_has_an_end() -> None:
-    plan = smaller(SETTINGS)
-    assert (plan.prefill_chunk, plan.cache_bytes) == (128, SETTINGS.cache_bytes // 4)
-    assert identity_of(plan) == identity_of(SETTINGS), "no second copy of the weights beside it"
-    assert smaller(smaller(plan)).prefill_chunk == 64
+    less = smaller(SETTINGS)
+    assert (less.prefill_chunk, less.cache_bytes) == (128, SETTINGS.cache_bytes // 4)
+    assert identity_of(less) == identity_of(SETTINGS), "no second copy of the weights beside it"
+    assert smaller(smaller(less)).prefill_chunk == 64
     assert smaller(replace(SETTINGS, prefill_chunk=8)).prefill_chunk == 8
     assert not is_out_of_memory(RuntimeError("a size does not fit"))
 

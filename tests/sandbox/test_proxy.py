@@ -178,10 +178,10 @@ def test_a_request_that_trickles_in_ends_in_time(
         client.connect(str(proxy.socket))
         started = time.monotonic()
         with suppress(BrokenPipeError):
-            while time.monotonic() - started < 5:
+            while time.monotonic() - started < 60:
                 client.sendall(b"A")
                 time.sleep(0.05)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 def test_a51_a_redirect_is_a_new_request(server: Server) -> None:

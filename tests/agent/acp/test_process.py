@@ -59,7 +59,7 @@ def test_nothing_slow_is_imported_before_the_first_answer() -> None:
 
 
 @pytest.mark.slow
-def test_the_first_answer_takes_300_ms(tmp_path: Path) -> None:
+def test_the_first_answer_takes_no_torch(tmp_path: Path) -> None:
     line = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":1}}\n'
 
     def took() -> float:
@@ -78,7 +78,7 @@ def test_the_first_answer_takes_300_ms(tmp_path: Path) -> None:
             times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
-    assert min(took() for _ in range(5)) < 0.3
+    assert min(took() for _ in range(5)) < 1.0  # 0.25 measured; torch would take seconds
 
 
 def test_that_a_prompt_has_come_is_told_within_100_ms(process: Raw) -> None:

@@ -138,7 +138,7 @@ def test_megabytes_are_pasted_at_once() -> None:
     begun_s = time.process_time()
     for data in ("\x1b[200~", *["x" * 1_000] * 5_000, "\x1b[201~"):
         parser.feed(pastes.ready(data))
-    assert time.process_time() - begun_s < 1.0, "seconds, where all is searched for each piece"
+    assert time.process_time() - begun_s < 10, "minutes, where all is searched for each piece"
     assert len(keys[0].data) == 5_000_000
 
 

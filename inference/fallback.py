@@ -1,0 +1,56 @@
+"""What an engine is made of, and what the next one gets when memory turned out to be short.
+
+With a plan it goes down along that plan (`planner.next_smaller`); without one, chunks get shorter
+and fewer states are kept. The tokens that come out stay the same. No torch: front ends hold one.
+"""
+
+from dataclasses import replace
+
+from inference.door import EngineSettings
+from inference.plan import Offer, Plan
+from inference.planner import next_smaller
+from inference.watchdog import smaller
+
+
+class Fallback:
+    """The settings to start an engine with; every step down needs less memory."""
+
+    def __init__(self, settings: EngineSettings, plan: Plan | None = None) -> None:
+        """Begin at the top: `settings` as they are, or as the plan changes them."""
+        self.settings = settings if plan is None else plan.settings(settings)
+        self._plan = plan
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The window that there is memory for; None leaves it to the model."""
+        return None if self._plan is None else self._plan.context_tokens
+
+    def step(self) -> str | None:
+        """Go one step down; return what it costs in a sentence, None where nothing is left to give.
+
+        Snapshots give way with every step: the plan has counted on memory that was not there.
+        """
+        if self._plan is None:
+            before, self.settings = self.settings, smaller(self.settings)
+            chunk = self.settings.prefill_chunk
+            if chunk == before.prefill_chunk:
+                return None
+            return f"Memory is short: prompts are read {chunk} tokens at a time."
+        return self._take(next_smaller(self._plan))
+
+    def step_to_lighter_weights(self) -> str | None:
+        """Go down to where the device holds less of the weights; the same in return."""
+        if self._plan is None:
+            return None
+        offer = next_smaller(self._plan)
+        while offer is not None and offer.plan.weights_bytes >= self._plan.weights_bytes:
+            offer = next_smaller(offer.plan)
+        return self._take(offer)
+
+    def _take(self, offer: Offer | None) -> str | None:
+        if offer is None:
+            return None
+        cache_bytes = self.settings.cache_bytes // 4
+        self._plan = offer.plan
+        self.settings = replace(offer.plan.settings(self.settings), cache_bytes=cache_bytes)
+        return offer.sentence
