@@ -6,7 +6,7 @@
 
 PYTHON ?=
 TORCH_INDEX_URL ?=
-SEEDS ?= 900000:900100
+SEEDS ?= 940000:940012
 
 BIN := .venv/bin
 FOR_RUN := .venv/ready-run
@@ -43,11 +43,11 @@ bench: $(FOR_RUN)  ## start-up, session, edits, fork, store, kv and reuse, one b
 	@set -e; for name in start repl edit fork store kv reuse; do \
 		echo "== $$name"; $(BIN)/python -m evals.bench.$$name; done
 
-evals: $(FOR_RUN)  ## how many fresh repositories nano repairs (SEEDS=A:B)
-	$(BIN)/qwen-agent eval nano --seeds $(SEEDS) --json eval-nano.json
+evals: $(FOR_RUN)  ## nano on a few fresh repositories under three conditions, paired (SEEDS=A:B)
+	$(BIN)/python -m evals.latest docs/evals --seeds $(SEEDS) --runs eval-runs
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache eval-nano.json
+	rm -rf .venv build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache eval-runs
 
 $(FOR_RUN): pyproject.toml constraints.txt .ci/setup
 	@$(SET_UP) run

@@ -26,7 +26,7 @@ from sandbox.workspace import Workspace
 from tools.background import BackgroundBash
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
-from tools.editor_forms import FULL
+from tools.editor_forms import FOR_NANO, FULL, Form
 from tools.finish import Finish
 from tools.jobs import Jobs
 from tools.outline import Outline
@@ -134,10 +134,15 @@ class FullBench:
         """The editor of the main line; an exploration has its own."""
         return StrReplaceEditor(
             self.files,
-            FULL,
+            self._editor_form,
             step=lambda: self.given.session.num_steps,
             earlier=self.past.edits_of,
         )
+
+    @property
+    def _editor_form(self) -> Form:
+        """What editors are called and offer."""
+        return FULL if self.given.config.model.editor == "full" else FOR_NANO
 
     @cached_property
     def search(self) -> Search:
@@ -172,7 +177,9 @@ class FullBench:
 
     def _explore(self) -> Explore:
         given = self.given
-        reading = Registry([StrReplaceEditor(self.files, FULL), self.search, self.outline])
+        reading = Registry(
+            [StrReplaceEditor(self.files, self._editor_form), self.search, self.outline]
+        )
         return Explore(
             Fork(
                 given.session,

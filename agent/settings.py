@@ -24,6 +24,7 @@ ABOUT_EFFORTS: Mapping[Effort, str] = {
     "high": "much, for every reply",
 }
 ContextKind = Literal["none", "repo"]
+EditorChoice = Literal["full", "plain"]
 ThemeChoice = Literal["auto", "dark", "light", "mono"]
 KeysChoice = Literal["emacs", "vi"]
 TOOL_NAMES = (
@@ -118,6 +119,8 @@ class ModelConfig:
     read_ahead: bool = True
     """Whether the model reads its instructions, the conversation and a long draft of the next
     prompt while nobody waits for it, so that a reply begins sooner."""
+    editor: EditorChoice = "full"
+    """What the editor offers and refuses; `plain` is what nano has, for comparison."""
 
     stall_s: float = 120.0
     """Seconds that the engine may take for a token or a piece of the prompt before it counts as
@@ -135,6 +138,8 @@ class ModelConfig:
             raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
         if self.speculation not in get_args(Speculation):
             raise ValueError(f"speculation is auto or off, not {self.speculation!r}")
+        if self.editor not in get_args(EditorChoice):
+            raise ValueError(f"editor is full or plain, not {self.editor!r}")
         if self.weights not in get_args(Weights):
             raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
 

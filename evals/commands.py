@@ -9,8 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAX_TEMPERATURE = 2.0
-"""Beyond that every token is as good as any other."""
+from evals.numbers import count, seeds, temperature
 
 
 class DemoCommand:
@@ -24,7 +23,7 @@ class DemoCommand:
             "--seed", type=int, help="of the repository; without it one is drawn at random"
         )
         parser.add_argument(
-            "--attempts", type=_count, default=5, help="one greedy, the others sampled (default 5)"
+            "--attempts", type=count, default=5, help="one greedy, the others sampled (default 5)"
         )
         parser.add_argument(
             "--keep", type=Path, metavar="FOLDER", help="leave the repository in this new folder"
@@ -48,41 +47,34 @@ class DemoCommand:
 
 
 class EvalCommand:
-    """`qwen-agent eval nano`: how many held-out repositories does nano repair?"""
+    """`qwen-agent eval nano|run|report|compare`: how much of what was broken is repaired?"""
 
-    help = "measure: `eval nano` runs the whole agent on generated repositories"
+    help = "measure: `eval run SUITE` runs the whole agent on tasks, `eval compare` two such runs"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
-        suites = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
-        nano = suites.add_parser("nano", help="generated repositories, one a seed")
-        nano.add_argument(
-            "--seeds", type=_seeds, default=range(900_000, 900_100), metavar="A:B",
-            help="first and one past the last; from 900000 on they are held out of training",
-        )  # fmt: skip
-        nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
-        nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
-        nano.add_argument("--attempts", type=_count, default=1, help="attempts a repository")
-        nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
-        nano.add_argument("--bugs", type=_count, default=1, help="of every repository (default 1)")
-        nano.add_argument(
-            "--temperature", type=_temperature, metavar="T",
-            help="of every attempt; without it the first is greedy and later ones are sampled",
-        )  # fmt: skip
-        nano.add_argument(
-            "--compare", action="store_true",
-            help="run one greedy attempt too, on the same seeds, and say what the others gain; "
-            "seeds that are in the file of --json already are not run again",
-        )  # fmt: skip
-        nano.add_argument(
-            "--no-reuse", action="store_true", help="prefill the whole conversation every time"
-        )
+        from evals import run_arguments as run
+
+        evals = parser.add_subparsers(dest="eval", required=True, metavar="EVAL")
+        _add_nano(evals.add_parser("nano", help="generated repositories, one a seed, in one table"))
+        run.add_run_arguments(evals.add_parser("run", help="a suite, in a folder of its own"))
+        run.add_report_arguments(evals.add_parser("report", help="what a run came to, as pages"))
+        run.add_compare_arguments(evals.add_parser("compare", help="two runs, task by task"))
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Run the suite; exit code 0 once every repository was tried, however it went."""
-        from evals.nano.suite import run_suite
+        """Run it; exit code 0 once every task was tried, however it went."""
+        if arguments.eval == "nano":
+            from evals.nano.suite import run_suite
 
-        return run_suite(arguments)
+            return run_suite(arguments)
+        from evals import run_command
+
+        commands = {
+            "run": run_command.run_command,
+            "report": run_command.report_command,
+            "compare": run_command.compare_command,
+        }
+        return commands[arguments.eval](arguments)
 
 
 class BenchCommand:
@@ -103,27 +95,28 @@ class BenchCommand:
         return suite.run(arguments)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def _temperature(text: str) -> float:
-    try:
-        temperature = float(text)
-    except ValueError:
-        temperature = -1.0
-    if not 0 <= temperature <= MAX_TEMPERATURE:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_TEMPERATURE:g}")
-    return temperature
-
-
-def _seeds(text: str) -> range:
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A < B, like 900000:900100")
-    return range(int(first), int(last))
+def _add_nano(nano: argparse.ArgumentParser) -> None:
+    nano.add_argument(
+        "--seeds", type=seeds, default=range(900_000, 900_100), metavar="A:B",
+        help="first and one past the last; from 900000 on they are held out of training",
+    )  # fmt: skip
+    nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
+    nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
+    nano.add_argument("--attempts", type=count, default=1, help="attempts a repository")
+    nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
+    nano.add_argument("--bugs", type=count, default=1, help="of every repository (default 1)")
+    nano.add_argument(
+        "--temperature", type=temperature, metavar="T",
+        help="of every attempt; without it the first is greedy and later ones are sampled",
+    )  # fmt: skip
+    nano.add_argument(
+        "--compare", action="store_true",
+        help="run one greedy attempt too, on the same seeds, and say what the others gain; "
+        "seeds that are in the file of --json already are not run again",
+    )  # fmt: skip
+    nano.add_argument(
+        "--no-reuse", action="store_true", help="prefill the whole conversation every time"
+    )
 
 
 demo = DemoCommand()

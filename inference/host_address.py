@@ -22,6 +22,7 @@ from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
 
 SOCKET_SUFFIX = ".sock"
+GPUS = "CUDA_VISIBLE_DEVICES"
 WEIGHT_FILES = ("*.safetensors", "*.gguf", "*.json", "*.jinja")
 _PEER = struct.Struct("iII")
 
@@ -102,7 +103,7 @@ def address_of(
     Raises:
         ModelUnavailable: no folder can be had that is private to the user.
     """
-    identity, folder = identity_of(settings), runtime_folder(environment)
+    identity, folder = identity_of(settings, environment), runtime_folder(environment)
     try:
         logs = _private(xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
     except ModelUnavailable:  # a read-only disk; what the host says is worth less than the host
@@ -118,12 +119,13 @@ def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddre
         yield HostAddress(path.stem, folder, state / f"host-{path.stem}.log")
 
 
-def identity_of(settings: EngineSettings) -> str:
+def identity_of(settings: EngineSettings, environment: Mapping[str, str] = os.environ) -> str:
     """Return what front ends must agree in to share a host.
 
     Of a folder that is the state of its files too: weights that were trained again are others. The
     size of the cache is not part of it, nor how much is read at a time and what of the weights is
-    kept off the GPU: whoever starts the host chooses that.
+    kept off the GPU: whoever starts the host chooses that. Who was given other GPUs of the machine
+    gets another host, on those.
     """
     source = Path(settings.source)
     folder = source.parent if source.is_file() else source
@@ -143,6 +145,7 @@ def identity_of(settings: EngineSettings) -> str:
         facts,
         _program_version(),
         sys.prefix,
+        environment.get(GPUS, ""),
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 

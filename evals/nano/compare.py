@@ -7,21 +7,17 @@ that the settings ask for. The difference is taken seed by seed; its interval is
 seeds, and McNemar's exact test says how likely so one-sided a result is by chance.
 """
 
-import math
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.compose import ChatFactory
 from evals.nano.evaluate import Settings, TaskReport, run_all
 from evals.nano.plain_python import make_plain_python
-
-NUM_RESAMPLES = 2_000
-COVERAGE = 0.95
+from evals.statistics import COVERAGE, bootstrap_interval, mcnemar
 
 
 class Pair(BaseModel):
@@ -136,22 +132,3 @@ def read_pairs(file: Path, settings: Settings) -> list[Pair]:
     if found != Comparison.of(found.pairs, settings):
         raise ValueError(f"{file} was made with other settings; name another file.")
     return list(found.pairs)
-
-
-def bootstrap_interval(gains: Sequence[int]) -> tuple[float, float]:
-    """Return the interval of the mean gain, by drawing as many seeds again, with replacement."""
-    if not gains:
-        return (0.0, 0.0)
-    random = Random(0)
-    means = sorted(
-        sum(random.choices(gains, k=len(gains))) / len(gains) for _ in range(NUM_RESAMPLES)
-    )
-    tail = round(NUM_RESAMPLES * (1 - COVERAGE) / 2)
-    return means[tail], means[-1 - tail]
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Return the chance of a split at least so uneven if both ways were equally good."""
-    num_apart = gained + lost
-    tail = sum(math.comb(num_apart, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, math.ldexp(2 * tail, -num_apart))

@@ -47,6 +47,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ("[budget]\nmax_time_s = nan\n", "must be more than 0"),
         ("[guard]\nnote_at = 9\n", "must not decrease"),
         ('[model]\nthinking_history = "drop"\n', "preserve or strip, not 'drop'"),
+        ('[model]\neditor = "vi"\n', "editor is full or plain, not 'vi'"),
         ('[model]\nkv = "8bit"\n', "kv is auto, 16bit, int8 or int4, not '8bit'"),
         ('[model]\nspeculation = "on"\n', "speculation is auto or off, not 'on'"),
         ('[model]\nweights = "4bit"\n', "auto, 16bit, int8, nf4, not '4bit'"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.wording import prompt
-from evals.nano.compare import Comparison, Pair, bootstrap_interval, compare, mcnemar, read_pairs
+from evals.nano.compare import Comparison, Pair, compare, read_pairs
 from evals.nano.evaluate import Settings, TaskReport
 from inference.local import NANO_FOLDER, LocalChat, open_chat
 from inference.messages import Message
@@ -90,20 +90,3 @@ def test_a_comparison_is_gone_on_with_and_never_mixed_with_another(tmp_path: Pat
     file.write_text("{}")
     with pytest.raises(ValueError, match="holds no comparison"):
         read_pairs(file, SETTINGS)
-
-
-def test_mcnemars_test_is_the_two_sided_sign_test_of_the_pairs_that_differ() -> None:
-    assert mcnemar(0, 0) == 1
-    assert mcnemar(5, 5) == 1
-    assert mcnemar(10, 0) == mcnemar(0, 10) == 2 / 2**10
-    assert mcnemar(7, 1) == pytest.approx(0.0703125)
-
-
-def test_the_interval_holds_the_mean_and_narrows_with_more_pairs() -> None:
-    few, many = [1, 0, 0, 1, -1] * 4, [1, 0, 0, 1, -1] * 40
-    for gains in (few, many):
-        low, high = bootstrap_interval(gains)
-        assert low < 0.2 < high
-    widths = [high - low for low, high in map(bootstrap_interval, (few, many))]
-    assert widths[1] < widths[0] / 2
-    assert bootstrap_interval([1] * 9) == (1, 1)

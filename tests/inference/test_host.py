@@ -596,6 +596,7 @@ def test_hosts_are_told_apart_by_what_they_would_compute(tmp_path: Path) -> None
     assert identity_of(EngineSettings(str(tmp_path), dtype="float32")) != first
     assert identity_of(EngineSettings(str(tmp_path), kv="int8")) != first
     assert identity_of(EngineSettings("owner/tiny")) != first
+    assert identity_of(settings, {"CUDA_VISIBLE_DEVICES": "1"}) != first
     weights.write_bytes(b"other")
     assert identity_of(settings) != first
 
