@@ -100,6 +100,11 @@ def _parser(words: list[str]) -> tuple[argparse.ArgumentParser, Collection[str]]
     _add_doctor_arguments(
         commands.add_parser("doctor", help="say what works on this machine, and how to mend it")
     )
+    _add_serve_arguments(
+        commands.add_parser(
+            "serve", help="answer other programs: OpenAI's chat API on this machine"
+        )
+    )
     _add_plan_arguments(
         commands.add_parser("plan", help="say which models fit this machine, and how they are run")
     )
@@ -231,6 +236,29 @@ def _add_acp_arguments(parser: argparse.ArgumentParser) -> None:
     add("--python", type=Path, metavar="FILE", help="the interpreter that runs the tests")
     levels = ("bubblewrap", "direct")
     add("--sandbox", choices=levels, default="bubblewrap", help="direct: no isolation")
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="auto|nano|FOLDER|HUB-ID", help="the model; auto never picks nano")
+    add("--kv", choices=KV_KINDS, help=KV_HELP)
+    host = "an address of this machine (default 127.0.0.1); others need QWEN_AGENT_SERVE_KEY"
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help=host)
+    add("--port", type=_port, default=8642, metavar="N", help="default 8642; 0 is any free one")
+    parallel = "conversations with a live state at the same time (default 4); others wait"
+    add("--parallel", type=_count, default=4, metavar="N", help=parallel)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
 
 
 def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:

@@ -83,6 +83,10 @@ def answer(words: list[str]) -> int:
             from agent.frontends.models import run as run_models
 
             return run_models(arguments)
+        if arguments.command == "serve":
+            from agent.frontends.serve.start import run as run_serve
+
+            return run_serve(arguments)
         if arguments.command == "plan":
             from agent.frontends.plan import run as run_plan
 

@@ -89,8 +89,13 @@ def reply_options(chat: ChatModel, number: int, request: FixRequest) -> ReplyOpt
     )
 
 
-def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
+def load_chat(
+    request: FixRequest, news: LoadNews | None = None, is_shared: bool = False
+) -> ChatModel:
     """Load the model that the request names, and tell how far that is.
+
+    `is_shared` is of a small model whose engine several conversations share: that of a large one
+    always is.
 
     Raises:
         ModelUnavailable: it cannot be had.
@@ -112,7 +117,7 @@ def load_chat(request: FixRequest, news: LoadNews | None = None) -> ChatModel:
         reuse=request.reuse,
         thinking_history=request.config.model.thinking_history,
         kv=request.config.model.kv,
-        host=not is_small,
+        host=is_shared or not is_small,
         stall_s=request.config.model.stall_s,
         holds_calls=request.config.model.grammar,
         fast_kernels=request.config.model.fast_kernels,

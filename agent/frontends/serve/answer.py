@@ -1,0 +1,127 @@
+"""Our pieces of a reply as the objects of OpenAI's API: one for all, or a chunk for each."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from inference.messages import ReplyEnd, Text, Thinking, ToolCall, Usage
+
+Json = dict[str, Any]
+
+
+class StopWords:
+    """Finds strings at which an answer ends, also where they come in pieces."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+        self._held = ""
+        self.is_found = False
+
+    def feed(self, text: str) -> str:
+        """Take more of the text; return what can be told of it."""
+        if not self._words or self.is_found:
+            return "" if self.is_found else text
+        self._held += text
+        first = min((at for word in self._words if (at := self._held.find(word)) >= 0), default=-1)
+        if first >= 0:
+            self.is_found = True
+            told, self._held = self._held[:first], ""
+            return told
+        length = max(_num_begun(self._held, word) for word in self._words)
+        told, self._held = self._held[: len(self._held) - length], self._held[-length:]
+        if not length:
+            self._held = ""
+        return told
+
+    def rest(self) -> str:
+        """Return what was held back, when no more comes."""
+        told, self._held = self._held, ""
+        return told
+
+
+def _num_begun(text: str, word: str) -> int:
+    """Return how many letters at the end of a text may be the beginning of a word."""
+    lengths = range(min(len(text), len(word) - 1), 0, -1)
+    return next((length for length in lengths if text.endswith(word[:length])), 0)
+
+
+@dataclass
+class Answer:
+    """One answer while it is made: what is the same in all its objects, and what it came to."""
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex[:24]}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    text: str = ""
+    thought: str = ""
+    calls: list[Json] = field(default_factory=list)
+
+    def add(self, piece: Text | Thinking | ToolCall) -> Json:
+        """Take a piece in; return it as a delta."""
+        match piece:
+            case Text(text):
+                self.text += text
+                return {"content": text}
+            case Thinking(text):
+                self.thought += text
+                return {"reasoning_content": text}
+            case ToolCall(name, arguments):
+                written = json.dumps(dict(arguments), ensure_ascii=False)
+                function = {"name": name, "arguments": written}
+                call = {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}
+                self.calls.append(call)
+                return {"tool_calls": [{"index": len(self.calls) - 1, **call}]}
+
+    def chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
+        """Return a piece of a stream."""
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return {**self._about("chat.completion.chunk"), "choices": [choice]}
+
+    def last_chunks(self, end: ReplyEnd, *, is_cut: bool, wants_usage: bool) -> Iterator[Json]:
+        """Yield what ends a stream."""
+        yield self.chunk({}, self.finish_reason(end, is_cut=is_cut))
+        if wants_usage:
+            usage = usage_of(end.usage)
+            yield {**self._about("chat.completion.chunk"), "choices": [], "usage": usage}
+
+    def whole(self, end: ReplyEnd, *, is_cut: bool) -> Json:
+        """Return the answer as one object."""
+        message: Json = {"role": "assistant", "content": self.text or None}
+        if self.text or not self.calls:
+            message["content"] = self.text
+        if self.thought:
+            message["reasoning_content"] = self.thought
+        if self.calls:
+            message["tool_calls"] = self.calls
+        reason = self.finish_reason(end, is_cut=is_cut)
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+        about = self._about("chat.completion")
+        return {**about, "choices": [choice], "usage": usage_of(end.usage)}
+
+    def finish_reason(self, end: ReplyEnd, *, is_cut: bool) -> str:
+        """Say why it ended; `is_cut` is at a stop word."""
+        if self.calls:
+            return "tool_calls"
+        return "length" if end.stop_reason == "max_tokens" and not is_cut else "stop"
+
+    def _about(self, kind: str) -> Json:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def usage_of(usage: Usage) -> Json:
+    """Return what a reply cost; what was reused is what OpenAI calls cached."""
+    return {
+        "prompt_tokens": usage.num_prompt,
+        "completion_tokens": usage.num_generated,
+        "total_tokens": usage.num_prompt + usage.num_generated,
+        "prompt_tokens_details": {"cached_tokens": usage.num_reused},
+        "completion_tokens_details": {"reasoning_tokens": usage.num_thinking},
+    }
+
+
+def error_body(sentence: str, kind: str, code: str | None = None) -> Json:
+    """Return a failure in OpenAI's form."""
+    return {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
