@@ -13,6 +13,8 @@ from inference.stack import Nf4Stack, Workspace
 
 pytestmark = pytest.mark.slow  # bitsandbytes takes seconds to import
 CPU = torch.device("cpu")
+ROUNDED = {"rtol": 1e-3, "atol": 2e-2}
+"""Few rows are rounded to 16 bits on a CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_a_model_in_four_bits_is_its_dense_twin(family, tmp_path, make_module, m
     state = model.new_state()
     one_by_one = torch.stack([model.forward([token], state) for token in tokens])
     for logits in (at_once, one_by_one):
-        torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(logits, expected, **ROUNDED)
         assert torch.equal(logits.argmax(dim=-1), expected.argmax(dim=-1))
 
 
