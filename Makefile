@@ -6,7 +6,7 @@
 
 PYTHON ?=
 TORCH_INDEX_URL ?=
-SEEDS ?= 940000:940012
+SEEDS ?= 940000:940008
 
 BIN := .venv/bin
 FOR_RUN := .venv/ready-run
