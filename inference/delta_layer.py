@@ -3,9 +3,11 @@
 The weights, norms and projections are those of transformers' module (`Qwen3_5GatedDeltaNet` and
 its MoE twin); only the middle, from the convolution to the recurrence, is run here, because that is
 where the state is and where tokens can be taken back (`linear_state.py`). The mathematics of the
-recurrence are in `gated_delta.py`; for many tokens on a CPU there is `delta_scan.py`.
+recurrence are in `gated_delta.py`; for many tokens on a CPU there is `delta_scan.py`, for CUDA what
+`delta_kernels.py` finds.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.delta_kernels import DeltaKernels, kernels_for
 from inference.delta_scan import scan
 from inference.gated_delta import chunk_gated_delta_rule, gated_delta_step, unit_length
 from inference.linear_state import Inputs, LinearSlot, Ran
@@ -42,7 +45,9 @@ def _forward(
     inputs = Inputs(
         layer.in_proj_qkv(hidden_states), log_decay, layer.in_proj_b(hidden_states).sigmoid()
     )
-    run = _scan if fast_kernels and _can_scan(layer, hidden_states) else _run
+    run: Callable[[Any, Inputs, LinearStates], Ran] = _run
+    if fast_kernels and not torch.is_grad_enabled():
+        run = _scan if _can_scan(layer, hidden_states) else partial(_run, kernels=_kernels(inputs))
     outputs = slot.run(inputs, partial(run, layer), partial(_replay, layer))
     normed = layer.norm(outputs.reshape(-1, layer.head_v_dim), gate.reshape(-1, layer.head_v_dim))
     projected: Tensor = layer.out_proj(normed.reshape(batch, num_tokens, -1))
@@ -55,9 +60,9 @@ def _replay(layer: Any, inputs: Inputs, states: LinearStates) -> LinearStates:
 
 
 def _can_scan(layer: Any, hidden_states: Tensor) -> bool:
-    """Whether these tokens, [B, T, hidden], are many of one line on a CPU, and need no gradient."""
+    """Whether these tokens, [B, T, hidden], are many of one line on a CPU."""
     batch, num_tokens, _ = hidden_states.shape
-    is_here = hidden_states.device.type == "cpu" and not torch.is_grad_enabled()
+    is_here = hidden_states.device.type == "cpu"
     return is_here and batch == 1 and num_tokens > 1 and layer.conv1d.bias is None
 
 
@@ -86,7 +91,13 @@ def _last(layer: Any, mixed: Tensor, before: Tensor | None) -> Tensor:
     return mixed[:, mixed.shape[1] - width :].mT.clone(memory_format=torch.contiguous_format)
 
 
-def _run(layer: Any, inputs: Inputs, states: LinearStates) -> Ran:
+def _kernels(inputs: Inputs) -> DeltaKernels | None:
+    return kernels_for(inputs.mixed.device)
+
+
+def _run(
+    layer: Any, inputs: Inputs, states: LinearStates, kernels: DeltaKernels | None = None
+) -> Ran:
     """Convolve, then run the recurrence: outputs [1, T, H, Dv] and the states after T tokens."""
     mixed, conv = _convolve(layer, inputs.mixed, states.conv[0])
     query, key, value = torch.split(mixed, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
@@ -95,7 +106,11 @@ def _run(layer: Any, inputs: Inputs, states: LinearStates) -> Ran:
         key.reshape(*key.shape[:2], -1, layer.head_k_dim),
         value.reshape(*value.shape[:2], -1, layer.head_v_dim),
     )
-    outputs, recurrent = _recur(*heads, inputs, states.recurrent[0])
+    recurrent = states.recurrent[0]
+    if kernels is None:
+        outputs, recurrent = _recur(*heads, inputs, recurrent)
+    else:
+        outputs, recurrent = kernels.run(*heads, inputs.log_decay, inputs.beta, recurrent)
     return outputs, LinearStates((conv,), (recurrent,))
 
 

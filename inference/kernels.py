@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ COMPILERS = ("gcc", "cc", "clang")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-fPIC")
 NEEDED = {"avx2", "fma"}
 """What the processor must have."""
+SHARED = Path(sys.prefix) / "share" / "qwen-agent" / "kernels"
+"""Where the set-up of an environment puts them, for all: `python -m inference.kernels`."""
 COMPILE_TIMEOUT_S = 120.0
 CPU = torch.device("cpu")
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
@@ -260,9 +263,9 @@ def kernels() -> Kernels | None:
     if lacking:
         LOG.info("no kernels: the processor lacks %s", ", ".join(sorted(lacking)))
         return None
-    folder = xdg(os.environ, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "kernels"
+    own = xdg(os.environ, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "kernels"
     try:
-        return _opened(folder)
+        return _opened(SHARED if _file(SHARED).exists() else own)
     except (OSError, subprocess.SubprocessError) as error:
         LOG.warning("no kernels, a reply is written more slowly: %s", error)
         return None
@@ -275,10 +278,10 @@ def _opened(folder: Path) -> Kernels:
         OSError: no compiler, no place for the library, or it cannot be opened.
         SubprocessError: the compiler failed.
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    file = folder / f"{_key(compiler or '')}.so"
+    file = _file(folder)
     notice = ""
     if not file.exists():
+        compiler = _compiler()
         if compiler is None:
             raise OSError(f"there is no C compiler; install one of {', '.join(COMPILERS)}")
         started = time.perf_counter()
@@ -288,6 +291,14 @@ def _opened(folder: Path) -> Kernels:
             f"they are kept in {folder}."
         )
     return Kernels(ctypes.CDLL(str(file)), notice)
+
+
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+def _file(folder: Path) -> Path:
+    return folder / f"{_key()}.so"
 
 
 def _compile(compiler: str, file: Path) -> None:
@@ -310,9 +321,9 @@ def _run(*command: str) -> None:
         raise OSError(f"{command[0]} failed: {done.stderr.strip()[:500]}")
 
 
-def _key(compiler: str) -> str:
+def _key() -> str:
     """Return the name of a library: of all that it is made of and for."""
-    digest = hashlib.sha256(" ".join((*FLAGS, compiler, platform.machine())).encode())
+    digest = hashlib.sha256(" ".join((*FLAGS, platform.machine())).encode())
     for source in sorted(SOURCES.iterdir()):
         digest.update(source.read_bytes())
     digest.update(" ".join(sorted(_features())).encode())
@@ -328,3 +339,14 @@ def _features() -> frozenset[str]:
         return frozenset()
     flags = next((line for line in lines if line.startswith("flags")), "")
     return frozenset(flags.partition(":")[2].split())
+
+
+def main() -> int:
+    """Compile them for all users of this environment."""
+    if _features() >= NEEDED and _compiler() is not None:
+        print(_opened(SHARED).notice)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,6 +21,7 @@ from inference.messages import (
     ReplyOptions,
     ThinkingHistory,
     ToolSpec,
+    Usage,
 )
 from inference.remote_faults import Fault
 from inference.remote_lengths import Lengths
@@ -111,6 +112,12 @@ class RemoteChat:
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is: as the server counts, else as many as it may be."""
         return self._lengths.count(text)
+
+    def read(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], draft: str, cancel: Cancel
+    ) -> Iterator[Prefill | Usage]:
+        """Read nothing ahead: a server cannot be told to read without an answer that costs."""
+        yield from ()
 
     def reply(
         self,

@@ -16,6 +16,11 @@ from agent.arguments import Parser
 
 BENCHES: Mapping[str, tuple[str, str]] = {
     "trace": ("reuse", "turns, forks, restarts: what is read again, and how soon a reply begins"),
+    "prefill": ("prefill", "how soon a prompt has been read"),
+    "decode": ("decode", "how fast a reply is written"),
+    "turns": ("turns", "whether a turn costs what its new tokens cost"),
+    "speculate": ("speculate", "what guessing tokens saves, and costs where it cannot"),
+    "batch": ("batch", "what lines gain that are read together"),
     "grammar": ("grammar", "calls held to their form: what it costs, and whether it holds"),
     "gpu": ("gpu", "27B and 35B-A3B in the memory of a 24 GB card, up to the whole window"),
     "plan": ("plan", "a model of the true size and random weights: does it load and run here?"),
