@@ -179,7 +179,7 @@ class LlamaServer:
         """End the server."""
         self._process.terminate()
         try:
-            self._process.wait(30)
+            self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -113,7 +113,7 @@ def test_json_has_the_keys_that_the_documentation_names(
         "weights": "nf4",
         "kv": "int8",
         "value_bytes": 2,
-        "context_tokens": 53_248,
+        "context_tokens": 57_344,
         "prefill_chunk": 512,
         "embedding_on_cpu": True,
         "experts_on_cpu": 0,

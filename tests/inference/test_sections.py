@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
-from inference.local import _spread
+from inference.marks import _spread
 from inference.messages import Message, ToolSpec
 from inference.profiles import NANO, QWEN2_5, QWEN3_5, Profile
 from inference.tokenizer import Tokenizer

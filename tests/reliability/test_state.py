@@ -255,6 +255,7 @@ WALL_CLOCK = {
     "agent/stored.py",  # how old a state is
     "agent/frontends/cache.py",
     "agent/frontends/repl/session_list.py",  # how old a talk is
+    "agent/frontends/serve/answer.py",  # when an answer was begun
     "inference/store.py",  # when a state was used, also by an earlier process
     "inference/store_folder.py",
     "inference/store_index.py",
