@@ -1,4 +1,4 @@
-"""The same repair through a server of another project: `transformers serve` with nano behind it."""
+"""The same repair through servers with nano behind them: ours, and one of another project."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,6 +18,7 @@ from inference.chat import ChatModel
 from inference.local import NANO_FOLDER, open_chat
 from inference.remote import open_remote
 from inference.remote_server import ServerSettings
+from tests.agent.test_serve import serving
 from tests.plain import plain_python
 
 SEEDS = range(900_000, 900_001)
@@ -68,13 +70,25 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError("transformers serve did not start")
 
 
+def outcome(chat: ChatModel) -> tuple[int, int, int]:
+    (task,) = run_all(SEEDS, Settings(), lambda _request: chat, plain_python())
+    return task.exit_code, task.num_turns, task.num_calls
+
+
 @pytest.mark.slow
 def test_nano_repairs_the_same_behind_a_server_of_another_project(server: str) -> None:
     served = open_remote(ServerSettings(server, context_tokens=WINDOW), "nano")
     assert served.context_tokens == WINDOW
 
-    def outcome(chat: ChatModel) -> tuple[int, int, int]:
-        (task,) = run_all(SEEDS, Settings(), lambda _request: chat, plain_python())
-        return task.exit_code, task.num_turns, task.num_calls
-
     assert outcome(served) == outcome(open_chat("nano")) == (0, 5, 5)
+
+
+@pytest.mark.slow
+def test_nano_repairs_the_same_behind_our_own_server(tmp_path: Path) -> None:
+    with serving("key", tmp_path, lambda: open_chat("nano")) as (address, costs):
+        settings = ServerSettings(f"{address}/v1")
+        served = open_remote(settings, "nano", environment={"QWEN_AGENT_ENGINE_KEY": "key"})
+        assert served.context_tokens == WINDOW, "the server says it"
+        assert outcome(served) == (0, 5, 5)
+    read = sum(cost.num_prefilled for cost in costs)
+    assert read < costs[-1].num_prompt + len(costs), "no token twice, but each reply's last one"
