@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from evals.bench.arguments import run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES
 from inference.branch import Branch
@@ -153,6 +154,4 @@ def _never() -> bool:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add_arguments(parser)
-    sys.exit(run(parser.parse_args()))
+    sys.exit(run_alone(__doc__, add_arguments, run))

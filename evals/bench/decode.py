@@ -28,6 +28,7 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
+from evals.bench.arguments import run_alone
 from evals.bench.roofline import Ceilings, Figure, Report, decode_work, measure_ceilings, seconds_of
 from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.footprint import Footprint
@@ -306,12 +307,5 @@ def measure(arguments: argparse.Namespace, folder: str) -> Report:
     )
 
 
-def main() -> int:
-    """Run it alone."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

@@ -9,7 +9,6 @@ matrices that was measured here in any type. Last line: JSON, figures and machin
 """
 
 import argparse
-import os
 import random
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 import transformers
 
+from evals.bench.arguments import add_threads, run_alone
 from evals.bench.own import open_engine
 from evals.bench.roofline import Ceilings, Figure, Report, measure_ceilings, prefill_work
 from evals.bench.shapes import SHAPES, make_checkpoint
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--peers", nargs="*", choices=PEERS, default=PEERS, help="transformers in which types")
     add("--runs", type=int, default=5, metavar="N", help="of each side at each length (5)")
     add("--patience", type=float, default=60.0, metavar="S", help="see above (60)")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores")
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -179,12 +179,5 @@ def _prompt(num_tokens: int, vocab_size: int) -> list[int]:
     return random.Random(num_tokens).choices(range(vocab_size), k=num_tokens)
 
 
-def main() -> int:
-    """Measure as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

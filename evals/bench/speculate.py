@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from evals.bench.arguments import run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES, Shape
 from evals.nano.corpus import generate
@@ -356,12 +357,5 @@ def _model(shape: Shape, num_layers: int | None, dtype: str) -> Model:
         return Model(build(shape.config(), dtype=kind))
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

@@ -10,7 +10,6 @@ machine.
 """
 
 import argparse
-import os
 import random
 import statistics
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evals.bench.arguments import add_threads, run_alone
 from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES, Shape
 from inference.attention import attend
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--new", type=int, default=NUM_NEW, metavar="N", help="tokens of a turn (200)")
     add("--runs", type=int, default=5, metavar="N", help="at each length (5)")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores")
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -198,12 +198,5 @@ def _seconds(run: Callable[..., None], *arguments: Any) -> float:
     return time.perf_counter() - started
 
 
-def main() -> int:
-    """Measure as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(__doc__, add_arguments, run))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evals.nano.corpus import Repository, generate
 from evals.nano.evaluate import lay_out
+from evals.numbers import seeds
 from evals.task import Grade, Place, Task
 from evals.tasks.cache import plain_python
 from evals.tasks.grading import grade_left
@@ -63,7 +64,7 @@ class NanoTasks:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this suite can be told."""
     parser.add_argument(
-        "--seeds", type=_seeds, default=HELD_OUT, metavar="A:B",
+        "--seeds", type=seeds, default=HELD_OUT, metavar="A:B",
         help="first and one past the last; from 900000 on they are held out of training",
     )  # fmt: skip
     parser.add_argument(
@@ -95,10 +96,3 @@ def _task(repository: Repository) -> Task:
     kinds = "+".join(defect.bug_kind for defect in repository.defects)
     facts = {"kind": kinds, "file": "+".join(defect.repair.path for defect in repository.defects)}
     return Task(str(repository.seed), facts=facts, secret={"patch": "".join(patches)})
-
-
-def _seeds(text: str) -> range:
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A < B, like 900000:900100")
-    return range(int(first), int(last))
