@@ -56,6 +56,7 @@ INLINE void delta_columns(const DeltaSizes *size, int strips, const float *queri
         for (int s = 0; s < strips; s++)
             _mm256_storeu_ps(out + t * size->heads * apart + 8 * s, output[s]);
     }
+    _mm_sfence(); /* what was streamed past the caches is there for whoever reads it next */
 }
 
 /* Bring `num` numbers to length `length`. */
