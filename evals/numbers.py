@@ -23,6 +23,13 @@ def temperature(text: str) -> float:
     return _number(text, 0, MAX_TEMPERATURE)
 
 
+def seed(text: str) -> int:
+    """Read a seed."""
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {2**31 - 1}")
+    return int(text)
+
+
 def seeds(text: str) -> range:
     """Read A:B."""
     first, colon, last = text.partition(":")

@@ -6,7 +6,7 @@ from typing import get_args
 
 from agent.settings import Effort
 from evals.conditions import AGENT, Conditions, EditorForm
-from evals.numbers import count, seconds, temperature
+from evals.numbers import count, seconds, seed, temperature
 from evals.tasks.registry import SUITES
 from evals.tasks.scripted import SCRIPTS
 
@@ -77,7 +77,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("conditions")
     group.add_argument("--model", metavar="NAME", help="nano, a folder, a hub id or auto")
-    group.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of sampled attempts")
+    group.add_argument("--seed", type=seed, default=DEFAULTS.seed, help="of sampled attempts")
     group.add_argument("--attempts", type=count, default=DEFAULTS.attempts, metavar="N")
     group.add_argument("--temperature", type=temperature, metavar="T", help="of every attempt")
     group.add_argument("--no-reuse", action="store_true", help="read everything for every reply")

@@ -118,6 +118,8 @@ def find(path: Path) -> RunFolder | None:
     Raises:
         UsageError: it cannot be read.
     """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is no folder; name a new one")
     try:
         return RunFolder(path, Head.model_validate_json((path / HEAD).read_bytes()))
     except FileNotFoundError:
@@ -127,13 +129,24 @@ def find(path: Path) -> RunFolder | None:
 
 
 def tasks_of(folder: RunFolder) -> tuple[Task, ...]:
-    """Return the tasks of a run, in the order of its suite."""
-    _, *lines = (folder.path / TASKS).read_bytes().split(b"\n")
-    return tuple(Task(**json.loads(line)) for line in lines if line)
+    """Return the tasks of a run, in the order of its suite.
+
+    Raises:
+        UsageError: their file is not what was written.
+    """
+    file = folder.path / TASKS
+    try:
+        return tuple(Task(**line) for line in _lines_in(file))
+    except TypeError as error:
+        raise UsageError(f"{file} is damaged; the run cannot be used") from error
 
 
 def records_of(folder: RunFolder) -> tuple[Record, ...]:
-    """Return the whole records of a run, in the order of its suite; it may be going on."""
+    """Return the whole records of a run, in the order of its suite; it may be going on.
+
+    Raises:
+        UsageError: its files are not what was written.
+    """
     records, _ = _read_records(folder.path / RECORDS)
     by_task = {record.task: record for record in records}
     return tuple(by_task[task.id] for task in tasks_of(folder) if task.id in by_task)
@@ -145,9 +158,21 @@ def trajectory_of(path: Path, task: str) -> Path:
 
 
 def lines_of(folder: RunFolder, task: str) -> tuple[Line, ...]:
-    """Return the trajectory of a task, without the head."""
-    _, *lines = trajectory_of(folder.path, task).read_bytes().split(b"\n")
-    return tuple(json.loads(line) for line in lines if line)
+    """Return the trajectory of a task, without the head.
+
+    Raises:
+        UsageError: its file is not what was written.
+    """
+    return tuple(_lines_in(trajectory_of(folder.path, task)))
+
+
+def _lines_in(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file after its head."""
+    try:
+        _, *lines = file.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} is missing or damaged; the run cannot be used") from error
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -159,20 +184,29 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _read_records(path: Path) -> tuple[tuple[Record, ...], int]:
-    """Return the records before the first line that is not whole, and how many bytes they are."""
+    """Return the records before a last line that is not whole, and how many bytes they are.
+
+    Raises:
+        UsageError: the file is missing, or a line in its midst is damaged: no kill does that.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
     records: list[Record] = []
     num_bytes = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            try:
-                found = (Record if number else Head).model_validate_json(line)
-            except ValidationError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            if isinstance(found, Record):
-                records.append(found)
-            num_bytes += len(line)
+    for number, line in enumerate(lines):
+        try:
+            found = (Record if number else Head).model_validate_json(line)
+        except ValidationError as error:
+            if number + 1 < len(lines):
+                raise UsageError(f"{path}:{number + 1} is damaged; mend or remove it") from error
+            break
+        if not line.endswith(b"\n"):
+            break
+        if isinstance(found, Record):
+            records.append(found)
+        num_bytes += len(line)
     return tuple(records), num_bytes
 
 

@@ -1,7 +1,8 @@
 """A run from its first task to its last, or from where a kill left it; prints a line a task.
 
-Every task is done once: one that was solved or not is not tried again, and one whose worker died
-is begun anew because nothing came of it. Who does the work is a `Crew`.
+Every task is done once: one that was solved or not is not tried again. One whose worker died, and
+when a run is gone on with one that failed for its environment, is begun anew: nothing is known of
+the solver by it. Who does the work is a `Crew`.
 """
 
 import time
@@ -54,6 +55,8 @@ def prepared(source: TaskSource, conditions: Conditions, out: Path) -> RunFolder
     folder = find(out)
     if folder is None:
         tasks = source.tasks()
+        if not tasks:
+            raise UsageError(f"the suite {source.suite} has no task")
         return create(out, Head.of(source, len(tasks), conditions), tasks)
     if folder.head.config_sha256 != digest_of(source.spec, conditions):
         raise UsageError(f"{out} holds a run of other tasks or conditions; name another folder")
@@ -73,9 +76,9 @@ def run(folder: RunFolder, make_crew: MakeCrew, say: Say = print) -> tuple[Recor
     """
     tasks = tasks_of(folder)
     with folder.opened() as kept:
-        records = {record.task: record for record in kept}
+        records = {record.task: record for record in kept if record.failure != "environment"}
         left = [task for task in tasks if task.id not in records]
-        if records:
+        if kept:
             say(f"{len(records)} of {len(tasks)} tasks are done already.")
         work = folder.work.absolute()
         crew = make_crew(Job(folder.head.source, folder.head.conditions, work))

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.errors import UsageError
 from evals.task import Grade, Place, Task
 from evals.tasks.grading import Terms, grade_left
-from evals.tasks.repository import commit_all, export
+from evals.tasks.repository import commit_all, digest_of, export
 from sandbox.tree import copy_tree, is_environment
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -38,6 +38,12 @@ class Settings(BaseModel):
     test_command: str = Field(default="", description="Found out where it is empty.")
     python: str = Field(default="", description="The interpreter for the tests.")
 
+    @field_validator("test_command")
+    @classmethod
+    def _check(cls, command: str) -> str:
+        shlex.split(command)  # raises ValueError: a quote is open
+        return command
+
 
 @dataclass(frozen=True)
 class FolderTasks:
@@ -52,8 +58,12 @@ class FolderTasks:
 
     @property
     def spec(self) -> str:
-        """JSON from which another process makes the same source, where it has the folder too."""
-        return json.dumps({"suite": "folder", "folder": str(self.folder)})
+        """JSON from which another process makes the same source, where it has the folder too.
+
+        It names the content: what has changed is another source.
+        """
+        content = digest_of(self.folder)
+        return json.dumps({"suite": "folder", "folder": str(self.folder), "content": content})
 
     @property
     def contamination(self) -> str:
@@ -92,7 +102,7 @@ class FolderTasks:
         return grade_left(place.folder, lay_out, Terms(hidden=paths))
 
     def _home(self, task: Task) -> Path:
-        return self.folder if self.folder.name == task.id else self.folder / task.id
+        return self.folder if _is_task(self.folder) else self.folder / task.id
 
     def _written(self, task: Task, folder: Path) -> Place:
         home = self._home(task)
@@ -101,10 +111,8 @@ class FolderTasks:
         folder.mkdir(exist_ok=True)
         if settings.commit:
             export(repository, settings.commit, folder)
-        elif repository.is_dir():
-            copy_tree(repository, folder, skip=_is_virtual_environment)
         else:
-            raise UsageError(f"{home}: there is no repository at {settings.repository}")
+            copy_tree(repository, folder, skip=_is_virtual_environment)
         python = home / settings.python if settings.python else None
         return Place(folder, tuple(shlex.split(settings.test_command)), python)
 
@@ -154,7 +162,9 @@ def _task(home: Path) -> Task:
     """
     if not NAME.fullmatch(home.name):
         raise UsageError(f"{home} is named with more than letters, digits, `.`, `_` and `-`")
-    _settings(home)
+    repository = _settings(home).repository
+    if not (home / repository).exists():
+        raise UsageError(f"{home}: there is no repository at {repository}")
     secret = {"patch": _text_of(home / "solution.patch")}
     return Task(home.name, issue=_text_of(home / "issue.md").strip(), secret=secret)
 
@@ -166,11 +176,15 @@ def _settings(home: Path) -> Settings:
         raise UsageError(f"{home / 'task.toml'} is no TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{home / 'task.toml'}: {first['loc'][0]}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{home / 'task.toml'}: {where}: {first['msg']}") from error
 
 
 def _text_of(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    try:
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not in UTF-8") from error
 
 
 def _is_virtual_environment(folder: Path) -> bool:

@@ -33,6 +33,7 @@ def run_git(folder: Path, *words: str, more: Mapping[str, str] | None = None) ->
         said = Git(folder).execute(
             ["git", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*", *words],
             env=variables,
+            strip_newline_in_stdout=False,  # a patch without its last one is corrupt
         )
     except GitCommandError as error:
         why = str(error.stderr).strip().removeprefix("stderr:").strip(" '\n")

@@ -6,6 +6,7 @@ what the official one takes. Hidden tests are applied to grade only.
 """
 
 import argparse
+import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from agent.errors import UsageError
 from evals.task import Grade, Place, Task
@@ -43,7 +44,7 @@ class Instance(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     instance_id: str
-    repo: str
+    repo: str = Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")
     base_commit: str
     problem_statement: str
     test_patch: str
@@ -94,11 +95,15 @@ class SwebenchTasks:
 
     @property
     def spec(self) -> str:
-        """JSON from which another process makes the same source, where it has the files too."""
+        """JSON from which another process makes the same source, where it has the files too.
+
+        It names the content of the file: what has changed is another source.
+        """
         return json.dumps(
             {
                 "suite": "swebench",
                 "file": str(self.file),
+                "content": hashlib.sha256(self.file.read_bytes()).hexdigest(),
                 "repositories": str(self.repositories),
                 "python": self.python,
                 "command": self.command,
@@ -111,8 +116,15 @@ class SwebenchTasks:
         return CONTAMINATION
 
     def tasks(self) -> Sequence[Task]:
-        """Return the instances, in the order of the file."""
-        return [_task(instance) for instance in read_instances(self.file)]
+        """Return the instances, in the order of the file.
+
+        Raises:
+            UsageError: a line is no instance, or a repository is missing.
+        """
+        instances = read_instances(self.file)
+        for instance in instances:
+            self._repository(instance.repo)
+        return [_task(instance) for instance in instances]
 
     def lay_out(self, task: Task, folder: Path) -> Place:
         """Write the repository at the base commit."""
@@ -167,7 +179,11 @@ def read_instances(file: Path) -> list[Instance]:
         UsageError: a line is no instance.
     """
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not in UTF-8") from error
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 found.append(Instance.model_validate_json(line))

@@ -36,7 +36,7 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> SwebenchTasks:
     folder = tmp_path_factory.mktemp("instances")
     clone = new_repository(folder / "acme__shop")
     commit(clone, {"shop.py": WRONG, "test_shop.py": OLD_TESTS}, 1_000_000_000)
-    base = run_git(clone, "rev-parse", "HEAD")
+    base = run_git(clone, "rev-parse", "HEAD").strip()
     commit(clone, {"shop.py": RIGHT, "later.py": ""}, 1_000_000_001)
     instance = Instance(
         instance_id="acme__shop-1",
@@ -71,7 +71,9 @@ def test_an_instance_is_given_without_its_hidden_tests_and_graded_with_them(
     place = instances.lay_out(task, tmp_path / "place")
     assert (place.folder / "test_shop.py").read_text() == OLD_TESTS
     assert not (place.folder / "later.py").exists()
-    assert run_git(place.folder, "rev-list", "--all", "--count") == "1", "nothing of the future"
+    assert run_git(place.folder, "rev-list", "--all", "--count").strip() == "1", (
+        "nothing of the future"
+    )
     assert graded(instances, task, "oracle", tmp_path).is_solved
     left = graded(instances, task, "noop", tmp_path)
     assert left == Grade(False, "Still not green, 1 of 1: test_shop.py::test_add.", num_red=1)
@@ -177,7 +179,7 @@ def test_a_persons_own_task_is_graded_with_what_they_hid(tmp_path: Path) -> None
 def test_tasks_lie_side_by_side_and_may_name_a_commit(tmp_path: Path) -> None:
     clone = new_repository(tmp_path / "clone")
     commit(clone, {"shop.py": WRONG}, 1_000_000_000)
-    base = run_git(clone, "rev-parse", "HEAD")
+    base = run_git(clone, "rev-parse", "HEAD").strip()
     commit(clone, {"shop.py": RIGHT}, 1_000_000_001)
     run_git(clone, "bundle", "create", str(tmp_path / "shop.bundle"), "--all")
     source = own_task(
@@ -234,3 +236,31 @@ def test_every_suite_says_whether_models_may_have_seen_it(instances: SwebenchTas
     assert set(SUITES) == {"nano", "mutants", "swebench", "folder"}
     for source in sources:
         assert source.contamination.endswith(".")
+
+
+def test_what_has_changed_is_another_source(tmp_path: Path) -> None:
+    (tmp_path / "one" / "repo").mkdir(parents=True)
+    (tmp_path / "one" / "issue.md").write_text("It is wrong.")
+    tasks = folders.FolderTasks(tmp_path)
+    before = tasks.spec
+    assert tasks.spec == before
+    (tmp_path / "one" / "issue.md").write_text("It is quite wrong.")
+    assert tasks.spec != before
+    (tmp_path / "one" / "issue.md").write_bytes("Es ist s\xfc\xdf.".encode("latin-1"))
+    with pytest.raises(UsageError, match="is not in UTF-8"):
+        tasks.tasks()
+
+
+def test_a_task_may_be_called_as_the_folder_of_all_is(tmp_path: Path) -> None:
+    home = tmp_path / "one" / "one"
+    (home / "repo").mkdir(parents=True)
+    (home / "repo" / "a.py").write_text("x = 1\n")
+    (home / "issue.md").write_text("It is wrong.")
+    tasks = folders.FolderTasks(tmp_path / "one")
+    (task,) = tasks.tasks()
+    place = tasks.lay_out(task, tmp_path / "place")
+    assert (place.folder / "a.py").read_text() == "x = 1\n"
+    (home / "repo" / "a.py").unlink()
+    (home / "repo").rmdir()
+    with pytest.raises(UsageError, match="no repository at repo"):
+        tasks.tasks()
