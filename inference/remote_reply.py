@@ -91,17 +91,19 @@ class ReplyReader:
 
     def feed(self, chunk: "ChatCompletionChunk") -> Iterator[Piece]:
         """Yield what a chunk completes."""
-        self.usage = chunk.usage or self.usage
+        self.usage = _sound(chunk.usage) or self.usage
         for choice in (chunk.choices or ())[:1]:
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            if choice.delta is None:  # so some servers end
+                continue
             extra = choice.delta.model_extra or {}
             thought = next((extra[name] for name in THOUGHT_FIELDS if extra.get(name)), "")
             if str(thought).strip() or (thought and self._gathered.thinking):
-                yield from self._gathered.keep([Thinking(str(thought))])
+                yield from self._gathered.keep([Thinking(_utf8(str(thought)))])
             if choice.delta.content:
-                yield from self._gathered.keep(self._text.feed(choice.delta.content))
+                yield from self._gathered.keep(self._text.feed(_utf8(choice.delta.content)))
             for delta in choice.delta.tool_calls or ():
                 yield from self._gathered.keep(self._calls.feed(delta))
-            self.finish_reason = choice.finish_reason or self.finish_reason
 
     def end(self) -> Iterator[Piece]:
         """Yield the rest."""
@@ -118,6 +120,19 @@ class ReplyReader:
         """Take the text until now for the thought that it was."""
         said, self.lost_opener = self._gathered, True
         said.thinking, said.text = said.thinking + said.text, ""
+
+
+def _utf8(text: str) -> str:
+    """Return what can be written: halves of a letter, as some servers cut them, are replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _sound(usage: "CompletionUsage | None") -> "CompletionUsage | None":
+    """Return what a server says of the cost, if it can be so; the SDK checks nothing."""
+    if usage is None:
+        return None
+    numbers: tuple[object, ...] = (usage.prompt_tokens, usage.completion_tokens)
+    return usage if all(isinstance(one, int) and one >= 0 for one in numbers) else None
 
 
 class _Letters:

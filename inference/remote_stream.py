@@ -111,11 +111,18 @@ def _result(
 
 
 def _says_something(chunk: "ChatCompletionChunk") -> bool:
-    """Whether a chunk is more than the sign that a reply will come."""
+    """Whether a chunk is more than the sign that a reply will come.
+
+    No text at all is something too, once the role was told: so `qwen-agent serve` says that it is
+    writing a call.
+    """
     for choice in chunk.choices or ():
         delta = choice.delta
+        if delta is None or choice.finish_reason:
+            return True
         extra = delta.model_extra or {}
-        if delta.content or delta.tool_calls or choice.finish_reason or any(extra.values()):
+        is_sign = delta.content == "" and delta.role is None
+        if delta.content or delta.tool_calls or is_sign or any(extra.values()):
             return True
     return False
 

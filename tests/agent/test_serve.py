@@ -2,7 +2,12 @@
 
 import http.client
 import json
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -41,6 +46,25 @@ TOOL = {
 
 def seat() -> LocalChat:
     return open_chat("nano", host=True, idle_limit_s=1)
+
+
+EDIT = {
+    "type": "function",
+    "function": {
+        "name": "str_replace_editor",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                name: {"type": "string"} for name in ("command", "path", "old_str", "new_str")
+            },
+        },
+    },
+}
+
+
+def _with_properties(properties: dict[str, Any]) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties}
+    return {"type": "function", "function": {"name": "a", "parameters": parameters}}
 
 
 @contextmanager
@@ -157,6 +181,22 @@ def test_an_answer_ends_before_a_stop_word(client: OpenAI) -> None:
     assert cut.finish_reason == "stop"
 
 
+def test_a_call_that_was_cut_off_is_told_as_it_was_written(client: OpenAI) -> None:
+    """Closed by us it would be taken for whole, and carried out."""
+    (choice,) = ask(client, [USER], max_tokens=12, tools=None, stream=None).choices
+    assert choice.finish_reason == "length"
+    assert choice.message.content.startswith("<tool_call>")
+    assert "</tool_call>" not in choice.message.content
+
+
+def test_signs_of_life_come_while_a_call_is_written(client: OpenAI) -> None:
+    deltas = [
+        one.choices[0].delta
+        for one in ask(client, [USER], tools=[EDIT], stream=True, max_tokens=400)
+    ]
+    assert any(delta.content == "" and delta.role is None for delta in deltas)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
@@ -166,6 +206,9 @@ def test_an_answer_ends_before_a_stop_word(client: OpenAI) -> None:
         ({"n": 2}, 400, "n may be 1 only"),
         ({"messages": []}, 400, "messages"),
         ({"temperature": 3}, 400, "temperature"),
+        ({"tools": [_with_properties({"a": 5})]}, 400, "tools.0.function.parameters.properties.a"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "content.list"),
+        ({"messages": [{"role": "user", "content": "x" * 3_000_000}]}, 400, "bytes long"),
         ({"messages": [{"role": "user", "content": "word " * 5000}]}, 400, "window of nano"),
         (
             {
@@ -319,3 +362,32 @@ def test_the_name_in_a_host_header() -> None:
     headers = ["localhost:80", "[::1]:80", "127.0.0.1", "LOCALHOST", "evil.example:8642", ""]
     names = ["localhost", "::1", "127.0.0.1", "localhost", "evil.example", ""]
     assert [*map(host_of, headers)] == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_replies_where_they_are_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    names = ("RUNTIME_DIR", "STATE_HOME", "CACHE_HOME")
+    environment = {**os.environ, **{f"XDG_{name}": str(tmp_path) for name in names}}
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent.cli", "serve", "--model", "nano", "--port", "0"],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = re.search(r"http://\S+/v1", process.stdout.readline())
+        assert address is not None
+        client = OpenAI(base_url=address[0], api_key="x", max_retries=0, timeout=60)
+        stream = iter(ask(client, [USER], stream=True, max_tokens=4000))
+        next(stream)
+        process.send_signal(number)
+        assert [*stream][-1].choices[0].finish_reason == "stop"
+        assert process.wait(30) == 0
+        assert "Traceback" not in process.stderr.read()
+    assert not [*tmp_path.glob("qwen-agent-serve-*")]

@@ -385,6 +385,15 @@ def test_a_stream_that_ends_too_soon_is_not_taken_for_a_reply(script: Script) ->
     assert isinstance(fault_of(chat_of(script)), EngineGone)
 
 
+def test_what_odd_servers_send_is_read_as_far_as_it_can_be(script: Script) -> None:
+    odd = {**delta("stop"), "choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}
+    script.answers = [Answer([delta(content="a \ud83d b"), odd, usage(completion_tokens="many")])]
+    end = end_of(chat_of(script))
+    assert end.message.content == "a ? b"
+    assert end.stop_reason == "end_turn"
+    assert end.usage.num_generated > 0
+
+
 def test_the_first_word_may_take_longer_than_the_next(script: Script) -> None:
     whole = [delta(content="a"), delta(content="b"), delta("stop")]
     script.answers = [Answer([delta(role="assistant"), *whole], pauses=[0, 0.4])]

@@ -80,7 +80,8 @@ class _Pages:
         answer = Answer(self._service.name)
         told = _in_a_thread(self._service, asked, answer)
         if asked.stream:
-            first = await anext(told)  # what fails before anything is told has a status of its own
+            # What fails before anything is told has a status of its own.
+            first = await _unless_gone(request, anext(told))
             return _Stream(self._events(first, told, answer, asked), told)
         finished = await _unless_gone(request, _last(told))
         self._on_reply(finished.end.usage)
@@ -228,9 +229,11 @@ def _failed(_request: Request, error: Any) -> Response:
 
 
 def _misread(_request: Request, error: Any) -> Response:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    sentence = f"{where}: {first['msg']}" if where else str(first["msg"])
+    # Of all that it could have been, what came nearest.
+    nearest = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+    where = ".".join(map(str, nearest["loc"]))
+    said = str(nearest["msg"]).removeprefix("Value error, ")
+    sentence = f"{where}: {said}" if where else said
     return JSONResponse(error_body(sentence[:500], "invalid_request_error"), 400)
 
 

@@ -24,6 +24,7 @@ from inference.messages import (
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 MAX_STOPS = 16
+COLD = 1e-3
 
 
 class Words(BaseModel):
@@ -32,12 +33,22 @@ class Words(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class Parameters(BaseModel):
+    """A JSON schema of an object; what is not named here is handed on as it is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: Literal["object"] = "object"
+    properties: dict[str, dict[str, Any] | bool] = {}
+    required: list[str] = []
+
+
 class FunctionSpec(Words):
     """A tool, described."""
 
     name: str = Field(min_length=1, max_length=256)
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
 
 
 class Tool(Words):
@@ -132,8 +143,8 @@ class ChatRequest(Words):
 
     model: str
     messages: list[Said] = Field(min_length=1)
-    tools: list[Tool] = []
-    stream: bool = False
+    tools: list[Tool] | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
@@ -143,7 +154,7 @@ class ChatRequest(Words):
     min_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None
     stop: str | list[str] | None = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
     chat_template_kwargs: TemplateOptions | None = None
     reasoning_effort: str | None = None
     tool_choice: Any = None
@@ -170,6 +181,11 @@ class ChatRequest(Words):
         return self
 
     @property
+    def num_bytes(self) -> int:
+        """How long all texts are together."""
+        return sum(len(said.text.encode("utf-8", "replace")) for said in self.messages)
+
+    @property
     def stops(self) -> tuple[str, ...]:
         """What ends the answer when it comes up in its text."""
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -180,16 +196,20 @@ class ChatRequest(Words):
         """The tools that may be called."""
         if self.tool_choice == "none":
             return ()
-        functions = (tool.function for tool in self.tools)
+        functions = (tool.function for tool in self.tools or ())
         return tuple(
-            ToolSpec(one.name, one.description or "", one.parameters or NO_PARAMETERS)
+            ToolSpec(
+                one.name,
+                one.description or "",
+                one.parameters.model_dump(exclude_unset=True) if one.parameters else NO_PARAMETERS,
+            )
             for one in functions
         )
 
     def options(self, preset: SamplingOptions, context_tokens: int) -> ReplyOptions:
         """Say how the reply is drawn; what was not said stays as the model's preset has it."""
         given = {
-            "temperature": self.temperature,
+            "temperature": _warm(self.temperature),
             "top_p": self.top_p,
             "top_k": None if self.top_k is None else max(0, self.top_k),
             "min_p": self.min_p,
@@ -210,6 +230,11 @@ class ChatRequest(Words):
         if said is not None and said.enable_thinking is not None:
             return said.enable_thinking
         return self.reasoning_effort not in ("none", "minimal")
+
+
+def _warm(temperature: float | None) -> float | None:
+    """Take what is all but zero for zero: logits divided by it are no numbers any more."""
+    return 0.0 if temperature is not None and temperature < COLD else temperature
 
 
 def messages_of(request: ChatRequest, show: Callable[[str], Picture]) -> tuple[Message, ...]:

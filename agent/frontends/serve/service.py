@@ -11,17 +11,19 @@ from agent.frontends.serve.desk import Desk
 from agent.frontends.serve.line import Replies, line_of
 from agent.frontends.serve.shown import picture_of
 from inference.chat import Cancel
-from inference.errors import PictureUnreadable
+from inference.errors import ContextOverflow, PictureUnreadable
 from inference.local import LocalChat
 from inference.messages import (
     BadToolCall,
     Message,
     Picture,
+    Piece,
     Prefill,
     ReplyEnd,
     Text,
     Thinking,
     ToolCall,
+    WritingCall,
 )
 from inference.profiles import CALL_CLOSE, CALL_OPEN
 
@@ -44,6 +46,11 @@ class Finished:
 
 Told = Prefill | Delta | Finished
 
+MAX_BYTES_PER_TOKEN = 128
+"""Of a text that may fit the window; to count the tokens of a longer one would take too long."""
+SIGN_OF_LIFE = Delta({"content": ""})
+"""Told while a call is written, which comes whole."""
+
 
 class Service:
     """Answers requests, each in a thread of its own."""
@@ -59,6 +66,11 @@ class Service:
         self._desk = desk
         self._pictures = pictures
         self._replies = Replies()
+        self._is_ending = threading.Event()
+
+    def end(self) -> None:
+        """Let all replies end where they are."""
+        self._is_ending.set()
 
     def reply(self, asked: ChatRequest, answer: Answer, cancel: Cancel) -> Iterator[Told]:
         """Tell the reply, which `answer` gathers.
@@ -67,6 +79,11 @@ class Service:
             Cancelled: nobody listens any more.
             InferenceError: it cannot be given.
         """
+        if asked.num_bytes > MAX_BYTES_PER_TOKEN * self.context_tokens:
+            raise ContextOverflow(
+                f"The conversation is {asked.num_bytes:,} bytes long; the window of {self.name} is "
+                f"{self.context_tokens:,} tokens."
+            )
         tools = asked.specs
         told_messages = messages_of(asked, self._show)
         line = line_of(told_messages, tools)
@@ -74,15 +91,20 @@ class Service:
         options = asked.options(self._chat.profile.sampling(asked.thinks), self.context_tokens)
         stop = StopWords(asked.stops)
         enough = threading.Event()
-        with self._desk.seat(line, cancel) as seat:
-            for piece in seat.chat.reply(
-                messages, tools, options, lambda: enough.is_set() or cancel()
-            ):
+
+        def is_left() -> bool:
+            return cancel() or self._is_ending.is_set()
+
+        with self._desk.seat(line, is_left) as seat:
+            pieces = seat.chat.reply(messages, tools, options, lambda: enough.is_set() or is_left())
+            for piece in _bad_calls_as_text(pieces):
                 match piece:
                     case Prefill():
                         yield piece
-                    case Text() | BadToolCall():
-                        if told := stop.feed(_text(piece)):
+                    case WritingCall():
+                        yield SIGN_OF_LIFE
+                    case Text(text):
+                        if told := stop.feed(text):
                             yield Delta(answer.add(Text(told)))
                         if stop.is_found:
                             enough.set()
@@ -90,13 +112,13 @@ class Service:
                         yield Delta(answer.add(piece))
                     case ToolCall() if not enough.is_set():
                         yield Delta(answer.add(piece))
-                        if not asked.parallel_tool_calls:
+                        if asked.parallel_tool_calls is False:
                             enough.set()
                     case ReplyEnd():
                         if rest := stop.rest():
                             yield Delta(answer.add(Text(rest)))
                         seat.line = line_of([*told_messages, _as_told(answer, piece)], tools)
-                        if not stop.is_found and (enough.is_set() or not cancel()):
+                        if not stop.is_found and (enough.is_set() or not is_left()):
                             self._replies.remember(seat.line, piece.message)
                         yield Finished(piece, enough.is_set())
 
@@ -106,9 +128,19 @@ class Service:
         return picture_of(address, self._pictures)
 
 
-def _text(piece: Text | BadToolCall) -> str:
-    """Return what is told as text: a call that could not be read is told as it was written."""
-    return piece.text if isinstance(piece, Text) else f"{CALL_OPEN}{piece.raw}{CALL_CLOSE}"
+def _bad_calls_as_text(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Tell a call that could not be read as it was written; one that was cut off is not closed."""
+    close = ""
+    for piece in pieces:
+        is_cut = isinstance(piece, ReplyEnd) and piece.stop_reason != "end_turn"
+        if close and not is_cut:
+            yield Text(close)
+        close = ""
+        if isinstance(piece, BadToolCall):
+            yield Text(f"{CALL_OPEN}{piece.raw}")
+            close = CALL_CLOSE
+        else:
+            yield piece
 
 
 def _as_told(answer: Answer, end: ReplyEnd) -> Message:

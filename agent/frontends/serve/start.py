@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 import uvicorn
 
@@ -68,11 +69,23 @@ def run(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> in
         print(
             f"{service.name} ({chat.weights}, {window}) answers at {address}; {asked}.", flush=True
         )
-        settings = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-        )
-        uvicorn.Server(settings).run(sockets=[listener])
+        settings = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off")
+        _Server(settings, service).run(sockets=[listener])
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Ends with its replies when a signal says so, and leaves nothing behind."""
+
+    def __init__(self, settings: uvicorn.Config, service: Service) -> None:
+        super().__init__(settings)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Let replies end where they are; a second signal waits for none."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._service.end()
 
 
 def _loaded(request: FixRequest) -> LocalChat:
