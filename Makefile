@@ -28,7 +28,7 @@ test: $(FOR_DEV)  ## the default tests; fail below 85 % of lines
 
 test-slow: $(FOR_DEV)  ## the tests marked slow, attack or fault
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not (attack or fault)"
-	$(BIN)/python -m pytest -m "attack or fault"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "attack or fault"
 
 check: $(FOR_DEV)  ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)

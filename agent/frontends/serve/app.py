@@ -223,12 +223,12 @@ def _failure(error: InferenceError) -> tuple[int, Json]:
             return 503, error_body(str(error), "server_error")
 
 
-def _failed(_request: Request, error: Any) -> Response:
+async def _failed(_request: Request, error: Any) -> Response:
     status, body = _failure(error)
     return JSONResponse(body, status)
 
 
-def _misread(_request: Request, error: Any) -> Response:
+async def _misread(_request: Request, error: Any) -> Response:
     # Of all that it could have been, what came nearest.
     nearest = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
     where = ".".join(map(str, nearest["loc"]))
@@ -237,9 +237,9 @@ def _misread(_request: Request, error: Any) -> Response:
     return JSONResponse(error_body(sentence[:500], "invalid_request_error"), 400)
 
 
-def _refused(_request: Request, error: Any) -> Response:
+async def _refused(_request: Request, error: Any) -> Response:
     return JSONResponse(error_body(error.detail, "invalid_request_error"), error.status_code)
 
 
-def _gone(_request: Request, _error: Any) -> Response:
+async def _gone(_request: Request, _error: Any) -> Response:
     return Response(status_code=CLIENT_GONE)
