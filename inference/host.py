@@ -39,6 +39,9 @@ SAVE_S = 10.0
 LOOK_S = 1.0
 """How often the engine is looked at while a front end is there."""
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that end a host, once its step is done."""
+
 log = logging.getLogger(__name__)
 
 
@@ -359,8 +362,10 @@ def main() -> None:
 
     host = Host(listener, address, launch.settings, launch.idle_limit_s, opener)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, lambda _number, _frame: host.stop())
+    # Whoever started this may have held them back, and children inherit that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     log.info("started for %s", launch.settings.source)
     host.run()
     logging.shutdown()

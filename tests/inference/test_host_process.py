@@ -225,6 +225,21 @@ def test_who_wants_no_reuse_shares_the_host_and_reads_everything(checkpoint: Pat
 
 
 @pytest.mark.fault
+def test_a_host_can_be_ended_though_whoever_started_it_held_signals_back(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    for file in checkpoint.iterdir():  # another folder, another host
+        (tmp_path / file.name).symlink_to(file)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        chat = open_chat(tmp_path, host=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.kill(chat.engine.pid, signal.SIGTERM)
+    wait_for(lambda: is_ended(chat.engine.pid), limit_s=20)
+
+
+@pytest.mark.fault
 def test_sigterm_ends_a_host_in_mid_reply_and_takes_its_socket_away(
     checkpoint: Path, environment: dict[str, str]
 ) -> None:
