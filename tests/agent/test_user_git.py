@@ -63,9 +63,14 @@ class Traps:
 
 
 def git(folder: Path, *words: str) -> None:
-    """Run git as a person would, with all that is configured; it may wait for what is no answer."""
-    with suppress(subprocess.TimeoutExpired):
-        subprocess.run(["git", *words], cwd=folder, capture_output=True, timeout=30, check=False)
+    """Run git as a person would, with all that is configured.
+
+    A trap is no filter, and now and then git waits for its answer: then it is run again.
+    """
+    for _ in range(4):
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(["git", *words], cwd=folder, capture_output=True, timeout=8, check=False)
+            return
 
 
 @pytest.fixture
