@@ -47,7 +47,8 @@ def _forward(
     )
     run: Callable[[Any, Inputs, LinearStates], Ran] = _run
     if fast_kernels and not torch.is_grad_enabled():
-        run = _scan if _can_scan(layer, hidden_states) else partial(_run, kernels=_kernels(inputs))
+        kernels = kernels_for(hidden_states.device)
+        run = _scan if _can_scan(layer, hidden_states) else partial(_run, kernels=kernels)
     outputs = slot.run(inputs, partial(run, layer), partial(_replay, layer))
     normed = layer.norm(outputs.reshape(-1, layer.head_v_dim), gate.reshape(-1, layer.head_v_dim))
     projected: Tensor = layer.out_proj(normed.reshape(batch, num_tokens, -1))
@@ -89,10 +90,6 @@ def _last(layer: Any, mixed: Tensor, before: Tensor | None) -> Tensor:
         before = mixed.new_zeros(1, mixed.shape[2], width) if before is None else before
         mixed = torch.cat((before.mT, mixed), dim=1)
     return mixed[:, mixed.shape[1] - width :].mT.clone(memory_format=torch.contiguous_format)
-
-
-def _kernels(inputs: Inputs) -> DeltaKernels | None:
-    return kernels_for(inputs.mixed.device)
 
 
 def _run(

@@ -313,7 +313,7 @@ def test_a_checkpoint_is_told_from_another_without_reading_it(tmp_path: Path) ->
     seen = [fingerprint(tmp_path)]
     started = time.perf_counter()
     assert fingerprint(tmp_path) == seen[0]
-    assert time.perf_counter() - started < 2  # to read it takes ten
+    assert time.perf_counter() - started < 2  # it is 20 GiB
     status = weights.stat()
     for offset in (4, 20, 8 + len(header) + 60_000, (20 << 30) - 5):
         with weights.open("r+b") as file:

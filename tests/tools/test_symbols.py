@@ -116,7 +116,7 @@ def test_hostile_sources_cost_a_moment_at_most(kind: str, ending: str) -> None:
     before = time.thread_time()
     with suppress(NotParsed):
         read_symbols(f"a.{ending}", HOSTILE[kind])
-    assert time.thread_time() - before < 20  # what grows with the square takes minutes
+    assert time.thread_time() - before < 20  # what grows with the square takes longer
 
 
 @settings(max_examples=80, deadline=None, database=None)

@@ -89,9 +89,8 @@ class Answer:
 
     def whole(self, end: ReplyEnd, *, is_cut: bool) -> Json:
         """Return the answer as one object."""
-        message: Json = {"role": "assistant", "content": self.text or None}
-        if self.text or not self.calls:
-            message["content"] = self.text
+        has_content = self.text or not self.calls
+        message: Json = {"role": "assistant", "content": self.text if has_content else None}
         if self.thought:
             message["reasoning_content"] = self.thought
         if self.calls:

@@ -10,7 +10,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from inference.messages import BadToolCall, Message, ToolCall, ToolSpec
 
@@ -60,7 +59,7 @@ class Replies:
         if message.role != "assistant" or digest not in self._known:
             return message
         self._known.move_to_end(digest)
-        return replace(self._known[digest])
+        return self._known[digest]
 
 
 def _digest(before: bytes, said: object) -> bytes:
