@@ -1,5 +1,8 @@
 """A forward over few tokens on a CPU, flat: what transformers' module does, by `kernels.py` alone.
 
+The tokens are of one line, or of several that are read together: matrices multiply the rows of all,
+states and pages are each line's own.
+
 A token's work is to read the weights once. The module spends as long again between them: hundreds
 of small operations, and a call of Python for each. Here one function goes through the layers of a
 Qwen3.5; matrices that multiply the same rows are one call, and everything is float32 between them.
@@ -11,6 +14,7 @@ read any token of a line; tests hold both to the same logits. Where there is som
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -42,6 +46,10 @@ STRIP = 8
 """Numbers that a kernel takes at a time: what it works along is a multiple of it."""
 
 
+Read = tuple[HybridState, Sequence[int]]
+"""A state, and the tokens that it is to read."""
+
+
 class _Unknown(Exception):
     """There is something in the module that is not done here."""
 
@@ -68,10 +76,10 @@ class _Delta:
     def __init__(self, layer: Any, norm: Norm, kernels: Kernels) -> None:
         self._kernels, self._first_norm = kernels, norm
         self._index = layer.layer_idx
-        self._matrices = _matrices(
+        self._matrices = matrices_of(
             layer.in_proj_qkv, layer.in_proj_z, layer.in_proj_b, layer.in_proj_a
         )
-        self._out = _matrices(layer.out_proj)
+        self._out = matrices_of(layer.out_proj)
         self._sizes = partial(
             DeltaSizes,
             key_heads=layer.num_k_heads,
@@ -94,15 +102,22 @@ class _Delta:
         """Read [T, hidden] after what the slot has read, and add to it."""
         products = self._kernels.multiply(self._matrices, x, self._first_norm)
         mixed, gate, beta, decay = torch.split(products, [*self._matrices.num_rows], dim=1)
-        inputs = Inputs(
-            mixed[None].to(self._dtype, memory_format=torch.contiguous_format, copy=True),
-            (functional.softplus(decay + self._bias) * self._rate)[None],
-            beta.sigmoid().to(self._dtype)[None],
-        )
-        outputs = step.state.slots[self._index].run(inputs, self._run, self._replay)[0]
+        log_decay = functional.softplus(decay + self._bias) * self._rate
+        beta = beta.sigmoid().to(self._dtype)
+        outputs = _stacked([self._read(line, mixed, log_decay, beta)[0] for line in step.lines])
         gate = gate.view(len(x), *self._heads)
         normed = self._kernels.norm(outputs, self._norm, gate)
         self._kernels.multiply(self._out, normed.flatten(1), onto=x)
+
+    def _read(self, line: "_Line", mixed: Tensor, log_decay: Tensor, beta: Tensor) -> Tensor:
+        """Put a line's rows in; return [1, T, H, Dv]."""
+        mine = mixed[None, line.rows]  # copied: a view would keep the other lines' alive
+        inputs = Inputs(
+            mine.to(self._dtype, memory_format=torch.contiguous_format, copy=True),
+            log_decay[None, line.rows],
+            beta[None, line.rows],
+        )
+        return line.state.slots[self._index].run(inputs, self._run, self._replay)
 
     def _run(self, inputs: Inputs, states: LinearStates) -> Ran:
         (conv,), (recurrent,) = states.conv, states.recurrent
@@ -133,8 +148,8 @@ class _Attention:
     def __init__(self, layer: Any, norm: Norm, kernels: Kernels, rank: int) -> None:
         self._kernels, self._first_norm = kernels, norm
         self._rank = rank
-        self._matrices = _matrices(layer.q_proj, layer.k_proj, layer.v_proj)
-        self._out = _matrices(layer.o_proj)
+        self._matrices = matrices_of(layer.q_proj, layer.k_proj, layer.v_proj)
+        self._out = matrices_of(layer.o_proj)
         self._dim: int = layer.head_dim
         self._scaling: float = layer.scaling
         self._query_norm = _zero_centered(layer.q_norm)
@@ -149,32 +164,35 @@ class _Attention:
         query = self._turned(both[..., : self._dim], self._query_norm, step)
         keys = self._turned(keys.view(len(x), -1, self._dim), self._key_norm, step)
         values = values.view(len(x), -1, self._dim)
-        table, dtype = step.state.table, step.state.table.pool.shape.dtype
-        own = table.write(
-            self._rank, *(part.transpose(0, 1)[None].to(dtype) for part in (keys, values))
-        )
-        if isinstance(table.pool.shape.codec, Int4):
-            codec, heads = table.pool.shape.codec, query.transpose(0, 1)[None].to(dtype)
-            past = table.read(self._rank)
-            read = codec.turn(attend(codec.turn(heads), past, own, self._scaling))[0].float()
-        else:
-            read = self._read(query, step)
+        read = _stacked([self._read(line, query, keys, values) for line in step.lines])
         gated = read * both[..., self._dim :].sigmoid()
         self._kernels.multiply(self._out, gated.flatten(1), onto=x)
+
+    def _read(self, line: "_Line", query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Write a line's rows to its pages, and let them read these: [T, H, Dh]."""
+        table, shape, query = line.state.table, line.state.table.pool.shape, query[line.rows]
+        new = (part[line.rows].transpose(0, 1)[None].to(shape.dtype) for part in (keys, values))
+        own = table.write(self._rank, *new)
+        if not isinstance(shape.codec, Int4):
+            return self._read_runs(query, line)
+        turned = shape.codec.turn(query.transpose(0, 1)[None].to(shape.dtype))
+        return shape.codec.turn(attend(turned, table.read(self._rank), own, self._scaling))[
+            0
+        ].float()
 
     def _turned(self, heads: Tensor, norm: Norm, step: "_Step") -> Tensor:
         return self._kernels.norm(heads, norm, angles=step.angles)
 
-    def _read(self, query: Tensor, step: "_Step") -> Tensor:
-        """Let [T, H, Dh] read all runs of the line; each part counts by its exponentials."""
+    def _read_runs(self, query: Tensor, line: "_Line") -> Tensor:
+        """Let [T, H, Dh] read all runs of a line; each part counts by its exponentials."""
         num_tokens, _, dim = query.shape
-        num_kv_heads = step.state.layout.num_kv_heads
+        num_kv_heads = line.state.layout.num_kv_heads
         grouped = (query * self._scaling).view(num_tokens, num_kv_heads, -1, dim).transpose(0, 1)
         rows = grouped.reshape(num_kv_heads, -1, dim)
         outputs, weights = zip(
             *(
                 self._kernels.attend(rows, seen.run.layer(self._rank), seen.num_seen)
-                for seen in step.seen
+                for seen in line.seen
             ),
             strict=True,
         )
@@ -188,8 +206,8 @@ class _Mlp:
 
     def __init__(self, layer: Any, norm: Norm, kernels: Kernels) -> None:
         self._kernels, self._first_norm = kernels, norm
-        self._matrices = _matrices(layer.gate_proj, layer.up_proj)
-        self._out = _matrices(layer.down_proj)
+        self._matrices = matrices_of(layer.gate_proj, layer.up_proj)
+        self._out = matrices_of(layer.down_proj)
         _require(layer.config.hidden_act == "silu" and self._out.columns % STRIP == 0)
 
     def __call__(self, x: Tensor) -> None:
@@ -209,15 +227,13 @@ class _Experts:
         x += self._layer(self._norm(x)[None].to(self._dtype))[0]
 
 
-class _Step:
-    """What all layers of one forward over T tokens share."""
+class _Line:
+    """A state of a forward, and which of the rows are its new tokens."""
 
-    def __init__(self, state: HybridState, num_tokens: int, rotary: "_Rotary", groups: int) -> None:
-        """Begin a forward; `groups` is how many queries share a key head."""
-        self.state = state
-        self.numbers = torch.arange(len(state), len(state) + num_tokens)
-        turns = (self.numbers + state.offset)[:, None].float() * rotary.inverse
-        self.angles = turns.cos() * rotary.scale, turns.sin() * rotary.scale
+    def __init__(self, state: HybridState, rows: slice, groups: int) -> None:
+        """Take the rows; `groups` is how many queries share a key head."""
+        self.state, self.rows = state, rows
+        self.numbers = torch.arange(len(state), len(state) + rows.stop - rows.start)
         self._groups = groups
 
     @cached_property
@@ -229,6 +245,20 @@ class _Step:
             found.append(_Seen(run, ends - start))
             start += run.num_tokens
         return found
+
+
+class _Step:
+    """What all layers of one forward share."""
+
+    def __init__(self, reads: Sequence[Read], rotary: "_Rotary", groups: int) -> None:
+        ends = [0, *accumulate(len(tokens) for _, tokens in reads)]
+        self.lines = [
+            _Line(state, slice(*rows), groups)
+            for (state, _), rows in zip(reads, pairwise(ends), strict=True)
+        ]
+        places = torch.cat([line.numbers + line.state.offset for line in self.lines])
+        turns = places[:, None].float() * rotary.inverse
+        self.angles = turns.cos() * rotary.scale, turns.sin() * rotary.scale
 
 
 class DecodeStep:
@@ -252,7 +282,7 @@ class DecodeStep:
         self._rotary = _Rotary(rotary.inv_freq.float(), rotary.attention_scaling)
         self._groups: int = module.config.num_attention_heads // layout.num_kv_heads
         self._norm = _zero_centered(module.model.norm)
-        self._head = _matrices(module.lm_head)
+        self._head = matrices_of(module.lm_head)
         rank = {index: rank for rank, index in enumerate(layout.attention)}
         self._layers = [
             (self._mixer(layer, rank.get(index)), self._mlp(layer, module.dtype))
@@ -281,20 +311,19 @@ class DecodeStep:
             return _Mlp(layer.mlp, _zero_centered(norm), self._kernels)
         return _Experts(layer.mlp, norm, dtype)
 
-    def run(
-        self, tokens: Sequence[int], state: HybridState, asked: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Read tokens into a state that expects them; return the logits after some of them.
+    def run(self, reads: Sequence[Read], asked: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Read tokens into states that expect them; return the logits after some of them.
 
         Args:
-            tokens: T, at most `max_tokens`.
-            state: between `begin` and `commit`.
-            asked: numbers of tokens, 1 to T.
+            reads: states between `begin` and `commit`, and what each reads; T tokens in all, at
+                most `max_tokens`.
+            asked: numbers of these tokens, 1 to T.
 
         Returns:
             Logits, float32 [len(asked), V], and what the layers made of all tokens, [T, hidden].
         """
-        step = _Step(state, len(tokens), self._rotary, self._groups)
+        step = _Step(reads, self._rotary, self._groups)
+        tokens = [token for _, tokens in reads for token in tokens]
         embedded: Tensor = self._embed(torch.tensor(tokens))
         x = embedded.to(torch.float32, copy=True)  # [T, hidden]
         for mixer, mlp in self._layers:
@@ -308,7 +337,12 @@ class DecodeStep:
         return self._kernels.norm(x[:, None], self._norm)[:, 0]
 
 
-def _matrices(*layers: Any) -> Matrices:
+def _stacked(rows: list[Tensor]) -> Tensor:
+    """Put the rows of lines under each other."""
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def matrices_of(*layers: Any) -> Matrices:
     """Put the weights of linear layers over the same rows side by side."""
     parts: list[tuple[Matrix, tuple[Tensor, ...]]] = []
     for layer in layers:

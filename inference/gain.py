@@ -18,7 +18,9 @@ NUM_REFUSED = 256
 class Gain:
     """Learns what reading a token costs, by how many lines do so at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: bool = True) -> None:
+        """Begin knowing nothing; where it is not wanted, nothing pays."""
+        self._is_wanted = is_wanted
         self._seconds: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=NUM_KEPT))
         self._num_refused = 0
 
@@ -28,6 +30,8 @@ class Gain:
 
     def pays(self, num_lines: int) -> bool:
         """Say whether so many lines are to be read together now."""
+        if not self._is_wanted:
+            return False
         alone, joined = self._seconds[1], self._seconds[num_lines]
         if min(len(alone), len(joined)) < NUM_TRIALS or min(joined) < num_lines * min(alone):
             return True

@@ -49,6 +49,7 @@ class Model:
             fast_kernels: False computes everything in the plainest way, for comparison.
         """
         self.quantization = quantization
+        self.fast_kernels = fast_kernels
         self.module = module
         self.recurrent_dtype = recurrent_dtype
         module.train(False)
@@ -163,6 +164,32 @@ class Model:
         """Like `forward_past`, with the logits after every token, float32 [T, V]."""
         return self._run(tokens, state, stops, range(1, len(tokens) + 1))
 
+    def forward_lines(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor | None:
+        """Read `tokens[i]` after those of `states[i]`, in the flat pass.
+
+        Returns:
+            The logits after each, float32 [N, V]; None where the pass is not for this model, or
+            not for so many: nothing was read then.
+        """
+        if self._step is None or len(tokens) > self._step.max_tokens:
+            return None
+        for state in states:
+            state.begin(1)
+        reads = [(state, (token,)) for state, token in zip(states, tokens, strict=True)]
+        with torch.inference_mode():
+            logits, made = self._step.run(reads, range(1, len(tokens) + 1))
+            shown = self._normed(made)
+        for number, (state, own) in enumerate(reads):
+            state.commit(own)
+            state.hidden = None if shown is None else shown[number : number + 1].clone()
+        return logits
+
+    def _normed(self, made: Tensor) -> Tensor | None:
+        """Return what the layers made of tokens as a draft layer wants it, if there is one."""
+        if self._step is None or not self._shows_hidden:
+            return None
+        return self._step.normed(made).to(self.dtype)
+
     def _run(
         self,
         tokens: Sequence[int],
@@ -175,10 +202,8 @@ class Model:
         with torch.inference_mode():
             if self._step is not None and len(tokens) <= self._step.max_tokens and not places:
                 state.begin(len(tokens), stops)
-                logits, made = self._step.run(tokens, state, asked)
-                self._hidden = (
-                    self._step.normed(made).to(self.dtype) if self._shows_hidden else None
-                )
+                logits, made = self._step.run([(state, tokens)], asked)
+                self._hidden = self._normed(made)
             else:
                 logits = self._run_module(tokens, state, stops, asked, places)
         state.commit(tokens, [place.shift for place in places])

@@ -1,10 +1,11 @@
 """Several lines read a token each in one forward, so that the weights are read once for all.
 
-Linear layers see as many rows as there are lines. The states of the recurrence are stacked, and
-stay so as long as the same lines go on together: each line has a view of its row. Attention is
-done line by line, over the line's own pages, which it may share with others. What a line reads
-this way is what it would read alone. When lines are read together is said by who runs them
-(`host_worker.py`).
+Linear layers see as many rows as there are lines. Where the flat pass knows the model
+(`decode_step.py`), each line keeps a state of its own; in transformers' module the states of the
+recurrence are stacked, and stay so as long as the same lines go on together: each line has a view
+of its row. Attention is done line by line, over the line's own pages, which it may share with
+others. What a line reads this way is what it would read alone. When lines are read together is said
+by who runs them (`host_worker.py`).
 """
 
 import time
@@ -30,7 +31,7 @@ class Together:
     """Reads a token on each of several lines of one model."""
 
     def __init__(self, model: Model) -> None:
-        self.gain = Gain()
+        self.gain = Gain(model.fast_kernels)
         self._model = model
         self._stacks = {index: _Stack() for index in model.layout.linear}
 
@@ -45,6 +46,10 @@ class Together:
 
     def forward(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor:
         """Read `tokens[i]` after those of `states[i]`; logits after each, float32 [N, V]."""
+        logits = self._model.forward_lines(tokens, states)
+        return self._by_module(tokens, states) if logits is None else logits
+
+    def _by_module(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor:
         model = self._model
         positions = [[len(state) + state.offset] for state in states]
         with torch.inference_mode():

@@ -2,115 +2,128 @@
 
 Method: a model of the true shape with random weights reads a prompt; so many lines go on from it,
 each drawing with a seed of its own. One run writes the tokens of one line alone, then those of all
-lines in step, one forward for all; 1 warm-up, then runs of both in turns, medians. The ceiling is
+lines in step, one forward for all; 1 warm-up, then runs of both in turns, medians. That is done for
+each kind of weights, and the fastest together is held against the fastest alone. The ceiling is
 measured before: all matrices of the model times M rows, one after another, for M = 1, 2, 4, 8. The
 weights are read once whatever M is, so M rows cost less than M times one; that ratio is the most
-that lines together can gain. Last line with --json: figures and machine.
+that lines together can gain. Last line: JSON, figures and machine.
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import cast, get_args
 
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from evals.bench.arguments import run_alone
-from evals.bench.machine import describe_machine
+from evals.bench.random_model import random_model
+from evals.bench.roofline import Figure, Report, seconds_of
 from evals.bench.shapes import SHAPES
 from inference.branch import Branch
+from inference.decode_step import matrices_of
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
 from inference.messages import Prefill, SamplingOptions
 from inference.model import Model
+from inference.quantize import StackLinear
+from inference.stack import StackFormat
 
 NUM_ROWS = (1, 2, 4, 8)
 WANTED = 1.7
 """Times the tokens a second of one line, with four."""
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+PLAIN = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 Reply = tuple[Branch, Iterator[Prefill | Token | GenerationEnd]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare those of `bench batch`."""
+    kinds = (*get_args(StackFormat), *PLAIN)
     add = parser.add_argument
-    add("--shape", default="0.8b", metavar="SIZE", help="0.8b (default), 2b, tiny, ...")
-    add("--dtype", choices=tuple(DTYPES), default="bfloat16", help="of the weights")
+    add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
+    add("--weights", nargs="+", choices=kinds, default=["int8", "nf4"], help="(int8 nf4)")
     add("--lines", type=int, default=4, metavar="N", help="written together (4)")
     add("--prompt", type=int, default=512, metavar="N", help="tokens that they share (512)")
     add("--new", type=int, default=16, metavar="N", help="tokens of each line and run (16)")
     add("--runs", type=int, default=5, metavar="N", help="of both ways, in turns (5)")
-    add("--json", action="store_true", help="end with a line of JSON")
-    num_cores = len(os.sched_getaffinity(0))
-    add("--threads", type=int, default=num_cores, metavar="N", help="default: all")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    add("--json", action="store_true", help="print nothing but JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, and print the figures."""
-    if arguments.shape not in SHAPES:
-        print(f"qwen-agent: {arguments.shape} is none of {', '.join(SHAPES)}.", file=sys.stderr)
-        return 2
+    """Measure and print; exit code 0 if the goal is met."""
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    config = SHAPES[arguments.shape].config()
-    make = AutoModelForCausalLM.from_config
-    model = Model(make(config, dtype=DTYPES[arguments.dtype]))  # type: ignore[no-untyped-call]
-    ceilings = {rows: rows / _products_s(model, rows, arguments.runs) for rows in NUM_ROWS}
-    for rows, speed in ceilings.items():
-        gain = speed / ceilings[1]
-        print(f"{rows} rows times all matrices{speed:10.1f} rows a second, {gain:.2f} times one")
-    alone, joined = _measured(model, arguments)
-    gain = joined / alone
-    print(f"one line by itself        {alone:10.1f} tokens a second")
-    words = f"{arguments.lines} lines together"
-    print(f"{words:26}{joined:10.1f} tokens a second, {gain:.2f} times")
-    if arguments.json:
-        figures = {
-            "bench": "batch",
-            "shape": arguments.shape,
-            "dtype": arguments.dtype,
-            "num_lines": arguments.lines,
-            "num_prompt": arguments.prompt,
-            "num_runs": arguments.runs,
-            "rows_per_s": {str(rows): round(speed, 2) for rows, speed in ceilings.items()},
-            "alone_tok_s": round(alone, 2),
-            "together_tok_s": round(joined, 2),
-            "gain": round(gain, 3),
-            "wanted": WANTED,
-        }
-        print(json.dumps({**figures, "machine": describe_machine(arguments.threads)}))
-    return 0
-
-
-def _products_s(model: Model, num_rows: int, num_runs: int) -> float:
-    """Return the seconds of all products of a forward of so many rows, each matrix read anew."""
-    weights = [layer.weight for layer in model.module.modules() if isinstance(layer, nn.Linear)]
-    inputs = {
-        width: torch.ones(num_rows, width, dtype=model.dtype) for _, width in map(_size, weights)
+    figures: list[Figure] = []
+    fastest = {"alone": 0.0, "together": 0.0}
+    for weights in arguments.weights:
+        torch.manual_seed(0)
+        model = _model(arguments.shape, weights)
+        ceilings = {rows: _rows_per_s(model, rows, arguments.runs) for rows in NUM_ROWS}
+        for rows, speeds in ceilings.items():
+            name = f"{weights}, all matrices times {rows} rows"
+            figures.append(Figure.of(name, speeds, "rows/s"))
+        alone, joined = _measured(model, arguments)
+        one = statistics.median(ceilings[1])
+        all_lines = statistics.median(ceilings.get(arguments.lines, ceilings[NUM_ROWS[-1]]))
+        together = f"{weights}, {arguments.lines} lines together"
+        figures.append(Figure.of(f"{weights}, one line by itself", alone, "tok/s", one))
+        figures.append(Figure.of(together, joined, "tok/s", all_lines))
+        fastest["alone"] = max(fastest["alone"], statistics.median(alone))
+        fastest["together"] = max(fastest["together"], statistics.median(joined))
+    gain = fastest["together"] / fastest["alone"]
+    about = {
+        "shape": arguments.shape,
+        "num_prompt": arguments.prompt,
+        "gain": round(gain, 3),
+        "wanted": WANTED,
     }
-    seconds = []
+    report = Report("batch", figures, beside=about)
+    if not arguments.json:
+        print(report.table())
+        print(f"together {gain:.2f} times the fastest line by itself")
+    print(report.json())
+    return 0 if gain >= WANTED else 1
+
+
+def _model(shape: str, weights: str) -> Model:
+    config = SHAPES[shape].config()
+    if weights in PLAIN:
+        make = AutoModelForCausalLM.from_config
+        return Model(make(config, dtype=PLAIN[weights]))  # type: ignore[no-untyped-call]
+    kind = cast(StackFormat, weights)
+    return random_model(config, torch.device("cpu"), torch.bfloat16, kind, "16bit")
+
+
+def _rows_per_s(model: Model, num_rows: int, num_runs: int) -> list[float]:
+    """Multiply so many rows by every matrix of a forward, each read anew."""
+    products = [
+        _product(model, layer, num_rows)
+        for layer in model.module.modules()
+        if isinstance(layer, nn.Linear | StackLinear)
+    ]
     with torch.inference_mode():
-        for _ in range(num_runs + 1):
-            start = time.perf_counter()
-            for weight in weights:
-                functional.linear(inputs[weight.shape[1]], weight)
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+        found = seconds_of(lambda: [product() for product in products], num_runs=num_runs)
+    return [num_rows / seconds for seconds in found]
 
 
-def _size(weight: torch.Tensor) -> tuple[int, int]:
-    return weight.shape[0], weight.shape[1]
+def _product(model: Model, layer: nn.Module, num_rows: int) -> Callable[[], object]:
+    """Return the product that the flat pass would make, or else that of the module."""
+    matrices = matrices_of(layer)
+    x = torch.ones(num_rows, matrices.columns)
+    if model.kernels is None:
+        return partial(layer, x.to(model.dtype))
+    return partial(model.kernels.multiply, matrices, x)
 
 
-def _measured(model: Model, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Return the tokens a second of one line, and of all together; medians of runs in turns."""
+def _measured(model: Model, arguments: argparse.Namespace) -> tuple[Sequence[float], ...]:
+    """Return the tokens a second of one line, and of all together, of runs in turns."""
     engine = Engine(model, cache_bytes=1 << 28)
     prompt = random.Random(0).choices(range(model.vocab_size), k=arguments.prompt)
     first = engine.branch(prompt, _never)
@@ -118,8 +131,7 @@ def _measured(model: Model, arguments: argparse.Namespace) -> tuple[float, float
     for _ in range(arguments.runs + 1):
         alone = _speed(engine, first, 1, arguments.new)
         speeds.append((alone, _speed(engine, first, arguments.lines, arguments.new)))
-    one, all_lines = zip(*speeds[1:], strict=True)
-    return statistics.median(one), statistics.median(all_lines)
+    return tuple(zip(*speeds[1:], strict=True))
 
 
 def _speed(engine: Engine, first: Branch, num_lines: int, num_new: int) -> float:

@@ -1,11 +1,13 @@
 """Several lines read together write what each writes alone, and keep what each would keep."""
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from inference import wire
 from inference.branch import Branch
@@ -13,6 +15,7 @@ from inference.door import GenerationEnd, Token
 from inference.engine import Engine
 from inference.gain import NUM_REFUSED, Gain
 from inference.host_worker import Seat, Worker
+from inference.kernels import kernels
 from inference.local import open_chat
 from inference.messages import SamplingOptions
 from inference.model import Model
@@ -72,16 +75,33 @@ def together(
 
 
 @contextmanager
-def counted(model: Model) -> Iterator[list[int]]:
+def counted() -> Iterator[list[int]]:
     """Take note of how many lines each forward reads."""
     rows: list[int] = []
-    hook = model.module.register_forward_pre_hook(
-        lambda _module, _args, given: rows.append(len(given["input_ids"])), with_kwargs=True
-    )
-    try:
+    alone, together = Model._run, Together.forward
+
+    def one(*given: object) -> object:
+        rows.append(1)
+        return alone(*given)
+
+    def several(reader: Together, tokens: Sequence[int], states: Sequence[object]) -> object:
+        rows.append(len(tokens))
+        return together(reader, tokens, states)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "_run", one)
+        patch.setattr(Together, "forward", several)
         yield rows
-    finally:
-        hook.remove()
+
+
+@pytest.fixture(params=[True, False], ids=["flat", "module"])
+def hybrid(request: pytest.FixtureRequest, modules: dict[str, PreTrainedModel]) -> Model:
+    """Return a model with both kinds of layers, and with or without the flat pass."""
+    if request.param and kernels() is None:
+        pytest.skip("no compiler, or not an x86 with AVX2")
+    model = Model(copy.deepcopy(modules["qwen3_5"]), fast_kernels=request.param)
+    assert (model._step is not None) == request.param
+    return model
 
 
 def test_lines_of_any_length_write_what_each_writes_alone(tiny_model: Model) -> None:
@@ -90,7 +110,7 @@ def test_lines_of_any_length_write_what_each_writes_alone(tiny_model: Model) -> 
     asked = list(zip(PROMPTS, nums, strict=True))
     ends = [alone(engine_of(model), *one) for one in asked]
     engine = engine_of(model, 1 << 28)
-    with counted(model) as rows:
+    with counted() as rows:
         lines = [steps(engine, *one) for one in asked]
         joined = together(engine, lines)
     assert [end.token_ids for end in joined] == [end.token_ids for end in ends]
@@ -104,12 +124,12 @@ def test_lines_of_any_length_write_what_each_writes_alone(tiny_model: Model) -> 
         assert again.usage.num_prefilled == 1
 
 
-def test_each_line_draws_by_itself_and_ends_by_itself(tiny_hybrid: Model) -> None:
+def test_each_line_draws_by_itself_and_ends_by_itself(hybrid: Model) -> None:
     asked = [(SHARED, 9, how) for how in (GREEDY, WARM, SamplingOptions(0.9, seed=8))]
-    ends = [alone(engine_of(tiny_hybrid), *one) for one in asked]
+    ends = [alone(engine_of(hybrid), *one) for one in asked]
     stop = frozenset((ends[1].token_ids[3],))
-    ends[1] = alone(engine_of(tiny_hybrid), *asked[1], stop_ids=stop)
-    engine = engine_of(tiny_hybrid)
+    ends[1] = alone(engine_of(hybrid), *asked[1], stop_ids=stop)
+    engine = engine_of(hybrid)
     lines = [
         steps(engine, *one, stop_ids=stop if n == 1 else frozenset()) for n, one in enumerate(asked)
     ]
@@ -118,27 +138,27 @@ def test_each_line_draws_by_itself_and_ends_by_itself(tiny_hybrid: Model) -> Non
     assert joined[1].stop_reason == "end_turn"
 
 
-def test_what_a_line_read_with_others_can_be_taken_back(tiny_hybrid: Model) -> None:
-    states = [tiny_hybrid.new_state() for _ in range(2)]
+def test_what_a_line_read_with_others_can_be_taken_back(hybrid: Model) -> None:
+    states = [hybrid.new_state() for _ in range(2)]
     for state, prompt in zip(states, PROMPTS, strict=False):
-        tiny_hybrid.forward(prompt, state)
+        hybrid.forward(prompt, state)
     states[0].allow_rollback(3)
     before = states[0].snapshot()
-    reader = Together(tiny_hybrid)
+    reader = Together(hybrid)
     for token in (5, 6, 7):
         reader.forward((token, token + 1), states)
     states[0].rollback(2)
     after = before.restore()
-    tiny_hybrid.forward((5,), after)
-    logits = [tiny_hybrid.forward((9,), state) for state in (states[0], after)]
+    hybrid.forward((5,), after)
+    logits = [hybrid.forward((9,), state) for state in (states[0], after)]
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
 
 
-def test_a_kept_state_holds_no_memory_of_other_lines(tiny_hybrid: Model) -> None:
-    states = [tiny_hybrid.new_state() for _ in range(4)]
+def test_a_kept_state_holds_no_memory_of_other_lines(hybrid: Model) -> None:
+    states = [hybrid.new_state() for _ in range(4)]
     for state in states:
-        tiny_hybrid.forward(SHARED, state)
-    Together(tiny_hybrid).forward((1, 2, 3, 4), states)
+        hybrid.forward(SHARED, state)
+    Together(hybrid).forward((1, 2, 3, 4), states)
     for layer in states[2].snapshot().linear:
         assert all(state.untyped_storage().nbytes() == state.nbytes for state in layer.tensors)
 
@@ -153,6 +173,26 @@ def test_nano_writes_the_same_alone_and_in_company() -> None:
     engine = engine_of(model)
     joined = together(engine, [steps(engine, prompt, 8) for prompt in prompts])
     assert [end.token_ids for end in joined] == [end.token_ids for end in ends]
+
+
+def test_a_draft_layer_is_shown_what_was_made_of_each_line(modules) -> None:
+    model = Model(copy.deepcopy(modules["qwen3_5"]))
+    model.show_hidden()
+    states = [model.new_state() for _ in range(2)]
+    for state, prompt in zip(states, PROMPTS, strict=False):
+        model.forward(prompt, state)
+    kept = [state.snapshot() for state in states]
+    Together(model).forward((5, 6), states)
+    for state, before, token in zip(states, kept, (5, 6), strict=True):
+        by_itself = before.restore()
+        model.forward((token,), by_itself)
+        if state.hidden is not None:  # where the module reads all lines nothing is shown
+            torch.testing.assert_close(state.hidden, by_itself.hidden, rtol=1e-4, atol=1e-4)
+
+
+def test_the_plainest_way_reads_each_line_by_itself(modules) -> None:
+    plain = Model(copy.deepcopy(modules["qwen3_5"]), fast_kernels=False)
+    assert not Together(plain).gain.pays(2)
 
 
 def test_company_is_left_where_it_does_not_pay_and_tried_again_later() -> None:
@@ -188,7 +228,7 @@ def test_replies_that_front_ends_of_a_host_ask_for_are_read_together(
         worker.submit(seat, wire.Find(1, prompt, None))
         worker.submit(seat, wire.Generate(2, 1, prompt, GREEDY, 10))
     engine = engine_of(tiny_hybrid)
-    with counted(tiny_hybrid) as rows:
+    with counted() as rows:
         thread = threading.Thread(target=worker.run, args=(engine,))
         thread.start()
         for _ in PROMPTS:
