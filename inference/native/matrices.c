@@ -2,14 +2,15 @@
 
    torch makes a quantized matrix dense in memory first. Here numbers live in registers from the
    memory to the sum. Where the matrix is quantized, the rows are rounded to 16 bits a block of 64:
-   pairs of products then fit one instruction, and what is lost is a thirtieth of what bfloat16
+   pairs of products then fit one instruction, and what is lost is a twentieth of what bfloat16
    loses. */
 
 #include "simd.h"
 
 #define BLOCK 64    /* numbers of NF4 that share a scale ... */
 #define NESTED 256  /* ... and scales that share one */
-#define STEPS 32767 /* of a block of rows, and of the sixteen numbers of NF4 */
+#define STEPS 32767 /* of the sixteen numbers of NF4, and of a block of rows ... */
+#define FEW_STEPS 8191 /* ... that meets these: eight of their products fit 32 bits */
 #define TOGETHER 4  /* rows that meet a row of a matrix while it is in registers */
 #define CHUNK 16    /* rows of a matrix that a thread takes at a time */
 
@@ -108,13 +109,11 @@ INLINE void dot_nf4(const Matrix *matrix, int64_t row, const __m256i planes[2], 
         for (int m = 0; m < num; m++) {
             int64_t place = (first + m) * x->blocks + block;
             const int16_t *v = x->unpacked + place * BLOCK;
-            __m256 part = _mm256_cvtepi32_ps(_mm256_madd_epi16(words[0], load16(v)));
-            for (int n = 1; n < 4; n++) {
-                __m256i products = _mm256_madd_epi16(words[n], load16(v + 16 * n));
-                part = _mm256_add_ps(part, _mm256_cvtepi32_ps(products));
-            }
+            __m256i sum = _mm256_madd_epi16(words[0], load16(v));
+            for (int n = 1; n < 4; n++)
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(words[n], load16(v + 16 * n)));
             __m256 factor = _mm256_set1_ps(scale * x->scales[place]);
-            sums[m] = _mm256_fmadd_ps(part, factor, sums[m]);
+            sums[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, sums[m]);
         }
     }
     for (int m = 0; m < num; m++) out[m] = sum8(sums[m]) * (1.0f / STEPS);
@@ -131,19 +130,19 @@ INLINE void dot(const Matrix *matrix, int64_t row, const __m256i planes[2], cons
     if (matrix->kind == BF16) dot_plain(BF16, (const uint16_t *)matrix->numbers + start, x, first, num, out);
 }
 
-/* Round a block of x to steps. */
-static float round_block(const float x[BLOCK], int16_t steps[BLOCK]) {
+/* Round a block of x to so many steps; return how much one is. */
+static float round_block(const float x[BLOCK], int num_steps, int16_t steps[BLOCK]) {
     __m256 sign = _mm256_set1_ps(-0.0f), largest = _mm256_setzero_ps();
     for (int n = 0; n < BLOCK; n += 8)
         largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + n)));
     float limit = largest8(largest);
-    __m256 inverse = _mm256_set1_ps(limit > 0 ? STEPS / limit : 0);
+    __m256 inverse = _mm256_set1_ps(limit > 0 ? num_steps / limit : 0);
     for (int n = 0; n < BLOCK; n += 16) {
         __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + n), inverse));
         __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + n + 8), inverse));
         store16(steps + n, joined(low, high));
     }
-    return limit / STEPS;
+    return limit / num_steps;
 }
 
 /* Put a block in the order of `look_up`: numbers of the high codes, which come first in a pair,
@@ -165,7 +164,8 @@ static void round_rows(Rows *x, int64_t num, int is_packed) {
             const float *from = x->numbers + m * x->columns + block * BLOCK;
             float last[BLOCK] = {0};
             if (left < BLOCK) from = memcpy(last, from, left * sizeof(float));
-            x->scales[place] = round_block(from, x->steps + place * BLOCK);
+            int num_steps = is_packed ? FEW_STEPS : STEPS;
+            x->scales[place] = round_block(from, num_steps, x->steps + place * BLOCK);
             if (is_packed) unpack_block(x->steps + place * BLOCK, x->unpacked + place * BLOCK);
         }
 }
