@@ -153,6 +153,32 @@ def test_a_reply_that_is_told_again_is_not_read_again(client: OpenAI) -> None:
     assert second.usage.prompt_tokens_details.cached_tokens >= read - 1
 
 
+def test_choices_share_one_prompt(served: tuple[str, list[Usage]], client: OpenAI) -> None:
+    messages = [{"role": "user", "content": "Choose: " + "word " * 80}]
+    drawn = {"temperature": 2, "seed": 5, "max_tokens": 9}
+    served[1].clear()
+    whole = ask(client, messages, n=3, **drawn)
+    read = [usage.num_prefilled for usage in served[1]]
+    assert sorted(read)[:2] == [0, 0], "what the first has read is there for the others"
+    assert max(read) > 80
+    assert [choice.index for choice in whole.choices] == [0, 1, 2]
+    texts = [choice.message.content for choice in whole.choices]
+    assert len(set(texts)) > 1, "each is drawn by itself"
+    assert whole.usage.prompt_tokens == served[1][0].num_prompt
+    assert whole.usage.completion_tokens == sum(usage.num_generated for usage in served[1])
+    alone = ask(client, messages, **{**drawn, "seed": 6})
+    assert alone.choices[0].message.content == texts[1]
+    streamed = ["", "", ""]
+    ended = set()
+    for one in ask(client, messages, n=3, stream=True, **drawn):
+        choice = one.choices[0]
+        streamed[choice.index] += choice.delta.content or ""
+        if choice.finish_reason:
+            ended.add(choice.index)
+    assert streamed == texts
+    assert ended == {0, 1, 2}
+
+
 def test_a_conversation_between_two_others_loses_nothing(client: OpenAI) -> None:
     def line(number: int) -> list[Any]:
         return [{"role": "user", "content": f"Task {number}: " + "word " * 100}]
@@ -203,7 +229,7 @@ def test_signs_of_life_come_while_a_call_is_written(client: OpenAI) -> None:
         ({"model": "gpt"}, 404, "the one here is 'nano'"),
         ({"tool_choice": "required"}, 400, "a call cannot be forced"),
         ({"response_format": {"type": "json_object"}}, 400, "text only"),
-        ({"n": 2}, 400, "n may be 1 only"),
+        ({"n": 17}, 400, "n: Input should be less than or equal to 16"),
         ({"messages": []}, 400, "messages"),
         ({"temperature": 3}, 400, "temperature"),
         ({"tools": [_with_properties({"a": 5})]}, 400, "tools.0.function.parameters.properties.a"),

@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from inference.messages import ReplyEnd, Text, Thinking, ToolCall, Usage
+from inference.messages import ReplyEnd, Text, Thinking, ToolCall
 
 Json = dict[str, Any]
 
@@ -50,14 +50,20 @@ def _num_begun(text: str, word: str) -> int:
 
 @dataclass
 class Answer:
-    """One answer while it is made: what is the same in all its objects, and what it came to."""
+    """One choice while it is made: what is the same in all its objects, and what it came to."""
 
     model: str
+    index: int = 0
+    """Which of the choices of a request."""
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex[:24]}")
     created: int = field(default_factory=lambda: int(time.time()))
     text: str = ""
     thought: str = ""
     calls: list[Json] = field(default_factory=list)
+
+    def others(self, num: int) -> list["Answer"]:
+        """Return the further choices of the same request."""
+        return [Answer(self.model, index, self.id, self.created) for index in range(1, num)]
 
     def add(self, piece: Text | Thinking | ToolCall) -> Json:
         """Take a piece in; return it as a delta."""
@@ -77,30 +83,35 @@ class Answer:
 
     def chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
         """Return a piece of a stream."""
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        choice = {"index": self.index, "delta": delta, "finish_reason": finish_reason}
         return {**self._about("chat.completion.chunk"), "choices": [choice]}
 
-    def last_chunks(self, end: ReplyEnd, *, is_cut: bool, wants_usage: bool) -> Iterator[Json]:
-        """Yield what ends a stream."""
-        yield self.chunk({}, self.finish_reason(end, is_cut=is_cut))
-        if wants_usage:
-            usage = usage_of(end.usage)
-            yield {**self._about("chat.completion.chunk"), "choices": [], "usage": usage}
+    def last_chunk(self, end: ReplyEnd, *, is_cut: bool) -> Json:
+        """Return what ends this choice in a stream."""
+        return self.chunk({}, self._finish_reason(end, is_cut=is_cut))
 
-    def whole(self, end: ReplyEnd, *, is_cut: bool) -> Json:
-        """Return the answer as one object."""
+    def usage_chunk(self, ends: Sequence[ReplyEnd]) -> Json:
+        """Return what all choices cost, as the last object of a stream."""
+        about = self._about("chat.completion.chunk")
+        return {**about, "choices": [], "usage": usage_of(ends)}
+
+    def choice(self, end: ReplyEnd, *, is_cut: bool) -> Json:
+        """Return this choice, whole."""
         has_content = self.text or not self.calls
         message: Json = {"role": "assistant", "content": self.text if has_content else None}
         if self.thought:
             message["reasoning_content"] = self.thought
         if self.calls:
             message["tool_calls"] = self.calls
-        reason = self.finish_reason(end, is_cut=is_cut)
-        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-        about = self._about("chat.completion")
-        return {**about, "choices": [choice], "usage": usage_of(end.usage)}
+        reason = self._finish_reason(end, is_cut=is_cut)
+        return {"index": self.index, "message": message, "finish_reason": reason, "logprobs": None}
 
-    def finish_reason(self, end: ReplyEnd, *, is_cut: bool) -> str:
+    def whole(self, choices: Sequence[Json], ends: Sequence[ReplyEnd]) -> Json:
+        """Return all choices as one object."""
+        about = self._about("chat.completion")
+        return {**about, "choices": list(choices), "usage": usage_of(ends)}
+
+    def _finish_reason(self, end: ReplyEnd, *, is_cut: bool) -> str:
         """Say why it ended; `is_cut` is at a stop word."""
         if self.calls:
             return "tool_calls"
@@ -110,14 +121,20 @@ class Answer:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-def usage_of(usage: Usage) -> Json:
-    """Return what a reply cost; what was reused is what OpenAI calls cached."""
+def usage_of(ends: Sequence[ReplyEnd]) -> Json:
+    """Return what the choices of a request cost; what was reused is what OpenAI calls cached.
+
+    The prompt, which they share, counts once: as the first of them found it.
+    """
+    first = ends[0].usage
+    num_generated = sum(end.usage.num_generated for end in ends)
+    num_thinking = sum(end.usage.num_thinking for end in ends)
     return {
-        "prompt_tokens": usage.num_prompt,
-        "completion_tokens": usage.num_generated,
-        "total_tokens": usage.num_prompt + usage.num_generated,
-        "prompt_tokens_details": {"cached_tokens": usage.num_reused},
-        "completion_tokens_details": {"reasoning_tokens": usage.num_thinking},
+        "prompt_tokens": first.num_prompt,
+        "completion_tokens": num_generated,
+        "total_tokens": first.num_prompt + num_generated,
+        "prompt_tokens_details": {"cached_tokens": first.num_reused},
+        "completion_tokens_details": {"reasoning_tokens": num_thinking},
     }
 
 

@@ -8,9 +8,7 @@ A reply is made in a thread; when its client has gone it is stopped, and what wa
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -23,14 +21,15 @@ from starlette.types import Receive, Scope, Send
 
 from agent.frontends.serve.answer import Answer, Json, error_body
 from agent.frontends.serve.asked import ChatRequest
-from agent.frontends.serve.service import Delta, Finished, Service, Told
+from agent.frontends.serve.choices import Piece, finished, told_by
+from agent.frontends.serve.service import Delta, Finished, Service
 from inference.errors import (
     Cancelled,
     ContextOverflow,
     InferenceError,
     PictureUnreadable,
 )
-from inference.messages import Prefill, Usage
+from inference.messages import Prefill, ReplyEnd, Usage
 
 MAX_BODY_BYTES = 64_000_000
 CLIENT_GONE = 499
@@ -77,35 +76,46 @@ class _Pages:
     async def chat(self, request: Request) -> Response:
         asked = ChatRequest.model_validate_json(await _body(request))
         self._check_model(asked.model)
-        answer = Answer(self._service.name)
-        told = _in_a_thread(self._service, asked, answer)
+        first = Answer(self._service.name)
+        answers = [first, *first.others(asked.n or 1)]
+        told = told_by(self._service, asked, answers)
         if asked.stream:
             # What fails before anything is told has a status of its own.
-            first = await _unless_gone(request, anext(told))
-            return _Stream(self._events(first, told, answer, asked), told)
-        finished = await _unless_gone(request, _last(told))
-        self._on_reply(finished.end.usage)
-        return JSONResponse(answer.whole(finished.end, is_cut=finished.is_cut))
+            begun = await _unless_gone(request, anext(told))
+            return _Stream(self._events(begun, told, answers, asked), told)
+        ends = await _unless_gone(request, finished(told))
+        choices = [
+            answer.choice(ends[answer.index].end, is_cut=ends[answer.index].is_cut)
+            for answer in answers
+        ]
+        for end in ends.values():
+            self._on_reply(end.end.usage)
+        return JSONResponse(first.whole(choices, _replies(ends)))
 
     async def _events(
-        self, first: Told, told: AsyncIterator[Told], answer: Answer, asked: ChatRequest
+        self,
+        begun: Piece,
+        told: AsyncIterator[Piece],
+        answers: Sequence[Answer],
+        asked: ChatRequest,
     ) -> AsyncIterator[str]:
         """Yield the stream; a comment shows that a long prompt is being read."""
-        yield _event(answer.chunk({"role": "assistant", "content": ""}))
-        wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
+        for answer in answers:
+            yield _event(answer.chunk({"role": "assistant", "content": ""}))
+        ends: dict[int, Finished] = {}
         try:
-            async for piece in _with(first, told):
+            async for answer, piece in _with(begun, told):
                 match piece:
                     case Prefill(num_done, num_total):
                         yield f": {num_done} of {num_total} tokens of the prompt are read\n\n"
                     case Delta(content):
                         yield _event(answer.chunk(content))
                     case Finished(end, is_cut):
+                        ends[answer.index] = piece
                         self._on_reply(end.usage)
-                        for chunk in answer.last_chunks(
-                            end, is_cut=is_cut, wants_usage=wants_usage
-                        ):
-                            yield _event(chunk)
+                        yield _event(answer.last_chunk(end, is_cut=is_cut))
+            if asked.stream_options is not None and asked.stream_options.include_usage:
+                yield _event(answers[0].usage_chunk(_replies(ends)))
         except InferenceError as error:
             yield _event(_failure(error)[1])
         yield "data: [DONE]\n\n"
@@ -124,7 +134,7 @@ class _Pages:
 class _Stream(StreamingResponse):
     """Server-sent events; when the client has gone, the reply ends at once."""
 
-    def __init__(self, events: AsyncIterator[str], told: AsyncGenerator[Told, None]) -> None:
+    def __init__(self, events: AsyncIterator[str], told: AsyncGenerator[Piece, None]) -> None:
         super().__init__(events, 200, STREAM_HEADERS, "text/event-stream")
         self._told = told
 
@@ -144,47 +154,15 @@ async def _body(request: Request) -> bytes:
     return bytes(content)
 
 
-async def _in_a_thread(
-    service: Service, asked: ChatRequest, answer: Answer
-) -> AsyncGenerator[Told, None]:
-    """Yield what a reply tells; it is stopped when nobody takes it any more."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Told | Exception | None] = asyncio.Queue()
-    is_gone = threading.Event()
-
-    def put(told: Told | Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it who listened
-            loop.call_soon_threadsafe(queue.put_nowait, told)
-
-    def work() -> None:
-        try:
-            for told in service.reply(asked, answer, is_gone.is_set):
-                put(told)
-            put(None)
-        except Exception as error:  # it is raised again, where the request is answered
-            put(error)
-
-    threading.Thread(target=work, name="reply", daemon=True).start()
-    try:
-        while (told := await queue.get()) is not None:
-            if isinstance(told, Exception):
-                raise told
-            yield told
-    finally:
-        is_gone.set()
-
-
-async def _with(first: Told, rest: AsyncIterator[Told]) -> AsyncIterator[Told]:
+async def _with(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     yield first
     async for told in rest:
         yield told
 
 
-async def _last(told: AsyncIterator[Told]) -> Finished:
-    async for one in told:
-        if isinstance(one, Finished):
-            return one
-    raise Cancelled("stopped before it was whole")
+def _replies(ends: Mapping[int, Finished]) -> list[ReplyEnd]:
+    """Return what the choices ended with, in their order."""
+    return [ends[index].end for index in sorted(ends)]
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

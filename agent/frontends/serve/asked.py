@@ -24,6 +24,7 @@ from inference.messages import (
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 MAX_STOPS = 16
+MAX_CHOICES = 16
 COLD = 1e-3
 
 
@@ -159,7 +160,7 @@ class ChatRequest(Words):
     reasoning_effort: str | None = None
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
-    n: int | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     logprobs: bool | None = None
     logit_bias: dict[str, float] | None = None
     presence_penalty: float | None = None
@@ -171,8 +172,6 @@ class ChatRequest(Words):
             raise ValueError("tool_choice may be auto or none: a call cannot be forced here")
         if self.response_format and self.response_format.get("type") != "text":
             raise ValueError("response_format may be text only")
-        if self.n not in (None, 1):
-            raise ValueError("n may be 1 only; ask again, the prompt is not read again")
         for name in ("logprobs", "logit_bias", "presence_penalty", "frequency_penalty"):
             if getattr(self, name):
                 raise ValueError(f"{name} is not supported; leave it out")
@@ -206,8 +205,8 @@ class ChatRequest(Words):
             for one in functions
         )
 
-    def options(self, preset: SamplingOptions, context_tokens: int) -> ReplyOptions:
-        """Say how the reply is drawn; what was not said stays as the model's preset has it."""
+    def options(self, preset: SamplingOptions, context_tokens: int, index: int) -> ReplyOptions:
+        """Say how a choice is drawn; what was not said stays as the model's preset has it."""
         given = {
             "temperature": _warm(self.temperature),
             "top_p": self.top_p,
@@ -215,7 +214,7 @@ class ChatRequest(Words):
             "min_p": self.min_p,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
-        seed = (self.seed or 0) % 2**63
+        seed = ((self.seed or 0) + index) % 2**63
         return ReplyOptions(
             sampling=replace(preset, seed=seed, **chosen) if chosen else None,  # type: ignore[arg-type]  # as above
             max_new_tokens=self.max_completion_tokens or self.max_tokens or context_tokens,

@@ -88,7 +88,8 @@ class Service:
         told_messages = messages_of(asked, self._show)
         line = line_of(told_messages, tools)
         messages = self._replies.restored(told_messages, line)
-        options = asked.options(self._chat.profile.sampling(asked.thinks), self.context_tokens)
+        preset = self._chat.profile.sampling(asked.thinks)
+        options = asked.options(preset, self.context_tokens, answer.index)
         stop = StopWords(asked.stops)
         enough = threading.Event()
 
