@@ -5,6 +5,7 @@ When this process dies, the workers end themselves, and with them every command 
 large model is in a process of its own that all of them ask; nano is loaded by each.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -22,6 +23,7 @@ from evals.task import Task
 from evals.worker import Done, Job, Worker, given_up
 from inference.errors import InferenceError
 
+LOG = logging.getLogger(__name__)
 MAX_LOST = 3
 """So often the worker of one task may die before the task counts as one that cannot be run."""
 GRACE_S = 1800.0
@@ -85,6 +87,7 @@ class LocalCrew:
                     assert task is not None, "only who has a task is waited for"
                     done = _answer(hand)
                     if done is None:
+                        LOG.warning("The worker of %s died; another one takes its place.", task.id)
                         hands[number] = self._hire()
                         lost[task.id] = lost.get(task.id, 0) + 1
                         if lost[task.id] < MAX_LOST:

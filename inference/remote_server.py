@@ -62,9 +62,14 @@ def base_url(text: str) -> str:
     Raises:
         ValueError: it is no such address; the text says what is wrong with it.
     """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is no address of a server, as http://localhost:8000/v1 is")
+    refusal = f"{text!r} is no address of a server, as http://localhost:8000/v1 is"
+    try:
+        parts = urlsplit(text.strip())
+        is_usable = parts.port is None or parts.port > 0
+    except ValueError as error:  # a port too high, a bracket too many
+        raise ValueError(refusal) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_usable:
+        raise ValueError(refusal)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"an engine's address holds no key; set {KEY_NAMES[0]} instead")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
 
 POLL_S = 0.05
+PAGE = "text/html"
 NO_KEY = "none"
 """What the SDK is given where there is none: it insists on one."""
 _Chunks = AsyncGenerator["ChatCompletionChunk", None]
@@ -83,6 +84,8 @@ async def _chunks(server: Server, body: Mapping[str, Any]) -> _Chunks:
         ) as client,
         await client.chat.completions.create(**body, stream=True) as answer,
     ):
+        if PAGE in answer.response.headers.get("content-type", ""):
+            raise ValueError("a page, where a reply should be")
         async for chunk in answer:
             if not isinstance(chunk, ChatCompletionChunk):
                 raise ValueError("no chunk of a reply")

@@ -25,6 +25,7 @@ class Try:
         self._start_s = time.monotonic()
         self._first_s = 0.0
         """When its first piece came; 0 before that."""
+        self._num_pieces = 0
 
     @property
     def stop_reason(self) -> StopReason:
@@ -44,6 +45,7 @@ class Try:
             if not self._first_s:
                 self._first_s = time.monotonic()
                 yield Prefill(self._num_prompt, self._num_prompt, self._first_s - self._start_s)
+            self._num_pieces += 1
             yield piece
 
     def thinks_longer_than(self, budget: int | None) -> bool:
@@ -61,7 +63,8 @@ class Try:
         """Say what it cost: in the server's words, else as far as can be told."""
         now_s = time.monotonic()
         first_s = self._first_s or now_s
-        times = first_s - self._start_s, now_s - first_s
+        # A reply in one piece tells nothing of how fast it was written.
+        times = first_s - self._start_s, now_s - first_s if self._num_pieces > 1 else 0.0
         said, num_thinking = self.reader.usage, estimated(message.thinking)
         if said is None:
             num_prompt = self._num_prompt if self._first_s else 0

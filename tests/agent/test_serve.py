@@ -268,6 +268,11 @@ def post(address: str, body: bytes, **headers: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
+def test_the_models_are_listed_with_a_slash_too(client: OpenAI) -> None:
+    listed = client.get("/models/", cast_to=dict[str, Any])
+    assert [one["id"] for one in listed["data"]] == ["nano"]
+
+
 def test_pages_of_a_browser_get_nothing(served: tuple[str, list[Usage]]) -> None:
     body = json.dumps({"model": "nano", "messages": [USER], "max_tokens": 1}).encode()
     json_type = "application/json"
@@ -387,6 +392,8 @@ def test_a_seat_is_kept_for_the_conversation_that_it_has_read() -> None:
 def test_the_name_in_a_host_header() -> None:
     headers = ["localhost:80", "[::1]:80", "127.0.0.1", "LOCALHOST", "evil.example:8642", ""]
     names = ["localhost", "::1", "127.0.0.1", "localhost", "evil.example", ""]
+    headers += ["[::1]evil.example", "evil.example@localhost", "localhost:evil"]
+    names += ["", "", ""]
     assert [*map(host_of, headers)] == names
 
 

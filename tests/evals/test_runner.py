@@ -89,13 +89,16 @@ def test_two_runners_never_share_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault
-def test_a_killed_worker_costs_its_task_a_new_beginning_and_nothing_else(tmp_path: Path) -> None:
+def test_a_killed_worker_costs_its_task_a_new_beginning_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     does = ("", "die once", "fail", "die once", "")
     folder = toy_run(tmp_path, does)
     records = run(folder, processes(2), silent)
     assert [record.is_solved for record in records] == [True, True, False, True, True]
     begun = attempts(tmp_path / "log")
     assert sorted(begun) == ["toy-0", *["toy-1"] * 2, "toy-2", *["toy-3"] * 2, "toy-4"]
+    assert "The worker of toy-1 died" in caplog.text
 
 
 @pytest.mark.fault

@@ -337,6 +337,9 @@ def test_one_model_is_taken_and_of_several_one_has_to_be_named(script: Script) -
         ("localhost:8000", None),
         ("http://user:pass@gpu.lan", None),
         ("http://gpu.lan/v1?key=1", None),
+        ("http://localhost:99999/v1", None),
+        ("http://localhost:0", None),
+        ("http://[::1/v1", None),
     ],
 )
 def test_an_address_is_a_base_and_holds_no_key(typed: str, base: str | None) -> None:
@@ -455,6 +458,13 @@ def test_a_model_that_is_not_there_is_named(script: Script) -> None:
 def test_what_is_no_reply_is_an_error_in_one_sentence(script: Script, answer: Answer) -> None:
     script.answers = [answer]
     assert isinstance(fault_of(chat_of(script)), ModelUnavailable)
+
+
+def test_a_page_is_not_asked_for_again(script: Script) -> None:
+    headers = {"Content-Type": "text/html; charset=utf-8"}
+    script.answers = [Answer(body="<html>Welcome</html>", headers=headers)]
+    assert "not as OpenAI's API does" in str(fault_of(chat_of(script)))
+    assert len(script.requests) == 1
 
 
 def test_an_error_inside_the_stream_is_told_in_its_words(script: Script) -> None:

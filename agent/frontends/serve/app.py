@@ -46,6 +46,7 @@ def make_app(service: Service, on_reply: OnReply) -> Starlette:
         routes=[
             Route("/health", pages.health),
             Route("/v1/models", pages.models),
+            Route("/v1/models/", pages.models),
             Route("/v1/models/{id:path}", pages.model),
             Route("/v1/chat/completions", pages.chat, methods=["POST"]),
         ],

@@ -6,6 +6,7 @@ rebinding) is known by the name that it asks for.
 """
 
 import hmac
+import re
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.frontends.serve.answer import error_body
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^:@\[\]]+))(?::\d+)?")
 
 
 class Gate:
@@ -46,10 +48,9 @@ class Gate:
 
 
 def host_of(header: str) -> str:
-    """Return the name in a `Host` header, without its port."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].lower()
+    """Return the name in a `Host` header, without its port; "" if it has none such."""
+    found = _HOST.fullmatch(header)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _refuse(status: int, sentence: str) -> JSONResponse:
