@@ -4,21 +4,18 @@ Files are read in order and not mapped: what was read is in the memory of whoeve
 nowhere else. What a tensor is for is `sources.py`; whether it is quantized, `quantize.py`.
 """
 
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from inference.errors import ModelUnavailable
+from inference.headers import Stored, read_header, weight_files
 
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -28,21 +25,12 @@ DTYPES = {
 """What weights that are not quantized may be."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A tensor in a file."""
-
-    name: str
-    file: Path
-    dtype: str
-    """As safetensors names it."""
-    shape: tuple[int, ...]
-    start: int
-    """Where its bytes begin in the file."""
+class Entry(Stored):
+    """A tensor in a file, and its numbers."""
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The same for torch.
+        """What its numbers are.
 
         Raises:
             ModelUnavailable: no weight is of that kind.
@@ -88,7 +76,11 @@ class Checkpoint:
         """
         self.folder = folder
         self.files = weight_files(folder)
-        self.entries = {name: e for file in self.files for name, e in read_header(file).items()}
+        self.entries = {
+            name: Entry(**vars(stored))
+            for file in self.files
+            for name, stored in read_header(file).items()
+        }
 
     @contextmanager
     def reading(self, file: Path) -> Iterator[None]:
@@ -99,85 +91,6 @@ class Checkpoint:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(fd)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a file that must hold a JSON object.
-
-    Raises:
-        ModelUnavailable: it is missing or holds something else.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelUnavailable(
-            f"{file.parent} has no {file.name}; give the folder of a checkpoint."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{file} cannot be read ({error}); download it again.") from error
-    if not isinstance(content, dict):
-        raise ModelUnavailable(f"{file} holds no JSON object; download it again.")
-    return content
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files, all of which are there.
-
-    Raises:
-        ModelUnavailable: they are not.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        file = folder / "model.safetensors"
-        if not file.exists():
-            raise ModelUnavailable(
-                f"{folder} has no model.safetensors; give a folder with *.safetensors weights."
-            )
-        return [file]
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise ModelUnavailable(f"{index} lists no weights; download it again.")
-    files = [folder / str(name) for name in sorted(set(weight_map.values()))]
-    missing = [file.name for file in files if not file.exists()]
-    if missing:
-        raise ModelUnavailable(
-            f"{folder} lacks {missing[0]} ({len(missing)} of {len(files)} weight files are "
-            "missing); download the rest."
-        )
-    return files
-
-
-def read_header(file: Path) -> Mapping[str, Entry]:
-    """Return the tensors of a safetensors file, whose size must be what they need.
-
-    Raises:
-        ModelUnavailable: it is damaged.
-    """
-    try:
-        with file.open("rb") as stream:
-            num_header_bytes = int.from_bytes(stream.read(8), "little")
-            if num_header_bytes > MAX_HEADER_BYTES:
-                raise ValueError("its header is too long")
-            header: dict[str, Any] = json.loads(stream.read(num_header_bytes))
-        header.pop("__metadata__", None)
-        start = 8 + num_header_bytes
-        end = start + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        entries = {name: _entry(name, file, entry, start) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ModelUnavailable(f"{file} is damaged ({error}); download it again.") from error
-    if (actual := file.stat().st_size) != end:
-        raise ModelUnavailable(
-            f"{file} is {actual:,} bytes where its header says {end:,}; download it again."
-        )
-    return entries
-
-
-def _entry(name: str, file: Path, described: Mapping[str, Any], start: int) -> Entry:
-    first, last = described["data_offsets"]
-    entry = Entry(name, file, described["dtype"], tuple(described["shape"]), start + first)
-    if entry.dtype in DTYPES and entry.nbytes != last - first:
-        raise ValueError(f"the bytes of {name} are not those of its shape")
-    return entry
 
 
 def _read_into(file: Path, content: Tensor, start: int) -> None:

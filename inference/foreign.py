@@ -2,10 +2,9 @@
 
 Quantized by their makers (bitsandbytes, GPTQ, AWQ, FP8, compressed-tensors) or in GGUF, whose
 weights become plain ones. Nothing of ours is done to the numbers; what is looked after is that all
-weights were there and that a missing package is one sentence.
+weights were there. Which of them can be read here is `runnable.py`.
 """
 
-import importlib.util
 import logging
 import struct
 from collections.abc import Iterator, Mapping
@@ -19,60 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 
 from inference.errors import ModelUnavailable, TooLarge
 from inference.hub import first_line
+from inference.runnable import CONFIG_ERRORS
 
-PACKAGES = {
-    "bitsandbytes": "bitsandbytes",
-    "gptq": "gptqmodel",
-    "awq": "gptqmodel",
-    "auto-round": "auto_round",
-    "compressed-tensors": "compressed_tensors",
-    "gguf": "gguf",
-    "fp8": "",
-}
-"""How weights may be quantized, and the package that reads it; "" where transformers does alone."""
-CONFIG_ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What transformers raises on a configuration that makes no sense."""
 GGUF_SUFFIX = ".gguf"
-GPU_ONLY = ("gptq", "awq", "fp8")
-
-
-def method_of(config: Mapping[str, Any]) -> str:
-    """Return how a checkpoint was quantized by its makers, "" where it was not.
-
-    Raises:
-        ModelUnavailable: in a way that is not known here.
-    """
-    described = config.get("quantization_config") or config.get("text_config", {}).get(
-        "quantization_config"
-    )
-    if not described:
-        return ""
-    method = str(described.get("quant_method", "")) if isinstance(described, dict) else ""
-    if method not in PACKAGES:
-        raise ModelUnavailable(
-            f"The weights are quantized with {method or 'an unnamed method'}, which is not "
-            f"supported; take plain weights, or one of {', '.join(PACKAGES)}."
-        )
-    return method
-
-
-def check_usable(method: str, device: torch.device) -> None:
-    """See that what reads such weights is there.
-
-    Raises:
-        ModelUnavailable: it is not.
-    """
-    package = PACKAGES[method]
-    if package and importlib.util.find_spec(package) is None:
-        raise ModelUnavailable(
-            f"{method} weights are read by the package {package}, which is not installed; "
-            f"pip install {package.replace('_', '-')}, or take plain weights."
-        )
-    if method in GPU_ONLY and device.type == "cpu":
-        raise ModelUnavailable(
-            f"{method} weights run on a GPU only; take plain weights, which --weights nf4 makes "
-            "small."
-        )
 
 
 def gguf_config(file: Path) -> PreTrainedConfig:
@@ -86,7 +34,7 @@ def gguf_config(file: Path) -> PreTrainedConfig:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             file.parent, gguf_file=file.name, local_files_only=True
         )
-    except (*CONFIG_ERRORS, IndexError, RuntimeError, ImportError, struct.error) as error:
+    except (*CONFIG_ERRORS, ImportError, struct.error) as error:
         raise ModelUnavailable(
             f"{file} cannot be read ({first_line(error)}); download it again, or take a checkpoint "
             "in safetensors."
@@ -123,7 +71,7 @@ def load_foreign(
         raise TooLarge(
             f"{folder} does not fit the memory of {device}; take a smaller model."
         ) from error
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+    except (*CONFIG_ERRORS, ImportError, SafetensorError) as error:
         raise ModelUnavailable(f"{folder} cannot be loaded: {first_line(error)}.") from error
     module, report = loaded
     wrong = [str(entry[0]) for entry in report["mismatched_keys"]]

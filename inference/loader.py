@@ -8,7 +8,8 @@ the chat template are read elsewhere.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,17 +18,11 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from inference.checkpoint import Checkpoint, read_json
+from inference.checkpoint import Checkpoint
 from inference.door import DType, KvChoice, LoadProgress, OnProgress, Weights
 from inference.errors import ModelUnavailable, TooLarge
-from inference.foreign import (
-    CONFIG_ERRORS,
-    GGUF_SUFFIX,
-    check_usable,
-    gguf_config,
-    load_foreign,
-    method_of,
-)
+from inference.foreign import GGUF_SUFFIX, gguf_config, load_foreign
+from inference.headers import read_json
 from inference.hub import first_line, folder_of
 from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
@@ -35,20 +30,10 @@ from inference.module import Placement, empty_module, fill
 from inference.packed_files import weights_folder
 from inference.packing import pack, read_plain
 from inference.quantize import quantize
+from inference.runnable import CONFIG_ERRORS, check_family, check_usable, method_of
 from inference.stack import StackFormat
 from inference.state import Layout
 from inference.weight_cache import kept, packed_file
-
-FAMILIES = {
-    "qwen3_5": "Qwen3.5",
-    "qwen3_5_text": "Qwen3.5",
-    "qwen3_5_moe": "Qwen3.5 MoE",
-    "qwen3_5_moe_text": "Qwen3.5 MoE",
-    "qwen3": "Qwen3",
-    "qwen3_moe": "Qwen3 MoE",
-    "qwen2": "Qwen2.5",
-}
-"""`model_type` of config.json, and what people call it."""
 
 SMALL_PARAMS = 100_000_000
 """Below this float32 on a CPU is as fast as bfloat16, and exact."""
@@ -100,7 +85,7 @@ def load(
         return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv, fast_kernels)
     folder = folder_of(where, on_progress)
     config = read_json(folder / "config.json")
-    _check_family(config, folder / "config.json")
+    check_family(config, folder / "config.json")
     checkpoint = Checkpoint(folder)
     text_config = _text_config(folder, checkpoint.entries)
     num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
@@ -109,13 +94,13 @@ def load(
     kind = _kind(weights, num_params * torch_dtype.itemsize, torch_device)
     try:
         if method:
-            check_usable(method, torch_device)
+            check_usable(method, has_gpu=torch_device.type != "cpu")
             module = load_foreign(folder, text_config, torch_device, torch_dtype)
         elif kind:
-            module = empty_module(text_config, torch_dtype)
+            module = _empty_module(text_config, torch_dtype, folder)
             load_packed(module, checkpoint, kind, torch_device, placement, on_progress)
         else:
-            module = empty_module(text_config, torch_dtype)
+            module = _empty_module(text_config, torch_dtype, folder)
             tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
             fill(module, tensors, torch_device)
     except torch.OutOfMemoryError as error:
@@ -133,9 +118,9 @@ def _load_gguf(
     """Load a GGUF file; its weights become plain ones."""
     if not file.is_file():
         raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
-    check_usable("gguf", device)
+    check_usable("gguf", has_gpu=device.type != "cpu")
     config = gguf_config(file)
-    _check_family(config.to_dict(), file)
+    check_family(config.to_dict(), file)
     # Four bits a number, about: all that this decides is whether the model is a small one.
     torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
     module = load_foreign(file.parent, config, device, torch_dtype, file.name)
@@ -143,14 +128,6 @@ def _load_gguf(
     kept = _kv_kind(kv, device, Layout.of(text_config).head_dim)
     model = Model(module, kv=kept, quantization="gguf", fast_kernels=fast_kernels)
     return Loaded(model, file.parent, config.to_dict(), "gguf")
-
-
-def _check_family(config: Mapping[str, Any], file: Path) -> None:
-    if config.get("model_type") not in FAMILIES:
-        raise ModelUnavailable(
-            f"{file} is of type {config.get('model_type')!r}, which is not "
-            f"supported; use a model of {', '.join(dict.fromkeys(FAMILIES.values()))}."
-        )
 
 
 def load_packed(
@@ -197,20 +174,31 @@ def _ignore(_progress: LoadProgress) -> None:
 
 def _text_config(folder: Path, names: Mapping[str, Any]) -> PreTrainedConfig:
     """Return the configuration of the text part, if its layers are of kinds that we can hold."""
-    try:
+    with _sense_of(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         text_config: PreTrainedConfig = config.get_text_config(decoder=True)
         Layout.of(text_config)
-    except (*CONFIG_ERRORS, StrictDataclassError) as error:
-        reason = first_line(error)
-        raise ModelUnavailable(
-            f"{folder / 'config.json'} cannot be used ({reason}); "
-            "download it again or take another model."
-        ) from error
     # With vision, some checkpoints say only in the outer part that both ends share one matrix.
     if getattr(config, "tie_word_embeddings", False) and "lm_head.weight" not in names:
         text_config.tie_word_embeddings = True
     return text_config
+
+
+def _empty_module(config: PreTrainedConfig, dtype: torch.dtype, folder: Path) -> PreTrainedModel:
+    with _sense_of(folder):
+        return empty_module(config, dtype)
+
+
+@contextmanager
+def _sense_of(folder: Path) -> Iterator[None]:
+    """While something is made of a configuration: where it makes no sense, one sentence says so."""
+    try:
+        yield
+    except (*CONFIG_ERRORS, StrictDataclassError) as error:
+        raise ModelUnavailable(
+            f"{folder / 'config.json'} cannot be used ({first_line(error)}); "
+            "download it again or take another model."
+        ) from error
 
 
 def _device(name: str) -> torch.device:

@@ -22,16 +22,16 @@ from inference.checkpoint import Checkpoint
 from inference.model import Model
 from inference.module import weight_shapes
 from inference.odds import NUM_TIMES, Hopes, Record
+from inference.packing import quantized
 from inference.pictures import FIRST_ID
 from inference.prefix_cache import num_common
 from inference.quantize import quantize_layers, stacks_of
+from inference.runnable import DRAFT_MARK
 from inference.slabs import PagePool
-from inference.sources import sources_of
+from inference.sources import Source, sources_of
 from inference.stack import Stack, StackFormat, Workspace
 from inference.state import ATTENTION, HybridState, Layout
 
-MARK = "mtp.fc.weight"
-"""A checkpoint that has it has all of them."""
 MAX_CHAIN = 4
 """Guesses in a row: each is made of the one before, and less sure."""
 PRIOR = 0.7
@@ -215,7 +215,7 @@ def read_mtp(folder: Path, model: Model) -> Mtp | None:
     if model.quantization not in ("", *get_args(StackFormat)):
         return None
     checkpoint = Checkpoint(folder)
-    if MARK not in checkpoint.entries:
+    if DRAFT_MARK not in checkpoint.entries:
         return None
     trunk: Any = model.module
     with torch.device("meta"):
@@ -226,13 +226,11 @@ def read_mtp(folder: Path, model: Model) -> Mtp | None:
     shapes, stacks = weight_shapes(named), stacks_of(named)
     for name, source in sources_of(shapes, checkpoint.entries, folder).items():
         parent, _, leaf = name.rpartition(".")
-        pieces = [source.pieces(number) for number in range(len(source.matrices))]
         weight: Stack | nn.Parameter
         if name in stacks:
-            weight = stacks[name].like(model.device)
-            for number, matrix in enumerate(pieces):
-                weight.put(number, (piece.to(model.device) for piece in matrix))
+            weight = quantized(name, stacks[name], source, model.device, Source.pieces)
         else:
+            pieces = (source.pieces(number) for number in range(len(source.matrices)))
             plain = torch.cat(list(chain.from_iterable(pieces))).view(shapes[name])
             weight = nn.Parameter(plain.to(model.device, model.dtype), requires_grad=False)
         setattr(named.get_submodule(parent), leaf, weight)

@@ -46,12 +46,27 @@ class Nf4:
     """[] float32."""
 
 
+class NotFinite(ValueError):
+    """What is to be quantized is no number (NaN), or an infinite one."""
+
+
+def check_finite(largest: Tensor) -> None:
+    """See that the largest numbers of some blocks or rows are numbers; then all of theirs are.
+
+    Raises:
+        NotFinite: they are not.
+    """
+    if not torch.isfinite(largest).all():
+        raise NotFinite
+
+
 def encode(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the packed numbers, [n / 2] uint8, and the scale of each block, [n / 64] float32."""
     if values.device.type != "cpu":
         _bitsandbytes()
         quantize = torch.ops.bitsandbytes.quantize_4bit.default
         packed, absmax = quantize(values.contiguous(), BLOCK, "nf4", torch.uint8)
+        check_finite(absmax)
         return packed.view(-1), absmax
     flat = values.reshape(-1)
     packed = torch.empty(flat.numel() // 2, dtype=torch.uint8)
@@ -65,7 +80,7 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def _encode(blocks: Tensor, absmax: Tensor) -> Tensor:
     """Fill in the scales of some blocks, [m, 64] float32, and return their packed numbers."""
-    torch.amax(blocks.abs(), dim=1, out=absmax)
+    check_finite(torch.amax(blocks.abs(), dim=1, out=absmax))
     scaled = (blocks * (1.0 / absmax.clamp(min=1e-38))[:, None]).clamp_(-1, 1).view(-1)
     cells = torch.add(scaled, 1).mul_(CELLS / 2).int().clamp_(max=CELLS - 1)
     bounds, below = _cells()

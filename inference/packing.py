@@ -5,7 +5,7 @@ than one weight is held beside what stays.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,11 +14,16 @@ from transformers import PreTrainedModel
 
 from inference.checkpoint import Checkpoint
 from inference.door import LoadProgress, LoadStage, OnProgress
+from inference.errors import ModelUnavailable
 from inference.module import stored_tensors, weight_shapes
+from inference.nf4 import NotFinite
 from inference.quantize import stacks_of
 from inference.sources import Source, sources_of
 from inference.stack import Stack
 from inference.weight_file import Slot, writing
+
+Read = Callable[[Source, int], Iterator[Tensor]]
+"""Yields a matrix of a weight, in pieces."""
 
 
 class _Counter:
@@ -79,7 +84,7 @@ def pack(
     with writing(file, slots, str(checkpoint.folder.resolve())) as writer:
         for name, source in _in_file_order(checkpoint, sources):
             if name in stacks:
-                stack = _quantized(stacks[name], source, device, counter)
+                stack = quantized(name, stacks[name], source, device, counter.pieces)
                 for part, tensor in stack.named_buffers():
                     writer.write(f"{name}.{part}", [tensor.cpu()])
             else:
@@ -106,11 +111,22 @@ def _in_file_order(
             yield from ((name, sources[name]) for name in sources if last[name] == file)
 
 
-def _quantized(empty: Stack, source: Source, device: torch.device, counter: _Counter) -> Stack:
-    """Return a stack like `empty` with numbers, on `device`."""
+def quantized(name: str, empty: Stack, source: Source, device: torch.device, read: Read) -> Stack:
+    """Return a stack like `empty` with the numbers of the weight `name`, on `device`.
+
+    Raises:
+        ModelUnavailable: some of them are none, or they cannot be read.
+    """
     stack = empty.like(device)
     for matrix in range(len(source.matrices)):
-        stack.put(matrix, (piece.to(device) for piece in counter.pieces(source, matrix)))
+        try:
+            stack.put(matrix, (piece.to(device) for piece in read(source, matrix)))
+        except NotFinite as error:
+            file = min(source.files)
+            raise ModelUnavailable(
+                f"{file}: {name} holds numbers that are none (NaN or infinite), which cannot be "
+                "quantized; download it again, or take --weights 16bit."
+            ) from error
     return stack
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from inference.errors import ModelUnavailable
 from inference.models import SHAPES
+from inference.runnable import CONFIG_ERRORS
 
 Group = Literal["delta", "attention", "mlp", "experts", "embedding", "head", "norms"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -132,7 +133,6 @@ def built(config: Mapping[str, Any]) -> ModelShape:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    wrong = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, StrictDataclassError)
     values = {key: value for key, value in config.items() if key != "model_type"}
     try:
         whole = AutoConfig.for_model(str(config.get("model_type")), **values)
@@ -141,11 +141,11 @@ def built(config: Mapping[str, Any]) -> ModelShape:
         make: Any = AutoModelForCausalLM.from_config
         with torch.device("meta"):
             module = make(text, dtype=torch.bfloat16)
-    except wrong as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelUnavailable(f"config.json describes no model that can be run: {reason}") from (
-            error
-        )
+    except (*CONFIG_ERRORS, StrictDataclassError) as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ModelUnavailable(
+            f"config.json describes no model that can be run: {reason}."
+        ) from error
     return _shape(text, tuple(_parts(module)))
 
 

@@ -59,7 +59,11 @@ class Stack(nn.Module):
             return type(self)(self.count, self.rows, self.columns, self._workspace)
 
     def put(self, index: int, pieces: Iterable[Tensor]) -> None:
-        """Take the matrix `index` in, which comes as pieces of some rows each, in order."""
+        """Take the matrix `index` in, which comes as pieces of some rows each, in order.
+
+        Raises:
+            NotFinite: some of its numbers are none.
+        """
         raise NotImplementedError
 
     def dense(self, index: int, rows: slice, dtype: torch.dtype) -> Tensor:
@@ -192,6 +196,7 @@ class Int8Stack(Stack):
         for piece in chain.from_iterable(torch.split(piece, step) for piece in pieces):
             rows = slice(first, first := first + len(piece))
             largest = piece.float().abs().amax(dim=1).clamp(min=1e-30)
+            nf4.check_finite(largest)
             self.scale[index, rows] = largest / 127
             self.values[index, rows] = (piece.float() * (127 / largest)[:, None]).round()
 

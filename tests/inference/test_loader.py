@@ -152,6 +152,40 @@ def test_a_config_that_makes_no_sense_is_named(folder) -> None:
     assert str(folder / "config.json") in refusal(folder)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_whatever_a_key_of_the_config_is_there_is_a_model_or_a_sentence(folder) -> None:
+    good = json.loads((folder / "config.json").read_text())
+    outer = {"text_config": good, "vision_config": {}, "quantization_config": None}
+    for key in (*good, *outer):
+        for value in (None, [1], "four", -3):
+            config = {**good, key: value}
+            (folder / "config.json").write_text(json.dumps(config))
+            sentence = ""
+            try:
+                load(str(folder), device="cpu")
+            except ModelUnavailable as error:
+                sentence = str(error)
+            assert not sentence or re.fullmatch(r"[^\n]+\.", sentence), (key, value)
+    (folder / "config.json").write_text(json.dumps({**outer, "model_type": ["qwen3_5"]}))
+    assert "of type ['qwen3_5']" in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_not_quantized(
+    folder, kind, value, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = load_file(folder / "model.safetensors")
+    name = "model.layers.1.mlp.down_proj.weight"
+    weights[name][3, 5] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert f"{name} holds numbers that are none" in refusal(folder, device="cpu", weights=kind)
+    left = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert left == ["lock"]
+    assert load(str(folder), device="cpu", weights="16bit").quantization == ""
+
+
 def test_another_family_is_refused_with_the_ones_that_work(folder) -> None:
     (folder / "config.json").write_text('{"model_type": "llama"}')
     sentence = refusal(folder)

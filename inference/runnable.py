@@ -1,0 +1,121 @@
+"""Whether a checkpoint can be run at all: what loading refuses before it reads a number.
+
+The family, how its makers quantized it and what reads that, and that no weight file is missing or
+cut off. No torch: who plans asks the same as who loads, and hears the same sentence.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inference.errors import ModelUnavailable
+from inference.headers import read_header, weight_files
+
+FAMILIES = {
+    "qwen3_5": "Qwen3.5",
+    "qwen3_5_text": "Qwen3.5",
+    "qwen3_5_moe": "Qwen3.5 MoE",
+    "qwen3_5_moe_text": "Qwen3.5 MoE",
+    "qwen3": "Qwen3",
+    "qwen3_moe": "Qwen3 MoE",
+    "qwen2": "Qwen2.5",
+}
+"""`model_type` of config.json, and what people call it."""
+PACKAGES = {
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "auto-round": "auto_round",
+    "compressed-tensors": "compressed_tensors",
+    "gguf": "gguf",
+    "fp8": "",
+}
+"""How weights may be quantized, and the package that reads it; "" where transformers does alone."""
+GPU_ONLY = ("gptq", "awq", "fp8")
+CONFIG_ERRORS = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RuntimeError),
+)
+"""What transformers and torch raise on a configuration that makes no sense."""
+DRAFT_MARK = "mtp.fc.weight"
+"""A checkpoint that has it has all of a draft layer."""
+
+
+def check_family(config: Mapping[str, Any], file: Path) -> None:
+    """See that a configuration is one of ours.
+
+    Raises:
+        ModelUnavailable: it is not.
+    """
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ModelUnavailable(
+            f"{file} is of type {kind!r}, which is not supported; "
+            f"use a model of {', '.join(dict.fromkeys(FAMILIES.values()))}."
+        )
+    if not isinstance(config.get("text_config", {}), dict):
+        raise ModelUnavailable(f"{file} has a text_config that is no object; download it again.")
+
+
+def method_of(config: Mapping[str, Any]) -> str:
+    """Return how a checkpoint was quantized by its makers, "" where it was not.
+
+    Raises:
+        ModelUnavailable: in a way that is not known here.
+    """
+    described = config.get("quantization_config") or config.get("text_config", {}).get(
+        "quantization_config"
+    )
+    if not described:
+        return ""
+    method = str(described.get("quant_method", "")) if isinstance(described, dict) else ""
+    if method not in PACKAGES:
+        raise ModelUnavailable(
+            f"The weights are quantized with {method or 'an unnamed method'}, which is not "
+            f"supported; take plain weights, or one of {', '.join(PACKAGES)}."
+        )
+    return method
+
+
+def check_usable(method: str, has_gpu: bool) -> None:
+    """See that what reads such weights is there.
+
+    Raises:
+        ModelUnavailable: it is not.
+    """
+    package = PACKAGES[method]
+    if package and importlib.util.find_spec(package) is None:
+        raise ModelUnavailable(
+            f"{method} weights are read by the package {package}, which is not installed; "
+            f"pip install {package.replace('_', '-')}, or take plain weights."
+        )
+    if method in GPU_ONLY and not has_gpu:
+        raise ModelUnavailable(
+            f"{method} weights run on a GPU only; take plain weights, which --weights nf4 makes "
+            "small."
+        )
+
+
+def check_runnable(folder: Path, config: Mapping[str, Any], has_gpu: bool) -> None:
+    """See all of this at once.
+
+    Raises:
+        ModelUnavailable: the first thing that is wrong.
+    """
+    check_family(config, folder / "config.json")
+    for file in weight_files(folder):
+        read_header(file)
+    if method := method_of(config):
+        check_usable(method, has_gpu)
+
+
+def has_draft_layer(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint brings along a draft layer that the engine loads (`mtp.py`).
+
+    Raises:
+        ModelUnavailable: a weight file is missing or damaged, or quantized in a way not known here.
+    """
+    if method_of(config):
+        return False  # its makers' formats are not read there
+    return any(DRAFT_MARK in read_header(file) for file in weight_files(folder))
