@@ -164,7 +164,7 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
         return _folder(folder, how, context_tokens)
     sizes = ", ".join(model.size for model in newest())
     raise UsageError(
-        f"the shape of {name or 'a model without a name'} is not known here; name a size "
+        f"the shape of {name.strip() or 'a model without a name'} is not known here; name a size "
         f"({sizes}), the folder of a checkpoint, or a model that was pulled"
     )
 

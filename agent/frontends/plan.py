@@ -94,8 +94,8 @@ def details(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
             yield ""
             other = f": {offer.plan.name}" if offer.is_other_model else ""
             yield f"  {offer.sentence}{other}"
-            yield f"  {'what a run does by itself; ' if _is_run(each, offer) else ''}to ask for it:"
-            yield f"  {visible(_way(each, offer))}"
+            by_itself = "taken by itself, or " if _is_run(each, offer) else ""
+            yield f"  {by_itself}with {visible(_way(each, offer))}"
             yield from _parts(offer.plan)
 
 
@@ -142,7 +142,7 @@ def _auto(hardware: Hardware) -> str:
     """Return the model that `auto` means, or would mean after a download."""
     here, largest = auto_plan(hardware), largest_of_family(hardware)
     if here is None and largest is None:
-        raise ModelUnavailable(f"no model of the family fits {_where(hardware)}")
+        raise ModelUnavailable(f"no model of the family fits {_instead(hardware)}")
     return here[0].hub_id if here else largest.name if largest else ""
 
 
@@ -216,11 +216,14 @@ def _auto_lines(hardware: Hardware) -> Iterator[str]:
     if largest is not None and (here is None or largest.name != here[0].hub_id):
         yield f"  The largest that fits: qwen-agent models pull {largest.name}"
     if here is None and largest is None:
-        yield f"  No model of the family fits {_where(hardware)}; a server can run one elsewhere."
+        yield f"  No model of the family fits {_instead(hardware)}."
 
 
-def _where(hardware: Hardware) -> str:
-    return "this GPU (--vram 0 plans for the CPU)" if hardware.gpu else "this machine"
+def _instead(hardware: Hardware) -> str:
+    """Say where none fits, and where one can run."""
+    if hardware.gpu:
+        return "this GPU; --vram 0 plans for the CPU"
+    return "this machine; a server can run one elsewhere"
 
 
 def _is_run(each: Answer, offer: Offer) -> bool:
@@ -239,7 +242,7 @@ def _way(each: Answer, offer: Offer) -> str:
         keys.append(f"context = {plan.context_tokens}")
     if plan.kv == "int4":
         keys.append('kv = "int4"')
-    return f"{', '.join(keys)} under [model] in config.toml"
+    return f"[model] {', '.join(keys)}"
 
 
 def _letters() -> str:
