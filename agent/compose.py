@@ -108,20 +108,22 @@ def load_chat(
     is_small = request.model == NANO
     disk_bytes = request.config.cache.disk_bytes
     source, how = resolve(request.model), request.config.model
-    plan = None if is_small else plan_of(source, how.weights, how.kv)
+    offer = None if is_small else plan_of(source, how)
     chat = open_chat(
         source,
-        plan=plan,
+        plan=offer.plan if offer else None,
+        window=how.context or None,
+        notices=(offer.sentence,) if offer and offer.sentence else (),
         on_progress=news.note if news else None,
-        weights=request.config.model.weights,
+        weights=how.weights,
         reuse=request.reuse,
-        thinking_history=request.config.model.thinking_history,
-        kv=request.config.model.kv,
+        thinking_history=how.thinking_history,
+        kv=how.kv,
         host=is_shared or not is_small,
-        stall_s=request.config.model.stall_s,
-        holds_calls=request.config.model.grammar,
-        fast_kernels=request.config.model.fast_kernels,
-        speculation=request.config.model.speculation,
+        stall_s=how.stall_s,
+        holds_calls=how.grammar,
+        fast_kernels=how.fast_kernels,
+        speculation=how.speculation,
         store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
     )
     if news is not None:

@@ -52,6 +52,11 @@ class Hardware:
             return (cpu,)
         return Room.of_gpu(self.gpu.total_bytes, self.ram_bytes), cpu
 
+    @property
+    def room(self) -> Room:
+        """Where a model is run unless a person says otherwise: the GPU, if there is one."""
+        return self.rooms[0]
+
 
 def read_hardware(
     vram_gib: float | None = None, ram_gib: float | None = None, root: Path = ROOT

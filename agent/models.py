@@ -1,8 +1,8 @@
 """Which model a name means: nothing is loaded here, and torch is not imported.
 
 `auto` is what the settings name, else the largest checkpoint in the local hub cache that fits this
-machine, as the planner says. It is never nano, which is for demonstrations and repairs only toy
-bugs.
+machine, as the planner says: its GPU, if it has one. It is never nano, which is for demonstrations
+and repairs only toy bugs.
 """
 
 import json
@@ -20,7 +20,7 @@ from inference.errors import ModelUnavailable
 from inference.footprint import Weights
 from inference.models import FAMILY, FamilyModel, newest
 from inference.plan import Plan, Wanted
-from inference.planner import Named, largest, plan
+from inference.planner import Named, largest, plan, to_run
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 
@@ -50,6 +50,11 @@ class CachedModel:
             return None
         in_eight = "fp8" in str(stored.get("quant_method")) or stored.get("load_in_8bit")
         return "int8" if in_eight or stored.get("bits") == 8 else "nf4"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Return what is to be planned for it: what was quantized by others stays as it is."""
+        return Wanted(weights=self.weights, is_whole=self.weights is not None)
 
     def shape(self, kept_in: Path) -> ModelShape:
         """Return what it is made of.
@@ -111,19 +116,23 @@ def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
 def auto_plan(
     hardware: Hardware, environment: Mapping[str, str] = os.environ
 ) -> tuple[CachedModel, Plan] | None:
-    """Return the largest model that is here and fits, and how it is run; None if there is none."""
+    """Return the largest model that is here and fits, and how it is run; None if there is none.
+
+    One that fits whole comes before a larger one that does not.
+    """
     found = []
     for model in cached_models(environment):
         if model.family == NANO:
             continue
         with suppress(ModelUnavailable):  # the others are looked at all the same
             found.append((model, model.shape(shapes_folder(environment))))
-    for room in hardware.rooms:
-        for model, shape in sorted(found, key=lambda one: one[1].num_params, reverse=True):
-            fitting = plan(model.hub_id, shape, room, Wanted(weights=model.weights))
-            if isinstance(fitting, Plan):
-                return model, fitting
-    return None
+    runs = []
+    for model, shape in sorted(found, key=lambda one: one[1].num_params, reverse=True):
+        run = to_run(plan(model.hub_id, shape, hardware.room, model.wanted))
+        if run is not None:
+            runs.append((model, run))
+    whole = [(model, run) for model, run in runs if not run.sentence]
+    return next(((model, run.plan) for model, run in (*whole, *runs)), None)
 
 
 def named_family(models: Iterable[FamilyModel] = FAMILY) -> tuple[Named, ...]:
@@ -132,9 +141,8 @@ def named_family(models: Iterable[FamilyModel] = FAMILY) -> tuple[Named, ...]:
 
 
 def largest_of_family(hardware: Hardware) -> Plan | None:
-    """Return the plan of the largest release that this machine can run, here or not."""
-    family = named_family(newest())
-    return next((found for room in hardware.rooms if (found := largest(family, room))), None)
+    """Return the plan of the largest release that fits whole where models are run, here or not."""
+    return largest(named_family(newest()), hardware.room)
 
 
 def _largest_that_fits(environment: Mapping[str, str]) -> str:
@@ -145,8 +153,8 @@ def _largest_that_fits(environment: Mapping[str, str]) -> str:
     possible = largest_of_family(hardware)
     pull = f"`qwen-agent models pull {possible.name}` (the largest that fits), " if possible else ""
     raise ModelUnavailable(
-        f"no model is set and none in {hub_cache(environment)} fits this machine; "
-        f"choose {pull}{CHOICES}"
+        f"no model is set and none in {hub_cache(environment)} fits "
+        f"{'the GPU of ' if hardware.gpu else ''}this machine; choose {pull}{CHOICES}"
     )
 
 

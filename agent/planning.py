@@ -13,17 +13,20 @@ from pathlib import Path
 from agent.config import shapes_folder
 from agent.errors import UsageError
 from agent.hardware import Hardware, read_hardware
-from agent.models import CachedModel, cached_models, named_family
+from agent.models import NANO, CachedModel, cached_models, named_family
+from agent.settings import ModelConfig
 from inference.errors import ModelUnavailable
-from inference.footprint import Kv, Weights
+from inference.local import NANO_FOLDER
+from inference.door import SMALL_PARAMS
 from inference.models import FAMILY, find, newest
-from inference.plan import Offer, Plan, Wanted
-from inference.planner import Refusal, plan
+from inference.plan import Offer, Plan, Room, Wanted
+from inference.planner import Refusal, plan, to_run
 from inference.profiles import profile_for
 from inference.shapes import ModelShape, shape_of
 
-MIN_BYTES = 2_000_000_000
-"""Of the weights of a folder; a smaller model fits anywhere as it is."""
+VALUE_BYTES = 2
+"""Of a number of a checkpoint that nobody quantized."""
+DEFAULTS = ModelConfig()
 ON_CPU = "all of it on the CPU, which is much slower"
 SERVER = "several GPUs, or a server that runs it (vLLM, SGLang)"
 
@@ -50,24 +53,30 @@ class Answer:
 
     candidate: Candidate
     result: Plan | Refusal
+    run: Offer | None
+    """What a run takes by itself: the plan, or the nearest offer that costs no quality."""
 
 
-def all_answers(hardware: Hardware, context_tokens: int | None) -> tuple[Answer, ...]:
+def all_answers(
+    hardware: Hardware, how: ModelConfig = DEFAULTS, context_tokens: int | None = None
+) -> tuple[Answer, ...]:
     """Ask for the newest release of every size, and for what else is here, the smallest first."""
-    found = _answers(hardware, context_tokens)
+    found = _answers(hardware, how, context_tokens)
     return tuple(sorted(found, key=lambda each: each.candidate.shape.num_params))
 
 
-def _answers(hardware: Hardware, context_tokens: int | None) -> Iterator[Answer]:
+def _answers(
+    hardware: Hardware, how: ModelConfig, context_tokens: int | None
+) -> Iterator[Answer]:
     here = {model.hub_id: model for model in cached_models()}
     shown = {model.hub_id for model in newest()}
     for release in FAMILY:
         if release.hub_id in shown or release.hub_id in here:
-            yield answer(named(release.hub_id, context_tokens), hardware)
+            yield answer(named(release.hub_id, how, context_tokens), hardware)
     for model in here.values():
         if find(model.hub_id) is None:
             with suppress(ModelUnavailable):  # a list goes on without what cannot be read
-                yield answer(_cached(model, context_tokens), hardware)
+                yield answer(_cached(model, how, context_tokens), hardware)
 
 
 def answer(candidate: Candidate, hardware: Hardware) -> Answer:
@@ -75,99 +84,123 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     others = named_family(newest())
     best, *rest = [
         plan(candidate.name, candidate.shape, room, candidate.wanted, others)
-        for room in hardware.rooms
+        for room in _rooms(hardware, candidate.shape)
     ]
+    run = to_run(best, candidate.wanted.kv)
     if isinstance(best, Plan):
-        return Answer(candidate, best)
-    same = [offer for offer in best.offers if offer.plan.name == candidate.name]
+        return Answer(candidate, best, run)
+    same = [offer for offer in best.offers if not offer.is_other_model]
     same += [Offer(found, ON_CPU) for found in rest if isinstance(found, Plan)]
-    offers = (*same, *(offer for offer in best.offers if offer.plan.name != candidate.name))
+    offers = (*same, *(offer for offer in best.offers if offer.is_other_model))
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
-    return Answer(candidate, Refusal(sentence, offers))
+    return Answer(candidate, Refusal(sentence, offers), run)
 
 
-def plan_to_run(
-    source: str, hardware: Hardware, weights: Weights | None = None, kv: Kv | None = None
-) -> Plan | None:
-    """Return how a folder or hub id is run here, in the formats that were asked for.
+def _rooms(hardware: Hardware, shape: ModelShape) -> tuple[Room, ...]:
+    """Return where a model can be run; a small one is kept in float32 on a CPU."""
+    if shape.num_params >= SMALL_PARAMS:
+        return hardware.rooms
+    return tuple(
+        replace(room, value_bytes=4) if room.device == "cpu" else room for room in hardware.rooms
+    )
 
-    None where that is not known, or does not fit as it was asked for: the engine then does as it
-    can, and says what it lacks.
+
+def plan_to_run(source: str, hardware: Hardware, how: ModelConfig = DEFAULTS) -> Offer | None:
+    """Return how a folder or hub id is run here as the settings ask for it, and what that costs.
+
+    None where that is not known, or nothing fits that may be taken unasked: the engine then does as
+    it can, and says what it lacks.
     """
     with suppress(UsageError, ModelUnavailable):
-        found = named(source)
-        wanted = Wanted(None, kv, found.wanted.weights or weights)
-        result = answer(replace(found, wanted=wanted), hardware).result
-        return result if isinstance(result, Plan) else None
+        return answer(named(source, how), hardware).run
     return None
 
 
-def plan_of(source: str, weights: str, kv: str) -> Plan | None:
-    """Return how a model is run here, where it is large enough for that to matter.
+def plan_of(source: str, how: ModelConfig) -> Offer | None:
+    """Return how a model is run on this machine, where it is large enough for that to matter.
 
     Args:
         source: a folder or a hub id.
-        weights: the format that was asked for, or `auto`.
-        kv: the same of keys and values.
+        how: what the settings say of models.
     """
     folder = Path(source).expanduser()
     nbytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    if find(source) is None and nbytes < MIN_BYTES:
-        return None
-    kinds = [None if kind == "auto" else kind for kind in (weights, kv)]
-    return plan_to_run(source, read_hardware(), *kinds)  # type: ignore[arg-type]  # as settings say
+    if find(source) is None and nbytes < VALUE_BYTES * SMALL_PARAMS:
+        return None  # it is kept as it is, and fits anywhere
+    return plan_to_run(source, read_hardware(), how)
 
 
-def named(name: str, context_tokens: int | None = None) -> Candidate:
-    """Find the model that is called so: a size, a release, one of the hub cache, a folder.
+def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = None) -> Candidate:
+    """Find the model that is called so: a size, a release, nano, one of the hub cache, a folder.
+
+    Args:
+        name: as a person types it.
+        how: what the settings say of models.
+        context_tokens: a window that is asked for, whatever they say.
 
     Raises:
         UsageError: its shape cannot be known.
         ModelUnavailable: it is here, but its config.json describes no model.
     """
-    wanted = Wanted(context_tokens)
     here = {model.hub_id: model for model in cached_models()}
     release = find(name)
     if release is not None:
+        shape = shape_of(release.config)
         return Candidate(
             name=release.hub_id,
             size=release.size if release in newest() else release.hub_id.rpartition("/")[2],
-            shape=shape_of(release.config),
+            shape=shape,
             is_here=release.hub_id in here,
-            wanted=wanted,
+            wanted=_wanted(shape, how, context_tokens),
             license=release.license,
             template=release.profile.name,
             needs_several_gpus=release.needs_several_gpus,
         )
     if name in here:
-        return _cached(here[name], context_tokens)
-    folder = Path(name).expanduser()
-    if (folder / "config.json").is_file():
-        return _folder(folder, context_tokens)
+        return _cached(here[name], how, context_tokens)
+    folder = NANO_FOLDER if name == NANO else Path(name).expanduser()
+    if name.strip() and (folder / "config.json").is_file():
+        return _folder(folder, how, context_tokens)
     sizes = ", ".join(model.size for model in newest())
     raise UsageError(
-        f"the shape of {name} is not known here; name a size ({sizes}), the folder of a "
-        f"checkpoint, or a model that was pulled"
+        f"the shape of {name.strip() or 'a model without a name'} is not known here; name a size "
+        f"({sizes}), the folder of a checkpoint, or a model that was pulled"
     )
 
 
-def _cached(model: CachedModel, context_tokens: int | None) -> Candidate:
+def _wanted(shape: ModelShape, how: ModelConfig, context_tokens: int | None) -> Wanted:
+    """Return what is to be planned for a model of this shape."""
+    is_small = shape.num_params < SMALL_PARAMS  # the loader packs none of these unasked
+    return Wanted(
+        context_tokens or min(how.context, shape.context_tokens) or None,
+        None if how.kv == "auto" else how.kv,
+        how.weights if how.weights != "auto" else "16bit" if is_small else None,
+        how.embedding_on_cpu,
+        how.cpu_expert_layers,
+    )
+
+
+def _cached(model: CachedModel, how: ModelConfig, context_tokens: int | None) -> Candidate:
+    shape = model.shape(shapes_folder())
+    wanted = _wanted(shape, how, context_tokens)
+    if model.weights is not None:  # by others: it stays as it is, and where it is loaded
+        wanted = replace(wanted, weights=model.weights, is_whole=True)
     return Candidate(
         name=model.hub_id,
         size=model.hub_id.rpartition("/")[2],
-        shape=model.shape(shapes_folder()),
+        shape=shape,
         is_here=True,
-        wanted=Wanted(context_tokens, weights=model.weights),
+        wanted=wanted,
         template=model.family,
     )
 
 
-def _folder(folder: Path, context_tokens: int | None) -> Candidate:
+def _folder(folder: Path, how: ModelConfig, context_tokens: int | None) -> Candidate:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family = profile_for(config, folder).name
     except (OSError, ValueError, AttributeError) as error:
         raise ModelUnavailable(f"{folder / 'config.json'} cannot be read: {error}") from error
     model = CachedModel(str(folder.resolve()), folder, 0, family, config)
-    return _cached(model, context_tokens)
+    return _cached(model, how, context_tokens)

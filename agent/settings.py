@@ -108,6 +108,17 @@ class ModelConfig:
     """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the
     memory of the device, else nf4. A model that was quantized by its makers stays as it is."""
 
+    context: int = 0
+    """Tokens of the window, at most; fewer where there is no memory for them. 0 is as many as
+    there is memory for."""
+
+    embedding_on_cpu: bool = False
+    """True leaves the embedding in the machine's memory; else it goes there where a GPU is too
+    small. Of weights in 8 or 4 bits, like the next."""
+    cpu_expert_layers: int = 0
+    """So many layers' experts at least are kept and run on the CPU; more where a GPU is too small
+    for the rest."""
+
     grammar: bool = True
     """Whether calls are held to their form while they are written, so that none is malformed."""
 
@@ -127,7 +138,7 @@ class ModelConfig:
     hung and another one is started. Where it has shown to be slow it gets ten times its slowest."""
 
     def __post_init__(self) -> None:
-        _positive(self)
+        _positive(self, or_none=("context", "cpu_expert_layers"))
         if self.thinking not in get_args(Effort):
             raise ValueError(f"thinking is off, normal or high, not {self.thinking!r}")
         if self.thinking_history not in get_args(ThinkingHistory):
@@ -345,10 +356,13 @@ class Config:
         return cls(**sections)
 
 
-def _positive(section: Any) -> None:
+def _positive(section: Any, or_none: tuple[str, ...] = ()) -> None:
+    """See that all numbers are more than 0; some may be 0."""
     for entry in fields(section):
         value = getattr(section, entry.name)
         # `not >` and not `<=`: a TOML file can say nan.
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and not value > 0:
+        if entry.name in or_none and value < 0:
+            raise ValueError(f"{entry.name} must be 0 or more, not {value}")
+        if is_number and not value > 0 and entry.name not in or_none:
             raise ValueError(f"{entry.name} must be more than 0, not {value}")

@@ -39,6 +39,9 @@ FINE_TOKENS = 16_384
 """... but not so near the end of a line, where most prompts leave it."""
 
 
+SMALL_PARAMS = 100_000_000
+"""Below this float32 on a CPU is as fast as bfloat16, and exact."""
+
 PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`, about."""
 

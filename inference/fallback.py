@@ -1,15 +1,30 @@
 """What an engine is made of, and what the next one gets when memory turned out to be short.
 
 With a plan it goes down along that plan (`planner.next_smaller`); without one, chunks get shorter
-and fewer states are kept. The tokens that come out stay the same. No torch: front ends hold one.
+and fewer states are kept. The tokens that come out stay the same. Only where a model does not even
+load are its weights kept in fewer bits, if nobody asked for those that they had. No torch: front
+ends hold one.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
-from inference.door import EngineSettings
+from inference.door import EngineSettings, Weights
+from inference.errors import TooLarge
 from inference.plan import Offer, Plan
 from inference.planner import next_smaller
 from inference.watchdog import smaller
+
+LIGHTER: Mapping[Weights, Literal["int8", "nf4"]] = {"auto": "int8", "16bit": "int8", "int8": "nf4"}
+"""What weights are kept in where they do not fit; there is nothing below nf4."""
+
+
+def too_large(source: str, weights: Weights, where: str = "memory") -> TooLarge:
+    """Say that a model does not fit with its weights in this format, and what needs less."""
+    lighter = {"auto": "int8 or nf4", "16bit": "int8 or nf4", "int8": "nf4"}.get(weights)
+    way = f"--weights {lighter} needs less" if lighter else "choose a smaller model"
+    return TooLarge(f"{source} does not fit into {where}; {way}.")
 
 
 class Fallback:
@@ -19,6 +34,7 @@ class Fallback:
         """Begin at the top: `settings` as they are, or as the plan changes them."""
         self.settings = settings if plan is None else plan.settings(settings)
         self._plan = plan
+        self._may_change_weights = settings.weights == "auto"
 
     @property
     def context_tokens(self) -> int | None:
@@ -39,13 +55,30 @@ class Fallback:
         return self._take(next_smaller(self._plan))
 
     def step_to_lighter_weights(self) -> str | None:
-        """Go down to where the device holds less of the weights; the same in return."""
+        """Go down to where the device holds less of the weights; the same in return.
+
+        Fewer bits first, which cost less than what the plan would give up next.
+        """
+        lighter = LIGHTER.get(self.settings.weights)
+        if self._may_change_weights and lighter is not None:
+            return self._keep_weights_in(lighter)
         if self._plan is None:
             return None
         offer = next_smaller(self._plan)
         while offer is not None and offer.plan.weights_bytes >= self._plan.weights_bytes:
             offer = next_smaller(offer.plan)
         return self._take(offer)
+
+    def _keep_weights_in(self, weights: Literal["int8", "nf4"]) -> str:
+        cache_bytes = self.settings.cache_bytes // 4
+        self.settings = replace(self.settings, weights=weights, cache_bytes=cache_bytes)
+        if self._plan is not None:
+            self._plan = replace(self._plan, weights=weights)
+        num_bits = 8 if weights == "int8" else 4
+        return (
+            f"Memory is short: the weights are kept in {num_bits} bits; "
+            f'weights = "{weights}" under [model] loads them so at once.'
+        )
 
     def _take(self, offer: Offer | None) -> str | None:
         if offer is None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from inference import wire
 from inference.door import EngineSettings, LoadProgress, OnProgress
-from inference.errors import EngineGone, InferenceError, TooLarge
+from inference.errors import EngineGone, InferenceError
+from inference.fallback import too_large
 from inference.host_address import HostAddress, peer
 from inference.host_connection import Connection
 from inference.watchdog import Watchdog, is_out_of_memory
@@ -183,8 +184,8 @@ class Host:
         except Exception as error:
             log.exception("loading failed")
             if is_out_of_memory(error):
-                text = f"{self._settings.source} does not fit into memory; choose a smaller model."
-                self._tell(wire.failed(0, TooLarge(text)))
+                reason = too_large(self._settings.source, self._settings.weights)
+                self._tell(wire.failed(0, reason))
                 return
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             text = f"The engine could not start ({reason}); its log is {self._address.log}."

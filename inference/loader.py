@@ -19,8 +19,9 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from inference.checkpoint import Checkpoint
-from inference.door import DType, KvChoice, LoadProgress, OnProgress, Weights
-from inference.errors import ModelUnavailable, TooLarge
+from inference.door import SMALL_PARAMS, DType, KvChoice, LoadProgress, OnProgress, Weights
+from inference.errors import ModelUnavailable
+from inference.fallback import too_large
 from inference.foreign import GGUF_SUFFIX, gguf_config, load_foreign
 from inference.headers import read_json
 from inference.hub import first_line, folder_of
@@ -33,10 +34,9 @@ from inference.quantize import quantize
 from inference.runnable import CONFIG_ERRORS, check_family, check_usable, method_of
 from inference.stack import StackFormat
 from inference.state import Layout
+from inference.watchdog import is_out_of_memory
 from inference.weight_cache import kept, packed_file
 
-SMALL_PARAMS = 100_000_000
-"""Below this float32 on a CPU is as fast as bfloat16, and exact."""
 MEMORY_SHARE = 0.7
 """Of a device's memory: what weights may take before auto quantizes them."""
 
@@ -103,10 +103,14 @@ def load(
             module = _empty_module(text_config, torch_dtype, folder)
             tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
             fill(module, tensors, torch_device)
-    except torch.OutOfMemoryError as error:
-        raise TooLarge(
-            f"{folder} does not fit the memory of {torch_device}; take a smaller model."
-        ) from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = f"the memory of {torch_device}"
+        if method or (kind and weights == "auto"):  # no other settings help
+            text = f"{folder} does not fit into {where}; choose a smaller model."
+            raise ModelUnavailable(text) from error
+        raise too_large(str(folder), kind or "16bit", where) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
     model = Model(module, kv=kept, quantization=method or kind, fast_kernels=fast_kernels)
     return Loaded(model, folder, config, model.quantization)

@@ -76,6 +76,8 @@ def open_chat(
     stall_s: float = STALL_S,
     store: tuple[Path, int] | None = None,
     plan: Plan | None = None,
+    window: int | None = None,
+    notices: Sequence[str] = (),
     holds_calls: bool = True,
     fast_kernels: bool = True,
     speculation: Speculation = "auto",
@@ -98,6 +100,8 @@ def open_chat(
         stall_s: how long a step of that process may take before it counts as hung.
         store: the folder where states outlive the process, and the bytes they may hold there.
         plan: how it is run in the memory that there is, its window included.
+        window: the most tokens of it that are used, whatever there is memory for.
+        notices: sentences that the first reply passes on.
         holds_calls: False to let the model write calls as it likes, for comparison.
         fast_kernels: False to compute everything in the plainest way, for comparison.
         speculation: "off" to guess no tokens; replies are the same, later.
@@ -139,9 +143,10 @@ def open_chat(
         str(where),
         thinking_history,
         reuse,
-        None if plan is None else plan.context_tokens,
+        min(window or 2**62, plan.context_tokens) if plan else window,
         sight_of(config, folder),
         holds_calls,
+        notices,
     )
 
 
@@ -166,6 +171,7 @@ class LocalChat:
         window: int | None = None,
         sight: Sight | None = None,
         holds_calls: bool = True,
+        notices: Sequence[str] = (),
     ) -> None:
         self.engine = engine
         self._window = window
@@ -186,8 +192,8 @@ class LocalChat:
         """The branch of the last reply, of the kind that the engine has."""
         self._ahead: tuple[tuple[int, ...], Any] | None = None
         """What was read since then before anybody asked: its tokens, and the branch."""
-        self._untold: list[str] = []
-        """What the engine had to say of that; the next reply passes it on."""
+        self._untold = [*notices]
+        """What is to be said of that, and of how it was loaded; the next reply passes it on."""
 
     @property
     def name(self) -> str:

@@ -55,6 +55,12 @@ class Wanted:
     context_tokens: int | None = None
     kv: Kv | None = None
     weights: Weights | None = None
+    embedding_on_cpu: bool = False
+    """True moves it whether there is room on the GPU or not."""
+    experts_on_cpu: int = 0
+    """Layers whose experts are moved at least. Weights in 16 bits stay where they are."""
+    is_whole: bool = False
+    """Whether nothing may live beside the GPU, as of a checkpoint that was quantized elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -145,4 +151,6 @@ class Offer:
     """A plan that fits, and what it costs compared with what was wanted."""
 
     plan: Plan
-    sentence: str
+    sentence: str = ""
+    """Empty where it costs nothing."""
+    is_other_model: bool = False

@@ -1,10 +1,10 @@
 """Model, machine and window in, a `Plan` out: formats, window, and what lives where; or why not.
 
-The machine is described by the caller (`agent/hardware.py` reads it), and nothing is loaded. A plan
-that is taken without asking costs no quality: matrices in as many bits as fit, keys and values in 8
-bits at least, the embedding on the CPU, shorter chunks. What does cost something (keys and values
-in 4 bits, experts on the CPU, a smaller window, a smaller model) is offered in a `Refusal`, the
-nearest first.
+The machine is described by the caller (`agent/hardware.py` reads it), and nothing is loaded. What
+costs nothing to speak of has matrices in as many bits as fit, keys and values in 8 bits at least,
+the embedding on the CPU, shorter chunks. What does cost something (keys and values in 4 bits,
+experts on the CPU, a smaller window, a smaller model) is offered in a `Refusal`, the nearest first;
+the first that costs only time or tokens of the window is what a run takes (`to_run`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from inference.door import PREFILL_CHUNK
-from inference.footprint import WEIGHTS, Footprint, Kv
+from inference.footprint import WEIGHTS, Footprint, Kv, Weights
 from inference.plan import GIB, Offer, Plan, Room, Wanted
 from inference.shapes import ModelShape
 
@@ -53,15 +53,34 @@ def plan(
     as there is room for. `others` are models that may be offered instead, if it is refused.
     """
     wanted = wanted or Wanted()
+    room = replace(room, ram_bytes=0) if wanted.is_whole else room
     if (wanted.context_tokens or 0) > shape.context_tokens:
         return _too_long(name, shape, room, wanted, others)
-    start = _start(name, shape, room)
+    start = _start(name, shape, room, wanted)
     window = wanted.context_tokens or max(_window(each) for each in _candidates(start, wanted))
     if wanted.context_tokens or window >= min(MIN_WINDOW, shape.context_tokens):
         found = _first_that_fits(_candidates(replace(start, context_tokens=window), wanted))
         if found is not None:
             return found
     return _refusal(start, wanted, others)
+
+
+def to_run(found: Plan | Refusal, kv: Kv | None = None) -> Offer | None:
+    """Return how a model is run where nobody is asked; None if every way would cost too much.
+
+    Keys and values in 4 bits are taken where `kv` asks for them, another model never.
+    """
+    if isinstance(found, Plan):
+        return Offer(found)
+    for offer in found.offers:
+        if not offer.is_other_model and (offer.plan.kv != "int4" or kv == "int4"):
+            usable, window = _gib(offer.plan.room.device_bytes), offer.plan.context_tokens
+            sentence = (
+                f"The model does not fit into {usable} whole: it runs with {offer.sentence}; "
+                f"its window is {window:,} tokens."
+            )
+            return replace(offer, sentence=sentence)
+    return None
 
 
 def _too_long(
@@ -88,7 +107,7 @@ def _refusal(start: Plan, wanted: Wanted, others: Sequence[Named]) -> Refusal:
     offers = [*_offers(asked, wanted)]
     smaller = [other for other in others if other[1].num_params < shape.num_params]
     if (instead := largest(smaller, room, wanted)) is not None:
-        offers.append(Offer(instead, "a smaller model"))
+        offers.append(Offer(instead, "a smaller model", is_other_model=True))
     return Refusal(sentence, tuple(offers))
 
 
@@ -111,25 +130,43 @@ def next_smaller(before: Plan) -> Offer | None:
     return None
 
 
-def _start(name: str, shape: ModelShape, room: Room) -> Plan:
+def _start(name: str, shape: ModelShape, room: Room, wanted: Wanted) -> Plan:
     is_gpu = room.device == "cuda"
     footprint = Footprint(shape, room.value_bytes, is_gpu)
     chunk = GPU_CHUNKS[0] if is_gpu else PREFILL_CHUNK
-    return Plan("16bit", "16bit", 0, chunk, False, 0, name, footprint, room)
+    may_move = is_gpu and wanted.weights != "16bit"
+    experts = min(wanted.experts_on_cpu, shape.num_expert_layers) if may_move else 0
+    return Plan("16bit", "16bit", 0, chunk, False, experts, name, footprint, room)
 
 
 def _candidates(start: Plan, wanted: Wanted) -> Iterator[Plan]:
     """Yield the ways to run a model that cost no quality to speak of, the best first."""
     is_gpu = start.room.device == "cuda"
     kvs: tuple[Kv, ...] = ("int8",) if is_gpu else ("16bit", "int8")
-    may_move = is_gpu and not start.shape.is_tied
-    for weights, kv, chunk, on_cpu in product(
-        (wanted.weights,) if wanted.weights else WEIGHTS,
+    for weights, kv, chunk in product(
+        _formats(start, wanted),
         (wanted.kv,) if wanted.kv else kvs,
         GPU_CHUNKS if is_gpu else (start.prefill_chunk,),
-        (False, True) if may_move else (False,),
     ):
-        yield replace(start, weights=weights, kv=kv, prefill_chunk=chunk, embedding_on_cpu=on_cpu)
+        found = replace(start, weights=weights, kv=kv, prefill_chunk=chunk)
+        if not (wanted.embedding_on_cpu and _may_move_embedding(found)):
+            yield found
+        if _may_move_embedding(found):
+            yield replace(found, embedding_on_cpu=True)
+
+
+def _formats(start: Plan, wanted: Wanted) -> Sequence[Weights]:
+    """Return what weights may be kept in, the most bits first."""
+    if wanted.weights:
+        return (wanted.weights,)
+    in_few = replace(start, weights="nf4")
+    is_moved = wanted.embedding_on_cpu and _may_move_embedding(in_few)
+    return WEIGHTS[1:] if is_moved or start.experts_on_cpu else WEIGHTS
+
+
+def _may_move_embedding(each: Plan) -> bool:
+    """Say whether it can live beside the GPU; the loader moves only what it has packed."""
+    return each.room.device == "cuda" and not each.shape.is_tied and each.weights != "16bit"
 
 
 def _first_that_fits(plans: Iterable[Plan]) -> Plan | None:
@@ -169,8 +206,10 @@ def _offers(asked: Plan, wanted: Wanted) -> Iterator[Offer]:
 
 def _with_experts_on_cpu(asked: Plan, wanted: Wanted) -> Plan | None:
     """Return the plan with the experts of as few layers as possible on the CPU."""
-    layers = range(1, asked.shape.num_expert_layers + 1)
     smallest = min(_candidates(asked, wanted), key=lambda each: each.needed_bytes)
+    if smallest.weights == "16bit":
+        return None
+    layers = range(asked.experts_on_cpu + 1, asked.shape.num_expert_layers + 1)
     return _first_that_fits(replace(smallest, experts_on_cpu=num) for num in layers)
 
 
@@ -184,8 +223,8 @@ def _steps(before: Plan) -> Iterator[tuple[Plan, str]]:
     """Yield what can be given up, the cheapest first."""
     chunk = max(MIN_CHUNK, before.prefill_chunk // 4)
     yield replace(before, prefill_chunk=chunk), f"prompts are read {chunk} tokens at a time"
-    if before.room.device == "cuda":
-        if not before.shape.is_tied:
+    if before.room.device == "cuda" and before.weights != "16bit":
+        if _may_move_embedding(before):
             yield replace(before, embedding_on_cpu=True), "the embedding goes to the CPU"
         num = min(before.experts_on_cpu + STEP_LAYERS, before.shape.num_expert_layers)
         moved = replace(before, experts_on_cpu=num)

@@ -5,6 +5,7 @@ the engine has shown so far is the measure; before it has shown anything, there 
 No torch: a front end reads this too.
 """
 
+import errno
 import time
 from dataclasses import replace
 
@@ -64,4 +65,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error is a lack of memory, of the machine or of the GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True  # a file that cannot be mapped
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 
+from agent.config import config_file, load_config
 from agent.errors import UsageError
 from agent.frontends.console import visible
 from agent.hardware import GIB, Hardware, read_hardware
@@ -17,7 +18,7 @@ from agent.outcome import NO_MODEL
 from agent.planning import Answer, all_answers, answer, named
 from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
-from inference.plan import Plan, Room
+from inference.plan import Offer, Plan, Room
 from inference.planner import Refusal
 
 SCHEMA_VERSION = 1
@@ -42,20 +43,22 @@ def run(arguments: Namespace) -> int:
     hardware = read_hardware(
         _checked(arguments.vram, "--vram"), _checked(arguments.ram, "--ram", least=1e-3)
     )
-    context = arguments.context
+    context, how = arguments.context, load_config(config_file()).model
     if context is not None and not 1 <= context <= MAX_TOKENS:
         raise UsageError(f"--context must be 1 to {MAX_TOKENS:,} tokens, not {context:,}")
     name = arguments.model
     if name == "auto":
         name = _auto(hardware)
-    answers = [answer(named(name, context), hardware)] if name else []
-    answers = answers or [*all_answers(hardware, context)]
+    if name is None:
+        answers = [*all_answers(hardware, how, context)]
+    else:
+        answers = [answer(named(name, how, context), hardware)]
     if arguments.json:
         print(json.dumps(document(hardware, answers), indent=2))
     else:
-        for line in (details if name else table)(hardware, answers):
+        for line in (table if name is None else details)(hardware, answers):
             print(line)
-    return NO_MODEL if name and isinstance(answers[0].result, Refusal) else 0
+    return NO_MODEL if name is not None and isinstance(answers[0].result, Refusal) else 0
 
 
 def table(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
@@ -89,8 +92,10 @@ def details(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
         yield f"  {visible(each.result.sentence)}"
         for offer in each.result.offers:
             yield ""
-            is_same = offer.plan.name == each.candidate.name
-            yield f"  {offer.sentence}{'' if is_same else f': {offer.plan.name}'}"
+            other = f": {offer.plan.name}" if offer.is_other_model else ""
+            yield f"  {offer.sentence}{other}"
+            by_itself = "taken by itself, or " if _is_run(each, offer) else ""
+            yield f"  {by_itself}with {visible(_way(each, offer))}"
             yield from _parts(offer.plan)
 
 
@@ -137,7 +142,7 @@ def _auto(hardware: Hardware) -> str:
     """Return the model that `auto` means, or would mean after a download."""
     here, largest = auto_plan(hardware), largest_of_family(hardware)
     if here is None and largest is None:
-        raise ModelUnavailable("no model of the family fits this machine")
+        raise ModelUnavailable(f"no model of the family fits {_instead(hardware)}")
     return here[0].hub_id if here else largest.name if largest else ""
 
 
@@ -211,7 +216,33 @@ def _auto_lines(hardware: Hardware) -> Iterator[str]:
     if largest is not None and (here is None or largest.name != here[0].hub_id):
         yield f"  The largest that fits: qwen-agent models pull {largest.name}"
     if here is None and largest is None:
-        yield "  No model of the family fits; a server can run one elsewhere."
+        yield f"  No model of the family fits {_instead(hardware)}."
+
+
+def _instead(hardware: Hardware) -> str:
+    """Say where none fits, and where one can run."""
+    if hardware.gpu:
+        return "this GPU; --vram 0 plans for the CPU"
+    return "this machine; a server can run one elsewhere"
+
+
+def _is_run(each: Answer, offer: Offer) -> bool:
+    return each.run is not None and each.run.plan == offer.plan
+
+
+def _way(each: Answer, offer: Offer) -> str:
+    """Write what a person types or sets to run a model like this."""
+    plan, wanted = offer.plan, each.candidate.wanted
+    if offer.is_other_model:
+        return f"qwen-agent --model {plan.name}"
+    if plan.room.device == "cpu":
+        return f"CUDA_VISIBLE_DEVICES= qwen-agent --model {plan.name}"
+    keys = [f"cpu_expert_layers = {plan.experts_on_cpu}"] if plan.experts_on_cpu else []
+    if wanted.context_tokens or not keys:
+        keys.append(f"context = {plan.context_tokens}")
+    if plan.kv == "int4":
+        keys.append('kv = "int4"')
+    return f"[model] {', '.join(keys)}"
 
 
 def _letters() -> str:
@@ -240,7 +271,12 @@ def _answer_document(each: Answer) -> dict[str, object]:
         "plan": _plan_document(result) if isinstance(result, Plan) else None,
         "refusal": result.sentence if isinstance(result, Refusal) else "",
         "offers": [
-            {"sentence": offer.sentence, "plan": _plan_document(offer.plan)}
+            {
+                "sentence": offer.sentence,
+                "is_run": _is_run(each, offer),
+                "way": _way(each, offer),
+                "plan": _plan_document(offer.plan),
+            }
             for offer in (result.offers if isinstance(result, Refusal) else ())
         ],
     }

@@ -41,7 +41,7 @@ from evals.nano.warm import WarmPytest
 from inference.branch import Branch
 from inference.door import CallGrammar, GenerationEnd
 from inference.engine import Engine
-from inference.loader import SMALL_PARAMS, cpu_dtype
+from inference.loader import cpu_dtype
 from inference.local import NANO_FOLDER, open_chat
 from inference.messages import SamplingOptions, Usage
 from inference.model import Model

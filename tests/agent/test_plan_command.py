@@ -18,6 +18,7 @@ from agent.hardware import (
     read_hardware,
 )
 from agent.planning import plan_to_run
+from agent.settings import ModelConfig
 from inference.models import SHAPES
 from tests.agent.test_settings import cached
 
@@ -162,11 +163,13 @@ def test_a_folder_is_planned_from_its_own_config(
 def test_what_is_run_is_planned_in_the_formats_that_were_asked_for(tmp_path: Path) -> None:
     folder = str(cached(tmp_path / "hub", "our/Tuned", SHAPES["9B"]))
     card = Hardware(64 * GIB, Gpu("a GPU", 24 * GIB), has_bfloat16=True)
-    found, asked = plan_to_run(folder, card), plan_to_run(folder, card, "nf4", "int4")
+    in_four = ModelConfig(weights="nf4", kv="int4")
+    found, asked = plan_to_run(folder, card), plan_to_run(folder, card, in_four)
     assert found is not None
     assert asked is not None
-    assert (found.weights, found.kv) == ("16bit", "int8")
-    assert (asked.weights, asked.kv) == ("nf4", "int4")
+    assert (found.plan.weights, found.plan.kv) == ("16bit", "int8")
+    assert (asked.plan.weights, asked.plan.kv) == ("nf4", "int4")
+    assert (found.sentence, asked.sentence) == ("", "")
     assert plan_to_run("Qwen/Qwen3.5-397B-A17B", card) is None
     assert plan_to_run("Qwen/Nothing", card) is None
 

@@ -22,7 +22,7 @@ import torch
 
 from inference import host_link
 from inference.chat import Cancel
-from inference.door import EngineSettings, GenerationEnd, OnProgress
+from inference.door import EngineSettings, GenerationEnd, OnProgress, Weights
 from inference.engine import Engine
 from inference.errors import EngineGone, TooLarge
 from inference.fallback import Fallback
@@ -168,26 +168,35 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
         assert engine._fallback.settings.prefill_chunk < SETTINGS.prefill_chunk
 
 
+@pytest.mark.parametrize(
+    ("weights", "way"),
+    [
+        ("16bit", "--weights int8 or nf4 needs less"),
+        ("int8", "--weights nf4 needs less"),
+        ("nf4", "choose a smaller model"),
+    ],
+)
 def test_r15_a_model_that_does_not_fit_is_one_sentence(
-    start: Start, environment: dict[str, str]
+    start: Start, environment: dict[str, str], weights: Weights, way: str
 ) -> None:
+    settings = replace(SETTINGS, weights=weights)
+
     def opener(on_progress: OnProgress) -> OpenedEngine:
-        time.sleep(1.0)  # a load takes its time: whoever asks for it has come by then
+        time.sleep(0.3)  # a load takes its time: whoever asks for it has come by then
         raise RuntimeError(CPU_OUT_OF_MEMORY)
 
-    start(opener)
-    with pytest.raises(TooLarge, match="owner/tiny does not fit into memory; choose"):
-        HostEngine(SETTINGS, environment=environment)
+    start(opener, settings)
+    with pytest.raises(TooLarge, match=f"owner/tiny does not fit into memory; {way}"):
+        HostEngine(settings, environment=environment)
 
 
-def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
-    start: Start,
-    model: Model,
-    environment: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    works, loads = opener_of(model, tmp_path), list[EngineSettings]()
+@pytest.fixture
+def loads_after(
+    start: Start, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], list[EngineSettings]]:
+    """Has hosts run out of memory at so many loads; what they were to load is in the list."""
+    works, loads, threads = opener_of(model, tmp_path), list[EngineSettings](), list[threading.Thread]()
+    num_failing = 0
 
     def open_in_a_thread(
         settings: EngineSettings, address: HostAddress, *_more: object
@@ -195,7 +204,7 @@ def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
         def opener(on_progress: OnProgress) -> OpenedEngine:
             loads.append(settings)
             time.sleep(0.5)
-            if len(loads) == 1:
+            if len(loads) <= num_failing:
                 raise RuntimeError(CPU_OUT_OF_MEMORY)
             return works(on_progress)
 
@@ -206,13 +215,50 @@ def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
         assert sock is not None
         return sock, True
 
-    threads: list[threading.Thread] = []
+    def fail(num: int) -> list[EngineSettings]:
+        nonlocal num_failing
+        num_failing = num
+        return loads
+
     monkeypatch.setattr("inference.host_client.find_or_start", open_in_a_thread)
-    patient = replace(SETTINGS, stall_s=20.0)
+    return fail
+
+
+def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
+    environment: dict[str, str], loads_after: Callable[[int], list[EngineSettings]]
+) -> None:
+    loads, patient = loads_after(1), replace(SETTINGS, stall_s=20.0)
     with closing(HostEngine(patient, plan=planned("35B-A3B"), environment=environment)) as engine:
         (notice,) = ask(engine).notices
         assert notice == "Memory is short: the embedding goes to the CPU."
         assert [one.embedding_on_cpu for one in loads] == [False, True]
+
+
+def test_r15_a_model_that_does_not_fit_is_loaded_with_its_weights_in_fewer_bits(
+    environment: dict[str, str], loads_after: Callable[[int], list[EngineSettings]]
+) -> None:
+    loads, patient = loads_after(2), replace(SETTINGS, stall_s=20.0)
+    with closing(HostEngine(patient, environment=environment)) as engine:
+        notices = ask(engine).notices
+    assert [one.weights for one in loads] == ["auto", "int8", "nf4"]
+    assert [text.split(";")[0] for text in notices] == [
+        "Memory is short: the weights are kept in 8 bits",
+        "Memory is short: the weights are kept in 4 bits",
+    ]
+
+
+def test_r15_fewer_bits_are_taken_on_a_cpu_with_a_plan_too_and_never_against_a_wish() -> None:
+    found = plan("2B", shape_of(SHAPES["2B"]), Room.of_cpu(64 * GIB))
+    assert isinstance(found, Plan)
+    fallback = Fallback(SETTINGS, found)
+    kept = [fallback.settings.weights]
+    while fallback.step_to_lighter_weights() is not None:
+        kept.append(fallback.settings.weights)
+    assert kept == ["16bit", "int8", "nf4"]
+    fallback.step()
+    assert (fallback.settings.weights, fallback.settings.device) == ("nf4", "cpu")
+    wish = replace(SETTINGS, weights="16bit")
+    assert Fallback(wish, found).step_to_lighter_weights() is None
 
 
 def test_r15_a_plan_is_gone_down_step_by_step() -> None:
@@ -226,7 +272,6 @@ def test_r15_a_plan_is_gone_down_step_by_step() -> None:
     assert fallback.settings.cache_bytes < found.cache_bytes
     assert (fallback.context_tokens or 0) < (window or 0)
     assert len({*sentences}) == len(sentences)
-    assert Fallback(SETTINGS).step_to_lighter_weights() is None
 
 
 def test_r15_a_smaller_plan_is_of_the_same_engine_and_has_an_end() -> None:
