@@ -10,18 +10,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agent.config import shapes_folder
 from agent.hardware import Hardware, read_hardware
 from inference.errors import ModelUnavailable
+from inference.extras import has_draft_layer, vision_params
 from inference.footprint import Weights
 from inference.models import FAMILY, FamilyModel, newest
 from inference.plan import Plan, Wanted
 from inference.planner import Named, largest, plan, to_run
 from inference.profiles import profile_for
+from inference.runnable import check_folder, check_usable
 from inference.shapes import ModelShape, shape_of
 
 NANO = "nano"
@@ -60,9 +62,22 @@ class CachedModel:
         """Return what it is made of.
 
         Raises:
-            ModelUnavailable: its config.json describes no model.
+            ModelUnavailable: its config.json describes no model, or its weights are not whole.
         """
-        return shape_of(self.config, kept_in)
+        return replace(
+            shape_of(self.config, kept_in),
+            has_draft=has_draft_layer(self.folder, self.config),
+            vision_params=vision_params(self.config),
+        )
+
+    def check(self) -> str:
+        """See what loading sees before it reads a number; return how its makers quantized it.
+
+        Raises:
+            ModelUnavailable: it would not load.
+        """
+        checked(self.folder)
+        return check_folder(self.folder, self.config)
 
 
 def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -77,7 +92,7 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
         return _largest_that_fits(environment)
     folder = Path(name).expanduser()
     if name.strip() and folder.is_dir():
-        return _checked(folder)
+        return checked(folder)
     if folder.suffix == ".gguf" and folder.is_file():
         return str(folder.resolve())
     if HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -125,6 +140,8 @@ def auto_plan(
         if model.family == NANO:
             continue
         with suppress(ModelUnavailable):  # the others are looked at all the same
+            if method := model.check():
+                check_usable(method, has_gpu=hardware.gpu is not None)
             found.append((model, model.shape(shapes_folder(environment))))
     runs = []
     for model, shape in sorted(found, key=lambda one: one[1].num_params, reverse=True):
@@ -137,7 +154,12 @@ def auto_plan(
 
 def named_family(models: Iterable[FamilyModel] = FAMILY) -> tuple[Named, ...]:
     """Return releases of the family with their shapes, as the planner takes them."""
-    return tuple((model.hub_id, shape_of(model.config)) for model in models)
+    return tuple((model.hub_id, released_shape(model)) for model in models)
+
+
+def released_shape(model: FamilyModel) -> ModelShape:
+    """Return the shape of a release; all of them bring along a draft layer."""
+    return replace(shape_of(model.config), has_draft=True)
 
 
 def largest_of_family(hardware: Hardware) -> Plan | None:
@@ -158,8 +180,12 @@ def _largest_that_fits(environment: Mapping[str, str]) -> str:
     )
 
 
-def _checked(folder: Path) -> str:
-    """Return a checkpoint folder after the look that costs nothing."""
+def checked(folder: Path) -> str:
+    """Return a checkpoint folder after the look that costs nothing.
+
+    Raises:
+        ModelUnavailable: it has no configuration, no vocabulary or no weights.
+    """
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelUnavailable(f"{folder} has no {name}; choose {CHOICES}")

@@ -4,7 +4,6 @@ It knows what is on this disk and what the machine has; the arithmetic is `infer
 the words on a screen are `frontends/plan.py`.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,16 +12,19 @@ from pathlib import Path
 from agent.config import shapes_folder
 from agent.errors import UsageError
 from agent.hardware import Hardware, read_hardware
-from agent.models import NANO, CachedModel, cached_models, named_family
+from agent.models import NANO, CachedModel, cached_models, named_family, released_shape
 from agent.settings import ModelConfig
-from inference.errors import ModelUnavailable
-from inference.local import NANO_FOLDER
 from inference.door import SMALL_PARAMS
+from inference.errors import ModelUnavailable
+from inference.extras import vision_params
+from inference.headers import read_json
+from inference.local import NANO_FOLDER
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Room, Wanted
 from inference.planner import Refusal, plan, to_run
 from inference.profiles import profile_for
-from inference.shapes import ModelShape, shape_of
+from inference.runnable import GPU_ONLY, check_usable
+from inference.shapes import ModelShape
 
 VALUE_BYTES = 2
 """Of a number of a checkpoint that nobody quantized."""
@@ -45,6 +47,8 @@ class Candidate:
     license: str = ""
     template: str = ""
     needs_several_gpus: bool = False
+    method: str = ""
+    """How its makers quantized it; "" where they did not."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,7 @@ def all_answers(
     return tuple(sorted(found, key=lambda each: each.candidate.shape.num_params))
 
 
-def _answers(
-    hardware: Hardware, how: ModelConfig, context_tokens: int | None
-) -> Iterator[Answer]:
+def _answers(hardware: Hardware, how: ModelConfig, context_tokens: int | None) -> Iterator[Answer]:
     here = {model.hub_id: model for model in cached_models()}
     shown = {model.hub_id for model in newest()}
     for release in FAMILY:
@@ -80,11 +82,17 @@ def _answers(
 
 
 def answer(candidate: Candidate, hardware: Hardware) -> Answer:
-    """Ask for one model: the GPU if there is one, else or if it is too small the CPU."""
+    """Ask for one model: the GPU if there is one, else or if it is too small the CPU.
+
+    Raises:
+        ModelUnavailable: what reads its weights is not here.
+    """
+    if candidate.method:
+        check_usable(candidate.method, has_gpu=hardware.gpu is not None)
     others = named_family(newest())
     best, *rest = [
         plan(candidate.name, candidate.shape, room, candidate.wanted, others)
-        for room in _rooms(hardware, candidate.shape)
+        for room in _rooms(hardware, candidate)
     ]
     run = to_run(best, candidate.wanted.kv)
     if isinstance(best, Plan):
@@ -97,9 +105,11 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     return Answer(candidate, Refusal(sentence, offers), run)
 
 
-def _rooms(hardware: Hardware, shape: ModelShape) -> tuple[Room, ...]:
+def _rooms(hardware: Hardware, candidate: Candidate) -> tuple[Room, ...]:
     """Return where a model can be run; a small one is kept in float32 on a CPU."""
-    if shape.num_params >= SMALL_PARAMS:
+    if candidate.method in GPU_ONLY:
+        return (hardware.room,)
+    if candidate.shape.num_params >= SMALL_PARAMS:
         return hardware.rooms
     return tuple(
         replace(room, value_bytes=4) if room.device == "cpu" else room for room in hardware.rooms
@@ -146,7 +156,9 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
     here = {model.hub_id: model for model in cached_models()}
     release = find(name)
     if release is not None:
-        shape = shape_of(release.config)
+        shape = _drafting(released_shape(release), how)
+        if release.hub_id in here:
+            shape = replace(shape, vision_params=vision_params(here[release.hub_id].config))
         return Candidate(
             name=release.hub_id,
             size=release.size if release in newest() else release.hub_id.rpartition("/")[2],
@@ -181,8 +193,14 @@ def _wanted(shape: ModelShape, how: ModelConfig, context_tokens: int | None) -> 
     )
 
 
+def _drafting(shape: ModelShape, how: ModelConfig) -> ModelShape:
+    """Leave the draft layer out where no tokens are to be guessed."""
+    return replace(shape, has_draft=shape.has_draft and how.speculation == "auto")
+
+
 def _cached(model: CachedModel, how: ModelConfig, context_tokens: int | None) -> Candidate:
-    shape = model.shape(shapes_folder())
+    method = model.check()
+    shape = _drafting(model.shape(shapes_folder()), how)
     wanted = _wanted(shape, how, context_tokens)
     if model.weights is not None:  # by others: it stays as it is, and where it is loaded
         wanted = replace(wanted, weights=model.weights, is_whole=True)
@@ -193,14 +211,12 @@ def _cached(model: CachedModel, how: ModelConfig, context_tokens: int | None) ->
         is_here=True,
         wanted=wanted,
         template=model.family,
+        method=method,
     )
 
 
 def _folder(folder: Path, how: ModelConfig, context_tokens: int | None) -> Candidate:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        family = profile_for(config, folder).name
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelUnavailable(f"{folder / 'config.json'} cannot be read: {error}") from error
+    config = read_json(folder / "config.json")
+    family = profile_for(config, folder).name
     model = CachedModel(str(folder.resolve()), folder, 0, family, config)
     return _cached(model, how, context_tokens)

@@ -88,6 +88,16 @@ class Footprint:
         layers = self.shape.num_expert_layers
         return self.weights(weights).get("experts", 0) // layers if layers else 0
 
+    def draft(self, weights: Weights) -> int:
+        """Return the bytes of the layer that guesses tokens, where there is one."""
+        parts = self.shape.draft_parts if self.shape.has_draft else ()
+        return sum(self.part(part, weights) for part in parts)
+
+    @property
+    def vision(self) -> int:
+        """Bytes of the tower that sees pictures, which is never quantized."""
+        return self.shape.vision_params * self.value_bytes
+
     def kv_of_a_token(self, kv: Kv) -> int:
         """Return what a token adds to the attention layers."""
         shape, form = self.shape, KV_FORMATS[kv]
@@ -116,7 +126,10 @@ class Footprint:
 
     @property
     def snapshot(self) -> int:
-        """Bytes of one snapshot without its pages: states, and the logits of what comes next."""
+        """Bytes of one snapshot without its pages: states, and the logits of what comes next.
+
+        transformers keeps one more column of the convolutions, and no logits.
+        """
         return self.recurrent + self.conv + 4 * self.shape.vocab
 
     def workspace(self, weights: Weights, kv: Kv, num_tokens: int) -> int:

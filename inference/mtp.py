@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.checkpoint import Checkpoint
+from inference.extras import DRAFT_MARK
 from inference.model import Model
 from inference.module import weight_shapes
 from inference.odds import NUM_TIMES, Hopes, Record
@@ -26,7 +27,6 @@ from inference.packing import quantized
 from inference.pictures import FIRST_ID
 from inference.prefix_cache import num_common
 from inference.quantize import quantize_layers, stacks_of
-from inference.runnable import DRAFT_MARK
 from inference.slabs import PagePool
 from inference.sources import Source, sources_of
 from inference.stack import Stack, StackFormat, Workspace

@@ -97,6 +97,11 @@ class Plan:
         return experts + (embedding if self.embedding_on_cpu else 0)
 
     @property
+    def draft_bytes(self) -> int:
+        """Weights of the layer that guesses tokens; they are always on the device."""
+        return self.footprint.draft(self.weights)
+
+    @property
     def kv_bytes(self) -> int:
         """Keys and values of a full window."""
         return self.footprint.kv(self.kv, self.context_tokens)
@@ -124,7 +129,8 @@ class Plan:
 
     @property
     def _needed_without_snapshots(self) -> int:
-        return self.weights_bytes + self.kv_bytes + self.state_bytes + self.workspace_bytes
+        weights = self.weights_bytes + self.draft_bytes
+        return weights + self.kv_bytes + self.state_bytes + self.workspace_bytes
 
     @property
     def fits(self) -> bool:

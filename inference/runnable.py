@@ -38,8 +38,6 @@ CONFIG_ERRORS = (
     *(ArithmeticError, RuntimeError),
 )
 """What transformers and torch raise on a configuration that makes no sense."""
-DRAFT_MARK = "mtp.fc.weight"
-"""A checkpoint that has it has all of a draft layer."""
 
 
 def check_family(config: Mapping[str, Any], file: Path) -> None:
@@ -97,8 +95,8 @@ def check_usable(method: str, has_gpu: bool) -> None:
         )
 
 
-def check_runnable(folder: Path, config: Mapping[str, Any], has_gpu: bool) -> None:
-    """See all of this at once.
+def check_folder(folder: Path, config: Mapping[str, Any]) -> str:
+    """See that a checkpoint is one of ours and whole; return how its makers quantized it.
 
     Raises:
         ModelUnavailable: the first thing that is wrong.
@@ -106,16 +104,4 @@ def check_runnable(folder: Path, config: Mapping[str, Any], has_gpu: bool) -> No
     check_family(config, folder / "config.json")
     for file in weight_files(folder):
         read_header(file)
-    if method := method_of(config):
-        check_usable(method, has_gpu)
-
-
-def has_draft_layer(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint brings along a draft layer that the engine loads (`mtp.py`).
-
-    Raises:
-        ModelUnavailable: a weight file is missing or damaged, or quantized in a way not known here.
-    """
-    if method_of(config):
-        return False  # its makers' formats are not read there
-    return any(DRAFT_MARK in read_header(file) for file in weight_files(folder))
+    return method_of(config)

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -86,11 +86,35 @@ class ModelShape:
     num_expert_layers: int
     expert_inner: int
     experts_per_token: int
+    has_draft: bool = False
+    """Whether a layer that guesses tokens is loaded beside it (`mtp.py`); no part counts it."""
+    vision_params: int = 0
+    """Parameters of the tower that is loaded when a picture is sent; no part counts it."""
 
     @property
     def num_params(self) -> int:
         """Parameters; a shared matrix counts once."""
         return sum(part.num_values for part in self.parts)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of both kinds."""
+        return self.num_attention_layers + self.num_linear_layers
+
+    @property
+    def draft_parts(self) -> tuple[Part, ...]:
+        """The tensors of a draft layer: one layer with attention like the others, and its own."""
+        layers = {
+            "attention": self.num_attention_layers,
+            "mlp": self.num_layers,
+            "experts": self.num_expert_layers,
+        }
+        shared = (part for part in self.parts if part.group in layers)
+        return (
+            Part("mlp", (self.hidden, 2 * self.hidden), 1, is_kept=False),
+            Part("norms", (self.hidden,), 5, is_kept=True),
+            *(replace(part, num=part.num // layers[part.group]) for part in shared),
+        )
 
     @property
     def conv_channels(self) -> int:

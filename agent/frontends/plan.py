@@ -119,7 +119,7 @@ def document(hardware: Hardware, answers: Sequence[Answer]) -> dict[str, object]
 def bar(plan: Plan, width: int, letters: str) -> str:
     """Draw how the device's memory is filled: weights, keys and values, states, chunk, free."""
     sizes = (
-        plan.weights_bytes,
+        plan.weights_bytes + plan.draft_bytes,
         plan.kv_bytes,
         plan.state_bytes + plan.cache_bytes,
         plan.workspace_bytes,
@@ -183,17 +183,21 @@ def _why_not(each: Answer) -> str:
 def _parts(plan: Plan) -> Iterator[str]:
     """Write the parts of a plan and its bar."""
     letters = _letters()
-    kept = f"keys and values, {_bits(plan, plan.kv)}"
+    few, kept = _bits(plan, plan.weights), f"keys and values, {_bits(plan, plan.kv)}"
     rows = [
-        (letters[0], plan.weights_bytes, f"weights, {_bits(plan, plan.weights)}"),
+        (letters[0], plan.weights_bytes, f"weights, {few}"),
+        (letters[0], plan.draft_bytes, f"draft layer, which guesses tokens, {few}"),
         (letters[1], plan.kv_bytes, f"{plan.context_tokens:,} tokens: {kept}"),
         (letters[2], plan.state_bytes + plan.cache_bytes, "states: the live one and snapshots"),
         (letters[3], plan.workspace_bytes, f"reading {plan.prefill_chunk:,} tokens at a time"),
     ]
     for letter, size, words in rows:
-        yield f"    {letter} {_gib(size)}  {words}"
+        if size:
+            yield f"    {letter} {_gib(size)}  {words}"
     if plan.ram_bytes:
         yield f"      {_gib(plan.ram_bytes)}  in the machine's memory: {_beside(plan)}"
+    if plan.footprint.vision:
+        yield f"      {_gib(plan.footprint.vision)}  more once a picture is sent: the vision tower"
     yield f"    {bar(plan, BAR_WIDTH, letters)}  of {_gib(plan.room.device_bytes)}"
 
 
@@ -296,6 +300,7 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "experts_on_cpu": plan.experts_on_cpu,
         "bytes": {
             "weights": plan.weights_bytes,
+            "draft": plan.draft_bytes,
             "kv": plan.kv_bytes,
             "state": plan.state_bytes,
             "snapshots": plan.cache_bytes,
@@ -303,5 +308,6 @@ def _plan_document(plan: Plan) -> dict[str, object]:
             "needed": plan.needed_bytes,
             "usable": room.device_bytes,
             "beside_gpu": plan.ram_bytes,
+            "vision": plan.footprint.vision,
         },
     }

@@ -1,6 +1,8 @@
 """What `qwen-agent plan` says of machines that are described to it, and how a machine is read."""
 
 import json
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,11 @@ from agent.hardware import (
     memory_bytes,
     read_hardware,
 )
-from agent.planning import plan_to_run
+from agent.models import resolve
+from agent.planning import named, plan_to_run
 from agent.settings import ModelConfig
+from inference.errors import ModelUnavailable
+from inference.loader import load
 from inference.models import SHAPES
 from tests.agent.test_settings import cached
 
@@ -67,7 +72,7 @@ def test_what_does_not_fit_is_told_with_what_does(capsys: pytest.CaptureFixture[
     words = ("--model", "35B-A3B", "--context", "262144", "--vram", "16", "--ram", "16")
     told = said(capsys, *words, code=7)
     assert "with 262,144 tokens needs 19." in told
-    assert "experts of 12 of 40 layers on the CPU, which is slower" in told
+    assert "experts of 13 of 40 layers on the CPU, which is slower" in told
     assert "a smaller model: Qwen/Qwen3.5-9B" in told
     told = said(capsys, "--model", "397b-a17b", "--vram", "16", "--ram", "16", code=7)
     assert "It is for several GPUs, or a server" in told
@@ -101,7 +106,7 @@ def test_json_has_the_keys_that_the_documentation_names(
     assert models["35B-A3B"]["plan"] is None
     sentences = [offer["sentence"] for offer in models["35B-A3B"]["offers"]]
     assert sentences == [
-        "the experts of 6 of 40 layers on the CPU, which is slower",
+        "the experts of 7 of 40 layers on the CPU, which is slower",
         "all of it on the CPU, which is much slower",
         "a smaller model",
     ]
@@ -114,12 +119,12 @@ def test_json_has_the_keys_that_the_documentation_names(
         "weights": "nf4",
         "kv": "int8",
         "value_bytes": 2,
-        "context_tokens": 57_344,
+        "context_tokens": 49_152,
         "prefill_chunk": 512,
         "embedding_on_cpu": True,
         "experts_on_cpu": 0,
     }
-    parts = ("weights", "kv", "state", "workspace")
+    parts = ("weights", "draft", "kv", "state", "workspace")
     assert sum(weighed[p] for p in parts) + 2 * weighed["state"] == weighed["needed"]
     assert weighed["needed"] <= weighed["usable"]
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
@@ -158,6 +163,68 @@ def test_a_folder_is_planned_from_its_own_config(
     assert "weights, 32 bit" in told
     (folder / "config.json").write_text("[]")
     assert answer(["plan", "--model", str(folder)]) == 7
+
+
+def test_a_folder_that_would_not_load_is_refused_in_the_same_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(change: Mapping[str, object], *without: str) -> str:
+        """Return what `plan` and the loader say of a folder that lacks some files."""
+        config = {**SHAPES["0.8B"], **change}
+        folder = cached(Path(tempfile.mkdtemp(dir=tmp_path)), "our/Tuned", config)
+        for name in without:
+            (folder / name).unlink()
+        (folder / "profile.json").write_text('{"profile": "qwen3.5"}')
+        assert answer(["plan", "--model", str(folder), "--vram", "0", "--ram", "32"]) == 7
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err.count("\n")) == ("", 1)
+        with pytest.raises(ModelUnavailable) as no:
+            load(resolve(str(folder)), device="cpu")
+        assert str(no.value) in captured.err
+        return captured.err
+
+    assert "of type 'llama'" in refusal({"model_type": "llama"})
+    assert "a text_config that is no object" in refusal({"text_config": [1]})
+    assert "quantized with hqq" in refusal({"quantization_config": {"quant_method": "hqq"}})
+    assert "an unnamed method" in refusal({"quantization_config": {"bits": 4}})
+    assert "on a GPU only" in refusal({"quantization_config": {"quant_method": "fp8"}})
+    assert "gptqmodel" in refusal({"quantization_config": {"quant_method": "awq"}})
+    assert "has no tokenizer.json" in refusal({}, "tokenizer.json")
+    assert "has no *.safetensors" in refusal({}, "model.safetensors")
+
+
+def test_a_missing_weight_file_is_told_by_the_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cached(tmp_path, "our/Tuned", SHAPES["0.8B"])
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert answer(["plan", "--model", str(folder)]) == 7
+    assert "lacks model-2.safetensors (1 of 2 weight files" in capsys.readouterr().err
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    assert answer(["plan", "--model", str(folder)]) == 7
+    assert "has no model.safetensors" in capsys.readouterr().err
+
+
+def test_the_draft_layer_is_counted_where_it_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = ("--vram", "24", "--ram", "32")
+    assert "  0.2 GiB  draft layer, which guesses tokens, 4 bit" in said(
+        capsys, "--model", "27B", *card
+    )
+    how = ModelConfig(speculation="off")
+    assert named("27B").shape.has_draft
+    assert not named("27B", how).shape.has_draft
+    assert named("nano").shape.has_draft
+    vision = {"vision_config": {"depth": 12, "hidden_size": 768, "out_hidden_size": 1024}}
+    whole = {"model_type": "qwen3_5", "text_config": dict(SHAPES["0.8B"]), **vision}
+    folder = cached(tmp_path, "our/Tuned", whole)
+    assert not named(str(folder)).shape.has_draft  # this one has none
+    told = said(capsys, "--model", str(folder), *card)
+    assert "draft layer" not in told
+    assert "more once a picture is sent: the vision tower" in told
 
 
 def test_what_is_run_is_planned_in_the_formats_that_were_asked_for(tmp_path: Path) -> None:

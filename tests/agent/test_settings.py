@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from agent.arguments import parse
 from agent.config import config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
 from agent.frontends.asked import request_of
-from agent.hardware import GIB, Hardware
+from agent.hardware import GIB, Gpu, Hardware
 from agent.models import auto_plan, cached_models, hub_cache, resolve
 from agent.request import FixRequest
 from agent.settings import Budget, Config, GuardConfig, SandboxConfig
@@ -136,13 +137,21 @@ def test_braces_in_a_value_stay_as_they_are() -> None:
 # --- models
 
 
+HEADER_BYTES = 200
+
+
 def cached(cache: Path, name: str, config: Mapping[str, Any], num_bytes: int = 1000) -> Path:
-    """Put a checkpoint into a hub cache, sparse, so that it takes no room."""
+    """Put a checkpoint into a hub cache, whose weights are so many zeros and take no room."""
     entry = cache / f"models--{name.replace('/', '--')}"
     folder = entry / "snapshots" / "abc"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(dict(config)))
+    (folder / "tokenizer.json").write_text("{}")
+    num = num_bytes - HEADER_BYTES - 8
+    zeros = {"zeros": {"dtype": "U8", "shape": [num], "data_offsets": [0, num]}}
     with (folder / "model.safetensors").open("wb") as file:
+        file.write(HEADER_BYTES.to_bytes(8, "little"))
+        file.write(json.dumps(zeros).ljust(HEADER_BYTES).encode())
         os.truncate(file.fileno(), num_bytes)
     (entry / "refs").mkdir()
     (entry / "refs" / "main").write_text("abc")
@@ -153,23 +162,33 @@ def test_auto_is_the_largest_model_here_that_the_planner_says_fits(tmp_path: Pat
     variables = {"HF_HUB_CACHE": str(tmp_path)}
     cached(tmp_path, "Qwen/Small", SHAPES["0.8B"], 3000)
     large = cached(tmp_path, "Qwen/Large", SHAPES["2B"], 2000)
-    cached(tmp_path, "Qwen/Huge", SHAPES["397B-A17B"], 1)
+    cached(tmp_path, "Qwen/Huge", SHAPES["397B-A17B"], 300)
     toy = cached(tmp_path, "our/nano", SHAPES["4B"])
     (toy / "profile.json").write_text('{"profile": "nano"}')
     cached(tmp_path, "other/Foreign", {"model_type": "llama"}, 3000)
     assert resolve("auto", variables) == str(large)
     found = {model.hub_id: model.num_bytes for model in cached_models(variables)}
     assert found.pop("our/nano") == 1000
-    assert found == {"Qwen/Small": 3000, "Qwen/Large": 2000, "Qwen/Huge": 1}
+    assert found == {"Qwen/Small": 3000, "Qwen/Large": 2000, "Qwen/Huge": 300}
 
 
 def test_a_model_that_is_stored_in_few_bits_is_planned_in_these(tmp_path: Path) -> None:
-    stored = {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    stored = {"quantization_config": {"quant_method": "fp8"}}
     cached(tmp_path, "Qwen/Packed", {**SHAPES["9B"], **stored})
-    hardware = Hardware(64 * GIB, None, has_bfloat16=True)
-    found = auto_plan(hardware, {"HF_HUB_CACHE": str(tmp_path)})
+    variables = {"HF_HUB_CACHE": str(tmp_path)}
+    hardware = Hardware(64 * GIB, Gpu("a GPU", 24 * GIB), has_bfloat16=True)
+    found = auto_plan(hardware, variables)
     assert found is not None
-    assert found[1].weights == "nf4"
+    assert found[1].weights == "int8"
+    assert auto_plan(replace(hardware, gpu=None), variables) is None  # what reads it needs one
+
+
+def test_auto_passes_over_what_would_not_load(tmp_path: Path) -> None:
+    variables = {"HF_HUB_CACHE": str(tmp_path)}
+    small = cached(tmp_path, "Qwen/Small", SHAPES["0.8B"])
+    (cached(tmp_path, "Qwen/Cut", SHAPES["2B"]) / "model.safetensors").write_bytes(b"cut off")
+    (cached(tmp_path, "Qwen/Mute", SHAPES["4B"]) / "tokenizer.json").unlink()
+    assert resolve("auto", variables) == str(small)
 
 
 def test_auto_is_never_nano_and_lists_the_choices(tmp_path: Path) -> None:

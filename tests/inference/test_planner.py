@@ -25,6 +25,10 @@ def footprint(size: str) -> Footprint:
     return Footprint(shape_of(SHAPES[size]))
 
 
+def drafting(size: str) -> Footprint:
+    return Footprint(replace(shape_of(SHAPES[size]), has_draft=True))
+
+
 def gpu(gib: float) -> Room:
     return Room.of_gpu(round(gib * GIB), RAM)
 
@@ -67,21 +71,53 @@ def test_keys_and_values_of_a_token(sizes: tuple[str, ...], in_16: int, gib_at_2
 
 
 @pytest.mark.parametrize(
-    ("size", "num_bytes"),
+    ("size", "of_transformers", "ours"),
     [
-        ("0.8B", 19_759_104),
-        ("2B", 19_759_104),
-        ("4B", 51_904_512),
-        ("9B", 51_904_512),
-        ("27B", 154_927_104),
-        ("35B-A3B", 64_880_640),
+        ("0.8B", 19_759_104, 20_531_200),
+        ("2B", 19_759_104, 20_531_200),
+        ("4B", 51_904_512, 52_504_576),
+        ("9B", 51_904_512, 52_504_576),
+        ("27B", 154_927_104, 154_937_344),
+        ("35B-A3B", 64_880_640, 65_382_400),
     ],
 )
-def test_a_snapshot_with_the_four_columns_that_transformers_keeps(
-    size: str, num_bytes: int
-) -> None:
+def test_a_snapshot_is_counted_as_it_is_kept(size: str, of_transformers: int, ours: int) -> None:
+    """transformers keeps four columns of the convolutions and no logits; we three, and these."""
     found = footprint(size)
-    assert found.recurrent + found.conv * 4 // 3 == num_bytes  # ours are the three that are needed
+    assert found.recurrent + found.conv * 4 // 3 == of_transformers
+    assert found.snapshot == found.recurrent + found.conv + 4 * found.shape.vocab == ours
+
+
+@pytest.mark.parametrize(
+    ("size", "weights", "num_bytes"),
+    [
+        ("27B", "nf4", 219_128_096),
+        ("35B-A3B", "nf4", 436_523_296),
+        ("2B", "nf4", 31_395_360),
+        ("2B", "16bit", 121_656_320),
+        ("4B", "16bit", 241_199_104),
+    ],
+)
+def test_a_draft_layer_weighs_what_the_engine_loads(
+    size: str, weights: Weights, num_bytes: int
+) -> None:
+    assert drafting(size).draft(weights) == num_bytes
+    assert footprint(size).draft(weights) == 0
+    assert drafting(size).weights(weights) == footprint(size).weights(weights)
+
+
+def test_the_draft_layer_takes_room_from_the_window_and_from_snapshots() -> None:
+    for size, room in (("27B", gpu(16)), ("27B", gpu(24)), ("9B", gpu(8))):
+        shape = shape_of(SHAPES[size])
+        without, found = (plan(size, s, room) for s in (shape, replace(shape, has_draft=True)))
+        assert isinstance(without, Plan)
+        assert isinstance(found, Plan)
+        assert found.needed_bytes <= room.device_bytes
+        assert found.needed_bytes + found.cache_bytes - 2 * found.state_bytes <= room.device_bytes
+        if found.context_tokens == without.context_tokens == shape.context_tokens:
+            assert found.needed_bytes - without.needed_bytes == found.draft_bytes
+        else:
+            assert MIN_WINDOW < found.context_tokens < without.context_tokens
 
 
 @pytest.mark.parametrize(
@@ -218,8 +254,9 @@ def test_what_fits_a_card_is_what_the_table_says(
     room = gpu(card)
     assert room.device_bytes / GIB == pytest.approx(USABLE[card], abs=0.01)
     for window, gib in zip((32 * K, 64 * K, 128 * K, 256 * K), needs, strict=True):
-        found = plan(size, shape_of(SHAPES[size]), room, Wanted(window, kv, "nf4"))
-        assert isinstance(found, Plan) == (gib <= USABLE[card]), (window, gib)
+        for shape in (footprint(size).shape, drafting(size).shape):
+            found = plan(size, shape, room, Wanted(window, kv, "nf4"))
+            assert isinstance(found, Plan) == (gib <= USABLE[card]), (window, gib)
 
 
 def test_what_is_needed_is_near_the_table() -> None:

@@ -1,16 +1,23 @@
 """Shapes are those of the modules that transformers builds, whether they were kept or not."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import transformers
+from transformers import AutoModel
+from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5VisionConfig
 
 from inference import shapes
 from inference.errors import ModelUnavailable
+from inference.extras import vision_params
 from inference.footprint import Footprint
 from inference.model import Model
 from inference.models import FAMILY, SHAPES, find, newest
+from inference.mtp import DraftLayer
 from inference.shapes import built, shape_of
 
 PARAMS = {
@@ -44,6 +51,28 @@ def test_a_shape_says_what_the_model_that_runs_weighs(tiny_model: Model) -> None
     tiny_model.forward((1, 2, 3, 4, 5), state)
     logits = 4 * shape.vocab  # which the engine keeps in a snapshot
     assert footprint.snapshot == state.snapshot().state_nbytes + logits
+
+
+@pytest.mark.parametrize("family", ["qwen3_5", "qwen3_5_moe"])
+def test_the_parts_of_a_draft_layer_are_those_that_are_loaded(family: str, modules: Any) -> None:
+    module = modules[family]
+    with torch.device("meta"):
+        layer = DraftLayer(module.model)
+    parts = Counter[tuple[int, ...]]()
+    for part in built(module.config.to_dict()).draft_parts:
+        parts[part.shape] += part.num
+    assert parts == Counter(tuple(weight.shape) for weight in layer.parameters())
+
+
+def test_a_vision_tower_has_the_parameters_of_transformers() -> None:
+    described = {"depth": 2, "hidden_size": 96, "intermediate_size": 200, "out_hidden_size": 64}
+    make: Any = AutoModel.from_config
+    for values in ({}, described, {**described, "patch_size": 14, "num_position_embeddings": 100}):
+        with torch.device("meta"):
+            tower = make(Qwen3_5VisionConfig(**values))
+        num = sum(weight.numel() for weight in tower.parameters())
+        assert vision_params({"vision_config": values}) == num
+    assert vision_params({}) == vision_params({"vision_config": {"depth": None}}) == 0
 
 
 def test_a_shape_is_kept_until_another_transformers_is_installed(
