@@ -1,6 +1,7 @@
 """What `qwen-agent plan` says of machines that are described to it, and how a machine is read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from agent.hardware import (
     memory_bytes,
     read_hardware,
 )
-from agent.planning import plan_to_run
+from agent.planning import plan_of, plan_to_run
 from agent.settings import ModelConfig
+from inference.door import EngineSettings
 from inference.models import SHAPES
 from tests.agent.test_settings import cached
 
@@ -71,6 +73,46 @@ def test_what_does_not_fit_is_told_with_what_does(capsys: pytest.CaptureFixture[
     assert "a smaller model: Qwen/Qwen3.5-9B" in told
     told = said(capsys, "--model", "397b-a17b", "--vram", "16", "--ram", "16", code=7)
     assert "It is for several GPUs, or a server" in told
+
+
+def test_what_is_offered_can_be_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32", code=7)
+    assert "taken by itself, or with [model] cpu_expert_layers = 6\n" in told
+    assert "with CUDA_VISIBLE_DEVICES= qwen-agent --model Qwen/Qwen3.6-35B-A3B\n" in told
+    assert "with qwen-agent --model Qwen/Qwen3.8-27B\n" in told
+    words = ("--model", "27B", "--context", "262144", "--vram", "16", "--ram", "32")
+    told = said(capsys, *words, code=7)
+    assert "taken by itself, or with [model] context = 57344\n" in told
+    assert '  with [model] context = 110592, kv = "int4"\n' in told
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    settings = tmp_path / "qwen-agent" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text("[model]\ncpu_expert_layers = 6\n")
+    told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32")
+    assert "the embedding, experts of 6 layers" in told
+    settings.write_text('[model]\ncontext = 110592\nkv = "int4"\n')
+    assert "110,592 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
+
+
+def test_what_fits_is_what_fits_where_models_are_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cached(tmp_path / "hub", "Qwen/Qwen3.5-9B", SHAPES["9B"])
+    small = ("--vram", "0.5", "--ram", "32")
+    told = said(capsys, *small)
+    assert "possible: all of it on the CPU" in told
+    assert told.endswith("  No model of the family fits this GPU; --vram 0 plans for the CPU.\n")
+    found = json.loads(said(capsys, "--json", *small))
+    assert (found["auto"], found["largest"]) == (None, None)
+    assert "--model auto: Qwen/Qwen3.5-9B" in said(capsys, "--vram", "0", "--ram", "32")
+
+
+def test_nano_is_planned_as_it_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "--model", "nano", "--vram", "0", "--ram", "1")
+    assert "nano  (template nano, here)" in told
+    assert "weights, 32 bit" in told
 
 
 def test_a_screen_without_blocks_gets_letters(
@@ -135,6 +177,8 @@ def test_json_has_the_keys_that_the_documentation_names(
         ("--context", "0"),
         ("--vram", "nan"),
         ("--model", "Qwen/Nothing"),
+        ("--model", ""),
+        ("--model", " "),
         ("--context", "many"),
     ],
 )
@@ -172,6 +216,62 @@ def test_what_is_run_is_planned_in_the_formats_that_were_asked_for(tmp_path: Pat
     assert (found.sentence, asked.sentence) == ("", "")
     assert plan_to_run("Qwen/Qwen3.5-397B-A17B", card) is None
     assert plan_to_run("Qwen/Nothing", card) is None
+
+
+def test_a_run_takes_the_nearest_offer_that_costs_no_quality_and_says_so() -> None:
+    card = Hardware(32 * GIB, Gpu("a GPU", 16 * GIB), has_bfloat16=True)
+    moved = plan_to_run("Qwen/Qwen3.6-35B-A3B", card)
+    assert moved is not None
+    settings = moved.plan.settings(EngineSettings("folder"))
+    assert (settings.device, settings.num_cpu_expert_layers, settings.kv) == ("cuda", 6, "int8")
+    assert moved.sentence == (
+        "The model does not fit into 15.0 GiB whole: it runs with the experts of 6 of 40 layers on "
+        "the CPU, which is slower; its window is 32,768 tokens."
+    )
+    shorter = plan_to_run("Qwen/Qwen3.8-27B", card, ModelConfig(context=262_144))
+    assert shorter is not None
+    assert (shorter.plan.context_tokens, shorter.plan.kv) == (57_344, "int8")
+    assert "with a smaller window; its window is 57,344 tokens." in shorter.sentence
+    whole = plan_to_run("Qwen/Qwen3.5-9B", card, ModelConfig(context=10_000_000))
+    assert whole is not None
+    assert (whole.plan.context_tokens, whole.sentence) == (262_144, "")
+
+
+def test_a_run_takes_neither_the_cpu_nor_four_bit_keys_unasked() -> None:
+    tiny = Hardware(64 * GIB, Gpu("a GPU", 2 * GIB), has_bfloat16=True)
+    assert plan_to_run("Qwen/Qwen3.5-9B", tiny) is None
+    card = Hardware(64 * GIB, Gpu("a GPU", 13 * GIB), has_bfloat16=True)
+    wish = ModelConfig(weights="nf4", context=24_576)
+    assert plan_to_run("Qwen/Qwen3.8-27B", card, wish) is None
+    in_four = plan_to_run("Qwen/Qwen3.8-27B", card, replace(wish, kv="int4"))
+    assert in_four is None or in_four.plan.kv == "int4"
+
+
+def test_the_settings_move_what_they_name() -> None:
+    card = Hardware(64 * GIB, Gpu("a GPU", 24 * GIB), has_bfloat16=True)
+    how = ModelConfig(cpu_expert_layers=99, embedding_on_cpu=True, context=65_536)
+    moved = plan_to_run("Qwen/Qwen3.6-35B-A3B", card, how)
+    assert moved is not None
+    assert (moved.plan.experts_on_cpu, moved.plan.embedding_on_cpu) == (40, True)
+    assert (moved.plan.context_tokens, moved.sentence) == (65_536, "")
+    in_16 = plan_to_run("Qwen/Qwen3.5-9B", card, replace(how, weights="16bit"))
+    assert in_16 is not None
+    assert not in_16.plan.embedding_on_cpu, "the loader moves what it has packed"
+
+
+def test_a_folder_under_two_gigabytes_is_run_as_it_is_planned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of 0.8B has 1.5 GB and twice as much in float32."""
+    folder = cached(tmp_path / "elsewhere", "our/Tuned", SHAPES["0.8B"], 1_500_000_000)
+    small = Hardware(round(4.5 * GIB), None, has_bfloat16=False)
+    monkeypatch.setattr("agent.planning.read_hardware", lambda: small)
+    found = plan_of(str(folder), ModelConfig())
+    assert found is not None
+    assert (found.plan.weights, found.plan.room.device) == ("int8", "cpu")
+    told = said(capsys, "--model", str(folder), "--vram", "0", "--ram", "4.5")
+    assert "weights, 8 bit" in told
+    assert plan_of("nano", ModelConfig()) is None
 
 
 # --- the machine
