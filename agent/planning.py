@@ -15,9 +15,9 @@ from agent.errors import UsageError
 from agent.hardware import Hardware, read_hardware
 from agent.models import NANO, CachedModel, cached_models, named_family
 from agent.settings import ModelConfig
+from inference.door import SMALL_PARAMS
 from inference.errors import ModelUnavailable
 from inference.local import NANO_FOLDER
-from inference.door import SMALL_PARAMS
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Room, Wanted
 from inference.planner import Refusal, plan, to_run
@@ -65,9 +65,7 @@ def all_answers(
     return tuple(sorted(found, key=lambda each: each.candidate.shape.num_params))
 
 
-def _answers(
-    hardware: Hardware, how: ModelConfig, context_tokens: int | None
-) -> Iterator[Answer]:
+def _answers(hardware: Hardware, how: ModelConfig, context_tokens: int | None) -> Iterator[Answer]:
     here = {model.hub_id: model for model in cached_models()}
     shown = {model.hub_id for model in newest()}
     for release in FAMILY:
