@@ -21,6 +21,8 @@ ROOT = Path("/")
 QUERY_S = 5.0
 """A driver that hangs must not hang us."""
 QUERY = ("--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits")
+ENGINE = "inference.host"
+"""The module that an engine's process runs."""
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """Flags of CPUs that multiply it; on others the engine uses float32."""
 
@@ -42,15 +44,17 @@ class Hardware:
     gpu: Gpu | None
     has_bfloat16: bool
     note: str = ""
-    """What a person should know of it; a sentence, or nothing."""
+    """What a person should know of it; some sentences, or nothing."""
+    free_bytes: int | None = None
+    """Of the memory, what no other program uses; None where that is not known."""
 
     @property
     def rooms(self) -> tuple[Room, ...]:
         """The places where a model could be run, the best first."""
-        cpu = Room.of_cpu(self.ram_bytes, 2 if self.has_bfloat16 else 4)
+        cpu = Room.of_cpu(self.ram_bytes, 2 if self.has_bfloat16 else 4, self.free_bytes)
         if self.gpu is None:
             return (cpu,)
-        return Room.of_gpu(self.gpu.total_bytes, self.ram_bytes), cpu
+        return Room.of_gpu(self.gpu.total_bytes, self.ram_bytes, self.free_bytes), cpu
 
     @property
     def room(self) -> Room:
@@ -62,19 +66,33 @@ def read_hardware(
     vram_gib: float | None = None, ram_gib: float | None = None, root: Path = ROOT
 ) -> Hardware:
     """Look at this machine; what is given in GiB is believed instead, 0 of a GPU is none."""
-    ram_bytes = memory_bytes(root) if ram_gib is None else round(ram_gib * GIB)
-    note = ""
+    notes, free = [], None
+    if ram_gib is None:
+        ram_bytes, free = memory_bytes(root), free_bytes(root)
+        notes.append(_ram_words(root, free))
+    else:
+        ram_bytes = round(ram_gib * GIB)
     if vram_gib is None:
         gpu, note = _usable_gpu()
+        notes.append(note)
     else:
         gpu = Gpu("a GPU", round(vram_gib * GIB)) if vram_gib else None
-    return Hardware(ram_bytes, gpu, has_bfloat16(root), note)
+    return Hardware(ram_bytes, gpu, has_bfloat16(root), " ".join(filter(None, notes)), free)
 
 
 def memory_bytes(root: Path = ROOT) -> int:
     """Return how much memory processes may have here: the machine's, or a container's limit."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min((machine, *_limits(root)))
+
+
+def free_bytes(root: Path = ROOT) -> int | None:
+    """Return what no other program uses: files that are cached give way, and so do our engines."""
+    free = _kib(root / "proc/meminfo", "MemAvailable:")
+    if free is None:
+        return None
+    engines = (f.parent for f in root.glob("proc/[0-9]*/cmdline") if ENGINE in _read(f).split("\0"))
+    return free + sum(_kib(engine / "status", "RssAnon:") or 0 for engine in engines)
 
 
 def has_bfloat16(root: Path = ROOT) -> bool:
@@ -127,6 +145,12 @@ def _gpu_words(found: tuple[Gpu, ...]) -> str:
     return f"{used / GIB:.1f} GiB of the GPU are in use now." if used > GIB else ""
 
 
+def _ram_words(root: Path, free: int | None) -> str:
+    total = _kib(root / "proc/meminfo", "MemTotal:")
+    used = 0 if total is None or free is None else total - free
+    return f"Other programs use {used / GIB:.1f} GiB of the memory now." if used > GIB else ""
+
+
 def _is_cpu_torch() -> bool:
     try:
         return version("torch").endswith("+cpu")
@@ -149,6 +173,12 @@ def _limits(root: Path) -> Iterator[int]:
                 yield int(limit)
             if folder == base:
                 break
+
+
+def _kib(file: Path, field: str) -> int | None:
+    """Return the bytes that a file of the kernel's says in KiB; None if it does not."""
+    lines = (line.split() for line in _read(file).splitlines() if line.startswith(field))
+    return next((int(line[1]) * 1024 for line in lines), None)
 
 
 def _read(file: Path) -> str:

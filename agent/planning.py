@@ -171,7 +171,9 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
         )
     if name in here:
         return _cached(here[name], how, context_tokens)
-    folder = NANO_FOLDER if name == NANO else Path(name).expanduser()
+    if name == NANO:
+        return replace(_folder(NANO_FOLDER, how, context_tokens), name=NANO)
+    folder = Path(name).expanduser()
     if name.strip() and (folder / "config.json").is_file():
         return _folder(folder, how, context_tokens)
     sizes = ", ".join(model.size for model in newest())

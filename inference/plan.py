@@ -36,16 +36,22 @@ class Room:
     """Of a number that is not quantized: 4 on a CPU that does not multiply bfloat16."""
 
     @classmethod
-    def of_gpu(cls, total_bytes: int, ram_bytes: int) -> "Room":
-        """Describe a GPU and the machine around it."""
+    def of_gpu(cls, total_bytes: int, ram_bytes: int, free_bytes: int | None = None) -> "Room":
+        """Describe a GPU and the machine around it, of which others may use a part."""
         usable = min(round(GPU_SHARE * total_bytes), total_bytes - MIN_RESERVE_BYTES)
-        return cls("cuda", max(0, usable), round(CPU_SHARE * ram_bytes))
+        return cls("cuda", max(0, usable), _usable(ram_bytes, free_bytes))
 
     @classmethod
-    def of_cpu(cls, ram_bytes: int, value_bytes: int = 2) -> "Room":
+    def of_cpu(cls, ram_bytes: int, value_bytes: int = 2, free_bytes: int | None = None) -> "Room":
         """Describe a machine without one."""
-        usable = round(CPU_SHARE * ram_bytes)
+        usable = _usable(ram_bytes, free_bytes)
         return cls("cpu", usable, usable, value_bytes)
+
+
+def _usable(ram_bytes: int, free_bytes: int | None) -> int:
+    """Return what of a machine's memory is for the engine: a share, or what others leave of it."""
+    usable = round(CPU_SHARE * ram_bytes)
+    return usable if free_bytes is None else min(usable, free_bytes)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 from inference.errors import ModelUnavailable
@@ -38,6 +39,8 @@ DECIDING = (
 )
 """The keys of config.json on which shapes depend."""
 
+MAX_REASON = 160
+"""Characters of an error of transformers."""
 BUNDLED = Path(__file__).with_name("family_shapes.json")
 
 
@@ -166,11 +169,17 @@ def built(config: Mapping[str, Any]) -> ModelShape:
         with torch.device("meta"):
             module = make(text, dtype=torch.bfloat16)
     except (*CONFIG_ERRORS, StrictDataclassError) as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ModelUnavailable(
-            f"config.json describes no model that can be run: {reason}."
+            f"config.json describes no model that can be run: {_reason(error)}."
         ) from error
     return _shape(text, tuple(_parts(module)))
+
+
+def _reason(error: Exception) -> str:
+    """Return the beginning of what an error says, in one line: some list all models there are."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    short = shorten(words, MAX_REASON, placeholder=" ...")
+    return short.rstrip(".")
 
 
 def _parts(module: Any) -> Iterator[Part]:

@@ -1,7 +1,7 @@
 """`qwen-agent plan`: what fits this machine, as a table, as the parts of one model, or as JSON.
 
-It reads arguments and prints; the planner is asked by `agent/planning.py`. It ends with 0, or with
-7 where the model that was named does not fit.
+It reads arguments and settings and prints; the planner is asked by `agent/planning.py`. It ends
+with 0, or with 7 where the model that was named does not fit as it was asked for.
 """
 
 import json

@@ -39,7 +39,7 @@ from evals.nano.corpus import generate
 from evals.nano.sessions import HELD_OUT, ideal_session, tokenize
 from evals.nano.warm import WarmPytest
 from inference.branch import Branch
-from inference.door import CallGrammar, GenerationEnd
+from inference.door import SMALL_PARAMS, CallGrammar, GenerationEnd
 from inference.engine import Engine
 from inference.loader import cpu_dtype
 from inference.local import NANO_FOLDER, open_chat

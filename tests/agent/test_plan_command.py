@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ from agent.hardware import (
     read_hardware,
 )
 from agent.models import resolve
-from agent.planning import named, plan_to_run
+from agent.planning import named, plan_of, plan_to_run
 from agent.settings import ModelConfig
+from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
 from inference.loader import load
 from inference.models import SHAPES
@@ -76,6 +78,46 @@ def test_what_does_not_fit_is_told_with_what_does(capsys: pytest.CaptureFixture[
     assert "a smaller model: Qwen/Qwen3.5-9B" in told
     told = said(capsys, "--model", "397b-a17b", "--vram", "16", "--ram", "16", code=7)
     assert "It is for several GPUs, or a server" in told
+
+
+def test_what_is_offered_can_be_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32", code=7)
+    assert "taken by itself, or with [model] cpu_expert_layers = 7\n" in told
+    assert "with CUDA_VISIBLE_DEVICES= qwen-agent --model Qwen/Qwen3.6-35B-A3B\n" in told
+    assert "with qwen-agent --model Qwen/Qwen3.8-27B\n" in told
+    words = ("--model", "27B", "--context", "262144", "--vram", "16", "--ram", "32")
+    told = said(capsys, *words, code=7)
+    assert "taken by itself, or with [model] context = 57344\n" in told
+    assert '  with [model] context = 110592, kv = "int4"\n' in told
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    settings = tmp_path / "qwen-agent" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text("[model]\ncpu_expert_layers = 7\n")
+    told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32")
+    assert "the embedding, experts of 6 layers" in told
+    settings.write_text('[model]\ncontext = 110592\nkv = "int4"\n')
+    assert "110,592 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
+
+
+def test_what_fits_is_what_fits_where_models_are_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cached(tmp_path / "hub", "Qwen/Qwen3.5-9B", SHAPES["9B"])
+    small = ("--vram", "0.5", "--ram", "32")
+    told = said(capsys, *small)
+    assert "possible: all of it on the CPU" in told
+    assert told.endswith("  No model of the family fits this GPU; --vram 0 plans for the CPU.\n")
+    found = json.loads(said(capsys, "--json", *small))
+    assert (found["auto"], found["largest"]) == (None, None)
+    assert "--model auto: Qwen/Qwen3.5-9B" in said(capsys, "--vram", "0", "--ram", "32")
+
+
+def test_nano_is_planned_as_it_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, "--model", "nano", "--vram", "0", "--ram", "1")
+    assert "nano  (template nano, here)" in told
+    assert "weights, 32 bit" in told
 
 
 def test_a_screen_without_blocks_gets_letters(
@@ -140,6 +182,8 @@ def test_json_has_the_keys_that_the_documentation_names(
         ("--context", "0"),
         ("--vram", "nan"),
         ("--model", "Qwen/Nothing"),
+        ("--model", ""),
+        ("--model", " "),
         ("--context", "many"),
     ],
 )
@@ -241,6 +285,58 @@ def test_what_is_run_is_planned_in_the_formats_that_were_asked_for(tmp_path: Pat
     assert plan_to_run("Qwen/Nothing", card) is None
 
 
+def test_a_run_takes_the_nearest_offer_that_costs_no_quality_and_says_so() -> None:
+    card = Hardware(32 * GIB, Gpu("a GPU", 16 * GIB), has_bfloat16=True)
+    moved = plan_to_run("Qwen/Qwen3.6-35B-A3B", card)
+    assert moved is not None
+    settings = moved.plan.settings(EngineSettings("folder"))
+    assert (settings.device, settings.num_cpu_expert_layers, settings.kv) == ("cuda", 7, "int8")
+    assert moved.sentence == (
+        "The model does not fit into 15.0 GiB whole: it runs with the experts of 6 of 40 layers on "
+        "the CPU, which is slower; its window is 32,768 tokens."
+    )
+    shorter = plan_to_run("Qwen/Qwen3.8-27B", card, ModelConfig(context=262_144))
+    assert shorter is not None
+    assert (shorter.plan.context_tokens, shorter.plan.kv) == (57_344, "int8")
+    assert "with a smaller window; its window is 57,344 tokens." in shorter.sentence
+    whole = plan_to_run("Qwen/Qwen3.5-9B", card, ModelConfig(context=10_000_000))
+    assert whole is not None
+    assert (whole.plan.context_tokens, whole.sentence) == (262_144, "")
+
+
+def test_a_run_does_not_take_the_cpu_unasked_where_there_is_a_gpu() -> None:
+    tiny = Hardware(64 * GIB, Gpu("a GPU", 2 * GIB), has_bfloat16=True)
+    assert plan_to_run("Qwen/Qwen3.5-9B", tiny) is None
+    assert plan_to_run("Qwen/Qwen3.5-9B", replace(tiny, gpu=None)) is not None
+
+
+def test_the_settings_move_what_they_name() -> None:
+    card = Hardware(64 * GIB, Gpu("a GPU", 24 * GIB), has_bfloat16=True)
+    how = ModelConfig(cpu_expert_layers=99, embedding_on_cpu=True, context=65_536)
+    moved = plan_to_run("Qwen/Qwen3.6-35B-A3B", card, how)
+    assert moved is not None
+    assert (moved.plan.experts_on_cpu, moved.plan.embedding_on_cpu) == (40, True)
+    assert (moved.plan.context_tokens, moved.sentence) == (65_536, "")
+    in_16 = plan_to_run("Qwen/Qwen3.5-9B", card, replace(how, weights="16bit"))
+    assert in_16 is not None
+    assert not in_16.plan.embedding_on_cpu, "the loader moves what it has packed"
+
+
+def test_a_folder_under_two_gigabytes_is_run_as_it_is_planned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of 0.8B has 1.5 GB and twice as much in float32."""
+    folder = cached(tmp_path / "elsewhere", "our/Tuned", SHAPES["0.8B"], 1_500_000_000)
+    small = Hardware(round(4.5 * GIB), None, has_bfloat16=False)
+    monkeypatch.setattr("agent.planning.read_hardware", lambda: small)
+    found = plan_of(str(folder), ModelConfig())
+    assert found is not None
+    assert (found.plan.weights, found.plan.room.device) == ("int8", "cpu")
+    told = said(capsys, "--model", str(folder), "--vram", "0", "--ram", "4.5")
+    assert "weights, 8 bit" in told
+    assert plan_of("nano", ModelConfig()) is None
+
+
 # --- the machine
 
 
@@ -279,6 +375,43 @@ def test_the_cpu_says_whether_it_multiplies_bfloat16(tmp_path: Path) -> None:
     assert has_bfloat16(files(tmp_path, proc__cpuinfo="flags : fpu avx512_bf16\n"))
 
 
+def test_memory_that_others_use_is_not_planned_with(tmp_path: Path) -> None:
+    kib = {name: gib << 20 for name, gib in (("total", 32), ("free", 20), ("engine", 4))}
+    files(
+        tmp_path,
+        proc__meminfo=f"MemTotal: {kib['total']} kB\nMemAvailable: {kib['free']} kB\n",
+        proc__7__cmdline="python\0-P\0-m\0inference.host\0{}\0",
+        proc__7__status=f"VmRSS: 1 kB\nRssAnon: {kib['engine']} kB\n",
+        proc__8__cmdline="vi\0inference.host.py\0",
+        proc__8__status="RssAnon: 1000000 kB\n",
+    )
+    found = read_hardware(vram_gib=24, root=tmp_path)
+    assert found.free_bytes == 24 * GIB  # an engine of ours may be the one that is planned
+    assert found.note == "Other programs use 8.0 GiB of the memory now."
+    machine = replace(found, ram_bytes=32 * GIB)
+    assert [room.ram_bytes for room in machine.rooms] == [24 * GIB, 24 * GIB]
+    assert replace(machine, free_bytes=31 * GIB).rooms[1].device_bytes == round(0.8 * 32 * GIB)
+    assert read_hardware(24, ram_gib=32, root=tmp_path).note == ""
+
+
+def test_a_mac_has_the_memory_that_its_system_says_and_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    numbers = {"SC_PHYS_PAGES": 2**20, "SC_PAGE_SIZE": 2**14}
+    monkeypatch.setattr(hardware.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(hardware.os, "sysconf", numbers.__getitem__)
+    program = tmp_path / "nvidia-smi"  # it is not asked
+    program.write_text("#!/bin/sh\necho 'NVIDIA RTX 4090, 24564, 3000'\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = read_hardware(root=tmp_path)
+    assert (found.ram_bytes, found.gpu, found.free_bytes) == (16 * GIB, None, None)
+    assert found.note.startswith("The memory of a Mac is shared by its CPU and GPU")
+    assert [(room.device, room.device_bytes) for room in found.rooms] == [
+        ("cpu", round(0.8 * 16 * GIB))
+    ]
+
+
 def test_gpus_are_read_from_what_the_driver_prints() -> None:
     printed = "NVIDIA A, B, 24564, 512\nTesla T4, 15360, 0\nbroken, [N/A], 1\n"
     first, second = gpus_of(printed, {})
@@ -297,7 +430,7 @@ def test_a_driver_is_asked_and_its_silence_is_told(
     monkeypatch.setattr(hardware, "version", lambda _name: "2.11.0")
     program.write_text("#!/bin/sh\necho 'NVIDIA RTX 4090, 24564, 3000'\n")
     program.chmod(0o700)
-    found = read_hardware()
+    found = read_hardware(root=tmp_path)
     assert found.gpu == Gpu("NVIDIA RTX 4090", 24_564 * MIB, 3_000 * MIB)
     assert found.note == "2.9 GiB of the GPU are in use now."
     assert [room.device for room in found.rooms] == ["cuda", "cpu"]

@@ -50,6 +50,8 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ('[model]\nthinking_history = "drop"\n', "preserve or strip, not 'drop'"),
         ('[model]\neditor = "vi"\n', "editor is full or plain, not 'vi'"),
         ('[model]\nkv = "8bit"\n', "kv is auto, 16bit, int8 or int4, not '8bit'"),
+        ("[model]\ncontext = -1\n", "context must be 0 or more, not -1"),
+        ('[model]\ncpu_expert_layers = "all"\n', "must be a whole number, not 'all'"),
         ('[model]\nspeculation = "on"\n', "speculation is auto or off, not 'on'"),
         ('[model]\nweights = "4bit"\n', "auto, 16bit, int8, nf4, not '4bit'"),
         ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
@@ -170,6 +172,22 @@ def test_auto_is_the_largest_model_here_that_the_planner_says_fits(tmp_path: Pat
     found = {model.hub_id: model.num_bytes for model in cached_models(variables)}
     assert found.pop("our/nano") == 1000
     assert found == {"Qwen/Small": 3000, "Qwen/Large": 2000, "Qwen/Huge": 300}
+
+
+def test_auto_is_what_the_gpu_holds_where_there_is_one(tmp_path: Path) -> None:
+    variables = {"HF_HUB_CACHE": str(tmp_path)}
+
+    def auto(gib: int) -> str | None:
+        card = Hardware(64 * GIB, Gpu("a GPU", gib * GIB), has_bfloat16=True)
+        found = auto_plan(card, variables)
+        return found[0].hub_id if found and found[1].room.device == "cuda" else None
+
+    cached(tmp_path, "Qwen/Experts", SHAPES["35B-A3B"])
+    assert (auto(24), auto(16), auto(2)) == ("Qwen/Experts", "Qwen/Experts", None)
+    cached(tmp_path, "Qwen/Whole", SHAPES["9B"])
+    assert (auto(24), auto(16), auto(2)) == ("Qwen/Experts", "Qwen/Whole", None)
+    tiny = Hardware(64 * GIB, Gpu("a GPU", 2 * GIB), has_bfloat16=True)
+    assert auto_plan(tiny, variables) is None
 
 
 def test_a_model_that_is_stored_in_few_bits_is_planned_in_these(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from inference.footprint import KV_FORMATS, Footprint, Kv, Weights, int8_bytes, 
 from inference.model import Model
 from inference.models import SHAPES, newest
 from inference.plan import GIB, Plan, Room, Wanted
-from inference.planner import MIN_WINDOW, Refusal, largest, next_smaller, plan
+from inference.planner import MIN_WINDOW, Refusal, largest, next_smaller, plan, to_run
 from inference.shapes import Group, built, shape_of
 
 RAM = 64 * GIB
@@ -300,6 +300,32 @@ def test_a_refusal_offers_what_is_nearest_first() -> None:
     assert all(offer.plan.fits for offer in found.offers)
     nearest = refused("9B", gpu(8), Wanted(262_144)).offers[0]
     assert (nearest.plan.kv, nearest.plan.context_tokens) == ("int4", 262_144)
+
+
+def test_a_run_takes_the_nearest_offer_but_no_loss_of_quality_and_no_other_model() -> None:
+    found = refused("27B", gpu(16), Wanted(262_144))
+    nearest = to_run(found)
+    assert nearest is not None
+    assert nearest.plan == found.offers[0].plan
+    rest = replace(found, offers=found.offers[1:])
+    assert to_run(rest) is None
+    asked = to_run(rest, "int4")
+    assert asked is not None
+    assert asked.plan == found.offers[1].plan
+
+
+def test_only_what_is_packed_is_moved_off_a_gpu() -> None:
+    for gib in range(8, 80, 4):
+        for size in ("9B", "27B", "35B-A3B"):
+            found = plan(size, shape_of(SHAPES[size]), gpu(gib))
+            if isinstance(found, Plan):
+                assert not (found.weights == "16bit" and found.embedding_on_cpu)
+    in_16 = fitting("9B", gpu(24), Wanted(weights="16bit", embedding_on_cpu=True))
+    while (offer := next_smaller(in_16)) is not None:
+        in_16 = offer.plan
+    assert in_16.ram_bytes == 0
+    whole = fitting("9B", gpu(8), Wanted(weights="nf4", is_whole=True))
+    assert not whole.embedding_on_cpu
 
 
 def test_a_window_that_the_model_was_not_made_for_is_refused() -> None:

@@ -35,6 +35,19 @@ def test_the_shapes_that_come_with_the_program_are_those_of_transformers(size: s
     assert shape_of(SHAPES[size]) == shape
 
 
+def test_a_config_of_no_model_is_one_short_sentence() -> None:
+    wrong = ({"model_type": "qwen9_9"}, {**SHAPES["0.8B"], "hidden_size": "abc"})
+    for config in wrong:
+        with pytest.raises(ModelUnavailable, match="describes no model that can be run") as no:
+            built(config)
+        text = str(no.value)
+        assert len(text) < 300
+        assert "\n" not in text
+        assert text.endswith(".")
+        assert not text.endswith(":.")
+    assert "expected int, got str" in text
+
+
 def test_every_size_has_as_many_parameters_as_its_name_says() -> None:
     for size, config in SHAPES.items():
         named = float(size.partition("-")[0].removesuffix("B")) * 1e9
