@@ -4,7 +4,8 @@ Method: random weights in the true shape are written file by file, each quantize
 that the disk holds the packed file and one weight file at most: a first start. A second process
 maps the packed file, as every later start does, reads a prompt and writes some tokens, greedily.
 Peaks are those of the whole process, the interpreter and torch (about 0.4 GiB) included. The free
-disk is looked at first, and everything is removed. Last line: JSON, figures and machine.
+disk is looked at first, and everything is removed. What the planner
+counts for the weights stands beside what they are and what the second process holds more with them. Last line: JSON, figures and machine.
 """
 
 import argparse
@@ -37,16 +38,22 @@ from evals.bench.own import OwnEngine
 from evals.bench.shapes import SHAPES
 from inference.door import LoadProgress
 from inference.errors import ModelUnavailable
+from inference.footprint import Footprint
 from inference.loader import cpu_dtype, load_packed
 from inference.model import Model
 from inference.module import empty_module, stored_tensors
 from inference.quantize import quantize
+from inference.shapes import shape_of
 from inference.stack import StackFormat
 from inference.weight_file import SPARE_BYTES
 
 GIB = 2**30
 LOAD_SLACK_BYTES = int(1.1 * GIB)
 """What loading may hold beside the weights."""
+PLAN_TOLERANCE = 0.03
+"""Of the weights: so near to them what is planned must be ..."""
+PROCESS_BYTES = 1 << 25
+"""... or so near, where a process is measured, which holds some more of its own."""
 SECONDS_A_LINE = 10.0
 
 
@@ -74,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Try it, and print the figures; exit code 0 if it ran and loading held no more than it may."""
+    """Try it, and print the figures; exit code 0 if it ran as it may and as was planned."""
     if arguments.shape not in SHAPES:
         print(f"qwen-agent: {arguments.shape} is none of {', '.join(SHAPES)}.", file=sys.stderr)
         return 2
@@ -96,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{key:26} {_words(key, value)}")
     machine = describe_machine(trial.num_threads)
     print(json.dumps({"bench": "plan", **figures, "machine": machine}))
-    return 0 if figures["load_is_small"] else 1
+    return 0 if figures["load_is_small"] and figures["plan_is_near"] else 1
 
 
 def try_out(trial: Trial) -> dict[str, Any]:
@@ -112,6 +119,8 @@ def try_out(trial: Trial) -> dict[str, Any]:
     write_description(plan)
     first = _in_child(_quantize, trial)
     ran = _in_child(_run, trial)
+    planned_bytes = _planned_bytes(plan, trial.kind)
+    off_bytes = planned_bytes - ran["resident_bytes"]
     return {
         "shape": trial.shape,
         "weights": trial.kind,
@@ -120,8 +129,18 @@ def try_out(trial: Trial) -> dict[str, Any]:
         "packed_bytes": packed_bytes,
         **first,
         **ran,
+        "planned_bytes": planned_bytes,
+        "plan_off_percent": round(100 * off_bytes / ran["resident_bytes"], 2),
+        "plan_is_near": is_near(planned_bytes, ran["weights_bytes"])
+        and is_near(planned_bytes, ran["resident_bytes"], PROCESS_BYTES),
         "load_is_small": first["load_peak_bytes"] <= ran["loaded_bytes"] + LOAD_SLACK_BYTES,
     }
+
+
+def is_near(planned_bytes: int, measured_bytes: int, spare_bytes: int = 0) -> bool:
+    """Whether the planner has counted what the weights turned out to be."""
+    off_bytes = abs(planned_bytes - measured_bytes)
+    return off_bytes <= max(PLAN_TOLERANCE * measured_bytes, spare_bytes)
 
 
 def _in_child(work: Callable[[Trial], dict[str, Any]], trial: Trial) -> dict[str, Any]:
@@ -139,6 +158,7 @@ def _quantize(trial: Trial) -> dict[str, Any]:
 
 def _run(trial: Trial) -> dict[str, Any]:
     """Load as every start but the first does, read and write."""
+    empty_module(_plan(trial).config, torch.bfloat16)  # what is imported is no weight
     before = rss_bytes()
     seconds, model = _loaded(trial)
     loaded = rss_bytes()
@@ -184,6 +204,13 @@ def _packed_bytes(plan: PlannedCheckpoint, kind: StackFormat) -> int:
     module = empty_module(plan.config, torch.bfloat16)
     quantize(module, kind)
     return sum(tensor.nbytes for _, tensor in stored_tensors(module))
+
+
+def _planned_bytes(plan: PlannedCheckpoint, kind: StackFormat) -> int:
+    """Return what the planner counts for the weights on this machine."""
+    value_bytes = cpu_dtype(plan.nbytes // 2).itemsize
+    footprint = Footprint(shape_of(plan.config.to_dict()), value_bytes, is_gpu=False)
+    return sum(footprint.weights(kind).values())
 
 
 def _check_room(folder: Path, num_bytes: int) -> None:

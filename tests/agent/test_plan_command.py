@@ -1,4 +1,4 @@
-"""What `qwen-agent plan` says of machines that are described to it, and how a machine is read."""
+"""What `qwen-agent plan` says of machines that are described to it, and what a run takes."""
 
 import json
 import tempfile
@@ -10,11 +10,7 @@ import pytest
 
 from agent import hardware
 from agent.cli import answer
-from agent.hardware import (
-    GIB,
-    Gpu,
-    Hardware,
-)
+from agent.hardware import GIB, Gpu, Hardware
 from agent.models import resolve
 from agent.planning import named, plan_of, plan_to_run
 from agent.settings import ModelConfig
@@ -91,7 +87,7 @@ def test_what_is_offered_can_be_asked_for(
     settings.parent.mkdir()
     settings.write_text("[model]\ncpu_expert_layers = 7\n")
     told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32")
-    assert "the embedding, experts of 6 layers" in told
+    assert "the embedding, experts of 7 layers" in told
     settings.write_text('[model]\ncontext = 110592\nkv = "int4"\n')
     assert "110,592 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
 
@@ -293,7 +289,7 @@ def test_a_run_takes_the_nearest_offer_that_costs_no_quality_and_says_so() -> No
     shorter = plan_to_run("Qwen/Qwen3.8-27B", card, ModelConfig(context=262_144))
     assert shorter is not None
     assert (shorter.plan.context_tokens, shorter.plan.kv) == (49_152, "int8")
-    assert "with a smaller window; its window is 57,344 tokens." in shorter.sentence
+    assert "with a smaller window; its window is 49,152 tokens." in shorter.sentence
     whole = plan_to_run("Qwen/Qwen3.5-9B", card, ModelConfig(context=10_000_000))
     assert whole is not None
     assert (whole.plan.context_tokens, whole.sentence) == (262_144, "")

@@ -111,7 +111,28 @@ def test_a_tiny_model_is_quantized_run_and_mapped_again(tmp_path) -> None:
     figures = json.loads(done.stdout.splitlines()[-1])
     assert (figures["num_prompt"], figures["num_new"]) == (64, 4)
     assert figures["load_is_small"]
+    assert figures["planned_bytes"] == pytest.approx(figures["weights_bytes"], rel=0.01)
+    assert figures["plan_is_near"]
     assert list(tmp_path.glob("qwen-agent-plan-*")) == []
+
+
+def test_a_plan_that_is_off_by_more_than_three_percent_fails(tmp_path, monkeypatch, capsys) -> None:
+    def figures_with(planned: int, resident: int) -> dict[str, object]:
+        """Return what is told where the processes measured this."""
+        ran = {"weights_bytes": 10**9, "resident_bytes": resident, "loaded_bytes": 0}
+        measured = {"_quantize": {"load_peak_bytes": 0}, "_run": ran}
+        monkeypatch.setattr(bench_plan, "_in_child", lambda work, _trial: measured[work.__name__])
+        monkeypatch.setattr(bench_plan, "_planned_bytes", lambda _plan, _kind: planned)
+        parser = ArgumentParser()
+        bench_plan.add_arguments(parser)
+        words = ["--shape", "tiny", "--folder", str(tmp_path)]
+        code = bench_plan.run(parser.parse_args(words))
+        return {**json.loads(capsys.readouterr().out.splitlines()[-1]), "code": code}
+
+    near = figures_with(planned=980_000_000, resident=1_000_000_000)
+    assert (near["code"], near["plan_off_percent"], near["planned_bytes"]) == (0, -2.0, 980_000_000)
+    assert figures_with(planned=960_000_000, resident=1_000_000_000)["code"] == 1
+    assert figures_with(planned=1_000_000_000, resident=1_100_000_000)["code"] == 1
 
 
 def test_a_shape_or_a_disk_that_is_not_there_is_said(tmp_path, monkeypatch, capsys) -> None:
