@@ -4,8 +4,9 @@ Method: random weights in the true shape are written file by file, each quantize
 that the disk holds the packed file and one weight file at most: a first start. A second process
 maps the packed file, as every later start does, reads a prompt and writes some tokens, greedily.
 Peaks are those of the whole process, the interpreter and torch (about 0.4 GiB) included. The free
-disk is looked at first, and everything is removed. What the planner
-counts for the weights stands beside what they are and what the second process holds more with them. Last line: JSON, figures and machine.
+disk is looked at first, and everything is removed. What the planner counts for the weights stands
+beside what they are, and beside what the second process holds more with them. Last line: JSON,
+figures and machine.
 """
 
 import argparse

@@ -81,15 +81,15 @@ def test_what_is_offered_can_be_asked_for(
     words = ("--model", "27B", "--context", "262144", "--vram", "16", "--ram", "32")
     told = said(capsys, *words, code=7)
     assert "taken by itself, or with [model] context = 49152\n" in told
-    assert '  with [model] context = 110592, kv = "int4"\n' in told
+    assert '  with [model] context = 98304, kv = "int4"\n' in told
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     settings = tmp_path / "qwen-agent" / "config.toml"
     settings.parent.mkdir()
     settings.write_text("[model]\ncpu_expert_layers = 7\n")
     told = said(capsys, "--model", "35B-A3B", "--vram", "16", "--ram", "32")
     assert "the embedding, experts of 7 layers" in told
-    settings.write_text('[model]\ncontext = 110592\nkv = "int4"\n')
-    assert "110,592 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
+    settings.write_text('[model]\ncontext = 98304\nkv = "int4"\n')
+    assert "98,304 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
 
 
 def test_what_fits_is_what_fits_where_models_are_run(
