@@ -18,7 +18,6 @@ from inference.door import SMALL_PARAMS
 from inference.errors import ModelUnavailable
 from inference.extras import vision_params
 from inference.headers import read_json
-from inference.local import NANO_FOLDER
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Room, Wanted
 from inference.planner import Refusal, plan, to_run
@@ -172,6 +171,8 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
     if name in here:
         return _cached(here[name], how, context_tokens)
     if name == NANO:
+        from inference.local import NANO_FOLDER  # tokenizers, and only now
+
         return replace(_folder(NANO_FOLDER, how, context_tokens), name=NANO)
     folder = Path(name).expanduser()
     if name.strip() and (folder / "config.json").is_file():

@@ -184,8 +184,8 @@ class Host:
         except Exception as error:
             log.exception("loading failed")
             if is_out_of_memory(error):
-                reason = too_large(self._settings.source, self._settings.weights)
-                self._tell(wire.failed(0, reason))
+                too_much = too_large(self._settings.source, self._settings.weights)
+                self._tell(wire.failed(0, too_much))
                 return
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             text = f"The engine could not start ({reason}); its log is {self._address.log}."

@@ -144,6 +144,8 @@ def test_json_has_the_keys_that_the_documentation_names(
         "a smaller model",
     ]
     assert models["35B-A3B"]["offers"][1]["plan"]["device"] == "cpu"
+    assert [offer["is_run"] for offer in models["35B-A3B"]["offers"]] == [True, False, False]
+    assert models["35B-A3B"]["offers"][0]["way"] == "[model] cpu_expert_layers = 6"
     plan = models["27B"]["plan"]
     weighed = plan.pop("bytes")
     assert plan == {
@@ -161,7 +163,8 @@ def test_json_has_the_keys_that_the_documentation_names(
     assert sum(weighed[p] for p in parts) + 2 * weighed["state"] == weighed["needed"]
     assert weighed["needed"] <= weighed["usable"]
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
-    for key in (*found, *found["machine"], *models["27B"], *plan, *weighed):
+    of_offer = models["35B-A3B"]["offers"][0]
+    for key in (*found, *found["machine"], *models["27B"], *plan, *weighed, *of_offer):
         assert f"`{key}`" in text, key
 
 

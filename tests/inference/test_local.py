@@ -452,3 +452,14 @@ def test_a_vocabulary_without_the_familys_tags_still_chats(old_tokenizer: Tokeni
     assert not all(old_tokenizer.has_control(tag) for tag in TAGS)
     talk = Talk(old_tokenizer, QWEN2_5)
     assert end_of(talk.say(START, "Hello.<|im_end|>")).message.content == "Hello."
+
+
+def test_what_was_given_up_to_load_is_said_once_and_the_window_that_was_asked_for_holds() -> None:
+    chat = open_chat("nano", window=1000, notices=("It runs with a smaller window.",))
+    assert chat.context_tokens == 1000
+    options = ReplyOptions(max_new_tokens=1, thinking=False)
+    first, second = (
+        end_of(list(chat.reply(START, (), options, lambda: False))).notices for _ in range(2)
+    )
+    assert first.count("It runs with a smaller window.") == 1
+    assert "It runs with a smaller window." not in second

@@ -195,11 +195,8 @@ def loads_after(
     start: Start, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int], list[EngineSettings]]:
     """Has hosts run out of memory at so many loads; what they were to load is in the list."""
-    works, loads, threads = (
-        opener_of(model, tmp_path),
-        list[EngineSettings](),
-        list[threading.Thread](),
-    )
+    works, loads = opener_of(model, tmp_path), list[EngineSettings]()
+    threads: list[threading.Thread] = []
     num_failing = 0
 
     def open_in_a_thread(

@@ -122,7 +122,7 @@ def _welcome() -> Callable[[Painter], str]:
     hardware = read_hardware()
     lines = (
         "No model is chosen yet. What fits:",
-        *plan_table(hardware, all_answers(hardware, None)),
+        *plan_table(hardware, all_answers(hardware)),
         "",
         f"Models of the hub are kept in {hub_cache()}.",
         "Offline: copy a checkpoint (config.json, tokenizer.json, *.safetensors) from another "
