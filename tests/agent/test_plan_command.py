@@ -145,7 +145,7 @@ def test_json_has_the_keys_that_the_documentation_names(
     ]
     assert models["35B-A3B"]["offers"][1]["plan"]["device"] == "cpu"
     assert [offer["is_run"] for offer in models["35B-A3B"]["offers"]] == [True, False, False]
-    assert models["35B-A3B"]["offers"][0]["way"] == "[model] cpu_expert_layers = 6"
+    assert models["35B-A3B"]["offers"][0]["way"] == "[model] cpu_expert_layers = 7"
     plan = models["27B"]["plan"]
     weighed = plan.pop("bytes")
     assert plan == {
