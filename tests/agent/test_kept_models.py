@@ -21,7 +21,8 @@ from inference.models import SHAPES
 from tests.fake_hub import FakeHub, serving
 
 TINY = "Qwen/Tiny"
-WEIGHTS = bytes(range(256)) * 400
+HEADER = {"w": {"dtype": "U8", "shape": [102_192], "data_offsets": [0, 102_192]}}
+WEIGHTS = (200).to_bytes(8, "little") + json.dumps(HEADER).ljust(200).encode() + bytes(102_192)
 
 
 def files() -> dict[str, bytes]:
