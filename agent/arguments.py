@@ -293,10 +293,11 @@ def _add_models_arguments(parser: argparse.ArgumentParser) -> None:
     pull = actions.add_parser("pull", help="download a model of the hub and write down its sums")
     verify = actions.add_parser("verify", help="read a model and compare every file with its sum")
     preserve = actions.add_parser("preserve", help="copy a model whole, to be used from there")
-    remove = actions.add_parser("rm", help="remove a model from the hub cache")
-    for action in (pull, preserve, remove):
+    remove = actions.add_parser("rm", help="remove a model from the hub cache, or a packed file")
+    for action in (pull, preserve):
         action.add_argument("id", metavar="HUB-ID", help="such as Qwen/Qwen3.5-4B")
     verify.add_argument("id", metavar="HUB-ID|FOLDER", help="pulled, or preserved there")
+    remove.add_argument("id", metavar="HUB-ID|FILE", help="a model, or a packed file of the list")
     pull.add_argument("--revision", default="main", help="a branch, a tag or a commit")
     preserve.add_argument("folder", type=Path, metavar="FOLDER", help="a new one, or one begun")
     remove.add_argument("--yes", action="store_true", help="do not ask")

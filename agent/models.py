@@ -19,7 +19,9 @@ from agent.hardware import Hardware, read_hardware
 from inference.errors import ModelUnavailable
 from inference.extras import has_draft_layer, vision_params
 from inference.footprint import Weights
+from inference.manifest import Manifest
 from inference.models import FAMILY, FamilyModel, newest
+from inference.pins import hub_cache, pin_of
 from inference.plan import Plan, Wanted
 from inference.planner import Named, largest, plan, to_run
 from inference.profiles import profile_for
@@ -103,29 +105,19 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
 def cached_models(environment: Mapping[str, str] = os.environ) -> Iterator[CachedModel]:
     """Yield the checkpoints in the local hub cache that the engine can run."""
     for entry in sorted(hub_cache(environment).glob("models--*--*")):
-        folder = _snapshot(entry)
-        if folder is None:
-            continue
-        weights = [file for file in folder.glob("*.safetensors") if file.exists()]
+        hub_id = entry.name.removeprefix("models--").replace("--", "/", 1)
         try:
+            folder = _snapshot(entry, pin_of(hub_id, environment))
+            if folder is None:
+                continue
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             family = profile_for(config, folder).name
         except (OSError, ValueError, ModelUnavailable):
             continue  # not ours: the cache is shared with every other program
+        weights = [file for file in folder.glob("*.safetensors") if file.exists()]
         if weights:
-            hub_id = entry.name.removeprefix("models--").replace("--", "/", 1)
             num_bytes = sum(file.stat().st_size for file in weights)
             yield CachedModel(hub_id, folder, num_bytes, family, config)
-
-
-def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder where huggingface_hub keeps what it downloaded."""
-    if "HF_HUB_CACHE" in environment:
-        return Path(environment["HF_HUB_CACHE"])
-    if "HF_HOME" in environment:
-        return Path(environment["HF_HOME"]) / "hub"
-    cache = environment.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if cache else Path.home() / ".cache") / "huggingface" / "hub"
 
 
 def auto_plan(
@@ -194,8 +186,11 @@ def checked(folder: Path) -> str:
     return str(folder.resolve())
 
 
-def _snapshot(entry: Path) -> Path | None:
-    """Return the folder of the revision that `main` points to, or of the only one there is."""
+def _snapshot(entry: Path, pin: Manifest | None) -> Path | None:
+    """Return the folder of the pinned revision, else of `main`, else of the only one there is."""
+    if pin is not None:
+        folder = entry / "snapshots" / pin.revision
+        return folder if folder.is_dir() else None
     reference = entry / "refs" / "main"
     if reference.is_file():
         folder = entry / "snapshots" / reference.read_text(encoding="utf-8").strip()

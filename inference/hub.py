@@ -1,4 +1,7 @@
-"""A folder, or a hub id that is downloaded once, as a folder; knows nothing of what is in it."""
+"""A folder, or a hub id that is downloaded once, as a folder; knows nothing of what is in it.
+
+Of a model that was pulled it is the revision that was pulled, without a question to the hub.
+"""
 
 import re
 from pathlib import Path
@@ -15,30 +18,36 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from inference.door import LoadProgress, OnProgress
 from inference.errors import ModelUnavailable
+from inference.manifest import HUB_ID
+from inference.pins import pin_of, pinned_folder
 
 PATTERNS = ["*.safetensors", "*.json", "*.jinja"]
 """What is downloaded; a repository may hold the same weights in three more forms."""
-
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def folder_of(where: str, on_progress: OnProgress | None) -> Path:
     """Return the folder itself, or the one that a hub id was downloaded to.
 
     Raises:
-        ModelUnavailable: there is neither.
+        ModelUnavailable: there is neither, or its pin cannot be read.
     """
     folder = Path(where).expanduser()
     if where.strip() and folder.is_dir():
         return folder
-    if not HUB_ID.fullmatch(where):
+    if not re.fullmatch(HUB_ID, where):
         raise ModelUnavailable(
             f"{where} is neither a folder nor a hub id; give a checkpoint's folder or owner/name."
         )
+    if pulled := pinned_folder(where):
+        return pulled
+    pin = pin_of(where)
     try:
         return Path(
             snapshot_download(
-                where, allow_patterns=PATTERNS, tqdm_class=progress_bar(on_progress or _ignore)
+                where,
+                revision=pin.revision if pin else None,
+                allow_patterns=PATTERNS,
+                tqdm_class=progress_bar(on_progress or _ignore),
             )
         )
     except LocalEntryNotFoundError as error:
@@ -47,6 +56,11 @@ def folder_of(where: str, on_progress: OnProgress | None) -> Path:
             "HF_HUB_OFFLINE is set; go online once, or give the folder of a checkpoint."
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
+        if pin:
+            raise ModelUnavailable(
+                f"Files are missing here of the revision that {where} is pinned to, and the hub "
+                f"does not give them out; `qwen-agent models pull {where}` pins what it has now."
+            ) from error
         raise ModelUnavailable(
             f"{where} is no folder here and the hub does not give it out: check the name, or run "
             "`hf auth login` if it is private or gated."

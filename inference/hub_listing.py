@@ -18,6 +18,8 @@ from inference.errors import ModelUnavailable, NoSuchModel
 
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "LICENSE*", "NOTICE*", "README.md")
 """Files that are taken; a repository may hold the same weights in three more forms."""
+MAIN = "main"
+"""The branch of a repository that is meant where none is named."""
 SPARE_BYTES = 1_000_000_000
 """What stays free on the disk."""
 
@@ -40,6 +42,8 @@ class Listing:
     revision: str
     """The commit."""
     files: tuple[HubFile, ...]
+    is_main: bool = True
+    """Whether it was asked for as what the hub's `main` is now."""
 
     @property
     def num_bytes(self) -> int:
@@ -62,7 +66,11 @@ class Hub:
 
     def folder(self, listing: Listing) -> Path:
         """Return the folder in which a revision's files are found by their names."""
-        return self.entry(listing.hub_id) / "snapshots" / listing.revision
+        return self.snapshot(listing.hub_id, listing.revision)
+
+    def snapshot(self, hub_id: str, revision: str) -> Path:
+        """Return the same for a commit."""
+        return self.entry(hub_id) / "snapshots" / revision
 
     def look_up(self, hub_id: str, revision: str) -> Listing:
         """Ask what a revision holds.
@@ -87,7 +95,7 @@ class Hub:
             raise _refused(hub_id, revision, error) from error
         if not any(file.name.endswith(".safetensors") for file in files):
             raise NoSuchModel(f"{hub_id} on the hub holds no *.safetensors weights")
-        return Listing(hub_id, commit, files)
+        return Listing(hub_id, commit, files, revision == MAIN)
 
     def config(self, listing: Listing) -> dict[str, Any]:
         """Fetch a repository's config.json, which says what model it is.
@@ -133,8 +141,8 @@ class Hub:
         free = self.free_bytes(_nearest(self.cache))
         if missing and missing + SPARE_BYTES > free:
             raise ModelUnavailable(
-                f"{listing.hub_id} needs {missing / 1e9:.1f} GB more, and {self.cache} has "
-                f"{free / 1e9:.1f} GB; set HF_HOME to a folder on a larger disk"
+                f"{listing.hub_id} needs {no_room(missing, self.cache, free)}; "
+                "set HF_HOME to a folder on a larger disk"
             )
         try:
             snapshot_download(
@@ -156,6 +164,20 @@ class Hub:
         with suppress(OSError):
             return (self.folder(listing) / file.name).stat().st_size == file.num_bytes
         return False
+
+
+def no_room(num_bytes: int, folder: Path, num_free: int) -> str:
+    """Say what is needed, the reserve included, and what a disk has."""
+    needed, spare, free = map(in_words, (num_bytes, SPARE_BYTES, num_free))
+    return f"{needed} and {spare} that stay free, and {folder} has {free}"
+
+
+def in_words(num_bytes: int) -> str:
+    """Write a number of bytes as disks are sold."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:,.1f} {unit}"
+    return f"{num_bytes} bytes"
 
 
 def _is_taken(name: str) -> bool:

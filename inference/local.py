@@ -50,6 +50,7 @@ from inference.messages import (
 )
 from inference.parser import ReplyParser
 from inference.pictures import Sight, sight_of
+from inference.pins import pinned_folder
 from inference.plan import Plan
 from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.thinking import is_open, thinking_limit
@@ -151,10 +152,14 @@ def open_chat(
 
 
 def _source(where: str | Path) -> str:
-    """Return what a model is loaded from, whichever folder the loading process is in."""
+    """Return what a model is loaded from, whichever folder the loading process is in.
+
+    Of a pulled model that is the folder of its revision: who pulls another gets another host.
+    """
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
-    is_there = folder.is_dir() or folder.is_file()
-    return str(folder.resolve()) if str(where).strip() and is_there else str(where)
+    if str(where).strip() and (folder.is_dir() or folder.is_file()):
+        return str(folder.resolve())
+    return str(pinned_folder(str(where)) or where)
 
 
 class LocalChat:

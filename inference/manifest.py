@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from inference.errors import ModelUnavailable
 
 SCHEMA_VERSION = 1
+HUB_ID = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,95}"
 NAME = "qwen-agent-manifest.json"
 """Of the manifest in a folder where a model was preserved."""
 PIECE = 1 << 22
@@ -22,31 +26,50 @@ PART = ".part"
 """At the end of a name: not whole yet."""
 
 OnBytes = Callable[[int], None]
-"""Told how many bytes more were done."""
+"""Told how many bytes more were done; fewer than none where some have to be done again."""
+
+
+def _below(name: str) -> str:
+    """Return the name of a file that is below any folder it is looked for in."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
+        raise ValueError("names a file that is not below it")
+    return name
 
 
 @dataclass(frozen=True)
 class FileSum:
     """One file of a model."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_below)]
     """Below the model's folder, with slashes."""
-    num_bytes: int
-    sha256: str
+    num_bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
 class Manifest:
     """All files of one revision of a model."""
 
-    hub_id: str
-    revision: str
-    files: tuple[FileSum, ...]
+    hub_id: Annotated[str, Field(pattern=f"^{HUB_ID}$")]
+    revision: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
+    """A commit: the name of one folder."""
+    files: Annotated[tuple[FileSum, ...], Field(min_length=1)]
 
     @property
     def num_bytes(self) -> int:
         """Of all files."""
         return sum(file.num_bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What is read first of a manifest: later ones may hold something else."""
+
+    schema_version: int
+
+
+_MANIFEST, _VERSION = TypeAdapter(Manifest), TypeAdapter(_Version)
 
 
 @dataclass(frozen=True)
@@ -89,7 +112,8 @@ def check(manifest: Manifest, folder: Path, on_bytes: OnBytes) -> Iterator[Probl
 def copy_whole(manifest: Manifest, source: Path, target: Path, on_bytes: OnBytes) -> None:
     """Copy a model into a folder that appears when all of it is there.
 
-    What an earlier try has copied is not copied again.
+    What an earlier try has copied is not copied again if its sum is right; what else lies there,
+    as of another revision, is removed.
 
     Raises:
         ModelUnavailable: a file is not what the manifest says.
@@ -97,24 +121,23 @@ def copy_whole(manifest: Manifest, source: Path, target: Path, on_bytes: OnBytes
     """
     begun = begun_at(target)
     begun.mkdir(parents=True, exist_ok=True)
+    _remove_others(manifest, begun)
     for file in manifest.files:
         copied = begun / file.name
-        if copied.is_file() and copied.stat().st_size == file.num_bytes:
-            on_bytes(file.num_bytes)
-            continue
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        _copy(file, source / file.name, copied, on_bytes)
+        if not _is_copied(file, copied, on_bytes):
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            _copy(file, source / file.name, copied, on_bytes)
     write(manifest, begun / NAME)
     begun.rename(target)
     _sync(target.parent)
 
 
-def copied_bytes(manifest: Manifest, target: Path) -> int:
-    """Return how much of a model an earlier try has copied."""
-    begun, total = begun_at(target), 0
+def present_bytes(manifest: Manifest, folder: Path) -> int:
+    """Return how much of a model is in a folder, as far as the sizes of its files tell."""
+    total = 0
     for file in manifest.files:
         with suppress(OSError):
-            if (begun / file.name).stat().st_size == file.num_bytes:
+            if (folder / file.name).stat().st_size == file.num_bytes:
                 total += file.num_bytes
     return total
 
@@ -147,16 +170,18 @@ def read(path: Path) -> Manifest:
         ModelUnavailable: it is not there, damaged, or of a newer version.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["schema_version"] > SCHEMA_VERSION:
+        text = path.read_bytes()
+        if _VERSION.validate_json(text).schema_version > SCHEMA_VERSION:
             raise ModelUnavailable(f"{path} is of a newer version of qwen-agent")
-        files = tuple(FileSum(**file) for file in values["files"])
-        manifest = Manifest(str(values["hub_id"]), str(values["revision"]), files)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelUnavailable(f"{path} is no manifest that can be read") from error
-    if any(_leads_out(file.name) for file in manifest.files):
-        raise ModelUnavailable(f"{path} names files that are not below it")
-    return manifest
+        return _MANIFEST.validate_json(text, strict=True)
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise ModelUnavailable(
+            f"{path} is no manifest that can be read ({place or 'JSON'}: {fault['msg']})"
+        ) from error
 
 
 def sha256_of(path: Path, on_bytes: OnBytes) -> str:
@@ -171,6 +196,27 @@ def sha256_of(path: Path, on_bytes: OnBytes) -> str:
             digest.update(piece)
             on_bytes(len(piece))
     return digest.hexdigest()
+
+
+def _remove_others(manifest: Manifest, begun: Path) -> None:
+    """Remove the files of a folder that are not the model's: all that it holds will be loaded."""
+    wanted = {begun / file.name for file in manifest.files}
+    for path in list(begun.rglob("*")):
+        if path not in wanted and (path.is_symlink() or not path.is_dir()):
+            path.unlink()
+
+
+def _is_copied(file: FileSum, copied: Path, on_bytes: OnBytes) -> bool:
+    """Read a file that an earlier try has copied; it is removed unless it is the right one."""
+    if copied.is_symlink() or not copied.is_file():
+        return False
+    num_bytes = copied.stat().st_size
+    if num_bytes == file.num_bytes:
+        if sha256_of(copied, on_bytes) == file.sha256:
+            return True
+        on_bytes(-num_bytes)
+    copied.unlink()
+    return False
 
 
 def _copy(file: FileSum, source: Path, target: Path, on_bytes: OnBytes) -> None:
@@ -200,8 +246,3 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _leads_out(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts

@@ -1,4 +1,4 @@
-"""The files of packed weights in the user's cache folder: what each is of, and which are of no use.
+"""The files of packed weights in the user's cache folder: what each is of, and which are replaced.
 
 Reads headers only, and loads no torch: a front end lists them. How one is written is
 `weight_file.py`; when, `weight_cache.py`.
@@ -33,7 +33,7 @@ class PackedFile:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether its checkpoint is gone."""
+        """Whether its checkpoint is not there, for ever or until its disk is there again."""
         return bool(self.source) and not Path(self.source).is_dir()
 
 
@@ -47,8 +47,10 @@ def packed_files(folder: Path) -> tuple[PackedFile, ...]:
     return tuple(_readable(sorted(folder.glob(f"*-*-*{SUFFIX}"))))
 
 
-def of_no_use(written: Path, source: Path) -> Iterator[PackedFile]:
-    """Yield the files that one just written replaces, and those whose checkpoint is gone.
+def replaced_by(written: Path, source: Path) -> Iterator[PackedFile]:
+    """Yield the files that one just written replaces.
+
+    No other: a checkpoint that is not there may be on a disk that is, and packing takes long.
 
     Args:
         written: the new file.
@@ -56,8 +58,8 @@ def of_no_use(written: Path, source: Path) -> Iterator[PackedFile]:
     """
     (new,) = _readable([written])
     for other in packed_files(written.parent):
-        is_older = other.source == str(source.resolve()) and other.kind == new.kind
-        if other.path != written and (is_older or other.is_orphan):
+        is_of_it = other.source == str(source.resolve()) and other.kind == new.kind
+        if other.path != written and is_of_it:
             yield other
 
 

@@ -2,7 +2,7 @@
 
 The name of a file is made of all that its numbers depend on: the files of the checkpoint as they
 are, the kind of weights, and the version of the format. Nothing is ever changed in place; a new
-file removes those of the same checkpoint as it was before, and those whose checkpoint is gone.
+file removes those of the same folder as it was before, and no other.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from inference.identity import fingerprint
-from inference.packed_files import SUFFIX, of_no_use
+from inference.packed_files import SUFFIX, replaced_by
 from inference.stack import StackFormat
 from inference.weight_file import DamagedWeights, mapped
 
@@ -43,7 +43,7 @@ def kept(file: Path, checkpoint: Path, write: Callable[[Path], None]) -> dict[st
             LOG.warning("%s; it is made again", error)
             file.unlink()
     write(file)
-    for old in of_no_use(file, checkpoint):
+    for old in replaced_by(file, checkpoint):
         old.path.unlink(missing_ok=True)
-        LOG.info("removed %s, which nothing uses any more", old.path)
+        LOG.info("removed %s, which the new one replaces", old.path)
     return mapped(file)

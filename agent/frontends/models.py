@@ -10,16 +10,17 @@ from argparse import Namespace
 
 from agent.errors import UsageError
 from agent.frontends.cache import bytes_in_words
-from agent.frontends.console import visible
+from agent.frontends.console import on_screen, visible
 from agent.frontends.meter import Meter
 from agent.hardware import read_hardware
 from agent.kept_models import KeptModels
-from agent.models import NANO, cached_models, hub_cache, resolve
+from agent.models import NANO, cached_models, resolve
 from agent.planning import answer, named
 from inference.errors import ModelUnavailable
 from inference.manifest import Manifest
 from inference.models import find
 from inference.packed_files import packed_files
+from inference.pins import hub_cache
 from inference.planner import Refusal
 
 SCHEMA_VERSION = 1
@@ -82,9 +83,11 @@ def _list(kept: KeptModels, is_json: bool) -> int:
         size = bytes_in_words(model.num_bytes)
         print(f"{visible(model.hub_id)}  {model.family}, {size}, in the hub cache{pin}")
     for one in packed_files(kept.packed):
-        origin = f"{one.source}, which is gone" if one.is_orphan else one.source or "unknown"
+        origin = f"{one.source}, which is not there" if one.is_orphan else one.source or "unknown"
         print(f"{one.path}  packed {one.kind}, {bytes_in_words(one.nbytes)}, of {visible(origin)}")
     print(f"auto: {auto}")
+    for sentence in kept.faults():
+        print(on_screen(sentence), file=sys.stderr)
     return 0
 
 
@@ -93,11 +96,14 @@ def _pull(kept: KeptModels, hub_id: str, revision: str) -> int:
     if _is_too_large(hub_id):
         more = f"`qwen-agent plan --model {hub_id}` says more"
         print(f"{hub_id} does not fit this machine as it is; {more}.", flush=True)
+    before = kept.pinned_revision(hub_id)
     with Meter("loading", listing.num_bytes) as meter:
         kept.hub.download(listing, meter.to)
     with Meter("reading", listing.num_bytes) as meter:
         found = kept.pin(listing, meter.add)
     print(f"{_named(found)}: {len(found.files)} files, {bytes_in_words(found.num_bytes)}")
+    if before not in ("", found.revision):
+        print(f"It was pinned to {_short(before)}, and is now to {_short(found.revision)}.")
     print(f"Use it: --model {hub_id}")
     return 0
 
@@ -134,13 +140,14 @@ def _preserve(kept: KeptModels, arguments: Namespace) -> int:
     return 0
 
 
-def _remove(kept: KeptModels, hub_id: str, is_sure: bool) -> int:
-    size = bytes_in_words(kept.size_of(hub_id))
-    if not is_sure and not _agreed(f"Remove {hub_id} from the hub cache, {size}? [y/N] "):
+def _remove(kept: KeptModels, name: str, is_sure: bool) -> int:
+    size = bytes_in_words(kept.size_of(name))
+    where = "" if kept.packed_at(name) else " from the hub cache"
+    if not is_sure and not _agreed(f"Remove {visible(name)}{where}, {size}? [y/N] "):
         print("Nothing was removed.")
         return 0
-    kept.remove(hub_id)
-    print(f"{visible(hub_id)}: {size} freed.")
+    kept.remove(name)
+    print(f"{visible(name)}: {size} freed.")
     return 0
 
 
@@ -156,4 +163,8 @@ def _agreed(question: str) -> bool:
 
 
 def _named(found: Manifest) -> str:
-    return f"{visible(found.hub_id)} at {visible(found.revision[:NUM_REVISION_DIGITS])}"
+    return f"{visible(found.hub_id)} at {_short(found.revision)}"
+
+
+def _short(revision: str) -> str:
+    return visible(revision[:NUM_REVISION_DIGITS])

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from transformers import AutoModelForCausalLM
 
 from evals.bench.arguments import run_alone
 from evals.bench.machine import describe_machine
+from evals.bench.random_model import random_model
 from evals.bench.shapes import SHAPES, Shape
 from evals.nano.corpus import generate
 from evals.nano.sessions import HELD_OUT, ideal_session, tokenize
@@ -50,6 +51,7 @@ from inference.odds import Costs
 from inference.prefix_cache import num_common
 from inference.profiles import NANO
 from inference.speculate import Drafts, Speculation
+from inference.stack import StackFormat
 from inference.tokenizer import Tokenizer
 from inference.transcript import Transcript
 
@@ -57,6 +59,7 @@ WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 NUM_KEPT, NUM_CHANGED = 20, 5
 """Lines between changes, and of a change: a fifth of the file is new."""
 GREEDY = SamplingOptions()
+PLAIN = ("float32", "bfloat16")
 FORCED = CallGrammar("xml", "")
 
 
@@ -289,7 +292,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="0.8b")
     add("--layers", type=int, metavar="N", help="of the shape's, and as much of its vocabulary")
-    add("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    add("--weights", choices=(*PLAIN, *get_args(StackFormat)), default="nf4")
     add("--lines", type=int, default=200, metavar="N", help="of the file (200); 0 for none")
     add("--plain", type=int, default=32, metavar="N", help="of each part, written plainly (32)")
     add(
@@ -324,13 +327,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def forced(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what a forward costs, then texts that copy and texts that do not."""
-    model = _model(SHAPES[arguments.shape], arguments.layers, arguments.dtype)
+    model = _model(SHAPES[arguments.shape], arguments.layers, arguments.weights)
     num_runs = arguments.runs
     texts = file_and_rewriting(arguments.lines or 200)
     old, new = ([id % model.vocab_size for id in text] for text in texts)
     costs = width_costs(model, old[:512], num_runs)
     figures: dict[str, Any] = {
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "weights": model.weights,
         "step_s": {width: round(seconds, 4) for width, seconds in costs.items()},
         "step_costs": {width: round(seconds / costs[1], 2) for width, seconds in costs.items()},
     }
@@ -345,16 +348,19 @@ def forced(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def _model(shape: Shape, num_layers: int | None, dtype: str) -> Model:
+def _model(shape: Shape, num_layers: int | None, weights: str) -> Model:
     """Make a model of a shape, or of some of its layers and that share of its vocabulary."""
     if num_layers:
         vocabulary = shape.vocab_size * num_layers // shape.num_hidden_layers
         shape = replace(shape, num_hidden_layers=num_layers, vocab_size=vocabulary)
     build: Any = AutoModelForCausalLM.from_config
-    kind = cpu_dtype(SMALL_PARAMS) if dtype == "auto" else getattr(torch, dtype)
+    if weights not in PLAIN:
+        kind = cast(StackFormat, weights)
+        dtype = cpu_dtype(SMALL_PARAMS)
+        return random_model(shape.config(), torch.device("cpu"), dtype, kind, "16bit")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Model(build(shape.config(), dtype=kind))
+        return Model(build(shape.config(), dtype=getattr(torch, weights)))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from agent.config import config_file, load_config, narrow, state_folder
 from agent.errors import ConfigError, UsageError
 from agent.frontends.asked import request_of
 from agent.hardware import GIB, Gpu, Hardware
-from agent.models import auto_plan, cached_models, hub_cache, resolve
+from agent.models import auto_plan, cached_models, resolve
 from agent.request import FixRequest
 from agent.settings import Budget, Config, GuardConfig, SandboxConfig
 from agent.wording import prompt
 from agent.workplace import find_repository
 from inference.errors import ModelUnavailable
 from inference.models import SHAPES
+from inference.pins import hub_cache
 
 
 def toml(folder: Path, text: str) -> Path:

@@ -180,6 +180,15 @@ def test_weights_that_changed_are_quantized_again(tmp_path, make_module) -> None
     assert not torch.equal(before.module.model.norm.weight, after.module.model.norm.weight)
 
 
+def test_what_was_packed_of_a_disk_that_is_out_stays(checkpoints, tmp_path, make_module) -> None:
+    make_module("qwen2").save_pretrained(tmp_path / "disk")
+    load_int8(tmp_path / "disk")
+    (packed,) = weights_folder().glob("disk-int8-*")
+    (tmp_path / "disk").rename(tmp_path / "drawer")
+    load_int8(checkpoints["qwen3_5"])
+    assert packed.exists()
+
+
 def test_a_damaged_file_is_made_again(checkpoints) -> None:
     first = load_int8(checkpoints["qwen2"]).model
     logits = first.forward_all(TOKENS, first.new_state())

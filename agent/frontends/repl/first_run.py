@@ -15,8 +15,9 @@ from agent.events import Event, ModelProgress
 from agent.frontends.repl.dialogs import Choice, Picker
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.worker import Printed
-from agent.models import NANO, hub_cache, resolve
+from agent.models import NANO, resolve
 from inference.errors import InferenceError, ModelUnavailable
+from inference.pins import hub_cache
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
