@@ -1,6 +1,5 @@
 """A session that goes on: what is typed now wins, what cannot change is refused."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.agent.fakes import (
     make_repository,
     picture,
 )
+from tests.agent.test_settings import cached
 
 OLD = FixRequest(
     Path("/repo"),
@@ -223,10 +223,7 @@ def test_a_session_of_another_version_is_a_sentence(interrupted: Path, repositor
 def test_the_model_that_auto_meant_is_written_down(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot = tmp_path / "hub/models--Qwen--Tiny/snapshots/abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text(json.dumps(dict(SHAPES["0.8B"])))
-    (snapshot / "model.safetensors").write_bytes(b"damaged")
+    snapshot = cached(tmp_path / "hub", "Qwen/Tiny", SHAPES["0.8B"])
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     run = run_fix(FixRequest(repository, config=load_config(tmp_path / "none")), state=tmp_path)
     next(run)
