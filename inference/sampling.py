@@ -36,18 +36,20 @@ def probabilities_of(logits: Tensor, options: SamplingOptions) -> Tensor:
 
 
 def _likely(logits: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
-    """Return the tokens that may be drawn, the most likely first, and their probabilities."""
+    """Return the tokens that may be drawn, in any order, and their probabilities."""
     logits = logits / options.temperature
     if 0 < options.top_k < len(logits):  # a tenth of the time of sorting all of a vocabulary
         ordered, indices = torch.topk(logits, options.top_k)
-    else:
+    elif options.top_p < 1:
         ordered, indices = torch.sort(logits, descending=True, stable=True)
+    else:
+        ordered, indices = logits, torch.arange(len(logits), device=logits.device)
     kept = ordered.softmax(dim=-1)
     if options.top_p < 1:
         before = kept.cumsum(dim=-1) - kept
         kept = kept.masked_fill((before >= options.top_p).index_fill(0, _first(kept), False), 0)
     if options.min_p > 0:
-        kept = kept.masked_fill(kept < options.min_p * kept[0], 0)
+        kept = kept.masked_fill(kept < options.min_p * kept.max(), 0)
     return indices, kept / kept.sum()
 
 

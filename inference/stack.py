@@ -24,7 +24,7 @@ PIECE = 1 << 21
 """Numbers that are made dense at a time on a CPU: they stay in its cache."""
 GPU_PIECE = 1 << 26
 """The same where a launch costs more than memory."""
-FEW_ROWS = 16
+FEW_ROWS = 64
 """Up to so many rows are multiplied by a matrix as it is stored: making it dense costs more."""
 
 

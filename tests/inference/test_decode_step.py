@@ -13,7 +13,7 @@ from inference.loader import load
 from inference.model import Model
 from inference.quantize import stacks_of
 
-WIDTHS = (1, 1, 3, 40, 1, 2, 16, 1, 5, 1)
+WIDTHS = (1, 1, 3, 70, 1, 2, 16, 1, 40, 1)
 TOKENS = random.Random(2).choices(range(97), k=sum(WIDTHS) + 20)
 
 CLEAR_GAP = 0.05

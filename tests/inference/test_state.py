@@ -321,7 +321,7 @@ def test_a_forward_that_was_broken_off_leaves_a_state_that_refuses_to_go_on(
     hook = tiny_hybrid.module.model.layers[2].register_forward_pre_hook(interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            tiny_hybrid.forward(TOKENS[10:30], state)  # more than a decode step reads
+            tiny_hybrid.forward(TOKENS[10:30] * 4, state)  # more than a decode step reads
     finally:
         hook.remove()
     assert not state.is_whole
