@@ -12,21 +12,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.config import shapes_folder
 from agent.hardware import Hardware, read_hardware
 from inference.errors import ModelUnavailable
 from inference.extras import has_draft_layer, vision_params
 from inference.footprint import Weights
-from inference.manifest import Manifest
 from inference.models import FAMILY, FamilyModel, newest
-from inference.pins import hub_cache, pin_of
 from inference.plan import Plan, Wanted
 from inference.planner import Named, largest, plan, to_run
 from inference.profiles import profile_for
 from inference.runnable import check_folder, check_usable
 from inference.shapes import ModelShape, shape_of
+
+if TYPE_CHECKING:
+    from inference.manifest import Manifest
 
 NANO = "nano"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -104,6 +105,8 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
 
 def cached_models(environment: Mapping[str, str] = os.environ) -> Iterator[CachedModel]:
     """Yield the checkpoints in the local hub cache that the engine can run."""
+    from inference.pins import hub_cache, pin_of  # pydantic: no editor is to wait for it
+
     for entry in sorted(hub_cache(environment).glob("models--*--*")):
         hub_id = entry.name.removeprefix("models--").replace("--", "/", 1)
         try:
@@ -164,6 +167,8 @@ def _largest_that_fits(environment: Mapping[str, str]) -> str:
     found = auto_plan(hardware, environment)
     if found is not None:
         return str(found[0].folder)
+    from inference.pins import hub_cache
+
     possible = largest_of_family(hardware)
     pull = f"`qwen-agent models pull {possible.name}` (the largest that fits), " if possible else ""
     raise ModelUnavailable(
@@ -186,7 +191,7 @@ def checked(folder: Path) -> str:
     return str(folder.resolve())
 
 
-def _snapshot(entry: Path, pin: Manifest | None) -> Path | None:
+def _snapshot(entry: Path, pin: "Manifest | None") -> Path | None:
     """Return the folder of the pinned revision, else of `main`, else of the only one there is."""
     if pin is not None:
         folder = entry / "snapshots" / pin.revision

@@ -108,7 +108,7 @@ def test_a_plot_has_a_line_for_what_was_measured_at_several_lengths() -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-moe"])
 def test_the_operations_of_a_forward_are_those_that_torch_counts(name: str) -> None:
-    num_tokens = 23
+    num_tokens = 70  # more than are computed outside of torch
     model = random_model(SHAPES[name].config(), CPU, torch.float32, "int8", "int8")
     for stack in stacks_of(model.module).values():
         stack.kernels = None  # torch does not count what is not its own
