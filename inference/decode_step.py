@@ -176,9 +176,8 @@ class _Attention:
         if not isinstance(shape.codec, Int4):
             return self._read_runs(query, line)
         turned = shape.codec.turn(query.transpose(0, 1)[None].to(shape.dtype))
-        return shape.codec.turn(attend(turned, table.read(self._rank), own, self._scaling))[
-            0
-        ].float()
+        (read,) = attend(turned, table.read(self._rank), own, self._scaling)
+        return shape.codec.turn(read).float()
 
     def _turned(self, heads: Tensor, norm: Norm, step: "_Step") -> Tensor:
         return self._kernels.norm(heads, norm, angles=step.angles)
@@ -343,7 +342,11 @@ def _stacked(rows: list[Tensor]) -> Tensor:
 
 
 def matrices_of(*layers: Any) -> Matrices:
-    """Put the weights of linear layers over the same rows side by side."""
+    """Put the weights of linear layers over the same rows side by side.
+
+    Raises:
+        _Unknown: one of them is not of a kind that is multiplied here.
+    """
     parts: list[tuple[Matrix, tuple[Tensor, ...]]] = []
     for layer in layers:
         weight = layer.weight
