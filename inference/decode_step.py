@@ -310,6 +310,10 @@ class DecodeStep:
             return _Mlp(layer.mlp, _zero_centered(norm), self._kernels)
         return _Experts(layer.mlp, norm, dtype)
 
+    def takes(self, reads: Sequence[Read], stops: Sequence[int] = ()) -> bool:
+        """Say whether these are few; where states are kept on the way does not matter."""
+        return sum(len(tokens) for _, tokens in reads) <= self.max_tokens
+
     def run(self, reads: Sequence[Read], asked: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Read tokens into states that expect them; return the logits after some of them.
 

@@ -6,16 +6,17 @@ tokens are worth keeping (`engine.py`) or how one is chosen (`sampling.py`).
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from inference.cpu_layers import adopt_small
-from inference.decode_step import DecodeStep
+from inference.decode_step import DecodeStep, Read
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
+from inference.graph_step import GraphStep
 from inference.kernels import Kernels, kernels
 from inference.kv_codec import KvKind
 from inference.pictures import FIRST_ID, Place
@@ -26,6 +27,22 @@ from inference.vision import Vision, positions_of
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 """What people call the kinds of numbers that weights are."""
+
+
+class Step(Protocol):
+    """Reads few tokens sooner than the module does: on a CPU, or on a GPU."""
+
+    def takes(self, reads: Sequence[Read], stops: Sequence[int]) -> bool:
+        """Say whether it can read these."""
+        ...
+
+    def run(self, reads: Sequence[Read], asked: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Read them: logits float32 [len(asked), V], and what was made of all, [T, hidden]."""
+        ...
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Return what `run` made of tokens after the last norm, [T, hidden]."""
+        ...
 
 
 class Model:
@@ -65,8 +82,10 @@ class Model:
         self.layout = Layout.of(self.config)
         self.kernels = self._kernels() if fast_kernels else None
         """What few tokens are computed by on a CPU."""
-        self._step = DecodeStep.of(module, self.kernels, self.layout)
         self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
+        self._step: Step | None = DecodeStep.of(module, self.kernels, self.layout)
+        if fast_kernels and self._step is None:
+            self._step = GraphStep.of(module, self.layout, self.pool)
 
     def _kernels(self) -> Kernels | None:
         """Compile or find the kernels of a model that is on the CPU, as a whole or in part."""
@@ -165,17 +184,17 @@ class Model:
         return self._run(tokens, state, stops, range(1, len(tokens) + 1))
 
     def forward_lines(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor | None:
-        """Read `tokens[i]` after those of `states[i]`, in the flat pass.
+        """Read `tokens[i]` after those of `states[i]`, by what reads few tokens sooner.
 
         Returns:
-            The logits after each, float32 [N, V]; None where the pass is not for this model, or
-            not for so many: nothing was read then.
+            The logits after each, float32 [N, V]; None where there is no such thing for this model,
+            or not for so many: nothing was read then.
         """
-        if self._step is None or len(tokens) > self._step.max_tokens:
+        reads = [(state, (token,)) for state, token in zip(states, tokens, strict=True)]
+        if self._step is None or not self._step.takes(reads, ()):
             return None
         for state in states:
             state.begin(1)
-        reads = [(state, (token,)) for state, token in zip(states, tokens, strict=True)]
         with torch.inference_mode():
             logits, made = self._step.run(reads, range(1, len(tokens) + 1))
             shown = self._normed(made)
@@ -200,9 +219,10 @@ class Model:
     ) -> Tensor:
         assert tokens, "one token must be left to run"
         with torch.inference_mode():
-            if self._step is not None and len(tokens) <= self._step.max_tokens and not places:
+            reads = [(state, tokens)]
+            if self._step is not None and not places and self._step.takes(reads, stops):
                 state.begin(len(tokens), stops)
-                logits, made = self._step.run([(state, tokens)], asked)
+                logits, made = self._step.run(reads, asked)
                 self._hidden = self._normed(made)
             else:
                 logits = self._run_module(tokens, state, stops, asked, places)

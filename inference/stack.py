@@ -33,11 +33,15 @@ class Workspace:
 
     def __init__(self) -> None:
         self._spaces: dict[torch.device, Tensor] = {}
+        self._outgrown: list[Tensor] = []
+        """Of GPUs: what was recorded goes on writing there (`cuda_graph.py`)."""
 
     def take(self, num: int, device: torch.device) -> Tensor:
         """Return [num] float32, whatever is in it; the last one taken there is overwritten."""
         space = self._spaces.get(device)
         if space is None or space.numel() < num:
+            if space is not None and device.type == "cuda":
+                self._outgrown.append(space)
             with torch.inference_mode(False):  # a tensor made in that mode is of no use outside
                 space = self._spaces[device] = torch.empty(num, device=device)
         return space[:num]
