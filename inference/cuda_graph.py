@@ -7,7 +7,7 @@ computed.
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -20,9 +20,7 @@ Result = TypeVar("Result")
 class CudaGraph(Generic[Result]):
     """A recorded function."""
 
-    def __init__(
-        self, function: Callable[[], Result], device: torch.device, memory: tuple[int, int]
-    ) -> None:
+    def __init__(self, function: Callable[[], Result], device: torch.device, memory: Any) -> None:
         """Record it; it is called several times for that, so it must not mind.
 
         Args:
@@ -34,7 +32,7 @@ class CudaGraph(Generic[Result]):
         Raises:
             RuntimeError: it does something that cannot be recorded.
         """
-        apart = torch.cuda.Stream(device)
+        apart = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         apart.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(apart):
             for _ in range(NUM_WARM_UPS):

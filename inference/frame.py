@@ -75,8 +75,8 @@ class FrameStates:
 
     def store(self, states: Sequence[HybridState]) -> None:
         """Give the lines what became of them: copies, for those here go on changing."""
-        convs = self.conv.flatten(0, 1).clone().split(1)
-        recurrents = self.recurrent.flatten(0, 1).clone().split(1)
+        convs = torch.split(self.conv.flatten(0, 1).clone(), 1)
+        recurrents = torch.split(self.recurrent.flatten(0, 1).clone(), 1)
         slots = [slot for layer in _by_layer(states) for slot in layer]
         for slot, conv, recurrent in zip(slots, convs, recurrents, strict=True):
             slot.states = LinearStates((conv,), (recurrent,))
@@ -141,7 +141,7 @@ class Frame:
     def _tell(self, states: Sequence[HybridState]) -> None:
         inputs = [slot.inputs for slot in self._slots.values()]
         parts = [
-            torch.cat([getattr(each, name) for each in inputs]).split(1)
+            torch.split(torch.cat([getattr(each, name) for each in inputs]), 1)
             for name in ("mixed", "log_decay", "beta")
         ]
         rows = map(Inputs, *parts)  # layer by layer, line by line
