@@ -119,6 +119,7 @@ def load_chat(
         reuse=request.reuse,
         thinking_history=how.thinking_history,
         kv=how.kv,
+        state=how.state,
         host=is_shared or not is_small,
         stall_s=how.stall_s,
         holds_calls=how.grammar,

@@ -193,6 +193,7 @@ def _wanted(shape: ModelShape, how: ModelConfig, context_tokens: int | None) -> 
         how.weights if how.weights != "auto" else "16bit" if is_small else None,
         how.embedding_on_cpu,
         how.cpu_expert_layers,
+        how.state,
     )
 
 

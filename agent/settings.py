@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from agent.rules import Rule
-from inference.door import KvChoice, Speculation, Weights
+from inference.door import KvChoice, Speculation, StateKind, Weights
 from inference.messages import ThinkingHistory
 from inference.remote_server import AUTO, base_url
 from sandbox.hosts import check_host
@@ -104,6 +104,10 @@ class ModelConfig:
     """How the model's keys and values are kept. `auto` is `int8` on a GPU and 16 bits or more on a
     CPU; `int4` takes half of `int8` and costs quality."""
 
+    state: StateKind = "float32"
+    """What recurrent states are kept in. `float16` halves every snapshot, in memory and on disk, and
+    rounds a state after each forward."""
+
     weights: Weights = "auto"
     """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the
     memory of the device, else nf4. A model that was quantized by its makers stays as it is."""
@@ -147,6 +151,8 @@ class ModelConfig:
             )
         if self.kv not in get_args(KvChoice):
             raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
+        if self.state not in get_args(StateKind):
+            raise ValueError(f"state is float32 or float16, not {self.state!r}")
         if self.speculation not in get_args(Speculation):
             raise ValueError(f"speculation is auto or off, not {self.speculation!r}")
         if self.editor not in get_args(EditorChoice):

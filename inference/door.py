@@ -14,6 +14,7 @@ from inference.pictures import Place
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 KvChoice = Literal["auto", "16bit", "int8", "int4"]
+StateKind = Literal["float32", "float16"]
 """How keys and values are kept. 16bit is the type that the model computes in; auto is int8 on a GPU
 and 16bit on a CPU."""
 
@@ -77,6 +78,8 @@ class EngineSettings:
     the machine has shown to be slow, much longer."""
     kv: KvChoice = "auto"
     """How keys and values are kept."""
+    state: StateKind = "float32"
+    """What recurrent states are between two forwards; inside they are float32."""
     fast_kernels: bool = True
     """False computes everything in the plainest way, for comparison: the same, but later."""
     speculation: Speculation = "auto"

@@ -58,6 +58,8 @@ class Footprint:
     shape: ModelShape
     value_bytes: int = 2
     is_gpu: bool = True
+    state_bytes: int = STATE_BYTES
+    """Of a number of a recurrent state that is kept."""
 
     def weights(self, weights: Weights) -> Mapping[Group, int]:
         """Return the bytes of all weights by use."""
@@ -114,7 +116,7 @@ class Footprint:
     def recurrent(self) -> int:
         """Bytes of the recurrent states of one line."""
         shape = self.shape
-        of_a_head = shape.linear_key_dim * shape.linear_value_dim * STATE_BYTES
+        of_a_head = shape.linear_key_dim * shape.linear_value_dim * self.state_bytes
         return shape.num_linear_layers * shape.linear_value_heads * of_a_head
 
     @property

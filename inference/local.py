@@ -23,6 +23,7 @@ from inference.door import (
     EngineSettings,
     GenerationEnd,
     KvChoice,
+    StateKind,
     OnProgress,
     Speculation,
     ThinkingLimit,
@@ -68,6 +69,7 @@ def open_chat(
     dtype: DType = "auto",
     weights: Weights = "auto",
     kv: KvChoice = "auto",
+    state: StateKind = "float32",
     cache_bytes: int = CACHE_BYTES,
     reuse: bool = True,
     thinking_history: ThinkingHistory = "preserve",
@@ -91,6 +93,7 @@ def open_chat(
         dtype: of the weights; auto is what is fast and fits.
         weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
+        state: what recurrent states are kept in; float16 halves a snapshot.
         cache_bytes: how much the snapshots may hold.
         reuse: False to prefill everything every time, for comparison.
         thinking_history: what becomes of the thinking of earlier turns.
@@ -116,6 +119,7 @@ def open_chat(
         dtype=dtype,
         weights=weights,
         kv=kv,
+        state=state,
         cache_bytes=cache_bytes,
         stall_s=stall_s,
         fast_kernels=fast_kernels,

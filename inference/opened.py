@@ -60,6 +60,7 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         on_progress=on_progress,
     )
     model = loaded.model
+    model.recurrent_dtype = getattr(torch, settings.state)
     if "vision_config" in loaded.config:
         model.vision = Vision(loaded.folder, loaded.config, model.device, model.dtype)
     speculation = None

@@ -7,7 +7,7 @@ counted by `footprint.py`.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from inference.door import CACHE_BYTES, EngineSettings
+from inference.door import CACHE_BYTES, EngineSettings, StateKind
 from inference.footprint import Footprint, Kv, Weights
 from inference.shapes import ModelShape
 
@@ -65,6 +65,7 @@ class Wanted:
     """True moves it whether there is room on the GPU or not."""
     experts_on_cpu: int = 0
     """Layers whose experts are moved at least. Weights in 16 bits stay where they are."""
+    state: StateKind = "float32"
     is_whole: bool = False
     """Whether nothing may live beside the GPU, as of a checkpoint that was quantized elsewhere."""
 

@@ -7,11 +7,11 @@ experts on the CPU, a smaller window, a smaller model) is offered in a `Refusal`
 the first that costs only time or tokens of the window is what a run takes (`to_run`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from inference.door import PREFILL_CHUNK
+from inference.door import PREFILL_CHUNK, StateKind
 from inference.footprint import WEIGHTS, Footprint, Kv, Weights
 from inference.plan import GIB, Offer, Plan, Room, Wanted
 from inference.shapes import ModelShape
@@ -21,6 +21,7 @@ Named = tuple[str, ModelShape]
 
 GPU_CHUNKS = (2048, PREFILL_CHUNK)
 """Tokens read at a time; more are no faster, and need more workspace."""
+STATE_BYTES: Mapping[StateKind, int] = {"float32": 4, "float16": 2}
 MIN_CHUNK = 64
 MIN_WINDOW = 8_192
 """With less an agent forgets what it was asked."""
@@ -132,7 +133,7 @@ def next_smaller(before: Plan) -> Offer | None:
 
 def _start(name: str, shape: ModelShape, room: Room, wanted: Wanted) -> Plan:
     is_gpu = room.device == "cuda"
-    footprint = Footprint(shape, room.value_bytes, is_gpu)
+    footprint = Footprint(shape, room.value_bytes, is_gpu, STATE_BYTES[wanted.state])
     chunk = GPU_CHUNKS[0] if is_gpu else PREFILL_CHUNK
     may_move = is_gpu and wanted.weights != "16bit"
     experts = min(wanted.experts_on_cpu, shape.num_expert_layers) if may_move else 0

@@ -21,8 +21,9 @@ class Sampler:
         """Choose a token id from logits, float [V]; -inf is never chosen."""
         if self.options.temperature <= 0:
             return int(logits.argmax())
-        likely, shares = _likely(logits.float().cpu(), self.options)
-        return int(likely[torch.multinomial(shares, 1, generator=self._generator)])
+        likely, shares = _likely(logits.float(), self.options)  # on the device: few are left
+        place = torch.multinomial(shares.cpu(), 1, generator=self._generator)
+        return int(likely[place])
 
 
 def probabilities_of(logits: Tensor, options: SamplingOptions) -> Tensor:

@@ -51,6 +51,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ('[model]\nthinking_history = "drop"\n', "preserve or strip, not 'drop'"),
         ('[model]\neditor = "vi"\n', "editor is full or plain, not 'vi'"),
         ('[model]\nkv = "8bit"\n', "kv is auto, 16bit, int8 or int4, not '8bit'"),
+        ('[model]\nstate = "bf16"\n', "state is float32 or float16, not 'bf16'"),
         ("[model]\ncontext = -1\n", "context must be 0 or more, not -1"),
         ('[model]\ncpu_expert_layers = "all"\n', "must be a whole number, not 'all'"),
         ('[model]\nspeculation = "on"\n', "speculation is auto or off, not 'on'"),

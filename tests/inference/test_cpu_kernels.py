@@ -117,3 +117,15 @@ def test_the_setting_reaches_the_layers(tmp_path: Path) -> None:
         engine = open_engine(EngineSettings(str(folder), "cpu", fast_kernels=is_fast)).engine
         assert ("forward" in vars(engine.model.module.model.norm)) is is_fast
         engine.close()
+
+
+def test_states_are_kept_as_they_are_asked_for(tmp_path: Path) -> None:
+    folder = make_checkpoint(SHAPES["tiny"], tmp_path / "model", torch.float32)
+    for state in ("float32", "float16"):
+        engine = open_engine(EngineSettings(str(folder), "cpu", state=state)).engine
+        line = engine.model.new_state()
+        engine.model.forward(list(range(20)), line)
+        engine.model.forward([5], line)
+        kept = [states.recurrent[0].dtype for states in line.snapshot().linear]
+        assert set(kept) == {getattr(torch, state)}
+        engine.close()

@@ -70,6 +70,14 @@ def test_keys_and_values_of_a_token(sizes: tuple[str, ...], in_16: int, gib_at_2
             assert scales < in_16 // share / 20
 
 
+def test_recurrent_states_in_16_bits_leave_room_for_twice_as_many() -> None:
+    in_32, in_16 = (
+        fitting("27B", gpu(24), Wanted(state=state)).footprint for state in ("float32", "float16")
+    )
+    assert 2 * in_16.recurrent == in_32.recurrent
+    assert in_32.snapshot - in_16.snapshot == in_16.recurrent
+
+
 @pytest.mark.parametrize(
     ("size", "of_transformers", "ours"),
     [
