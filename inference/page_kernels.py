@@ -86,7 +86,7 @@ class PlainPages:
         """Remember the tables."""
         assert len(tables) <= self._extent.num_lines
         assert all(len(table.pages) <= self._extent.max_pages for table in tables)
-        self._tables = tables
+        self._tables, self._own = tables, []
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Write each line's tokens as a line that is alone does."""
