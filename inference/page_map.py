@@ -6,6 +6,7 @@ is not copied again.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,30 +26,35 @@ class PageMap:
     def __init__(self, pool: PagePool, num_lines: int, max_pages: int) -> None:
         num_fields = len(pool.shape.codec.fields)
         device = pool.shape.device
-        sizes = 2 * num_lines, num_lines * max_pages * num_fields
+        is_cuda = device.type == "cuda"
+        bounds, addresses = (num_lines, 2), (num_lines, max_pages, num_fields)
+        new = partial(torch.zeros, dtype=torch.int64)
         with torch.inference_mode(False):  # what was made in it can only be written to in it
-            on_device = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
-            on_host = torch.zeros(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
-        self.bounds, addresses = on_device.split(sizes)
-        """[B, 2], flat: tokens before the new ones, and with them."""
-        self.addresses = addresses.view(num_lines, max_pages, num_fields)
-        """Of each page's first token in each field of its slab: of layer 0, keys, head 0."""
-        self._bounds, addresses = on_host.split(sizes)
-        self._addresses = addresses.view(num_lines, max_pages, num_fields)
+            self.bounds = new(bounds, device=device)
+            """Of each line: its tokens before the new ones, and with them."""
+            self.addresses = new(addresses, device=device)
+            """Of each page's first token in each field of its slab: of layer 0, keys, head 0."""
+            self._bounds = new(bounds, pin_memory=is_cuda)
+            self._addresses = new(addresses, pin_memory=is_cuda)
         self._pages: list[tuple[Page, ...]] = [()] * num_lines
-        self._copied = torch.cuda.Event() if device.type == "cuda" else None
+        self._copied = torch.cuda.Event() if is_cuda else None  # type: ignore[no-untyped-call]
 
     def fill(self, tables: Sequence[PageTable]) -> None:
-        """Name the pages of these lines, places for new tokens included; no others are known."""
+        """Name the pages of these lines, places for new tokens included; no others are known.
+
+        Copies are made on the stream on which what reads them is run.
+        """
+        num_lines, max_pages, _ = self.addresses.shape
+        assert len(tables) <= num_lines
+        assert all(len(table.pages) <= max_pages for table in tables)
         if self._copied is not None:
             self._copied.synchronize()  # has left the host long since, as a rule
-        bounds = [bound for table in tables for bound in _bounds(table)]
-        bounds += [0] * (len(self.bounds) - len(bounds))
+        bounds = [_bounds(table) for table in tables] + [(0, 0)] * (num_lines - len(tables))
         self._bounds.copy_(torch.tensor(bounds))
         self._send(self._bounds, self.bounds)
         for line, table in enumerate(tables):
             self._name(line, table.pages)
-        self._pages[len(tables) :] = [()] * (len(self._pages) - len(tables))
+        self._pages[len(tables) :] = [()] * (num_lines - len(tables))
         if self._copied is not None:
             self._copied.record()
 

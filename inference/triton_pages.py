@@ -4,11 +4,12 @@ Where a line's pages lie and how long it is they read from memory (`page_map.py`
 can be recorded once and repeated. Places within a slab [layers, 2, HEADS, slab_tokens, DIM] are
 counted in tokens from the address of a page: of layer 0, keys, head 0.
 """
-# mypy: allow-untyped-defs, allow-untyped-decorators, allow-untyped-calls
+# It may not be there, and has no types.
+# mypy: disable-error-code="import-not-found, import-untyped, no-untyped-def, untyped-decorator"
 
 import torch
-import triton  # type: ignore[import]
-import triton.language as tl  # type: ignore[import]
+import triton
+import triton.language as tl
 
 NUMBERS = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 """Types that a model computes in, as Triton has them."""
