@@ -3,10 +3,15 @@
 There is no GPU: Triton's interpreter runs them, on a CPU and slowly, so that sizes are small.
 """
 
+import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +24,7 @@ from inference.page_trial import Maker, found_good, kernels_for
 from inference.pages import PageTable
 from inference.slabs import PAGE_TOKENS, Page, PagePool
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 DIM, SCALE = 32, 0.3
 
@@ -291,3 +297,20 @@ def test_what_stores_or_reads_otherwise_or_breaks_is_said_once_and_not_used(
 @pytest.mark.slow
 def test_the_kernels_answer_what_they_are_asked_on_a_card(kernels: type[KernelPages]) -> None:
     assert found_good(kernels, shape_of("int8", torch.bfloat16), 2) is kernels
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_programs_fit_the_cards_of_24_gb_and_larger_ones(tmp_path: Path) -> None:
+    cases = "86 int8 1 86 16bit 16 89 int8 16 90 int8 16 120 int8 1"
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.inference.compiled_pages", *cases.split()]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    programs = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(programs) == 5 * 3
+    too_large = [taken for taken in programs if taken["shared"] > 99 * 1024]
+    assert too_large == [], "what cards for consumers let a program share"
+    assert [taken for taken in programs if taken["spilled"] > 64] == []
