@@ -179,15 +179,17 @@ def test_calls_go_on_with_longer_lines_other_lines_and_none(kernels: type[Kernel
         assert all(not layer.any() for layer in side.read())
 
 
-def test_numbers_far_out_and_none_at_all_are_stored_alike(kernels: type[KernelPages]) -> None:
-    sides = [Side(make, shape_of("int8"), Extent(1, 4, 1, 1)) for make in (kernels, PlainPages)]
-    numbers = sides[0].drawn(1, 1, 4) * torch.tensor([0.0, 1e-30, 1.0, 1e30])[:, None]
-    numbers[0, 0, 2, :3] = torch.tensor([0.5, 1.5, 127.0])  # halves go to the even number
-    numbers[0, 0, 2, 3:].clamp_(-1, 1)
+def test_numbers_far_out_and_halves_are_stored_alike(kernels: type[KernelPages]) -> None:
+    sides = [Side(make, shape_of("int8"), Extent(1, 5, 1, 1)) for make in (kernels, PlainPages)]
+    numbers = sides[0].drawn(1, 1, 5)
+    numbers[0, 0, :3] *= torch.tensor([0.0, 1e-30, 1e30])[:, None]
+    numbers[0, 0, 3:].clamp_(-1, 1)
+    numbers[0, 0, 3, :3] = torch.tensor([0.5, 1.5, 127.0])  # of steps, to the even one
+    numbers[0, 0, 4, 0] = 127 * (1 + 2**-8)  # in the middle of two scales
     for side in sides:
         side.grow(0)
         (table,) = side.tables
-        table.reserve(4)
+        table.reserve(5)
         side.pages.fill([table])
         side.pages.write(0, numbers, -numbers)
         table.commit()
