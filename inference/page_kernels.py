@@ -15,6 +15,7 @@ import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -145,11 +146,12 @@ class KernelPages:
         self._num_parts = min(MAX_PARTS, math.ceil(wanted))
         self._num_rows = tiling.num_blocks * tiling.rows
         num_kept = self._num_heads * self._num_parts * self._num_rows
+        new = partial(torch.empty, device=device)
         sizes = extent.num_lines, extent.num_tokens, extent.num_query_heads, shape.head_dim
         with torch.inference_mode(False):  # what was made in it can only be written to in it
-            self._outputs = torch.empty(num_kept, shape.head_dim, device=device)
-            self._weights = torch.empty(num_kept, device=device)
-            self._read = torch.empty(sizes, dtype=shape.dtype, device=device)
+            self._outputs = new((num_kept, shape.head_dim), dtype=torch.float32)
+            self._weights = new((num_kept,), dtype=torch.float32)
+            self._read = new(sizes, dtype=shape.dtype)
 
     def fill(self, tables: Sequence[PageTable]) -> None:
         """Tell the device."""
