@@ -32,7 +32,9 @@ DIM, SCALE = 32, 0.3
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[KernelPages]]:
     """What uses the kernels, which are interpreted; what it makes is full of NaN."""
-    pytest.importorskip("triton", minversion="3.7", reason="Triton's interpreter is not installed")
+    pytest.importorskip(
+        "triton", minversion="3.7", reason="needs Triton's interpreter, 3.7 or newer"
+    )
     from triton.runtime.interpreter import InterpretedFunction
 
     prepare, prepared = InterpretedFunction.__call__, set()
