@@ -1,0 +1,142 @@
+"""Few rows times NF4 matrices on a CUDA device, in one launch: where that may be trusted.
+
+What is launched is `triton_nf4.py`; Triton comes with torch for CUDA, and compiles for the card at
+hand when first asked. Before it is used it is asked questions whose answers `Nf4Stack.dense` gives:
+what cannot be compiled here, or multiplies by other numbers in another version, is said once, and
+matrices are multiplied as without it. Nothing here waits for the device or depends on numbers that
+are there, so that launches can be captured. Not run on a GPU yet (docs/bench/gpu.md).
+"""
+
+import importlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference import nf4
+from inference.stack import FEW_GPU_ROWS, Nf4Rows, Nf4Stack, Workspace
+
+LOG = logging.getLogger(__name__)
+PACKAGE = "triton"
+OPTIONS = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": False}
+"""A warp for each block; no copies ahead of a loop, whose shared memory other programs need more;
+numbers rounded when `nf4.scales` rounds them."""
+TOLERANCE = 2.0**-8
+"""How far an answer in bfloat16 may be from the known one, as a share of its length: its rounding
+is 2**-9 of each number at most, and sums in float32 add next to nothing."""
+QUESTIONS = ((3, 40, 5120), (2, 72, 320))
+"""Stacks that are asked about: matrices, rows, columns. Their scales of scales end in the middle,
+of the second also what a program takes at a time."""
+
+
+@dataclass(frozen=True)
+class Nf4Kernels:
+    """The kernel and how it is launched."""
+
+    kernel: Any
+    """`triton_nf4.multiply`."""
+    rows: int
+    """Rows of a matrix that a program has."""
+
+    def multiply(self, x: Tensor, stack: Nf4Stack, index: int) -> Tensor:
+        """Return `x`, [T, columns], T up to 16, times the matrix `index`: [T, rows]."""
+        out = x.new_empty(len(x), stack.rows)
+        self._launch(x, stack, None, out, index, 1)
+        return out
+
+    def multiply_each(self, x: Tensor, stack: Nf4Stack, indices: Tensor) -> Tensor:
+        """Return row t of `x`, [T, columns], times each of the matrices `indices[t]`, [T, k].
+
+        Returns:
+            [T, k, rows].
+        """
+        out = x.new_empty(*indices.shape, stack.rows)
+        self._launch(x, stack, indices.contiguous(), out, 0, indices.shape[1])
+        return out
+
+    def _launch(
+        self, x: Tensor, stack: Nf4Stack, chosen: Tensor | None, out: Tensor, index: int, each: int
+    ) -> None:
+        grid = (-(-stack.rows // self.rows), 1 if chosen is None else chosen.numel())
+        self.kernel[grid](
+            x.contiguous(), stack.packed, stack.absmax, stack.nested, stack.offset,
+            nf4.code(x.device), nf4.scale_code(x.device), chosen, out,
+            index, len(x) if chosen is None else 1, each, stack.rows, stack.columns // nf4.BLOCK,
+            **OPTIONS,
+        )  # fmt: skip
+
+
+def adopt(module: nn.Module) -> None:
+    """Let the stacks of a module that are on a GPU multiply few rows by the kernel for it."""
+    for stack in module.modules():
+        if isinstance(stack, Nf4Stack) and stack.columns % nf4.BLOCK == 0:
+            stack.few_rows = kernels_for(stack.packed.device)
+
+
+@cache
+def kernels_for(device: torch.device) -> Nf4Rows | None:
+    """Return the kernels to use on a device; None where there are none."""
+    if device.type != "cuda" or find_spec(PACKAGE) is None:
+        return None
+    return found_good(load(), device)
+
+
+def load() -> Nf4Kernels | None:
+    """Import the kernels; None if this version of Triton does not read them."""
+    try:
+        module: Any = importlib.import_module("inference.triton_nf4")
+        return Nf4Kernels(module.multiply, module.ROWS.value)
+    except (ImportError, AttributeError, RuntimeError) as error:  # it may find no driver
+        LOG.warning("The kernel for NF4 is not used: Triton cannot be loaded (%s).", error)
+        return None
+
+
+def found_good(kernels: Nf4Rows | None, device: torch.device) -> Nf4Rows | None:
+    """Return the kernels if they multiply by the numbers that stacks say they hold."""
+    if kernels is None:
+        return None
+    try:
+        error = max(_errors(kernels, device))
+    except Exception as trouble:  # whatever a compiler raises; it goes on without
+        LOG.warning("The kernel for NF4 is not used: it does not run here (%s).", trouble)
+        return None
+    if not error <= TOLERANCE:
+        LOG.warning("The kernel for NF4 is not used: it is %.1g off here.", error)
+        return None
+    return kernels
+
+
+def _errors(kernels: Nf4Rows, device: torch.device) -> Iterator[float]:
+    """Yield how far each answer is from what is known, as a share of its length."""
+    random = torch.Generator().manual_seed(0)
+    for count, rows, columns in QUESTIONS:
+        stack = _drawn(count, rows, columns, random).to(device)
+        dense = torch.stack(
+            [stack.dense(number, slice(None), torch.bfloat16).clone() for number in range(count)]
+        ).double()
+        for num_rows in (1, 2, FEW_GPU_ROWS):
+            x = torch.randn(num_rows, columns, generator=random).to(device, torch.bfloat16)
+            indices = torch.randint(count, (num_rows, 2), generator=random).to(device)
+            products = x.double() @ dense.mT  # [count, T, rows]
+            yield _error(kernels.multiply(x, stack, count - 1), products[-1])
+            own = torch.arange(num_rows, device=device)[:, None]
+            yield _error(kernels.multiply_each(x, stack, indices), products[indices, own])
+
+
+def _drawn(count: int, rows: int, columns: int, random: torch.Generator) -> Nf4Stack:
+    """Return matrices of random numbers, with scales from 0.2 to 0.8."""
+    stack = Nf4Stack(count, rows, columns, Workspace())
+    for bits in (stack.packed, stack.absmax):
+        bits.random_(256, generator=random)
+    stack.nested.uniform_(0.1, 0.3, generator=random)
+    stack.offset.uniform_(0.4, 0.6, generator=random)
+    return stack
+
+
+def _error(found: Tensor, known: Tensor) -> float:
+    return float((found.double() - known).norm() / known.norm())
