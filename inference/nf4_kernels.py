@@ -63,12 +63,13 @@ class Nf4Kernels:
         self, x: Tensor, stack: Nf4Stack, chosen: Tensor | None, out: Tensor, index: int, each: int
     ) -> None:
         grid = (-(-stack.rows // self.rows), 1 if chosen is None else chosen.numel())
-        self.kernel[grid](
-            x.contiguous(), stack.packed, stack.absmax, stack.nested, stack.offset,
-            nf4.code(x.device), nf4.scale_code(x.device), chosen, out,
-            index, len(x) if chosen is None else 1, each, stack.rows, stack.columns // nf4.BLOCK,
-            **OPTIONS,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):  # Triton launches on the device that is current
+            self.kernel[grid](
+                x.contiguous(), stack.packed, stack.absmax, stack.nested, stack.offset,
+                nf4.code(x.device), nf4.scale_code(x.device), chosen, out,
+                index, 1 if chosen is not None else len(x), each,
+                stack.rows, stack.columns // nf4.BLOCK, **OPTIONS,
+            )  # fmt: skip
 
 
 def adopt(module: nn.Module) -> None:

@@ -1,15 +1,17 @@
 # mypy: disable-error-code="import-not-found,import-untyped,misc,no-untyped-def,no-untyped-call"
 """Few rows times a matrix of NF4 as it is stored: what a GPU runs of `nf4_kernels.py`, in Triton.
 
-Each byte of the matrix is read once and its two numbers are decoded in registers. A number is
-looked up among the sixteen in shared memory, where no two of them get in each other's way; to
-choose it by comparing takes twenty instructions, more than there is time for while a byte arrives.
-Weights are rounded to the kind of `x`, as `Nf4Stack.dense` rounds them, and multiplied by the
-tensor cores, which pack and add up what would take a third more instructions elsewhere.
+Each byte of the matrix is read once, and its two numbers are decoded in registers. They are looked
+up among the sixteen in shared memory, where one look-up is not in another's way; to choose a number
+by comparing takes twenty instructions, more than there is time for while a byte arrives. Weights
+are rounded to the kind of `x`, as `Nf4Stack.dense` rounds them, and left to the tensor cores: what
+they take in pairs, other instructions would have to make wide again one by one. They take sixteen
+rows of `x` at a time, so that one row is multiplied as sixteen are: its product is the same in any
+company.
 
-One row is multiplied as sixteen are, so that its product is the same in any company. A program has
-ROWS rows of the matrix, and BLOCKS blocks of 64 columns at a time, each of them in the hands of
-one warp, whose sums meet at the end: so enough of the matrix is under way where it has few rows.
+A program has ROWS rows of the matrix, and of each BLOCKS blocks of 64 columns at a time. A block is
+in the hands of one warp, whose sums meet those of the others at the end: so enough bytes are under
+way where a matrix has few rows, in one launch, and every time in the same order.
 """
 
 import triton

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from inference.experts import _gathered, _one_by_one
-from inference.nf4_kernels import Nf4Kernels, _drawn, adopt, found_good, kernels_for, load
+from inference.nf4_kernels import (
+    OPTIONS,
+    Nf4Kernels,
+    _drawn,
+    adopt,
+    found_good,
+    kernels_for,
+    load,
+)
 from inference.stack import FEW_GPU_ROWS, Nf4Stack
 
 CPU = torch.device("cpu")
@@ -29,18 +37,23 @@ NESTED_END = (3, 60, 320)
 
 @pytest.fixture(scope="module")
 def kernels() -> Iterator[Nf4Kernels]:
-    pytest.importorskip("triton", reason="Triton, whose interpreter runs kernels, is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")  # Triton looks when a function is decorated
-        for name in list(sys.modules):
-            if name.startswith("triton.") and not name.startswith("triton._C"):
-                patch.delitem(sys.modules, name)
-        patch.delitem(sys.modules, "triton", raising=False)
-        patch.delitem(sys.modules, "inference.triton_nf4", raising=False)
+        patch.setenv("TRITON_INTERPRET", "1")
+        forget_triton(patch)
         _mend(patch)
         found = load()
         assert found is not None
         yield found
+
+
+def forget_triton(patch: pytest.MonkeyPatch) -> None:
+    """Have it imported anew: it reads its variables when a function is decorated."""
+    pytest.importorskip("triton", reason="Triton, whose interpreter runs kernels, is not installed")
+    for name in list(sys.modules):
+        if name.startswith("triton.") and not name.startswith("triton._C"):
+            patch.delitem(sys.modules, name)
+    patch.delitem(sys.modules, "triton")
+    patch.delitem(sys.modules, "inference.triton_nf4", raising=False)
 
 
 def _mend(patch: pytest.MonkeyPatch) -> None:
@@ -199,3 +212,35 @@ def test_a_kernel_that_breaks_off_is_said_once_and_refused(kernels, caplog) -> N
         assert found_good(Broken(kernels), CPU) is None
     (record,) = caplog.records
     assert "no such shared memory" in record.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 86, 89, 90, 120])
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_it_compiles_for_cards_that_are_not_here(
+    is_chosen, capability, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    forget_triton(monkeypatch)
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    found = load()
+    assert found is not None
+    names = found.kernel.arg_names
+    pointers = dict.fromkeys(("x", "out"), "*bf16") | dict.fromkeys(("packed", "absmax"), "*u8")
+    pointers |= dict.fromkeys(("nested", "offset", "code", "scale_code"), "*fp32")
+    signature = dict.fromkeys(names, "i32") | pointers | {"chosen": "*i64"}
+    constants = {"num_blocks": 80} if is_chosen else {"num_blocks": 80, "chosen": None}
+    signature |= dict.fromkeys(constants, "constexpr")
+    aligned = {(names.index(name),): [["tt.divisibility", 16]] for name in (*pointers, "num_rows")}
+    compiled = compile(
+        ASTSource(found.kernel, signature, constants, aligned),
+        target=GPUTarget("cuda", capability, 32),
+        options=OPTIONS,
+    )
+    assert compiled.metadata.shared <= 48 << 10, "three programs at a time at least, on any card"
+    assert "mma.sync" in compiled.asm["ptx"]
+    assert ".v4.b32" in compiled.asm["ptx"], "16 bytes of the matrix at a time"
