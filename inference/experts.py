@@ -36,7 +36,8 @@ def run_experts(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> T
 def _gathered(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     inner = layer._apply_gate(layer.gate_up_proj.linear_each(index, hidden).flatten(0, 1))
     outer = layer.down_proj.linear_each(index.reshape(-1, 1), inner).view(*index.shape, -1)
-    return (outer * weights[..., None]).sum(dim=1).to(hidden.dtype)
+    weighed: Tensor = outer * weights[..., None]
+    return weighed.sum(dim=1).to(hidden.dtype)
 
 
 def _one_by_one(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:

@@ -23,15 +23,15 @@ from inference.stack import FEW_GPU_ROWS, Nf4Rows, Nf4Stack, Workspace
 
 LOG = logging.getLogger(__name__)
 PACKAGE = "triton"
-OPTIONS = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": False}
-"""A warp for each block; no copies ahead of a loop, whose shared memory other programs need more;
-numbers rounded when `nf4.scales` rounds them."""
+OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": False}
+"""A warp for each block of a step; what the next step needs is on its way during this one; numbers
+are rounded when `nf4.scales` rounds them, not once for two operations."""
 TOLERANCE = 2.0**-8
 """How far an answer in bfloat16 may be from the known one, as a share of its length: its rounding
 is 2**-9 of each number at most, and sums in float32 add next to nothing."""
-QUESTIONS = ((2, 24, 1088, 1), (3, 60, 320, 2), (3, 60, 320, FEW_GPU_ROWS))
-"""What is asked about: matrices, their rows and columns, rows of `x`. The first is read in many
-steps, the others end in the middle of all that is done at a time."""
+QUESTIONS = ((2, 24, 704, 1), (3, 20, 320, 2), (3, 20, 320, FEW_GPU_ROWS))
+"""What is asked about: matrices, their rows and columns, rows of `x`. All end in the middle of what
+is done at a time, the first after several steps, and in the middle of a scale of scales."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Nf4Kernels:
         self, x: Tensor, stack: Nf4Stack, chosen: Tensor | None, out: Tensor, index: int, each: int
     ) -> None:
         grid = (-(-stack.rows // self.rows), 1 if chosen is None else chosen.numel())
-        with torch.cuda.device_of(x):  # Triton launches on the device that is current
+        device = torch.cuda.device_of(x)  # type: ignore[no-untyped-call]
+        with device:  # Triton launches on the one that is current
             self.kernel[grid](
                 x.contiguous(), stack.packed, stack.absmax, stack.nested, stack.offset,
                 nf4.code(x.device), nf4.scale_code(x.device), chosen, out,

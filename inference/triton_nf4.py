@@ -1,4 +1,4 @@
-# mypy: disable-error-code="import-not-found,import-untyped,misc,no-untyped-def,no-untyped-call"
+# mypy: disable-error-code="import-not-found,import-untyped,no-untyped-def,untyped-decorator"
 """Few rows times a matrix of NF4 as it is stored: what a GPU runs of `nf4_kernels.py`, in Triton.
 
 Each byte of the matrix is read once, and its two numbers are decoded in registers. They are looked
@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 ROWS = tl.constexpr(16)
-BLOCKS = tl.constexpr(8)
+BLOCKS = tl.constexpr(4)
 
 
 @triton.jit(do_not_specialize=["index", "num_x"])
@@ -41,10 +41,7 @@ def multiply(
     Grid: [num_rows / ROWS, rounded up], and the number of `chosen`, if there are any.
     """
     number = tl.program_id(1)
-    if chosen is None:
-        matrix = index.to(tl.int64)
-    else:
-        matrix = tl.load(chosen + number).to(tl.int64)
+    matrix = (index if chosen is None else tl.load(chosen + number)).to(tl.int64)
     packed += matrix * num_rows * num_blocks * 32
     absmax += matrix * num_rows * num_blocks
     nested += matrix * tl.cdiv(num_rows * num_blocks, 256)

@@ -96,7 +96,7 @@ def dense(stack: Nf4Stack, dtype: torch.dtype) -> Tensor:
 @pytest.mark.parametrize("dtype", list(CLOSE))
 @pytest.mark.parametrize(
     ("num_rows", "shape"),
-    [(1, (1, 16, 64)), (2, (2, 40, 192)), (3, NESTED_END), (16, NESTED_END), (1, (2, 17, 1088))],
+    [(1, (1, 16, 64)), (2, (2, 40, 192)), (3, NESTED_END), (16, NESTED_END), (1, (2, 17, 576))],
 )
 def test_few_rows_are_multiplied_by_the_numbers_of_the_stack(
     num_rows, shape, dtype, kernels
@@ -215,7 +215,7 @@ def test_a_kernel_that_breaks_off_is_said_once_and_refused(kernels, caplog) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [80, 86, 89, 90, 120])
+@pytest.mark.parametrize("capability", [86, 89, 90, 120])
 @pytest.mark.parametrize("is_chosen", [False, True])
 def test_it_compiles_for_cards_that_are_not_here(
     is_chosen, capability, tmp_path, monkeypatch
@@ -241,6 +241,6 @@ def test_it_compiles_for_cards_that_are_not_here(
         target=GPUTarget("cuda", capability, 32),
         options=OPTIONS,
     )
-    assert compiled.metadata.shared <= 48 << 10, "three programs at a time at least, on any card"
+    assert compiled.metadata.shared <= 20 << 10, "five programs at a time where there are 100 KB"
     assert "mma.sync" in compiled.asm["ptx"]
-    assert ".v4.b32" in compiled.asm["ptx"], "16 bytes of the matrix at a time"
+    assert "cp.async.cg" in compiled.asm["ptx"], "16 bytes at a time, ahead of their use"
