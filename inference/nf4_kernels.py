@@ -3,8 +3,9 @@
 What is launched is `triton_nf4.py`; Triton comes with torch for CUDA, and compiles for the card at
 hand when first asked. Before it is used it is asked questions whose answers `Nf4Stack.dense` gives:
 what cannot be compiled here, or multiplies by other numbers in another version, is said once, and
-matrices are multiplied as without it. Nothing here waits for the device or depends on numbers that
-are there, so that launches can be captured. Not run on a GPU yet (docs/bench/gpu.md).
+matrices are multiplied as without it. After that nothing waits for the device or depends on numbers
+that are there, so that launches can be captured. Made for rows of 16 bits; those of float32 are
+multiplied exactly, and slowly. Not run on a GPU yet (docs/bench/gpu.md).
 """
 
 import importlib
