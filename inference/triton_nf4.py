@@ -63,7 +63,8 @@ def multiply(
         # 2. The weights, [BLOCKS, ROWS, 64]; in the high bits is the first of a pair.
         bytes_of = packed + places[:, :, None] * 32 + tl.arange(0, 32)[None, None, :]
         pairs = tl.load(bytes_of, mask=inside[:, :, None], other=0, eviction_policy="evict_first")
-        codes = tl.join(pairs >> 4, pairs & 15).to(tl.int32)
+        pairs = pairs.to(tl.int32)  # to shift bytes takes more instructions
+        codes = tl.join(pairs >> 4, pairs & 15)
         weights = tl.gather(numbers, tl.reshape(codes, [BLOCKS * ROWS * 64]), 0)
         weights = tl.reshape(weights, [BLOCKS, ROWS, 64]) * scales[:, :, None]
         weights = tl.trans(weights.to(x.dtype.element_ty), (0, 2, 1))
