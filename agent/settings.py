@@ -105,8 +105,8 @@ class ModelConfig:
     CPU; `int4` takes half of `int8` and costs quality."""
 
     state: StateKind = "float32"
-    """What recurrent states are kept in. `float16` halves every snapshot, in memory and on disk, and
-    rounds a state after each forward."""
+    """What recurrent states are kept in. `float16` halves every snapshot, in memory and on disk,
+    and rounds a state after each forward."""
 
     weights: Weights = "auto"
     """What the weights are kept in: `16bit`, `int8` or `nf4`; auto is 16bit where they fit the

@@ -1,7 +1,7 @@
 """The experts of a layer over stacks, as transformers calls them.
 
-Few rows, as in decoding: the matrices of the active experts are gathered and multiplied in one go,
-without asking the device which they are. Many rows, as in prefill, and on a CPU always: expert
+Few rows, as in decoding: by the matrices of all their experts in one go, without asking the device
+which they are. Many rows, as in prefill, and on a CPU always: expert
 after expert, each made dense in memory that the next one uses again. Where a layer's stacks are on
 another device than its input, the input goes there and the output comes back; no weight moves.
 """
@@ -15,7 +15,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 EXPERTS = "qwen_agent_stacks"
 """The name under which these are known to transformers."""
 GATHERED = 64
-"""Pairs of a row and an expert up to which their matrices are gathered."""
+"""Pairs of a row and an expert up to which they are multiplied in one go."""
 
 
 def run_experts(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
@@ -34,13 +34,10 @@ def run_experts(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> T
 
 
 def _gathered(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    chosen = index.reshape(-1)
-    rows = hidden.repeat_interleave(index.shape[1], dim=0)[..., None]  # [T * k, hidden, 1]
-    inner = torch.bmm(layer.gate_up_proj.gather(chosen, hidden.dtype), rows)[..., 0]
-    inner = layer._apply_gate(inner)[..., None]
-    outer = torch.bmm(layer.down_proj.gather(chosen, hidden.dtype), inner)[..., 0]
-    weighed = outer * weights.reshape(-1, 1)
-    return weighed.view(*index.shape, -1).sum(dim=1).to(hidden.dtype)
+    inner = layer._apply_gate(layer.gate_up_proj.linear_each(index, hidden).flatten(0, 1))
+    outer = layer.down_proj.linear_each(index.reshape(-1, 1), inner).view(*index.shape, -1)
+    weighed: Tensor = outer * weights[..., None]
+    return weighed.sum(dim=1).to(hidden.dtype)
 
 
 def _one_by_one(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:

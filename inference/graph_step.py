@@ -24,7 +24,8 @@ from torch import Tensor
 from inference.cuda_graph import CudaGraph
 from inference.delta_layer import DELTA_LAYERS
 from inference.frame import Form, Frame, FrameStates, Made, Read
-from inference.page_kernels import Extent, Pages, PlainPages
+from inference.page_kernels import Extent, Pages
+from inference.page_trial import kernels_for
 from inference.slabs import PAGE_TOKENS, PagePool
 from inference.state import HybridState, Layout
 
@@ -76,11 +77,16 @@ class GraphStep:
             return None
         if not _is_whole(module):
             return None
+        num_heads = module.config.num_attention_heads
+        pages = kernels_for(pool.shape, num_heads)
+        if pages is None:
+            return None
+        max_pages = -(-module.config.max_position_embeddings // PAGE_TOKENS)
         memory = torch.cuda.graph_pool_handle()
         return cls(
             module,
             layout,
-            partial(_pages, pool, module.config),
+            lambda form: pages(pool, Extent(form.num_lines, form.num_tokens, max_pages, num_heads)),
             partial(CudaGraph, device=module.device, memory=memory),
         )
 
@@ -156,16 +162,6 @@ class GraphStep:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         examples = [slot.states for slot in example.slots.values()]
         return free + unused >= FrameStates.nbytes(examples, form.num_lines) + SPARE_BYTES
-
-
-def _pages(pool: PagePool, config: Any, form: Form) -> Pages:
-    extent = Extent(
-        form.num_lines,
-        form.num_tokens,
-        max_pages=-(-config.max_position_embeddings // PAGE_TOKENS),
-        num_query_heads=config.num_attention_heads,
-    )
-    return PlainPages(pool, extent)
 
 
 def _form(reads: Sequence[Read]) -> Form | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from inference import nf4_kernels
 from inference.cpu_layers import adopt_small
 from inference.decode_step import DecodeStep, Read
 from inference.delta_layer import adopt
@@ -72,6 +73,8 @@ class Model:
         module.train(False)
         module.set_attn_implementation(ATTENTION)
         adopt(module, fast_kernels)
+        if fast_kernels:
+            nf4_kernels.adopt(module)
         if fast_kernels and self.device.type == "cpu":
             adopt_small(module)
         self.config = module.config.get_text_config(decoder=True)

@@ -2,14 +2,15 @@
 
 A stack knows its numbers and how to multiply by them; which layers get one is `quantize.py`, what
 is done with those of experts `experts.py`. Wherever a matrix is used, by one row or by many, its
-numbers are the same: those that `dense` gives. Few rows on a CPU are multiplied without making it
-dense (`kernels.py`), which rounds the rows to 16 bits and no number of the matrix by more.
+numbers are the same: those that `dense` gives. Few rows are multiplied without making it dense: on
+a CPU by `kernels.py`, which rounds the rows to 16 bits and no number of the matrix by more, on a
+GPU by `nf4_kernels.py`.
 """
 
 import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ GPU_PIECE = 1 << 26
 """The same where a launch costs more than memory."""
 FEW_ROWS = 64
 """Up to so many rows are multiplied by a matrix as it is stored: making it dense costs more."""
+FEW_GPU_ROWS = 16
+"""The same on a GPU: the rows that its tensor cores take at a time."""
 
 
 class Workspace:
@@ -82,6 +85,20 @@ class Stack(nn.Module):
         """Return a matrix as kernels have it, and its tensors; None if they cannot have it."""
         raise NotImplementedError
 
+    def linear_each(self, indices: Tensor, x: Tensor) -> Tensor:
+        """Return each of T rows times matrices of its own.
+
+        Args:
+            indices: [T, k], those of each row.
+            x: [T, columns].
+
+        Returns:
+            [T, k, rows], without asking the device which they are.
+        """
+        chosen = indices.reshape(-1)
+        each = x.repeat_interleave(indices.shape[1], dim=0)[..., None]
+        return torch.bmm(self.gather(chosen, x.dtype), each).view(*indices.shape, self.rows)
+
     def linear(self, index: int, x: Tensor) -> Tensor:
         """Return `x`, [..., columns], times the matrix `index`."""
         num_rows = x.numel() // self.columns
@@ -110,6 +127,18 @@ class Stack(nn.Module):
             self.register_buffer(name, tensor)
 
 
+class Nf4Rows(Protocol):
+    """What multiplies few rows by matrices of NF4 on a GPU, as they are stored."""
+
+    def multiply(self, x: Tensor, stack: "Nf4Stack", index: int) -> Tensor:
+        """Return `x`, [T, columns], times the matrix `index`, for T up to `FEW_GPU_ROWS`."""
+        ...
+
+    def multiply_each(self, x: Tensor, stack: "Nf4Stack", indices: Tensor) -> Tensor:
+        """Return what `Stack.linear_each` does."""
+        ...
+
+
 class Nf4Stack(Stack):
     """NF4 with double quantization; each matrix is quantized by itself."""
 
@@ -117,6 +146,8 @@ class Nf4Stack(Stack):
     absmax: Tensor
     nested: Tensor
     offset: Tensor
+    few_rows: Nf4Rows | None = None
+    """What multiplies few rows on a GPU; None: bitsandbytes' kernel, or a matrix is made dense."""
 
     def __init__(self, count: int, rows: int, columns: int, workspace: Workspace) -> None:
         super().__init__(count, rows, columns, workspace)
@@ -137,14 +168,23 @@ class Nf4Stack(Stack):
         self.absmax[index], self.nested[index], self.offset[index] = nf4.nest(torch.cat(absmax))
 
     def linear(self, index: int, x: Tensor) -> Tensor:
-        """Return `x` times the matrix; on a GPU by one kernel, where that is installed."""
-        if x.device.type == "cpu" or not nf4.has_kernel():
+        """Return `x` times the matrix; on a GPU by one kernel, where there is one."""
+        rows = x.reshape(-1, self.columns)
+        if self.few_rows is not None and len(rows) <= FEW_GPU_ROWS:
+            product = self.few_rows.multiply(rows, self, index)
+        elif x.device.type == "cpu" or not nf4.has_kernel():
             return super().linear(index, x)
-        fields = (self.packed, self.absmax, self.nested, self.offset)
-        product = nf4.multiply(
-            x.reshape(-1, self.columns), nf4.Nf4(*(each[index] for each in fields)), self.rows
-        )
+        else:
+            fields = (self.packed, self.absmax, self.nested, self.offset)
+            matrix = nf4.Nf4(*(each[index] for each in fields))
+            product = nf4.multiply(rows, matrix, self.rows)
         return product.view(*x.shape[:-1], self.rows)
+
+    def linear_each(self, indices: Tensor, x: Tensor) -> Tensor:
+        """Return each row times matrices of its own; on a GPU in one launch, if it can be."""
+        if self.few_rows is None:
+            return super().linear_each(indices, x)
+        return self.few_rows.multiply_each(x, self, indices)
 
     def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]] | None:
         """Return a matrix whose rows are whole blocks."""

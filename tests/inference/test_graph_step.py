@@ -15,7 +15,8 @@ from inference.experts import _gathered, _one_by_one
 from inference.frame import Form, Made
 from inference.graph_step import MAX_ROWS, GraphStep
 from inference.model import Model
-from inference.page_kernels import Extent, Pages, PlainPages
+from inference.page_kernels import Extent, KernelPages, Pages, PlainPages
+from inference.page_trial import Maker
 from inference.pages import PageTable
 from inference.quantize import EXPERT_MATRICES
 from inference.stack import Workspace, new_stack
@@ -50,14 +51,14 @@ class Launched:
 class Device:
     """Has graphs: what a forward launches is done again by itself, and nothing else is."""
 
-    def __init__(self, model: Model) -> None:
-        self._pool = model.pool
+    def __init__(self, model: Model, make: Maker) -> None:
+        self._pool, self._make = model.pool, make
         self._pages: list[Launched] = []
         self.num_recorded = 0
 
     def new_pages(self, form: Form) -> Pages:
         extent = Extent(form.num_lines, form.num_tokens, max_pages=8, num_query_heads=4)
-        self._pages.append(Launched(PlainPages(self._pool, extent)))
+        self._pages.append(Launched(self._make(self._pool, extent)))
         return self._pages[-1]
 
     def record(self, forward: Callable[[], Made]) -> Callable[[], Made]:
@@ -75,10 +76,12 @@ class Device:
         return partial(recorder.replay, made)
 
 
-def pair(module: PreTrainedModel, **options: Any) -> tuple[Model, Model, Device]:
+def pair(
+    module: PreTrainedModel, make: Maker = PlainPages, **options: Any
+) -> tuple[Model, Model, Device]:
     """Return a model with frames, one without, and what the first one runs on."""
     framed, plain = (Model(copy.deepcopy(module), fast_kernels=False, **options) for _ in range(2))
-    device = Device(framed)
+    device = Device(framed, make)
     framed._step = GraphStep(framed.module, framed.layout, device.new_pages, device.record)
     return framed, plain, device
 
@@ -98,6 +101,19 @@ def test_every_width_gives_the_logits_of_the_module(family, kv, modules) -> None
         torch.testing.assert_close(logits, expected, **GENEROUS)
         start += width
     assert device.num_recorded == len({width for width in WIDTHS if width <= MAX_ROWS})
+
+
+@pytest.mark.parametrize("kv", ["16bit", "int8"])
+def test_kernels_find_pages_when_they_are_launched_again(kv, modules) -> None:
+    pytest.importorskip("triton", minversion="3.7", reason="needs Triton's interpreter, 3.7")
+    framed, plain, device = pair(modules["qwen3_5"], KernelPages, kv=kv)
+    states = framed.new_state(), plain.new_state()
+    for model, state in zip((framed, plain), states, strict=True):
+        model.forward(TOKENS[:254], state)
+    for tokens in (TOKENS[254:256], TOKENS[256:258], TOKENS[258:259], TOKENS[259:260]):
+        logits = framed.forward_all(tokens, states[0])  # over the end of a page
+        torch.testing.assert_close(logits, plain.forward_all(tokens, states[1]), **GENEROUS)
+    assert device.num_recorded == 2
 
 
 def test_only_what_was_recorded_is_done_again(modules, monkeypatch) -> None:
