@@ -4,6 +4,7 @@ It knows weights and a device; it does not know where the weights came from (`lo
 tokens are worth keeping (`engine.py`) or how one is chosen (`sampling.py`).
 """
 
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from inference.vision import Vision, positions_of
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 """What people call the kinds of numbers that weights are."""
+COMPILED_S = 3.0
+"""Seconds that kernels for a GPU take to be tried only where they were compiled first."""
 
 
 class Step(Protocol):
@@ -73,6 +76,7 @@ class Model:
         module.train(False)
         module.set_attn_implementation(ATTENTION)
         adopt(module, fast_kernels)
+        began = time.perf_counter()
         if fast_kernels:
             nf4_kernels.adopt(module)
         if fast_kernels and self.device.type == "cpu":
@@ -89,6 +93,8 @@ class Model:
         self._step: Step | None = DecodeStep.of(module, self.kernels, self.layout)
         if fast_kernels and self._step is None:
             self._step = GraphStep.of(module, self.layout, self.pool)
+        self.notice = _notice(self.kernels, self.device, time.perf_counter() - began)
+        """A sentence where kernels had to be compiled; "" where they were there."""
 
     def _kernels(self) -> Kernels | None:
         """Compile or find the kernels of a model that is on the CPU, as a whole or in part."""
@@ -280,3 +286,11 @@ def _indices(asked: Sequence[int], num_tokens: int, device: torch.device) -> Ten
     if tuple(asked) == (num_tokens,):
         return 1  # the last: needs no tensor on the device
     return torch.tensor(asked, device=device) - 1
+
+
+def _notice(kernels: Kernels | None, device: torch.device, seconds: float) -> str:
+    if kernels is not None and kernels.notice:
+        return kernels.notice
+    if device.type == "cpu" or seconds < COMPILED_S:
+        return ""
+    return f"Kernels for this GPU were compiled and tried in {seconds:.0f} s; they are kept."

@@ -69,8 +69,8 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
     notices: list[str] = []
     if settings.kv == "int4":
         notices.append(INT4_WARNING)
-    if model.kernels is not None and model.kernels.notice:
-        notices.append(model.kernels.notice)
+    if model.notice:
+        notices.append(model.notice)
     store = None
     if settings.store_folder:
         store = open_store(loaded, settings, notices)

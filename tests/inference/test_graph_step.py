@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from inference.experts import _gathered, _one_by_one
 from inference.frame import Form, Made
 from inference.graph_step import MAX_ROWS, GraphStep
-from inference.model import Model
+from inference.model import Model, _notice
 from inference.page_kernels import Extent, KernelPages, Pages, PlainPages
 from inference.page_trial import Maker
 from inference.pages import PageTable
@@ -237,6 +237,12 @@ def test_experts_are_gathered_without_asking_which_they_are(kind, modules) -> No
     with torch.inference_mode():
         expected = _one_by_one(layer, hidden, index, shares)
         torch.testing.assert_close(recorder.replay(made), expected, **GENEROUS)
+
+
+def test_that_kernels_were_compiled_is_told_where_it_took_long() -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert "compiled and tried in 21 s" in _notice(None, gpu, 20.7)
+    assert _notice(None, gpu, 0.4) == _notice(None, cpu, 20.7) == ""
 
 
 def test_what_cannot_be_recorded_is_called(modules, caplog) -> None:
