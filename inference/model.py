@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from inference import nf4_kernels
+from inference import stack_kernels
 from inference.cpu_layers import adopt_small
 from inference.decode_step import DecodeStep, Read
 from inference.delta_layer import adopt
@@ -78,7 +78,7 @@ class Model:
         adopt(module, fast_kernels)
         began = time.perf_counter()
         if fast_kernels:
-            nf4_kernels.adopt(module)
+            stack_kernels.adopt(module)
         if fast_kernels and self.device.type == "cpu":
             adopt_small(module)
         self.config = module.config.get_text_config(decoder=True)

@@ -18,7 +18,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from inference import nf4_kernels
+from inference import stack_kernels
 from inference.checkpoint import Checkpoint
 from inference.extras import DRAFT_MARK
 from inference.model import Model
@@ -236,5 +236,5 @@ def read_mtp(folder: Path, model: Model) -> Mtp | None:
             weight = nn.Parameter(plain.to(model.device, model.dtype), requires_grad=False)
         setattr(named.get_submodule(parent), leaf, weight)
     if model.fast_kernels:
-        nf4_kernels.adopt(named)
+        stack_kernels.adopt(named)
     return Mtp(model, layer)

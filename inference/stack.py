@@ -4,7 +4,7 @@ A stack knows its numbers and how to multiply by them; which layers get one is `
 is done with those of experts `experts.py`. Wherever a matrix is used, by one row or by many, its
 numbers are the same: those that `dense` gives. Few rows are multiplied without making it dense: on
 a CPU by `kernels.py`, which rounds the rows to 16 bits and no number of the matrix by more, on a
-GPU by `nf4_kernels.py`.
+GPU by `stack_kernels.py`.
 """
 
 import math
@@ -50,6 +50,18 @@ class Workspace:
         return space[:num]
 
 
+class FewRows(Protocol):
+    """What multiplies few rows by matrices on a GPU, as they are stored."""
+
+    def multiply(self, x: Tensor, stack: "Stack", index: int) -> Tensor:
+        """Return `x`, [T, columns], times the matrix `index`, for T up to `FEW_GPU_ROWS`."""
+        ...
+
+    def multiply_each(self, x: Tensor, stack: "Stack", indices: Tensor) -> Tensor:
+        """Return what `Stack.linear_each` does."""
+        ...
+
+
 class Stack(nn.Module):
     """`count` matrices of `rows` x `columns`, in buffers; on meta they have no numbers yet."""
 
@@ -59,6 +71,8 @@ class Stack(nn.Module):
         self._workspace = workspace
         self.kernels: Kernels | None = None
         """What multiplies few rows on a CPU; None: a matrix is made dense for them too."""
+        self.few_rows: FewRows | None = None
+        """The same on a GPU, where bitsandbytes' kernel may be another way."""
 
     def like(self, device: torch.device) -> "Stack":
         """Return a stack of this kind and shape, without numbers, on a device."""
@@ -95,6 +109,8 @@ class Stack(nn.Module):
         Returns:
             [T, k, rows], without asking the device which they are.
         """
+        if self.few_rows is not None:
+            return self.few_rows.multiply_each(x, self, indices)
         chosen = indices.reshape(-1)
         each = x.repeat_interleave(indices.shape[1], dim=0)[..., None]
         return torch.bmm(self.gather(chosen, x.dtype), each).view(*indices.shape, self.rows)
@@ -102,6 +118,9 @@ class Stack(nn.Module):
     def linear(self, index: int, x: Tensor) -> Tensor:
         """Return `x`, [..., columns], times the matrix `index`."""
         num_rows = x.numel() // self.columns
+        if self.few_rows is not None and num_rows <= FEW_GPU_ROWS:
+            product = self.few_rows.multiply(x.reshape(num_rows, -1), self, index)
+            return product.view(*x.shape[:-1], self.rows)
         if self.kernels is not None and num_rows <= FEW_ROWS and (one := self.matrix(index)):
             matrices = Matrices((Matrix * 1)(one[0]), (self.rows,), self.columns, one[1])
             product = self.kernels.multiply(matrices, x.reshape(num_rows, -1).float())
@@ -127,18 +146,6 @@ class Stack(nn.Module):
             self.register_buffer(name, tensor)
 
 
-class Nf4Rows(Protocol):
-    """What multiplies few rows by matrices of NF4 on a GPU, as they are stored."""
-
-    def multiply(self, x: Tensor, stack: "Nf4Stack", index: int) -> Tensor:
-        """Return `x`, [T, columns], times the matrix `index`, for T up to `FEW_GPU_ROWS`."""
-        ...
-
-    def multiply_each(self, x: Tensor, stack: "Nf4Stack", indices: Tensor) -> Tensor:
-        """Return what `Stack.linear_each` does."""
-        ...
-
-
 class Nf4Stack(Stack):
     """NF4 with double quantization; each matrix is quantized by itself."""
 
@@ -146,8 +153,6 @@ class Nf4Stack(Stack):
     absmax: Tensor
     nested: Tensor
     offset: Tensor
-    few_rows: Nf4Rows | None = None
-    """What multiplies few rows on a GPU; None: bitsandbytes' kernel, or a matrix is made dense."""
 
     def __init__(self, count: int, rows: int, columns: int, workspace: Workspace) -> None:
         super().__init__(count, rows, columns, workspace)
@@ -169,22 +174,13 @@ class Nf4Stack(Stack):
 
     def linear(self, index: int, x: Tensor) -> Tensor:
         """Return `x` times the matrix; on a GPU by one kernel, where there is one."""
-        rows = x.reshape(-1, self.columns)
-        if self.few_rows is not None and len(rows) <= FEW_GPU_ROWS:
-            product = self.few_rows.multiply(rows, self, index)
-        elif x.device.type == "cpu" or not nf4.has_kernel():
+        is_few = self.few_rows is not None and x.numel() <= FEW_GPU_ROWS * self.columns
+        if is_few or x.device.type == "cpu" or not nf4.has_kernel():
             return super().linear(index, x)
-        else:
-            fields = (self.packed, self.absmax, self.nested, self.offset)
-            matrix = nf4.Nf4(*(each[index] for each in fields))
-            product = nf4.multiply(rows, matrix, self.rows)
+        fields = (self.packed, self.absmax, self.nested, self.offset)
+        matrix = nf4.Nf4(*(each[index] for each in fields))
+        product = nf4.multiply(x.reshape(-1, self.columns), matrix, self.rows)
         return product.view(*x.shape[:-1], self.rows)
-
-    def linear_each(self, indices: Tensor, x: Tensor) -> Tensor:
-        """Return each row times matrices of its own; on a GPU in one launch, if it can be."""
-        if self.few_rows is None:
-            return super().linear_each(indices, x)
-        return self.few_rows.multiply_each(x, self, indices)
 
     def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]] | None:
         """Return a matrix whose rows are whole blocks."""

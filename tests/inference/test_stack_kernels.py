@@ -1,4 +1,4 @@
-"""Few rows times NF4 matrices on a GPU: the numbers are the stack's, and what lies is not used.
+"""Few rows times matrices in few bits on a GPU: by the stack's numbers, and what lies is not used.
 
 Triton's interpreter runs the kernel here, on tensors of a CPU. What it does otherwise than a GPU is
 mended first: it cuts what it turns into bfloat16, and takes bfloat16 for integers in a product.
@@ -15,16 +15,8 @@ import torch
 from torch import Tensor
 
 from inference.experts import _gathered, _one_by_one
-from inference.nf4_kernels import (
-    OPTIONS,
-    Nf4Kernels,
-    _drawn,
-    adopt,
-    found_good,
-    kernels_for,
-    load,
-)
-from inference.stack import FEW_GPU_ROWS, Nf4Stack
+from inference.stack import FEW_GPU_ROWS, FewRows, Stack, StackFormat, Workspace, new_stack
+from inference.stack_kernels import OPTIONS, StackKernel, _drawn, adopt, is_good, kernel_for, load
 
 CPU = torch.device("cpu")
 CLOSE = {
@@ -35,14 +27,26 @@ NESTED_END = (3, 60, 320)
 """Matrices, rows, columns: 300 scales in 256 and 44; neither a program's rows nor its columns."""
 
 
-@pytest.fixture(scope="module")
-def kernels() -> Iterator[Nf4Kernels]:
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stack and its kernel."""
+
+    name: StackFormat
+    kernel: StackKernel
+
+    def drawn(self, count: int, rows: int, columns: int) -> Stack:
+        random = torch.Generator().manual_seed(count * rows + columns)
+        return _drawn(self.name, count, rows, columns, random)
+
+
+@pytest.fixture(scope="module", params=["nf4", "int8"])
+def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     pytest.importorskip("triton", minversion="3.7", reason="needs Triton's interpreter, 3.7")
     with pytest.MonkeyPatch.context() as patch:
         _mend(patch)
-        found = load()
-        assert found is not None
-        yield found
+        kernel = load(request.param)
+        assert kernel is not None
+        yield Kind(request.param, kernel)
 
 
 def forget_triton(patch: pytest.MonkeyPatch) -> None:
@@ -52,7 +56,7 @@ def forget_triton(patch: pytest.MonkeyPatch) -> None:
         if name.startswith("triton.") and not name.startswith("triton._C"):
             patch.delitem(sys.modules, name)
     patch.delitem(sys.modules, "triton")
-    patch.delitem(sys.modules, "inference.triton_nf4", raising=False)
+    patch.delitem(sys.modules, "inference.triton_stacks", raising=False)
 
 
 def _mend(patch: pytest.MonkeyPatch) -> None:
@@ -82,11 +86,7 @@ def _mend(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(builder, "create_dot", product)
 
 
-def drawn(count: int, rows: int, columns: int) -> Nf4Stack:
-    return _drawn(count, rows, columns, torch.Generator().manual_seed(count * rows + columns))
-
-
-def dense(stack: Nf4Stack, dtype: torch.dtype) -> Tensor:
+def dense(stack: Stack, dtype: torch.dtype) -> Tensor:
     """Return all matrices, float32, of the numbers that they are in a kind of number."""
     matrices = [stack.dense(n, slice(None), dtype).float().clone() for n in range(stack.count)]
     return torch.stack(matrices)
@@ -97,49 +97,47 @@ def dense(stack: Nf4Stack, dtype: torch.dtype) -> Tensor:
     ("num_rows", "shape"),
     [(1, (1, 16, 64)), (2, (2, 40, 192)), (3, NESTED_END), (16, NESTED_END), (1, (2, 17, 576))],
 )
-def test_few_rows_are_multiplied_by_the_numbers_of_the_stack(
-    num_rows, shape, dtype, kernels
-) -> None:
-    stack = drawn(*shape)
+def test_few_rows_are_multiplied_by_the_numbers_of_the_stack(num_rows, shape, dtype, kind) -> None:
+    stack = kind.drawn(*shape)
     x = torch.randn(num_rows, stack.columns, dtype=dtype)
-    found = kernels.multiply(x, stack, stack.count - 1)
+    found = kind.kernel.multiply(x, stack, stack.count - 1)
     expected = x.float() @ dense(stack, dtype)[-1].T
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, **CLOSE[dtype])
 
 
-def test_weights_are_rounded_as_those_of_many_rows_are(kernels) -> None:
-    stack = drawn(*NESTED_END)
+def test_weights_are_rounded_as_those_of_many_rows_are(kind) -> None:
+    stack = kind.drawn(*NESTED_END)
     unit = torch.eye(16, stack.columns, dtype=torch.bfloat16)
-    found = kernels.multiply(unit, stack, 1)
+    found = kind.kernel.multiply(unit, stack, 1)
     assert torch.equal(found, stack.dense(1, slice(None), torch.bfloat16)[:, :16].T)
 
 
-def test_the_product_of_a_row_is_the_same_in_any_company(kernels) -> None:
-    stack = drawn(*NESTED_END)
+def test_the_product_of_a_row_is_the_same_in_any_company(kind) -> None:
+    stack = kind.drawn(*NESTED_END)
     x = torch.randn(5, stack.columns, dtype=torch.bfloat16)
-    together = kernels.multiply(x, stack, 2)
-    assert torch.equal(kernels.multiply(x[3:4], stack, 2), together[3:4])
-    each = kernels.multiply_each(x, stack, torch.tensor([[0], [0], [1], [2], [2]]))
+    together = kind.kernel.multiply(x, stack, 2)
+    assert torch.equal(kind.kernel.multiply(x[3:4], stack, 2), together[3:4])
+    each = kind.kernel.multiply_each(x, stack, torch.tensor([[0], [0], [1], [2], [2]]))
     assert torch.equal(each[3:, 0], together[3:])
 
 
 @pytest.mark.parametrize("dtype", list(CLOSE))
-def test_each_row_meets_its_own_experts_in_any_order(dtype, kernels) -> None:
-    stack = drawn(4, 24, 192)
+def test_each_row_meets_its_own_experts_in_any_order(dtype, kind) -> None:
+    stack = kind.drawn(4, 24, 192)
     x = torch.randn(3, 192, dtype=dtype)
     indices = torch.tensor([[3, 0], [1, 1], [0, 3]])
     expected = torch.einsum("tkrc,tc->tkr", dense(stack, dtype)[indices], x.float())
-    found = kernels.multiply_each(x, stack, indices)
+    found = kind.kernel.multiply_each(x, stack, indices)
     torch.testing.assert_close(found.float(), expected, **CLOSE[dtype])
     plain = stack.linear_each(indices, x)
     torch.testing.assert_close(plain.float(), expected, **CLOSE[dtype])
-    stack.few_rows = kernels
+    stack.few_rows = kind.kernel
     assert torch.equal(stack.linear_each(indices, x), found)
 
 
-def test_experts_say_what_they_say_one_by_one(kernels) -> None:
-    gate_up, down = drawn(4, 128, 64), drawn(4, 64, 64)
+def test_experts_say_what_they_say_one_by_one(kind) -> None:
+    gate_up, down = kind.drawn(4, 128, 64), kind.drawn(4, 64, 64)
 
     def gated(both: Tensor) -> Tensor:
         return both[..., :64].sigmoid() * both[..., 64:]
@@ -148,31 +146,32 @@ def test_experts_say_what_they_say_one_by_one(kernels) -> None:
     hidden, weights = torch.randn(2, 64), torch.rand(2, 2)
     index = torch.tensor([[2, 0], [1, 2]])
     expected = _one_by_one(layer, hidden, index, weights)
-    torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected)
-    gate_up.few_rows = down.few_rows = kernels
-    torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected)
+    close = CLOSE[torch.float32]
+    torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected, **close)
+    gate_up.few_rows = down.few_rows = kind.kernel
+    torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected, **close)
 
 
 @dataclass
 class Counted:
     """Counts how often the kernels are asked, and says what they say, a little more of it."""
 
-    kernels: Nf4Kernels
+    kernel: FewRows
     gain: float = 1.0
     num: int = 0
 
-    def multiply(self, x: Tensor, stack: Nf4Stack, index: int) -> Tensor:
+    def multiply(self, x: Tensor, stack: Stack, index: int) -> Tensor:
         self.num += 1
-        return self.kernels.multiply(x, stack, index) * self.gain
+        return self.kernel.multiply(x, stack, index) * self.gain
 
-    def multiply_each(self, x: Tensor, stack: Nf4Stack, indices: Tensor) -> Tensor:
+    def multiply_each(self, x: Tensor, stack: Stack, indices: Tensor) -> Tensor:
         self.num += 1
-        return self.kernels.multiply_each(x, stack, indices)
+        return self.kernel.multiply_each(x, stack, indices)
 
 
-def test_a_layer_uses_them_for_few_rows_only(kernels) -> None:
-    stack = drawn(1, 16, 64)
-    stack.few_rows = counted = Counted(kernels)
+def test_a_layer_uses_them_for_few_rows_only(kind) -> None:
+    stack = kind.drawn(1, 16, 64)
+    stack.few_rows = counted = Counted(kind.kernel)
     x = torch.randn(1, FEW_GPU_ROWS, 64)
     few = stack.linear(0, x)
     assert (few.shape, counted.num) == ((1, FEW_GPU_ROWS, 16), 1)
@@ -182,33 +181,34 @@ def test_a_layer_uses_them_for_few_rows_only(kernels) -> None:
 
 
 def test_on_a_cpu_there_are_none() -> None:
-    assert kernels_for(CPU) is None
-    stack = drawn(1, 16, 64)
-    adopt(stack)
-    assert stack.few_rows is None
+    for kind in ("nf4", "int8"):
+        assert kernel_for(kind, CPU) is None
+        stack = new_stack(kind, 1, 16, 64, Workspace())
+        adopt(stack)
+        assert stack.few_rows is None
 
 
-def test_what_answers_as_the_stack_does_is_used(kernels, caplog) -> None:
-    counted = Counted(kernels)
-    assert found_good(counted, CPU) is counted
+def test_what_answers_as_the_stack_does_is_used(kind, caplog) -> None:
+    counted = Counted(kind.kernel)
+    assert is_good(counted, kind.name, CPU)
     assert counted.num > 1
     assert caplog.records == []
 
 
-def test_a_kernel_that_is_two_percent_off_is_refused(kernels, caplog) -> None:
+def test_a_kernel_that_is_two_percent_off_is_refused(kind, caplog) -> None:
     with caplog.at_level(logging.WARNING):
-        assert found_good(Counted(kernels, gain=1.02), CPU) is None
+        assert not is_good(Counted(kind.kernel, gain=1.02), kind.name, CPU)
     (record,) = caplog.records
     assert "off here" in record.message
 
 
-def test_a_kernel_that_breaks_off_is_said_once_and_refused(kernels, caplog) -> None:
+def test_a_kernel_that_breaks_off_is_said_once_and_refused(kind, caplog) -> None:
     class Broken(Counted):
-        def multiply_each(self, x: Tensor, stack: Nf4Stack, indices: Tensor) -> Tensor:
+        def multiply_each(self, x: Tensor, stack: Stack, indices: Tensor) -> Tensor:
             raise ValueError("no such shared memory")
 
     with caplog.at_level(logging.WARNING):
-        assert found_good(Broken(kernels), CPU) is None
+        assert not is_good(Broken(kind.kernel), kind.name, CPU)
     (record,) = caplog.records
     assert "no such shared memory" in record.message
 
@@ -216,8 +216,9 @@ def test_a_kernel_that_breaks_off_is_said_once_and_refused(kernels, caplog) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [86, 89, 90, 120])
 @pytest.mark.parametrize("is_chosen", [False, True])
+@pytest.mark.parametrize("name", ["nf4", "int8"])
 def test_it_compiles_for_cards_that_are_not_here(
-    is_chosen, capability, tmp_path, monkeypatch
+    name, is_chosen, capability, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
@@ -226,13 +227,15 @@ def test_it_compiles_for_cards_that_are_not_here(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    found = load()
+    found = load(name)
     assert found is not None
     names = found.kernel.arg_names
-    pointers = dict.fromkeys(("x", "out"), "*bf16") | dict.fromkeys(("packed", "absmax"), "*u8")
-    pointers |= dict.fromkeys(("nested", "offset", "code", "scale_code"), "*fp32")
+    kinds = dict.fromkeys(("x", "out"), "*bf16") | {"values": "*i8"}
+    kinds |= dict.fromkeys(("packed", "absmax"), "*u8")
+    kinds |= dict.fromkeys(("nested", "offset", "code", "scale_code", "scale"), "*fp32")
+    pointers = {name: kind for name, kind in kinds.items() if name in names}
     signature = dict.fromkeys(names, "i32") | pointers | {"chosen": "*i64"}
-    constants = {"num_blocks": 80} if is_chosen else {"num_blocks": 80, "chosen": None}
+    constants = {names[-1]: 5120 // found.columns} | ({} if is_chosen else {"chosen": None})
     signature |= dict.fromkeys(constants, "constexpr")
     aligned = {(names.index(name),): [["tt.divisibility", 16]] for name in (*pointers, "num_rows")}
     compiled = compile(

@@ -1,12 +1,12 @@
 # mypy: disable-error-code="import-not-found,import-untyped,no-untyped-def,untyped-decorator"
-"""Few rows times a matrix of NF4 as it is stored: what a GPU runs of `nf4_kernels.py`, in Triton.
+"""Few rows times a matrix as it is stored: what a GPU runs of `stack_kernels.py`, in Triton.
 
-Each byte of the matrix is read once, and its two numbers are decoded in registers. They are looked
-up among the sixteen in shared memory, where one look-up is not in another's way; to choose a number
-by comparing takes twenty instructions, more than there is time for while a byte arrives. Weights
-are rounded to the kind of `x`, as `Nf4Stack.dense` rounds them, and left to the tensor cores: what
-they take in pairs, other instructions would have to make wide again one by one. They take sixteen
-rows of `x` at a time, so that one row is multiplied as sixteen are: its product is the same in any
+Each byte of the matrix is read once, and decoded in registers. The sixteen numbers of NF4 are
+looked up in shared memory, where one look-up is not in another's way; to choose a number by
+comparing takes twenty instructions, more than there is time for while a byte arrives. Weights are
+rounded to the kind of `x`, as `Stack.dense` rounds them, and left to the tensor cores: what they
+take in pairs, other instructions would have to make wide again one by one. They take sixteen rows
+of `x` at a time, so that one row is multiplied as sixteen are: its product is the same in any
 company.
 
 A program has ROWS rows of the matrix, and of each BLOCKS blocks of 64 columns at a time. A block is
@@ -22,7 +22,7 @@ BLOCKS = tl.constexpr(4)
 
 
 @triton.jit(do_not_specialize=["index", "num_x"])
-def multiply(
+def nf4(
     x, packed, absmax, nested, offset, code, scale_code, chosen, out,
     index, num_x, num_each, num_rows, num_blocks: tl.constexpr,
 ):  # fmt: skip
@@ -73,6 +73,37 @@ def multiply(
         of_x = (x_rows < num_x) & (columns < num_blocks * 64)
         part = tl.load(x + x_rows * num_blocks * 64 + columns, mask=of_x, other=0)
         sums = tl.dot(part, weights, sums, input_precision="ieee")
+    out_rows = tl.arange(0, 16)[:, None]
+    products = tl.sum(sums, axis=0).to(x.dtype.element_ty)
+    of_out = (out_rows < num_x) & (rows < num_rows)
+    tl.store(out + out_rows * num_rows + rows, products, mask=of_out)
+
+
+@triton.jit(do_not_specialize=["index", "num_x"])
+def int8(
+    x, values, scale, chosen, out, index, num_x, num_each, num_rows, num_columns: tl.constexpr
+):  # fmt: skip
+    """Do what `nf4` does, with the fields of an `Int8Stack`, of any number of columns."""
+    number = tl.program_id(1)
+    matrix = (index if chosen is None else tl.load(chosen + number)).to(tl.int64)
+    values += matrix * num_rows * num_columns
+    scale += matrix * num_rows
+    x += (number // num_each) * num_columns
+    out += number * num_rows
+
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[None, :]
+    scales = tl.load(scale + rows, mask=rows < num_rows, other=0)[:, :, None]
+    x_rows = tl.arange(0, 16)[None, :, None]
+    sums = tl.zeros([BLOCKS, 16, ROWS], tl.float32)
+    for first in range(0, num_columns, BLOCKS * 64):
+        columns = first + tl.arange(0, BLOCKS)[:, None, None] * 64 + tl.arange(0, 64)[None, None, :]
+        inside = (columns < num_columns) & (rows[:, :, None] < num_rows)
+        places = rows[:, :, None].to(tl.int64) * num_columns + columns
+        steps = tl.load(values + places, mask=inside, other=0, eviction_policy="evict_first")
+        weights = (steps.to(tl.float32) * scales).to(x.dtype.element_ty)
+        of_x = (x_rows < num_x) & (columns < num_columns)
+        part = tl.load(x + x_rows * num_columns + columns, mask=of_x, other=0)
+        sums = tl.dot(part, tl.trans(weights, (0, 2, 1)), sums, input_precision="ieee")
     out_rows = tl.arange(0, 16)[:, None]
     products = tl.sum(sums, axis=0).to(x.dtype.element_ty)
     of_out = (out_rows < num_x) & (rows < num_rows)
