@@ -10,6 +10,7 @@ be called.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ class FrameStates:
         recurrents = [states.recurrent[0] for states in examples]
         self.conv = _room(convs, num_lines)
         self.recurrent = _room(recurrents, num_lines)
-        self._held: list[LinearStates] = []
+        self._held: list[ref[LinearStates]] = []
 
     @staticmethod
     def nbytes(examples: Sequence[LinearStates], num_lines: int) -> int:
@@ -67,7 +68,8 @@ class FrameStates:
     def load(self, states: Sequence[HybridState]) -> None:
         """Copy the states of lines in, unless they are what was stored here last."""
         rows = [slot.states for slots in _by_layer(states) for slot in slots]
-        is_here = len(rows) == len(self._held) and all(map(_is, rows, self._held))
+        held = [kept() for kept in self._held]
+        is_here = len(rows) == len(held) and all(map(_is, rows, held))
         self._held = []  # a forward is about to change them
         if not is_here:
             torch.cat([_there(row.conv[0]) for row in rows], out=self.conv.flatten(0, 1))
@@ -80,7 +82,7 @@ class FrameStates:
         slots = [slot for layer in _by_layer(states) for slot in layer]
         for slot, conv, recurrent in zip(slots, convs, recurrents, strict=True):
             slot.states = LinearStates((conv,), (recurrent,))
-        self._held = [slot.states for slot in slots]
+        self._held = [ref(slot.states) for slot in slots]  # a line that ends takes them with it
 
 
 class Frame:

@@ -155,11 +155,13 @@ class GraphStep:
 
     def _has_room(self, form: Form, example: HybridState) -> bool:
         """Say whether there is memory for one more frame, beside what snapshots will want."""
-        if self._module.device.type != "cuda" or form.num_lines in self._states:
+        if self._module.device.type != "cuda":
             return True
         device = self._module.device
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        if form.num_lines in self._states:
+            return free + unused >= SPARE_BYTES
         examples = [slot.states for slot in example.slots.values()]
         return free + unused >= FrameStates.nbytes(examples, form.num_lines) + SPARE_BYTES
 

@@ -1,10 +1,12 @@
 """Few tokens read between buffers that never move are read as the module reads them."""
 
 import copy
+import gc
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -174,6 +176,17 @@ def test_a_snapshot_is_of_its_moment(modules) -> None:
     again = framed.forward(TOKENS[21:22], kept.restore())
     expected = plain.forward(TOKENS[:22], plain.new_state())
     torch.testing.assert_close(again, expected, **GENEROUS)
+
+
+def test_a_line_that_ends_leaves_no_states_behind(modules) -> None:
+    framed, _, _ = pair(modules["qwen3_5"])
+    state = framed.new_state()
+    for tokens in (TOKENS[:20], TOKENS[20:21]):
+        framed.forward(tokens, state)
+    states = [ref(slot.states) for slot in state.slots.values()]
+    del state
+    gc.collect()
+    assert [left for left in states if left() is not None] == []
 
 
 def test_lines_together_read_what_each_reads_alone(modules) -> None:
