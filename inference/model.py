@@ -127,6 +127,11 @@ class Model:
         )
 
     @property
+    def few_tokens_by(self) -> str:
+        """What reads few tokens: a class name; the module's where nothing is sooner."""
+        return type(self._step or self.module).__name__
+
+    @property
     def vocab_size(self) -> int:
         """How many logits there are."""
         return int(self.config.vocab_size)

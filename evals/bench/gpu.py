@@ -113,6 +113,7 @@ def _measure(found: Plan, num_turns: int, notes: Notes, clock: Clock) -> None:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     placement = Placement(found.embedding_on_cpu, found.experts_on_cpu)
     model = random_model(SHAPES[found.name].config(), device, dtype, "nf4", "int8", placement)
+    notes.beside(f"{found.name} few tokens", model.few_tokens_by)
     engine = Engine(
         model,
         cache_bytes=NUM_SNAPSHOTS * found.state_bytes,  # what the plan counts on
