@@ -26,6 +26,10 @@ class Recorder(TorchDispatchMode):
         if kernel.overloadpacket.__name__ in ASKS:
             raise RuntimeError(f"{kernel} asks the device")
         kwargs = kwargs or {}
+        with self:
+            result = kernel.decompose(*args, **kwargs)
+        if result is not NotImplemented:  # it was made of others, which have been taken down
+            return result
         result = kernel(*args, **kwargs)
         self.kernels.append(_again(kernel, args, kwargs, result))
         return result
