@@ -5,9 +5,52 @@ A benchmark is a module with `add_arguments` and `run`: `qwen-agent bench NAME` 
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+PERIOD = 4
+"""Layers that a model is made of over and over: three linear ones, then one of full attention."""
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number that is not smaller."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return number
+
+    return read
+
+
+count = at_least(1)
+"""Reads how many there are of something."""
+
+
+def positive(text: str) -> float:
+    """Read a number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def layers(text: str) -> int:
+    """Read how many layers a model is to have: whole periods."""
+    number = count(text)
+    if number % PERIOD:
+        words = f"{text!r} is not a multiple of {PERIOD}: every fourth layer is one of attention"
+        raise argparse.ArgumentTypeError(words)
+    return number
 
 
 def run_alone(
@@ -24,7 +67,9 @@ def run_alone(
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Declare how many threads compute."""
     num_cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=num_cores, metavar="N", help="default: all")
+    parser.add_argument(
+        "--threads", type=count, default=num_cores, metavar="N", help="default: all"
+    )
 
 
 def add_llama(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ that lines together can gain. Last line: JSON, figures and machine.
 """
 
 import argparse
-import os
 import random
 import statistics
 import sys
@@ -23,7 +22,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from evals.bench.arguments import run_alone
+from evals.bench.arguments import add_threads, at_least, count, run_alone
 from evals.bench.random_model import random_model
 from evals.bench.roofline import Figure, Report, seconds_of
 from evals.bench.shapes import SHAPES
@@ -49,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
     add("--weights", nargs="+", choices=kinds, default=["int8", "nf4"], help="(int8 nf4)")
-    add("--lines", type=int, default=4, metavar="N", help="written together (4)")
-    add("--prompt", type=int, default=512, metavar="N", help="tokens that they share (512)")
-    add("--new", type=int, default=16, metavar="N", help="tokens of each line and run (16)")
-    add("--runs", type=int, default=5, metavar="N", help="of both ways, in turns (5)")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    add("--lines", type=count, default=4, metavar="N", help="written together (4)")
+    add("--prompt", type=count, default=512, metavar="N", help="tokens that they share (512)")
+    add("--new", type=at_least(2), default=16, metavar="N", help="tokens of each line and run (16)")
+    add("--runs", type=count, default=5, metavar="N", help="of both ways, in turns (5)")
+    add_threads(parser)
     add("--json", action="store_true", help="print nothing but JSON")
 
 

@@ -28,7 +28,7 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
-from evals.bench.arguments import run_alone
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.roofline import Ceilings, Figure, Report, decode_work, measure_ceilings, seconds_of
 from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.footprint import Footprint
@@ -56,10 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
     add("--checkpoint", type=Path, help="of that shape; made in a temporary folder if left out")
     add("--weights", nargs="+", choices=get_args(StackFormat), default=list(GOALS))
-    add("--contexts", type=int, nargs="*", default=[8192, 12288], metavar="N", help="tokens before")
-    add("--new", type=int, default=16, metavar="N", help="tokens a run (16)")
-    add("--runs", type=int, default=5, metavar="N", help="of each side (5)")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
+    before = [8192, 12288]
+    add("--contexts", type=count, nargs="*", default=before, metavar="N", help="tokens before")
+    add("--new", type=count, default=16, metavar="N", help="tokens a run (16)")
+    add("--runs", type=count, default=5, metavar="N", help="of each side (5)")
+    add_threads(parser)
     add("--no-peer", action="store_true", help="our side alone")
     add("--json", action="store_true", help="print nothing but JSON")
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine, rss_bytes
 from evals.bench.own import close_engine, open_engine
 from evals.bench.shapes import SHAPES, make_checkpoint
@@ -151,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a checkpoint")
     parser.add_argument("--shape", choices=SHAPES, default="0.8b", help="of one made here")
-    parser.add_argument("--tokens", type=int, default=16384, help="read before the fork")
+    parser.add_argument("--tokens", type=count, default=16384, help="read before the fork")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     add_threads(parser)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from agent.hardware import memory_bytes
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, at_least, count, positive, run_alone
 from evals.bench.gpu_stages import Depths, Stages
 from evals.bench.machine import describe_machine
 from evals.bench.meter import Meter
@@ -51,10 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = ["27b", "35b-a3b"]
     add("--shape", nargs="+", choices=SHAPES, default=default, help="default: 27b 35b-a3b")
     add("--device", choices=("cuda", "cpu"), default="cuda")
-    add("--window", type=int, default=WINDOW, metavar="N", help=f"tokens (default {WINDOW})")
-    add("--cap", type=float, default=CAP_GIB, metavar="GIB", help="of memory (default 22.8)")
-    add("--minutes", type=float, default=9.5, metavar="M", help="for all of it (default 9.5)")
-    add("--turns", type=int, default=50, metavar="N", help="one after the other (default 50)")
+    window = f"tokens, from {MIN_WINDOW} on (default {WINDOW})"
+    add("--window", type=at_least(MIN_WINDOW), default=WINDOW, metavar="N", help=window)
+    add("--cap", type=positive, default=CAP_GIB, metavar="GIB", help="of memory (default 22.8)")
+    add("--minutes", type=positive, default=9.5, metavar="M", help="for all of it (default 9.5)")
+    add("--turns", type=count, default=50, metavar="N", help="one after the other (default 50)")
     out = "where figures are written as they come (default bench-gpu.json)"
     add("--out", type=Path, default=Path("bench-gpu.json"), metavar="FILE", help=out)
     add_threads(parser)
@@ -66,9 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("qwen-agent: There is no CUDA device; give --device cpu.", file=sys.stderr)
         return 7
-    if arguments.window < MIN_WINDOW:
-        print(f"qwen-agent: the window is {MIN_WINDOW} tokens at least.", file=sys.stderr)
-        return 2
     device = torch.device(arguments.device)
     clock = Clock(60 * arguments.minutes)
     notes = Notes("gpu", arguments.out, _machine(arguments.threads, device))

@@ -36,7 +36,7 @@ from agent.compose import make_bench
 from agent.session import Session
 from agent.settings import Config
 from agent.workplace import Workplace
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, at_least, count, run_alone
 from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES
 from inference.door import CallGrammar
@@ -309,9 +309,10 @@ def _drawn(logits: Tensor, luck: random.Random) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--shape", choices=SHAPES, default="0.8b", help="of what is decoded")
-    parser.add_argument("--calls", type=int, default=500, metavar="N", help="default 500")
+    parser.add_argument("--calls", type=count, default=500, metavar="N", help="default 500")
     size = f"of the vocabulary (default {VOCABULARY})"
-    parser.add_argument("--vocabulary", type=int, default=VOCABULARY, metavar="N", help=size)
+    least = at_least(512)  # every byte has a token
+    parser.add_argument("--vocabulary", type=least, default=VOCABULARY, metavar="N", help=size)
     add_threads(parser)
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine
 from evals.nano.sessions import HELD_OUT, sessions, tokenize
 from evals.nano.warm import WarmPytest
@@ -88,7 +88,7 @@ def _log_probabilities(model: Model, tokens: Sequence[int]) -> Tensor:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--windows", type=int, default=5, help="full windows of nano")
+    parser.add_argument("--windows", type=count, default=5, help="full windows of nano")
     add_threads(parser)
 
 

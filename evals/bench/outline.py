@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from evals.bench.arguments import run_alone
+from evals.bench.arguments import count, run_alone
 from evals.bench.machine import describe_machine, rss_bytes
 from sandbox.workspace import Workspace
 from tools.outline import Outline
@@ -156,8 +156,8 @@ def measure(root: Path) -> dict[str, tuple[float, float]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--files", type=int, default=NUM_FILES)
-    parser.add_argument("--rounds", type=int, default=NUM_ROUNDS)
+    parser.add_argument("--files", type=count, default=NUM_FILES)
+    parser.add_argument("--rounds", type=count, default=NUM_ROUNDS)
     parser.add_argument("--seed", type=int, default=0)
 
 

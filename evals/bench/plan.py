@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from evals.bench.adapter import BenchFailed
-from evals.bench.arguments import add_threads
+from evals.bench.arguments import add_threads, count
 from evals.bench.machine import describe_machine, forget_peak, peak_rss_bytes, rss_bytes
 from evals.bench.make_checkpoint import (
     ConsumedCheckpoint,
@@ -75,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--shape", default="0.8b", metavar="SIZE", help="0.8b (default), 2b, 9b, 27b, 35b-a3b, ...")
     add("--weights", choices=("nf4", "int8"), default="nf4", help="what they are kept in")
-    add("--prompt", type=int, default=2048, metavar="N", help="tokens that are read (2048)")
-    add("--new", type=int, default=32, metavar="N", help="tokens that are written (32)")
+    add("--prompt", type=count, default=2048, metavar="N", help="tokens that are read (2048)")
+    add("--new", type=count, default=32, metavar="N", help="tokens that are written (32)")
     add("--folder", type=Path, help="where there is room; the system's temporary one if left out")
     add_threads(parser)
 

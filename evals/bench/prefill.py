@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import transformers
 
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, count, layers, positive, run_alone
 from evals.bench.own import open_engine
 from evals.bench.roofline import Ceilings, Figure, Report, measure_ceilings, prefill_work
 from evals.bench.shapes import SHAPES, make_checkpoint
@@ -55,11 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
-    add("--layers", type=int, metavar="N", help="only so many of its layers: sooner, ratios alike")
-    add("--prompts", type=int, nargs="+", default=list(GOALS), metavar="N", help="tokens of each")
+    add("--layers", type=layers, metavar="N", help="only so many layers: sooner, ratios alike")
+    add("--prompts", type=count, nargs="+", default=list(GOALS), metavar="N", help="tokens of each")
     add("--peers", nargs="*", choices=PEERS, default=PEERS, help="transformers in which types")
-    add("--runs", type=int, default=5, metavar="N", help="of each side at each length (5)")
-    add("--patience", type=float, default=60.0, metavar="S", help="see above (60)")
+    add("--runs", type=count, default=5, metavar="N", help="of each side at each length (5)")
+    patience = "a peer that needs more seconds for a prompt is asked once (60)"
+    add("--patience", type=positive, default=60.0, metavar="S", help=patience)
     add_threads(parser)
 
 

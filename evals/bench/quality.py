@@ -10,18 +10,18 @@ Last line: JSON, figures and machine.
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from evals.bench.arguments import add_threads
+from evals.bench.arguments import add_threads, count
 from evals.bench.machine import describe_machine
 from evals.nano.corpus import generate
 from inference.errors import ModelUnavailable
@@ -87,7 +87,7 @@ def windows_of(folder: Path, vocab_size: int, num_tokens: int, window: int) -> l
 
 def _text_tokens(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
     ids: list[int] = []
-    for seed in count(FIRST_SEED):
+    for seed in itertools.count(FIRST_SEED):
         ids += tokenizer.encode("\n".join(_texts(seed)))
         if len(ids) >= num_tokens:
             return ids[:num_tokens]
@@ -104,10 +104,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", default="nano", metavar="nano|FOLDER|HUB-ID", help="default nano")
     add("--weights", choices=("nf4", "int8"), nargs="+", default=["nf4", "int8"])
-    add("--tokens", type=int, default=8192, metavar="N", help="that are read (default 8192)")
-    add("--window", type=int, default=1024, metavar="N", help="tokens at a time (default 1024)")
+    add("--tokens", type=count, default=8192, metavar="N", help="that are read (default 8192)")
+    add("--window", type=count, default=1024, metavar="N", help="tokens at a time (default 1024)")
     few = "tokens read at a time (default 256); a reply is read one by one"
-    add("--chunk", type=int, default=CHUNK, metavar="N", help=few)
+    add("--chunk", type=count, default=CHUNK, metavar="N", help=few)
     add("--device", default="auto", metavar="cpu|cuda")
     add_threads(parser)
 

@@ -9,7 +9,6 @@ token. Last line: JSON, figures and machine.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from evals.bench import published
 from evals.bench.adapter import Adapter, BenchFailed, InChild
+from evals.bench.arguments import add_threads, at_least, count
 from evals.bench.machine import describe_machine
 from evals.bench.peers import LlamaServer, is_program, open_transformers
 from evals.bench.rehearsal import Keeps, cost, rehearse
@@ -86,9 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="0.8b (default), 2b, 4b or tiny; random weights",
     )
-    add(
-        "--base", type=int, nargs="+", default=[8192, 16384], metavar="N", help="tokens of the base"
-    )
+    base = "tokens of the base, from 16 on"
+    add("--base", type=at_least(16), nargs="+", default=[8192, 16384], metavar="N", help=base)
     add(
         "--cases",
         nargs="+",
@@ -111,9 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trace", type=Path, metavar="FILE", help="token ids to use; drawn from --seed if left out"
     )
     add("--seed", type=int, default=0, help="of the token ids and the lengths of messages")
-    add("--repeats", type=int, default=1, metavar="N", help="passes over everything")
+    add("--repeats", type=count, default=1, metavar="N", help="passes over everything")
     add("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of all weights")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every engine")
+    add_threads(parser)
     add("--json", action="store_true", help="print one line of JSON; the table goes to stderr")
 
 
@@ -170,8 +169,6 @@ def plan_of(arguments: argparse.Namespace, folder: Path) -> Plan:
         if not is_program(arguments.llama_server):
             raise BenchFailed(f"{arguments.llama_server} is not a program.")
         engines = (*engines, LLAMA_CPP)
-    if min(arguments.repeats, arguments.threads, *(n // 16 for n in arguments.base)) < 1:
-        raise BenchFailed("--repeats and --threads begin at 1, --base at 16.")
     return Plan(
         checkpoint=arguments.model or _made(arguments.shape, arguments.dtype, folder),
         engines=engines,

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from evals.bench.arguments import run_alone
+from evals.bench.arguments import add_threads, at_least, count, layers, run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.random_model import random_model
 from evals.bench.shapes import SHAPES, Shape
@@ -291,20 +291,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `bench speculate`."""
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="0.8b")
-    add("--layers", type=int, metavar="N", help="of the shape's, and as much of its vocabulary")
+    add("--layers", type=layers, metavar="N", help="of the shape's, and as much of its vocabulary")
     add("--weights", choices=(*PLAIN, *get_args(StackFormat)), default="nf4")
-    add("--lines", type=int, default=200, metavar="N", help="of the file (200); 0 for none")
-    add("--plain", type=int, default=32, metavar="N", help="of each part, written plainly (32)")
+    add("--lines", type=at_least(0), default=200, metavar="N", help="of the file (200); 0 for none")
     add(
-        "--random",
-        type=int,
-        default=48,
-        metavar="N",
-        help="random tokens in a part (48); 0 for none",
+        "--plain", type=at_least(2), default=32, metavar="N", help="of a part, written plainly (32)"
     )
-    add("--runs", type=int, default=5, metavar="N", help="parts, of which the median counts (5)")
-    add("--seeds", type=int, default=4, metavar="N", help="sessions of nano (4); 0 for none")
-    add("--threads", type=int, default=torch.get_num_threads(), metavar="N")
+    drawn = "random tokens in a part (48); 0 for none"
+    add("--random", type=at_least(0), default=48, metavar="N", help=drawn)
+    add("--runs", type=count, default=5, metavar="N", help="parts, of which the median counts (5)")
+    sessions = "sessions of nano (4); 0 for none"
+    add("--seeds", type=at_least(0), default=4, metavar="N", help=sessions)
+    add_threads(parser)
     add("--json", type=Path, metavar="FILE")
 
 

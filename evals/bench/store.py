@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine
 from evals.bench.shapes import SHAPES, Shape
 from inference.identity import Identity
@@ -109,7 +109,7 @@ def _channels(shape: Shape) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--shape", choices=SHAPES, default="0.8b")
-    parser.add_argument("--tokens", type=int, default=16_384, help="of the stored line")
+    parser.add_argument("--tokens", type=count, default=16_384, help="of the stored line")
     add_threads(parser)
 
 

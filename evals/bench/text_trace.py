@@ -15,6 +15,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from evals.bench.arguments import at_least
 from evals.bench.trace import Sizes, Trace
 from inference.tokenizer import Tokenizer
 
@@ -64,7 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("checkpoint", type=Path, help="a folder with tokenizer.json")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--base", type=int, default=8192)
+    parser.add_argument("--base", type=at_least(16), default=8192)
     arguments = parser.parse_args()
     tokenizer = Tokenizer.from_folder(arguments.checkpoint)
     trace = text_trace(tokenizer, Sizes(num_base=arguments.base))

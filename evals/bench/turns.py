@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evals.bench.arguments import add_threads, run_alone
+from evals.bench.arguments import add_threads, count, layers, run_alone
 from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES, Shape
 from inference.attention import attend
@@ -62,12 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
-    add("--layers", type=int, metavar="N", help="only so many of its layers: sooner, ratios alike")
-    add(
-        "--contexts", type=int, nargs="+", default=list(CONTEXTS), metavar="N", help="cached tokens"
-    )
-    add("--new", type=int, default=NUM_NEW, metavar="N", help="tokens of a turn (200)")
-    add("--runs", type=int, default=5, metavar="N", help="at each length (5)")
+    add("--layers", type=layers, metavar="N", help="only so many layers: sooner, ratios alike")
+    cached = list(CONTEXTS)
+    add("--contexts", type=count, nargs="+", default=cached, metavar="N", help="cached tokens")
+    add("--new", type=count, default=NUM_NEW, metavar="N", help="tokens of a turn (200)")
+    add("--runs", type=count, default=5, metavar="N", help="at each length (5)")
     add_threads(parser)
 
 

@@ -1,0 +1,54 @@
+"""The command lines of benchmarks: what cannot be measured is refused before anything is."""
+
+import argparse
+import importlib
+
+import pytest
+
+from agent.arguments import Parser
+from agent.errors import UsageError
+from evals.bench.suite import BENCHES
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    parser = Parser(prog=f"qwen-agent bench {name}")
+    importlib.import_module(f"evals.bench.{BENCHES[name][0]}").add_arguments(parser)
+    return parser
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_no_number_lets_a_benchmark_fail_later(name: str) -> None:
+    """Every option that takes a number has a least one, but for seeds of what is drawn."""
+    parser = parser_of(name)
+    for action in parser._actions:
+        if action.type is int or action.type is float:
+            assert action.dest == "seed"
+        elif action.type is not None and action.metavar == "N":
+            with pytest.raises(UsageError, match=f"argument {action.option_strings[0]}: '-1' is"):
+                parser.parse_args([f"{action.option_strings[0]}=-1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "reason"),
+    [
+        ("decode", "--threads 0", "'0' is not a whole number from 1 on"),
+        ("batch", "--new 1", "'1' is not a whole number from 2 on"),
+        ("turns", "--contexts 512 0", "'0' is not a whole number from 1 on"),
+        ("prefill", "--layers 0", "'0' is not a whole number from 1 on"),
+        ("prefill", "--layers 6", "'6' is not a multiple of 4: every fourth layer is"),
+        ("gpu", "--minutes nan", "'nan' is not a number above 0"),
+        ("gpu", "--cap -1", "'-1' is not a number above 0"),
+        ("gpu", "--window 511", "'511' is not a whole number from 512 on"),
+        ("kv", "--windows many", "'many' is not a whole number from 1 on"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(name: str, words: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
+        parser_of(name).parse_args(words.split())
+    assert caught.value.exit_code == 2
+
+
+def test_none_is_a_number_where_a_part_can_be_left_out() -> None:
+    words = ["--lines", "0", "--random", "0", "--seeds", "0", "--layers", "4"]
+    chosen = parser_of("speculate").parse_args(words)
+    assert (chosen.lines, chosen.random, chosen.seeds, chosen.layers) == (0, 0, 0, 4)
