@@ -112,13 +112,16 @@ def _rows_per_s(model: Model, num_rows: int, num_runs: int) -> list[float]:
     return [num_rows / seconds for seconds in found]
 
 
-def _product(model: Model, layer: nn.Module, num_rows: int) -> Callable[[], object]:
+def _product(model: Model, layer: nn.Linear | StackLinear, num_rows: int) -> Callable[[], object]:
     """Return the product that the flat pass would make, or else that of the module."""
-    matrices = matrices_of(layer)
-    x = torch.ones(num_rows, matrices.columns)
-    if model.kernels is None:
+    if isinstance(layer, StackLinear):
+        columns, is_known = layer.weight.columns, layer.weight.matrix(0) is not None
+    else:
+        columns, is_known = layer.in_features, True
+    x = torch.ones(num_rows, columns)
+    if model.kernels is None or not is_known:
         return partial(layer, x.to(model.dtype))
-    return partial(model.kernels.multiply, matrices, x)
+    return partial(model.kernels.multiply, matrices_of(layer), x)
 
 
 def _measured(model: Model, arguments: argparse.Namespace) -> tuple[Sequence[float], ...]:

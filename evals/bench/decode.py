@@ -10,7 +10,6 @@ The ceiling is the fastest that memory was read before. Last line: JSON, figures
 """
 
 import argparse
-import multiprocessing
 import os
 import random
 import statistics
@@ -18,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +28,7 @@ from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
 from evals.bench.arguments import add_threads, count, run_alone
+from evals.bench.children import child
 from evals.bench.roofline import Ceilings, Figure, Report, decode_work, measure_ceilings, seconds_of
 from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.footprint import Footprint
@@ -45,6 +45,8 @@ GOALS: dict[StackFormat, float] = {"int8": 3.4, "nf4": 4.6}
 KV_GOAL = 0.8
 """Of our own speed without a context, at the longest one with int8 keys and values."""
 NUM_PROMPT = 64
+NUM_IDS = min(shape.vocab_size for shape in SHAPES.values())
+"""Of those that a prompt is drawn from: the same for every shape."""
 WARM_UP = 2
 PRODUCT_BYTES = 1 << 27
 """Of the matrices that a product is timed over: more than a cache."""
@@ -82,7 +84,7 @@ class Writer:
 
     def __init__(self, side: Side) -> None:
         torch.set_num_threads(side.num_threads)
-        self._tokens = random.Random(0).choices(range(1000), k=NUM_PROMPT)
+        self._tokens = random.Random(0).choices(range(NUM_IDS), k=NUM_PROMPT)
         if side.weights == PEER:
             transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
             make: Any = transformers.AutoModelForCausalLM.from_pretrained
@@ -162,22 +164,16 @@ def _seconds(num_new: int, is_peer: bool) -> float:
 
 def turns(sides: Sequence[Side], num_runs: int, num_new: int) -> dict[Side, list[float]]:
     """Let sides write in turn; return the seconds a token of each of their runs."""
-    context = multiprocessing.get_context("spawn")
-    pools = {
-        side: ProcessPoolExecutor(1, mp_context=context, initializer=_open, initargs=(side,))
-        for side in sides
-    }
     found: dict[Side, list[float]] = {side: [] for side in sides}
-    try:
+    with ExitStack() as stack:
+        pools = {side: stack.enter_context(child()) for side in sides}
         for side, pool in pools.items():
+            pool.submit(_open, side).result()
             pool.submit(_seconds, WARM_UP, side.weights == PEER).result()
         for _ in range(num_runs):
             for side, pool in pools.items():
                 one = pool.submit(_seconds, num_new, side.weights == PEER).result()
                 found[side].append(one)
-    finally:
-        for pool in pools.values():
-            pool.shutdown()
     return found
 
 

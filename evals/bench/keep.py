@@ -6,6 +6,7 @@ figures are listed as they come. Where the folder has a README.md, what is below
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -22,8 +23,21 @@ class NothingToKeep(Exception):
     """A benchmark printed no JSON; the text is one sentence for the user."""
 
 
+def make_room(folder: Path) -> None:
+    """Make the folder and see that it can be written to, before long measuring is for nothing.
+
+    Raises:
+        OSError: it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def keep(line: str, command: str, folder: Path) -> Path:
-    """Write what a benchmark printed last; return the page.
+    """Write what a benchmark printed last into a folder that is there; return the page.
 
     Raises:
         NothingToKeep: it is no JSON of a benchmark.
@@ -35,7 +49,6 @@ def keep(line: str, command: str, folder: Path) -> Path:
         raise NothingToKeep("its last line is no JSON, so nothing was kept") from error
     report.setdefault("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     report["command"] = command
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     figures = _figures(report)
     if picture := plot(name, figures):
@@ -100,6 +113,16 @@ def _list_results(folder: Path) -> None:
     head, heading, _ = index.read_text(encoding="utf-8").rpartition(RESULTS)
     if not heading:
         return
-    kept = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
-    lines = [f"- [{one['bench']}]({one['bench']}.md): {where_of(one)}" for one in kept]
+    lines = [f"- [{one['bench']}]({one['bench']}.md): {where_of(one)}" for one in _kept(folder)]
     index.write_text(f"{head}{heading}\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _kept(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield what is kept in a folder, by name; other files may lie there too."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        if isinstance(report, dict) and report.get("bench") == file.stem and "date" in report:
+            yield report

@@ -11,7 +11,6 @@ figures and machine.
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -19,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import torch
 
 from evals.bench.adapter import BenchFailed
 from evals.bench.arguments import add_threads, count
+from evals.bench.children import child
 from evals.bench.machine import describe_machine, forget_peak, peak_rss_bytes, rss_bytes
 from evals.bench.make_checkpoint import (
     ConsumedCheckpoint,
@@ -145,8 +144,7 @@ def is_near(planned_bytes: int, measured_bytes: int, spare_bytes: int = 0) -> bo
 
 
 def _in_child(work: Callable[[Trial], dict[str, Any]], trial: Trial) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with child() as pool:
         return pool.submit(work, trial).result()
 
 

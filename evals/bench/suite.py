@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, cast
 
 from agent.arguments import Parser
+from agent.errors import UsageError
 
 BENCHES: Mapping[str, tuple[str, str]] = {
     "trace": ("reuse", "turns, forks, restarts: what is read again, and how soon a reply begins"),
@@ -55,13 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "benchmarks:\n" + "\n".join(lines)
     keep = "write what is found there as a page, JSON and a plot; before NAME"
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help=keep)
-    parser.add_argument("bench", choices=BENCHES, metavar="NAME", help="one of those below")
+    named = "one of those below"
+    parser.add_argument("bench", nargs="?", choices=BENCHES, metavar="NAME", help=named)
     words = "see `qwen-agent bench NAME --help`"
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help=words)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load and run the benchmark that was named."""
+    """Load and run the benchmark that was named.
+
+    Raises:
+        UsageError: there is no such benchmark or argument, or none was named.
+    """
+    if arguments.bench is None:
+        names = f"{', '.join(BENCHES)}; see `qwen-agent bench --help`"
+        raise UsageError(f"name a benchmark: {names}")
     module, asks = BENCHES[arguments.bench]
     try:
         bench = cast(Bench, importlib.import_module(f"evals.bench.{module}"))
@@ -80,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _kept(bench: Bench, chosen: argparse.Namespace, arguments: argparse.Namespace) -> int:
     """Run it, and keep its last line in a folder."""
-    from evals.bench.keep import NothingToKeep, keep
+    from evals.bench.keep import NothingToKeep, keep, make_room
 
+    make_room(arguments.keep)
     printed = _LastLine(sys.stdout)
     with redirect_stdout(cast(TextIO, printed)):
         code = bench.run(chosen)

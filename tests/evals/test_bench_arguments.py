@@ -2,11 +2,17 @@
 
 import argparse
 import importlib
+import multiprocessing
+import os
+import signal
+import time
+from contextlib import suppress
 
 import pytest
 
 from agent.arguments import Parser
 from agent.errors import UsageError
+from evals.bench.children import child
 from evals.bench.suite import BENCHES
 
 
@@ -52,3 +58,15 @@ def test_none_is_a_number_where_a_part_can_be_left_out() -> None:
     words = ["--lines", "0", "--random", "0", "--seeds", "0", "--layers", "4"]
     chosen = parser_of("speculate").parse_args(words)
     assert (chosen.lines, chosen.random, chosen.seeds, chosen.layers) == (0, 0, 0, 4)
+
+
+def test_a_child_is_deaf_to_ctrl_c_and_is_ended_with_its_benchmark() -> None:
+    with suppress(KeyboardInterrupt), child() as pool:
+        (process,) = multiprocessing.active_children()
+        assert process.pid is not None
+        for number in range(2):  # while it begins, and while it works
+            os.kill(process.pid, signal.SIGINT)
+            assert pool.submit(abs, -number).result() == number
+        pool.submit(time.sleep, 1000)
+        raise KeyboardInterrupt
+    assert process.exitcode == -signal.SIGTERM

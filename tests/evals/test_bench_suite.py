@@ -2,9 +2,9 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from agent.arguments import Parser
+from agent.errors import UsageError
 from evals.bench import suite
 from evals.bench.keep import NothingToKeep, keep
 from evals.bench.plot import plot
@@ -43,6 +45,12 @@ def footprint_of(name: str) -> Footprint:
     return Footprint(shape_of(SHAPES[name].config().to_dict()), value_bytes=4, is_gpu=False)
 
 
+def answered(*words: str) -> int:
+    parser = Parser()
+    suite.add_arguments(parser)
+    return suite.run(parser.parse_args(words))
+
+
 @pytest.mark.parametrize("name", suite.BENCHES)
 def test_every_name_leads_to_a_benchmark(name: str) -> None:
     source = ROOT / "evals" / "bench" / f"{suite.BENCHES[name][0]}.py"
@@ -64,16 +72,31 @@ def test_the_names_are_shown_without_torch() -> None:
 
 
 def test_what_a_benchmark_prints_last_is_kept(tmp_path: Path, capsys: Any) -> None:
-    parser = ArgumentParser()
-    suite.add_arguments(parser)
     words = ["--keep", str(tmp_path), "outline", "--files", "20", "--rounds", "1"]
-    assert suite.run(parser.parse_args(words)) == 0
+    assert answered(*words) == 0
     printed = capsys.readouterr().out
     assert "20 files" in printed
     kept = json.loads((tmp_path / "outline.json").read_text())
     assert kept.items() >= json.loads(printed.splitlines()[-1]).items()
     page = (tmp_path / "outline.md").read_text()
     assert "`qwen-agent bench outline --files 20 --rounds 1`" in page
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "folder", Path("/proc")):
+        with pytest.raises(OSError, match=re.escape(f"'{place}'")):
+            answered("--keep", str(place), "outline", "--files", "20")
+    assert capsys.readouterr().out == ""
+
+
+def test_without_a_name_all_names_are_told() -> None:
+    with pytest.raises(UsageError, match="name a benchmark: trace, prefill, decode, "):
+        answered()
+    with pytest.raises(UsageError, match="invalid choice: 'speed'"):
+        answered("speed")
 
 
 @pytest.mark.parametrize("line", ["", "done", "[1]", '{"figures": []}'])
@@ -85,6 +108,8 @@ def test_what_is_no_report_is_not_kept(line: str, tmp_path: Path) -> None:
 
 def test_a_report_becomes_a_page_with_a_plot_and_is_listed(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# All\n\n## Results\n\nold\n")
+    for name, text in {"a": "{}", "b": "[1]", "c": "no JSON", "d": '{"bench": "prefill"}'}.items():
+        (tmp_path / f"{name}.json").write_text(text)  # of somebody else
     report = Report("prefill", FIGURES, Ceilings(1e10, {"float32": 5e10}), {"shape": "tiny"})
     page = keep(report.json(), "qwen-agent bench prefill", tmp_path).read_text()
     assert "| ours | 0 | 10 tok/s | 9 - 12 | 3 | 20 | 50% |" in page
@@ -94,6 +119,7 @@ def test_a_report_becomes_a_page_with_a_plot_and_is_listed(tmp_path: Path) -> No
     assert (tmp_path / "prefill.svg").exists()
     index = (tmp_path / "README.md").read_text()
     assert "[prefill](prefill.md): " in index
+    assert index.count("\n- ") == 1
     assert "old" not in index
 
 
