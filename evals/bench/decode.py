@@ -87,6 +87,7 @@ class Writer:
         self._tokens = random.Random(0).choices(range(NUM_IDS), k=NUM_PROMPT)
         if side.weights == PEER:
             transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+            transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             make: Any = transformers.AutoModelForCausalLM.from_pretrained
             self._module = make(side.checkpoint, dtype=torch.bfloat16)
             return
@@ -166,14 +167,13 @@ def turns(sides: Sequence[Side], num_runs: int, num_new: int) -> dict[Side, list
     """Let sides write in turn; return the seconds a token of each of their runs."""
     found: dict[Side, list[float]] = {side: [] for side in sides}
     with ExitStack() as stack:
-        pools = {side: stack.enter_context(child()) for side in sides}
-        for side, pool in pools.items():
-            pool.submit(_open, side).result()
-            pool.submit(_seconds, WARM_UP, side.weights == PEER).result()
+        children = {side: stack.enter_context(child()) for side in sides}
+        for side, writer in children.items():
+            writer.do(_open, side)
+            writer.do(_seconds, WARM_UP, side.weights == PEER)
         for _ in range(num_runs):
-            for side, pool in pools.items():
-                one = pool.submit(_seconds, num_new, side.weights == PEER).result()
-                found[side].append(one)
+            for side, writer in children.items():
+                found[side].append(writer.do(_seconds, num_new, side.weights == PEER))
     return found
 
 

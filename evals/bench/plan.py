@@ -144,8 +144,8 @@ def is_near(planned_bytes: int, measured_bytes: int, spare_bytes: int = 0) -> bo
 
 
 def _in_child(work: Callable[[Trial], dict[str, Any]], trial: Trial) -> dict[str, Any]:
-    with child() as pool:
-        return pool.submit(work, trial).result()
+    with child() as process:
+        return process.do(work, trial)
 
 
 def _quantize(trial: Trial) -> dict[str, Any]:

@@ -5,13 +5,13 @@ import importlib
 import multiprocessing
 import os
 import signal
-import time
 from contextlib import suppress
 
 import pytest
 
 from agent.arguments import Parser
 from agent.errors import UsageError
+from evals.bench.adapter import BenchFailed
 from evals.bench.children import child
 from evals.bench.suite import BENCHES
 
@@ -61,12 +61,21 @@ def test_none_is_a_number_where_a_part_can_be_left_out() -> None:
 
 
 def test_a_child_is_deaf_to_ctrl_c_and_is_ended_with_its_benchmark() -> None:
-    with suppress(KeyboardInterrupt), child() as pool:
-        (process,) = multiprocessing.active_children()
+    others = {*multiprocessing.active_children()}
+    with suppress(KeyboardInterrupt), child() as one:
+        (process,) = {*multiprocessing.active_children()} - others
         assert process.pid is not None
         for number in range(2):  # while it begins, and while it works
             os.kill(process.pid, signal.SIGINT)
-            assert pool.submit(abs, -number).result() == number
-        pool.submit(time.sleep, 1000)
+            assert one.do(abs, -number) == number
         raise KeyboardInterrupt
-    assert process.exitcode == -signal.SIGTERM
+    assert not process.is_alive()
+
+
+def test_what_fails_in_a_child_is_told() -> None:
+    with child() as one:
+        with pytest.raises(ValueError, match="invalid literal") as caught:
+            one.do(int, "many")
+        assert "work(*words)" in caught.value.__notes__[0]
+        with pytest.raises(BenchFailed, match="A process ended with 3;"):
+            one.do(os._exit, 3)
