@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.errors import UsageError
+
 PERIOD = 4
 """Layers that a model is made of over and over: three linear ones, then one of full attention."""
 
@@ -61,7 +63,10 @@ def run_alone(
     """Read the command line and run a benchmark; the first line of its `doc` describes it."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     add_arguments(parser)
-    return run(parser.parse_args())
+    try:
+        return run(parser.parse_args())
+    except UsageError as error:
+        parser.error(str(error))
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from agent.arguments import Parser
 from agent.errors import UsageError
+from evals.bench import speculate
 from evals.bench.adapter import BenchFailed
 from evals.bench.children import child
 from evals.bench.suite import BENCHES
@@ -52,6 +53,12 @@ def test_a_number_that_cannot_be_is_named(name: str, words: str, reason: str) ->
     with pytest.raises(UsageError, match=reason) as caught:
         parser_of(name).parse_args(words.split())
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("words", ["--random 1", "--runs 5000"])
+def test_parts_that_are_too_short_to_be_timed_are_refused(words: str) -> None:
+    with pytest.raises(UsageError, match="2 tokens"):
+        speculate.forced(parser_of("speculate").parse_args(words.split()))
 
 
 def test_none_is_a_number_where_a_part_can_be_left_out() -> None:

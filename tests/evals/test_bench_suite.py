@@ -56,6 +56,7 @@ def test_every_name_leads_to_a_benchmark(name: str) -> None:
     source = ROOT / "evals" / "bench" / f"{suite.BENCHES[name][0]}.py"
     functions = {node.name for node in ast.parse(source.read_text()).body if hasattr(node, "name")}
     assert {"add_arguments", "run"} <= functions
+    assert f"| `qwen-agent bench {name}" in (ROOT / "docs" / "bench.md").read_text()
 
 
 def test_the_names_are_shown_without_torch() -> None:
@@ -78,6 +79,7 @@ def test_what_a_benchmark_prints_last_is_kept(tmp_path: Path, capsys: Any) -> No
     assert "20 files" in printed
     kept = json.loads((tmp_path / "outline.json").read_text())
     assert kept.items() >= json.loads(printed.splitlines()[-1]).items()
+    assert kept["load"] >= 0
     page = (tmp_path / "outline.md").read_text()
     assert "`qwen-agent bench outline --files 20 --rounds 1`" in page
 
