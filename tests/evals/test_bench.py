@@ -250,7 +250,6 @@ def test_a_stop_leaves_what_there_is(checkpoint: Path, tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--llama-server", "/bin/true"], "go together"),
-        (["--base", "8"], "begin at"),
         (["--shape", "huge"], "is no shape"),
         (["--model", "/nowhere"], "holds no model"),
     ],

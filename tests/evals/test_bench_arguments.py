@@ -46,6 +46,7 @@ def test_no_number_lets_a_benchmark_fail_later(name: str) -> None:
         ("gpu", "--minutes nan", "'nan' is not a number above 0"),
         ("gpu", "--cap -1", "'-1' is not a number above 0"),
         ("gpu", "--window 511", "'511' is not a whole number from 512 on"),
+        ("trace", "--base 8192 8", "'8' is not a whole number from 16 on"),
         ("kv", "--windows many", "'many' is not a whole number from 1 on"),
     ],
 )
