@@ -124,7 +124,8 @@ class ModelConfig:
     for the rest."""
 
     grammar: bool = True
-    """Whether calls are held to their form while they are written, so that none is malformed."""
+    """Whether calls are held to their form while they are written: each that comes to its end can
+    be read; what the limit of a reply cuts off cannot."""
 
     fast_kernels: bool = True
     """False computes everything in the plainest way, for comparison: the same, but later."""

@@ -264,6 +264,7 @@ class DecodeStep:
     """The text part of a causal model for few tokens at a time."""
 
     max_tokens = FEW_ROWS
+    prepared_s = 0.0
 
     def __init__(self, module: Any, kernels: Kernels, layout: Layout) -> None:
         """Take the weights of a module; they stay its own.

@@ -46,18 +46,22 @@ def _forward(
         layer.in_proj_qkv(hidden_states), log_decay, layer.in_proj_b(hidden_states).sigmoid()
     )
     run: Callable[[Any, Inputs, LinearStates], Ran] = _run
+    replay = partial(_replay, layer, None)
     if fast_kernels and not torch.is_grad_enabled():
         kernels = kernels_for(hidden_states.device)
         run = _scan if _can_scan(layer, hidden_states) else partial(_run, kernels=kernels)
-    outputs = slot.run(inputs, partial(run, layer), partial(_replay, layer))
+        replay = partial(_replay, layer, kernels)
+    outputs = slot.run(inputs, partial(run, layer), replay)
     normed = layer.norm(outputs.reshape(-1, layer.head_v_dim), gate.reshape(-1, layer.head_v_dim))
     projected: Tensor = layer.out_proj(normed.reshape(batch, num_tokens, -1))
     return projected
 
 
-def _replay(layer: Any, inputs: Inputs, states: LinearStates) -> LinearStates:
+def _replay(
+    layer: Any, kernels: DeltaKernels | None, inputs: Inputs, states: LinearStates
+) -> LinearStates:
     with torch.inference_mode():
-        return _run(layer, inputs, states)[1]
+        return _run(layer, inputs, states, kernels)[1]
 
 
 def _can_scan(layer: Any, hidden_states: Tensor) -> bool:

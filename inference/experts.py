@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from inference.stack import FEW_GPU_ROWS
+
 EXPERTS = "qwen_agent_stacks"
 """The name under which these are known to transformers."""
 GATHERED = 64
-"""Pairs of a row and an expert up to which they are multiplied in one go."""
+"""Pairs of a row and an expert up to which matrices are gathered for them."""
 
 
 def run_experts(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
@@ -29,8 +31,14 @@ def run_experts(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> T
     """
     home = next(layer.gate_up_proj.buffers()).device
     x, index, weights = hidden.to(home), index.to(home), weights.to(home)
-    run = _gathered if home.type != "cpu" and index.numel() <= GATHERED else _one_by_one
+    run = _gathered if home.type != "cpu" and is_few(layer, *index.shape) else _one_by_one
     return run(layer, x, index, weights).to(hidden.device)
+
+
+def is_few(layer: Any, num_rows: int, num_experts: int) -> bool:
+    """Say whether so many rows are multiplied in one go by so many experts each."""
+    has_kernel = layer.gate_up_proj.few_rows is not None and layer.down_proj.few_rows is not None
+    return num_rows * num_experts <= GATHERED or (has_kernel and num_rows <= FEW_GPU_ROWS)
 
 
 def _gathered(layer: Any, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:

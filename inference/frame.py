@@ -30,6 +30,7 @@ class Form:
     """What makes two forwards the same launches."""
 
     num_lines: int
+    """At most: a forward of fewer does the rest for nothing."""
     num_tokens: int
     """That each line reads."""
 
@@ -52,12 +53,17 @@ class Made:
 class FrameStates:
     """The states of all linear layers of some lines, at addresses that never change."""
 
-    def __init__(self, examples: Sequence[LinearStates], num_lines: int) -> None:
-        """Make room for what looks like `examples`, the states of one line, layer by layer."""
-        convs = [states.conv[0] for states in examples]
-        recurrents = [states.recurrent[0] for states in examples]
-        self.conv = _room(convs, num_lines)
-        self.recurrent = _room(recurrents, num_lines)
+    def __init__(
+        self, examples: Sequence[LinearStates], num_lines: int, dtype: torch.dtype
+    ) -> None:
+        """Make room for what looks like `examples`, the states of one line, layer by layer.
+
+        `dtype` is that of recurrent states between two forwards.
+        """
+        self.conv = _room([states.conv[0] for states in examples], num_lines)
+        """[layers, lines, channels, width]."""
+        self.recurrent = _room([states.recurrent[0] for states in examples], num_lines).to(dtype)
+        """[layers, lines, H, Dk, Dv]."""
         self._held: list[ref[LinearStates]] = []
 
     @staticmethod
@@ -66,19 +72,21 @@ class FrameStates:
         return num_lines * sum(tensor.nbytes for states in examples for tensor in states.tensors)
 
     def load(self, states: Sequence[HybridState]) -> None:
-        """Copy the states of lines in, unless they are what was stored here last."""
+        """Copy the states of lines in, all or fewer, unless they are what was stored here last."""
         rows = [slot.states for slots in _by_layer(states) for slot in slots]
         held = [kept() for kept in self._held]
         is_here = len(rows) == len(held) and all(map(_is, rows, held))
         self._held = []  # a forward is about to change them
         if not is_here:
-            torch.cat([_there(row.conv[0]) for row in rows], out=self.conv.flatten(0, 1))
-            torch.cat([_there(row.recurrent[0]) for row in rows], out=self.recurrent.flatten(0, 1))
+            _fill(self.conv[:, : len(states)], [row.conv[0] for row in rows])
+            _fill(self.recurrent[:, : len(states)], [row.recurrent[0] for row in rows])
 
     def store(self, states: Sequence[HybridState]) -> None:
         """Give the lines what became of them: copies, for those here go on changing."""
-        convs = torch.split(self.conv.flatten(0, 1).clone(), 1)
-        recurrents = torch.split(self.recurrent.flatten(0, 1).clone(), 1)
+        convs, recurrents = (
+            torch.split(part[:, : len(states)].clone().flatten(0, 1), 1)
+            for part in (self.conv, self.recurrent)
+        )
         slots = [slot for layer in _by_layer(states) for slot in layer]
         for slot, conv, recurrent in zip(slots, convs, recurrents, strict=True):
             slot.states = LinearStates((conv,), (recurrent,))
@@ -117,8 +125,9 @@ class Frame:
         device = self._positions.device
         ids = torch.tensor([list(tokens) for _, tokens in reads])
         places = torch.tensor([[len(state) + state.offset] for state, _ in reads])
-        self._embedded.copy_(self._module.get_input_embeddings()(ids.to(device)))
-        self._positions.copy_(places + torch.arange(self._form.num_tokens))
+        embedded = self._module.get_input_embeddings()(ids.to(device))
+        self._embedded[: len(reads)].copy_(embedded)
+        self._positions[: len(reads)].copy_(places + torch.arange(self._form.num_tokens))
         self._states.load([state for state, _ in reads])
         self._pages.fill([state.table for state, _ in reads])
 
@@ -143,7 +152,7 @@ class Frame:
     def _tell(self, states: Sequence[HybridState]) -> None:
         inputs = [slot.inputs for slot in self._slots.values()]
         parts = [
-            torch.split(torch.cat([getattr(each, name) for each in inputs]), 1)
+            torch.split(torch.cat([getattr(each, name)[: len(states)] for each in inputs]), 1)
             for name in ("mixed", "log_decay", "beta")
         ]
         rows = map(Inputs, *parts)  # layer by layer, line by line
@@ -218,6 +227,12 @@ def _room(examples: Sequence[Tensor | None], num_lines: int) -> Tensor:
     first = _there(examples[0])
     assert all(_there(each).shape == first.shape for each in examples)
     return first.new_zeros(len(examples), num_lines, *first.shape[1:])
+
+
+def _fill(room: Tensor, rows: Sequence[Tensor | None]) -> None:
+    """Copy rows, [1, ...] each, to [layers, lines, ...], layer by layer."""
+    whole = torch.cat([_there(row) for row in rows])
+    room.copy_(whole.view(room.shape))
 
 
 def _there(state: Tensor | None) -> Tensor:

@@ -7,21 +7,21 @@ that never move, a frame for each number of lines and tokens: what it reads of a
 unless it is there still, what it makes of the states is copied out, and pages are found by a table
 that kernels read on the device (`page_kernels.py`).
 
-What cannot be recorded is run as it is, over the same buffers: later, and with the same result.
-Never run on a GPU yet (docs/bench/gpu.md); on a CPU, tests hold a frame to what the module says and
-to being recordable.
+What cannot be recorded, or says something else when it is, is run as it is, over the same buffers:
+later, and with the same result. Never run on a GPU yet (docs/bench/gpu.md); on a CPU, tests hold a
+frame to what the module says and to being recordable.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inference.cuda_graph import CudaGraph
+from inference.cuda_graph import Recorder
 from inference.delta_layer import DELTA_LAYERS
 from inference.frame import Form, Frame, FrameStates, Made, Read
 from inference.page_kernels import Extent, Pages
@@ -34,8 +34,9 @@ LOG = logging.getLogger(__name__)
 MAX_ROWS = 16
 """Tokens of one forward, of all its lines."""
 SPARE_BYTES = 1 << 28
-"""What has to be free on the device beside the buffers of a new frame."""
-
+"""What has to be free on the device beside what a new frame needs."""
+TOLERANCE = 0.01
+"""How far what a recording says may be from what was recorded, as a share of its length."""
 
 Record = Callable[[Callable[[], Made]], Callable[[], Made]]
 """Turns a forward into one that does the same again, in the same tensors, sooner."""
@@ -65,15 +66,20 @@ class GraphStep:
         """
         self._module, self._layout = module, layout
         self._new_pages, self._record = new_pages, record
+        self._window: int = module.config.max_position_embeddings
         self._states: dict[int, FrameStates] = {}
-        """By the number of lines: those of one, and of how many there were last beside it."""
+        """By the number of lines: those of one, and of the most that there were beside it."""
         self._frames: dict[Form, _Recorded] = {}
+        self.prepared_s = 0.0
+        """Seconds that frames were made in."""
 
     @classmethod
     def of(cls, module: Any, layout: Layout, pool: PagePool) -> "GraphStep | None":
         """Return the step of a module; None where it or the device is not known here."""
         ours = sum(type(layer).__name__ in DELTA_LAYERS for layer in module.modules())
         if module.device.type != "cuda" or not ours or ours != len(layout.linear):
+            return None
+        if module.device.index not in (None, torch.cuda.current_device()):
             return None
         if not _is_whole(module):
             return None
@@ -82,21 +88,22 @@ class GraphStep:
         if pages is None:
             return None
         max_pages = -(-module.config.max_position_embeddings // PAGE_TOKENS)
-        memory = torch.cuda.graph_pool_handle()
         return cls(
             module,
             layout,
             lambda form: pages(pool, Extent(form.num_lines, form.num_tokens, max_pages, num_heads)),
-            partial(CudaGraph, device=module.device, memory=memory),
+            Recorder(module.device).record,
         )
 
     def takes(self, reads: Sequence[Read], stops: Sequence[int] = ()) -> bool:
         """Say whether these can be read here: few, as many by each line, in one go, after some."""
-        form = _form(reads)
-        states = [state for state, _ in reads]
-        if form is None or stops or not all(map(len, states)):
+        form = self._form(reads)
+        if form is None or stops:
             return False
-        return form in self._frames or self._has_room(form, states[0])
+        lengths = [len(state) for state, _ in reads]
+        if not min(lengths) or max(lengths) + form.num_tokens > self._window:
+            return False
+        return form in self._frames or self._has_room(form, reads[0][0])
 
     def run(self, reads: Sequence[Read], asked: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Read tokens into states that expect them; return the logits after some of them.
@@ -109,68 +116,94 @@ class GraphStep:
             Logits, float32 [len(asked), V], and what the layers made of all T tokens, after the
             last norm, [T, hidden].
         """
-        form = _form(reads)
+        form = self._form(reads)
         assert form is not None, "`takes` was asked"
         recorded = self._frames.get(form) or self._made(form, reads)
         recorded.frame.load(reads)
         made = recorded.forward()
         recorded.frame.store(reads)
+        num_rows = len(reads) * form.num_tokens  # rows of lines that there are
         rows = [number - 1 for number in asked]
-        is_all = len(rows) == form.num_rows
-        logits = made.logits.clone() if is_all else torch.stack([made.logits[row] for row in rows])
-        return logits, made.hidden.clone()
+        if len(rows) == num_rows:
+            logits = made.logits[:num_rows].clone()
+        else:
+            logits = torch.stack([made.logits[row] for row in rows])
+        return logits, made.hidden[:num_rows].clone()
 
     def normed(self, x: Tensor) -> Tensor:
         """Return what `run` made of tokens after the last norm: it is."""
         return x
 
+    def _form(self, reads: Sequence[Read]) -> Form | None:
+        """Return the form of a forward; None if it has none here.
+
+        Several lines are a power of two, and where frames for more are there, they are as many: a
+        line that comes or goes should not be a new recording.
+        """
+        num_lines, num_tokens = len(reads), len(reads[0][1])
+        if any(len(tokens) != num_tokens for _, tokens in reads):
+            return None
+        if num_lines > 1:
+            num_lines = max(1 << (num_lines - 1).bit_length(), *self._states, 0)
+        form = Form(num_lines, num_tokens)
+        return form if form.num_rows <= MAX_ROWS else None
+
     def _made(self, form: Form, reads: Sequence[Read]) -> _Recorded:
         """Make a frame, and record it where that is possible."""
-        states = self._states_for(form.num_lines, reads[0][0])
-        pages = self._new_pages(form)
-        frame = Frame(self._module, self._layout, form, states, pages)
-        frame.load(reads)  # recording reads them, more than once
-        self._frames[form] = _Recorded(frame, self._recorded(frame.forward))
-        return self._frames[form]
+        began = time.perf_counter()
+        states = self._states.get(form.num_lines)
+        if states is None:
+            examples = [slot.states for slot in reads[0][0].slots.values()]
+            dtype = next(iter(reads[0][0].slots.values())).dtype
+            states = FrameStates(examples, form.num_lines, dtype)
+        frame = Frame(self._module, self._layout, form, states, self._new_pages(form))
+        made = _Recorded(frame, self._recorded(frame, reads))
+        self._frames[form], self._states[form.num_lines] = made, states
+        self._drop_others(form.num_lines)  # only now: graphs share memory that ends with the last
+        self.prepared_s += time.perf_counter() - began
+        return made
 
-    def _recorded(self, forward: Callable[[], Made]) -> Callable[[], Made]:
+    def _recorded(self, frame: Frame, reads: Sequence[Read]) -> Callable[[], Made]:
+        """Return the forward of a frame, recorded if what comes of that is the same."""
         if self._record is None:
-            return forward
+            return frame.forward
         try:
-            return self._record(forward)
-        except RuntimeError as error:
-            self._record = None
-            LOG.warning("CUDA graphs are not used: recording one failed (%s).", error)
-            return forward
+            frame.load(reads)  # recording reads them, more than once
+            forward = self._record(frame.forward)
+            frame.load(reads)
+            expected = frame.forward().logits.clone()
+            frame.load(reads)
+            error = float((forward().logits - expected).norm() / expected.norm())
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as trouble:
+            LOG.warning("A CUDA graph is not used: recording it failed (%s).", trouble)
+            return frame.forward
+        if not error <= TOLERANCE:
+            LOG.warning("A CUDA graph is not used: it is %.1g off here.", error)
+            return frame.forward
+        return forward
 
-    def _states_for(self, num_lines: int, example: HybridState) -> FrameStates:
-        """Return room for the states of so many lines; that of another number of several goes."""
-        if num_lines not in self._states:
-            for other in [number for number in self._states if number > 1 and num_lines > 1]:
-                del self._states[other]
-                self._frames = {f: r for f, r in self._frames.items() if f.num_lines != other}
-            examples = [slot.states for slot in example.slots.values()]
-            self._states[num_lines] = FrameStates(examples, num_lines)
-        return self._states[num_lines]
+    def _drop_others(self, num_lines: int) -> None:
+        """Keep frames for one line, and for one number of several."""
+        gone = [number for number in self._states if 1 < number < num_lines]
+        for number in gone:
+            del self._states[number]
+        self._frames = {f: made for f, made in self._frames.items() if f.num_lines not in gone}
 
     def _has_room(self, form: Form, example: HybridState) -> bool:
         """Say whether there is memory for one more frame, beside what snapshots will want."""
-        if self._module.device.type != "cuda":
-            return True
         device = self._module.device
-        free, _ = torch.cuda.mem_get_info(device)
+        if device.type != "cuda":
+            return True
+        needed = SPARE_BYTES
+        if form.num_lines not in self._states:
+            states = [slot.states for slot in example.slots.values()]
+            needed += 2 * FrameStates.nbytes(states, form.num_lines)  # and what is copied out
+        free, total = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        if form.num_lines in self._states:
-            return free + unused >= SPARE_BYTES
-        examples = [slot.states for slot in example.slots.values()]
-        return free + unused >= FrameStates.nbytes(examples, form.num_lines) + SPARE_BYTES
-
-
-def _form(reads: Sequence[Read]) -> Form | None:
-    """Return the form of a forward; None if it has none here."""
-    form = Form(len(reads), len(reads[0][1]))
-    is_even = all(len(tokens) == form.num_tokens for _, tokens in reads)
-    return form if is_even and form.num_rows <= MAX_ROWS else None
+        allowed = total * torch.cuda.get_per_process_memory_fraction(device)
+        return min(free + unused, allowed - torch.cuda.memory_allocated(device)) >= needed
 
 
 def _is_whole(module: Any) -> bool:

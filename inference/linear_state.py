@@ -118,13 +118,17 @@ class LinearSlot:
         """Expect a forward that passes `stops`."""
         self.stops, self.passed = stops, []
 
+    def put(self, states: LinearStates) -> None:
+        """Go on from these, in the type that they are kept in between forwards."""
+        recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
+        self.states = LinearStates(states.conv, recurrent)
+
     def run(self, inputs: Inputs, run: Runner, replay: Replay) -> Tensor:
         """Put the inputs of T tokens in, part by part between the stops; return the outputs."""
         outputs = []
         for part in inputs.parts(self.stops):
             output, states = run(part, self.states)
-            recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
-            self.states = LinearStates(states.conv, recurrent)
+            self.put(states)
             outputs.append(output)
             self.passed.append(self.states)
         self.remember(inputs, replay)

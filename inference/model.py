@@ -36,6 +36,9 @@ COMPILED_S = 3.0
 class Step(Protocol):
     """Reads few tokens sooner than the module does: on a CPU, or on a GPU."""
 
+    prepared_s: float
+    """Seconds that it has spent so far on what later forwards use again."""
+
     def takes(self, reads: Sequence[Read], stops: Sequence[int]) -> bool:
         """Say whether it can read these."""
         ...
@@ -125,6 +128,10 @@ class Model:
         return self.quantization or SHORT_NAMES.get(
             self.dtype, str(self.dtype).removeprefix("torch.")
         )
+
+    def clock(self) -> float:
+        """Return seconds of a clock that stands while something is prepared for later forwards."""
+        return time.perf_counter() - (self._step.prepared_s if self._step is not None else 0.0)
 
     @property
     def few_tokens_by(self) -> str:

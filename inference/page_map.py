@@ -7,20 +7,20 @@ is not copied again.
 
 from collections.abc import Sequence
 from functools import partial
+from weakref import ref
 
 import torch
 from torch import Tensor
 
 from inference.pages import PageTable
-from inference.slabs import Page, PagePool
+from inference.slabs import PagePool
 
 
 class PageMap:
     """Bounds and addresses of up to B lines of one pool, on its device.
 
-    The pages that were named last are kept, and with them the memory of their slabs: an address
-    may be out of date, but it is never one of nothing. That nobody else writes there is up to who
-    holds the tables.
+    It holds no page: whoever runs kernels holds the tables for as long as these run, and what is
+    here of lines that have ended is never read.
     """
 
     def __init__(self, pool: PagePool, num_lines: int, max_pages: int) -> None:
@@ -36,7 +36,8 @@ class PageMap:
             """Of each page's first token in each field of its slab: of layer 0, keys, head 0."""
             self._bounds = new(bounds, pin_memory=is_cuda)
             self._addresses = new(addresses, pin_memory=is_cuda)
-        self._pages: list[tuple[Page, ...]] = [()] * num_lines
+        self._named: list[tuple[ref[PageTable], int] | None] = [None] * num_lines
+        """Of each line: the table that was named last, and its version."""
         self._copied = torch.cuda.Event() if is_cuda else None  # type: ignore[no-untyped-call]
 
     def fill(self, tables: Sequence[PageTable]) -> None:
@@ -53,24 +54,18 @@ class PageMap:
         self._bounds.copy_(torch.tensor(bounds))
         self._send(self._bounds, self.bounds)
         for line, table in enumerate(tables):
-            self._name(line, table.pages)
-        self._pages[len(tables) :] = [()] * (num_lines - len(tables))
+            self._name(line, table)
         if self._copied is not None:
             self._copied.record()
 
-    def _name(self, line: int, pages: tuple[Page, ...]) -> None:
-        """Copy the addresses of a line from the first page on that is another one."""
-        before, self._pages[line] = self._pages[line], pages
-        if pages == before:
+    def _name(self, line: int, table: PageTable) -> None:
+        """Copy the addresses of a line, unless they are there."""
+        named = self._named[line]
+        if named is not None and named[0]() is table and named[1] == table.version:
             return
-        pairs = zip(pages, before, strict=False)
-        shorter = min(len(pages), len(before))
-        first = next((i for i, (page, other) in enumerate(pairs) if page is not other), shorter)
-        if first == len(pages):
-            return
-        rows = [_addresses(page) for page in pages[first:]]
-        changed = line, slice(first, len(pages))
-        self._addresses[changed].copy_(torch.tensor(rows))
+        self._named[line] = ref(table), table.version
+        changed = line, slice(len(table.pages))
+        self._addresses[changed].copy_(torch.tensor([page.addresses for page in table.pages]))
         self._send(self._addresses[changed], self.addresses[changed])
 
     def _send(self, source: Tensor, target: Tensor) -> None:
@@ -84,10 +79,3 @@ def _bounds(table: PageTable) -> tuple[int, int]:
 def num_new(table: PageTable) -> int:
     """Return for how many tokens a line has reserved places."""
     return sum(run.num_tokens for run in table.reserved)
-
-
-def _addresses(page: Page) -> list[int]:
-    return [
-        stored.data_ptr() + page.first * stored.stride(3) * stored.itemsize
-        for stored in page.slab.fields
-    ]

@@ -50,6 +50,8 @@ class PageTable:
         """Where they are."""
         self.reserved: list[Run] = []
         """The places behind them for the tokens that a forward is about to write."""
+        self.version = 0
+        """Changes whenever its pages do."""
         self._pages: list[Page] = []
 
     def __del__(self) -> None:
@@ -172,11 +174,13 @@ class PageTable:
     def _hold(self, page: Page) -> None:
         self.pool.hold(page)
         self._pages.append(page)
+        self.version += 1
 
     def _drop_behind(self, length: int) -> None:
         """Let pages go that hold nothing of the first `length` tokens."""
         while len(self._pages) > _num_pages(length):
             self.pool.release(self._pages.pop())
+            self.version += 1
 
     def _replace_last(self, used: int) -> None:
         """Put a copy in place of the last page, of which we see `used` tokens."""

@@ -7,7 +7,6 @@ read here. It knows no prompt and no cache; snapshots go to whoever wants them. 
 `speculate.py`.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,7 +90,7 @@ class Reply:
 
     def _go_on(self, cancel: Cancel) -> Iterator[Token]:
         """Read what was drawn last, now that one more is wanted, and what may come after it."""
-        started = time.perf_counter()
+        started = self._model.clock()
         guess = self._drafts.guess(self._unread, self._num_left - 1)
         if guess:
             yield from self._read_with(guess, started, cancel)
@@ -99,7 +98,7 @@ class Reply:
         num_read, kinds = len(self._unread), self._kinds(self._unread)
         self._settle(kinds, self._read(self._unread, kinds, 0), 0)
         came = self._draw_next()
-        seconds = time.perf_counter() - started
+        seconds = self._model.clock() - started
         self._drafts.learn([], came, num_read, seconds)
         if num_read == 1:
             self._gain.learn(1, seconds)
@@ -123,7 +122,7 @@ class Reply:
         kinds = self._kinds(tokens)
         logits = self._read(tokens, kinds, len(guess))
         came = self._draw(logits[first_sure])
-        seconds = time.perf_counter() - started
+        seconds = self._model.clock() - started
         # 2. Hand out what was drawn, and draw again for as long as guesses come true.
         try:
             yield from map(Token, came)
@@ -136,12 +135,12 @@ class Reply:
                 yield from map(Token, more)
         finally:
             # 3. Take back what did not; the token that was drawn last is not read.
-            started = time.perf_counter()
+            started = self._model.clock()
             num_kept = min(num_common(guess, came), len(came) - 1)
             self._unread = came[num_kept:]
             self._settle(kinds, logits, len(guess) - num_kept)
             self._length = len(self._branch)
-            seconds += time.perf_counter() - started
+            seconds += self._model.clock() - started
             self._drafts.learn(guess, came, len(tokens), seconds)
 
     def _draw(self, logits: Tensor) -> list[int]:

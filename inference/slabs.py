@@ -8,6 +8,7 @@ import math
 import mmap
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -69,6 +70,14 @@ class Page:
     def first(self) -> int:
         """Where it begins in its slab, in tokens."""
         return self.index * PAGE_TOKENS
+
+    @cached_property
+    def addresses(self) -> list[int]:
+        """Of its first token in each field of the slab: of layer 0, keys, head 0."""
+        return [
+            stored.data_ptr() + self.first * stored.stride(3) * stored.itemsize
+            for stored in self.slab.fields
+        ]
 
 
 class PagePool:

@@ -84,13 +84,38 @@ class StackKernel:
 
 
 def adopt(module: nn.Module) -> None:
-    """Let the stacks of a module that are on a GPU multiply few rows by the kernels for them."""
+    """Let the stacks of a module that are on a GPU multiply few rows by the kernels for them.
+
+    Each is launched once: it is compiled for a number of columns, and that should not be waited for
+    in the middle of a reply.
+    """
+    compiled: dict[tuple[StackFormat, int, bool], bool] = {}
     for stack in module.modules():
-        if isinstance(stack, Stack):
-            kind: StackFormat = "nf4" if isinstance(stack, Nf4Stack) else "int8"
-            kernel = kernel_for(kind, next(stack.buffers()).device)
-            if kernel is not None and stack.columns % kernel.columns == 0:
-                stack.few_rows = kernel
+        if not isinstance(stack, Stack):
+            continue
+        kind: StackFormat = "nf4" if isinstance(stack, Nf4Stack) else "int8"
+        kernel = kernel_for(kind, next(stack.buffers()).device)
+        if kernel is None or stack.columns % kernel.columns:
+            continue
+        key = kind, stack.columns, stack.count > 1
+        if key not in compiled:
+            compiled[key] = _runs(kernel, stack)
+        stack.few_rows = kernel if compiled[key] else None
+
+
+def _runs(kernel: StackKernel, stack: Stack) -> bool:
+    """Launch a kernel on a stack; say whether that can be."""
+    device = next(stack.buffers()).device
+    x = torch.zeros(1, stack.columns, dtype=torch.bfloat16, device=device)
+    try:
+        if stack.count > 1:
+            kernel.multiply_each(x, stack, torch.zeros(1, 1, dtype=torch.long, device=device))
+        else:
+            kernel.multiply(x, stack, 0)
+    except Exception as trouble:  # whatever a compiler raises; it goes on without
+        LOG.warning("A kernel is not used for %d columns (%s).", stack.columns, trouble)
+        return False
+    return True
 
 
 @cache

@@ -273,7 +273,7 @@ class HybridState:
         self._passed = ()
         for slot in self.slots.values():
             assert slot.journal is not None
-            slot.states = slot.journal.keep(num_kept)
+            slot.put(slot.journal.keep(num_kept))
         self.table.truncate(len(self) - num_tokens)
         del self.tokens[-num_tokens:]
         self.hidden = None if self.hidden is None else self.hidden[:-num_tokens]

@@ -8,7 +8,6 @@ others. What a line reads this way is what it would read alone. When lines are r
 by who runs them (`host_worker.py`).
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,12 +36,12 @@ class Together:
 
     def read(self, branches: Sequence[Branch]) -> None:
         """Read what each of these lines offers."""
-        start = time.perf_counter()
+        start = self._model.clock()
         tokens = [branch.offered for branch in branches if branch.offered is not None]
         logits = self.forward(tokens, [branch.state for branch in branches])
         for branch, row in zip(branches, logits, strict=True):
             branch.offered, branch.logits = None, row.clone()  # a view would keep all alive
-        self.gain.learn(len(branches), time.perf_counter() - start)
+        self.gain.learn(len(branches), self._model.clock() - start)
 
     def forward(self, tokens: Sequence[int], states: Sequence[HybridState]) -> Tensor:
         """Read `tokens[i]` after those of `states[i]`; logits after each, float32 [N, V]."""

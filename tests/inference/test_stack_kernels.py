@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.experts import _gathered, _one_by_one
+from inference.experts import _gathered, _one_by_one, is_few
+from inference.graph_step import MAX_ROWS
 from inference.stack import FEW_GPU_ROWS, FewRows, Stack, StackFormat, Workspace, new_stack
 from inference.stack_kernels import OPTIONS, StackKernel, _drawn, adopt, is_good, kernel_for, load
 
@@ -150,6 +151,16 @@ def test_experts_say_what_they_say_one_by_one(kind) -> None:
     torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected, **close)
     gate_up.few_rows = down.few_rows = kind.kernel
     torch.testing.assert_close(_gathered(layer, hidden, index, weights), expected, **close)
+
+
+def test_as_many_rows_as_a_graph_reads_meet_their_experts_in_one_go(kind) -> None:
+    gate_up, down = kind.drawn(16, 16, 64), kind.drawn(16, 64, 64)
+    layer = SimpleNamespace(gate_up_proj=gate_up, down_proj=down)
+    assert is_few(layer, 8, 8)
+    assert not is_few(layer, MAX_ROWS, 8), "too many matrices to gather"
+    gate_up.few_rows = down.few_rows = kind.kernel
+    assert is_few(layer, MAX_ROWS, 8)
+    assert not is_few(layer, MAX_ROWS + 1, 8)
 
 
 @dataclass
