@@ -27,8 +27,9 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
-from evals.bench.arguments import add_threads, count, run_alone
+from evals.bench.arguments import add_llama, add_threads, count, run_alone
 from evals.bench.children import child
+from evals.bench.llama import llama_of
 from evals.bench.roofline import Ceilings, Figure, Report, decode_work, measure_ceilings, seconds_of
 from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.footprint import Footprint
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--new", type=count, default=16, metavar="N", help="tokens a run (16)")
     add("--runs", type=count, default=5, metavar="N", help="of each side (5)")
     add_threads(parser)
+    add_llama(parser)
     add("--no-peer", action="store_true", help="our side alone")
     add("--json", action="store_true", help="print nothing but JSON")
 
@@ -261,6 +263,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def measure(arguments: argparse.Namespace, folder: str) -> Report:
     """Run all of it."""
+    llama = llama_of(arguments)
     torch.set_num_threads(arguments.threads)
     shape = shape_of(SHAPES[arguments.shape].config().to_dict())
     footprint = Footprint(shape, is_gpu=False)
@@ -293,6 +296,7 @@ def measure(arguments: argparse.Namespace, folder: str) -> Report:
         [
             *figures_of(short, footprint, ceilings),
             *figures_of(long, footprint, ceilings),
+            *(llama.decode([0, *arguments.contexts], arguments.runs) if llama else ()),
             *products(shape, ceilings.bytes_per_s),
         ],
         ceilings,

@@ -4,6 +4,7 @@ Both read and write here what our own engine does: prompts of the same lengths, 
 depths, with as many threads. How a server is started and asked is `peers.py`.
 """
 
+import argparse
 import json
 import random
 import subprocess
@@ -101,6 +102,17 @@ class Llama:
                 ]
             finally:
                 server.close()
+
+
+def llama_of(arguments: argparse.Namespace) -> Llama | None:
+    """Return the program that `add_llama` asked for; None where none was given.
+
+    Raises:
+        BenchFailed: it or its weights are not there.
+    """
+    if arguments.llama is None:
+        return None
+    return Llama(arguments.llama, arguments.gguf or Path(), arguments.threads)
 
 
 def _read(server: LlamaServer, num_tokens: int, seed: int) -> float:

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 import transformers
 
-from evals.bench.arguments import add_threads, count, layers, positive, run_alone
+from evals.bench.arguments import add_llama, add_threads, count, layers, positive, run_alone
+from evals.bench.llama import llama_of
 from evals.bench.own import open_engine
 from evals.bench.roofline import Ceilings, Figure, Report, measure_ceilings, prefill_work
 from evals.bench.shapes import SHAPES, make_checkpoint
@@ -62,10 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patience = "a peer that needs more seconds for a prompt is asked once (60)"
     add("--patience", type=positive, default=60.0, metavar="S", help=patience)
     add_threads(parser)
+    add_llama(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; exit code 0 if every goal that was measured is reached."""
+    llama = llama_of(arguments)
     torch.set_num_threads(arguments.threads)
     shape = SHAPES[arguments.shape]
     if arguments.layers:
@@ -83,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         seconds = taken_in_turns(readers, prompt, arguments.runs, arguments.patience)
         trials.append(Trial(num_tokens, seconds))
         print(f"{num_tokens:,} tokens are measured", file=sys.stderr, flush=True)
-    report, is_reached = judge(trials, footprint, ceilings, arguments)
+    del readers  # of two programs that compute, each has the machine to itself
+    beside = llama.prefill(sorted(arguments.prompts), arguments.runs) if llama else []
+    report, is_reached = judge(trials, footprint, ceilings, arguments, beside)
     print(f"{report.table()}\n\n" + "\n".join(report.beside["verdicts"]))
     print(report.json())
     return 0 if is_reached else 1
@@ -102,10 +107,14 @@ def taken_in_turns(
 
 
 def judge(
-    trials: Sequence[Trial], footprint: Footprint, ceilings: Ceilings, arguments: argparse.Namespace
+    trials: Sequence[Trial],
+    footprint: Footprint,
+    ceilings: Ceilings,
+    arguments: argparse.Namespace,
+    others: Sequence[Figure] = (),
 ) -> tuple[Report, bool]:
     """Return what was found, and whether all goals are reached that were measured."""
-    figures: list[Figure] = []
+    figures: list[Figure] = [*others]
     verdicts: list[str] = []
     is_reached = True
     peak = max(ceilings.flops_per_s.values())
@@ -117,6 +126,7 @@ def judge(
         }
         figures += found.values()
         ours = found.pop("ours")
+        found |= {other.name: other for other in others if other.at == num}
         for name, theirs in found.items():
             ratio, goal = ours.value / theirs.value, GOALS.get(num)
             words = f"{num:,} tokens: {ratio:.2f} times as fast as {name}"

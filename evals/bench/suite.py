@@ -14,6 +14,7 @@ from typing import Protocol, TextIO, cast
 
 from agent.arguments import Parser
 from agent.errors import UsageError
+from evals.bench.adapter import BenchFailed
 
 BENCHES: Mapping[str, tuple[str, str]] = {
     "trace": ("reuse", "turns, forks, restarts: what is read again, and how soon a reply begins"),
@@ -82,9 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
     parser = Parser(prog=f"qwen-agent bench {arguments.bench}", description=asks)
     bench.add_arguments(parser)
     chosen = parser.parse_args(arguments.words)
-    if arguments.keep is None:
-        return bench.run(chosen)
-    return _kept(bench, chosen, arguments)
+    try:
+        if arguments.keep is None:
+            return bench.run(chosen)
+        return _kept(bench, chosen, arguments)
+    except BenchFailed as error:
+        print(f"qwen-agent: {error}", file=sys.stderr)
+        return 1
 
 
 def _kept(bench: Bench, chosen: argparse.Namespace, arguments: argparse.Namespace) -> int:

@@ -1,10 +1,12 @@
 """llama.cpp beside our own figures: what is asked of it, and what is read of its answers."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.cli import main
 from evals.bench.adapter import BenchFailed
 from evals.bench.llama import Llama
 
@@ -83,3 +85,22 @@ def test_what_is_not_there_or_breaks_off_is_one_sentence(tmp_path: Path) -> None
         Llama(tmp_path / "nothing", llama.weights, 2)
     with pytest.raises(BenchFailed, match="give weights"):
         Llama(llama.program, tmp_path / "nothing", 2)
+
+
+def test_what_is_no_program_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("prefill", "decode"):
+        assert main(["bench", name, "--shape", "tiny", "--llama", "/nope"]) == 1
+        assert "/nope is no program; give a llama-bench" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_prefill_has_it_in_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    llama = program(tmp_path, "llama-bench", BENCH)
+    given = ["--llama", str(llama.program), "--gguf", str(llama.weights)]
+    words = ["--shape", "tiny", "--prompts", "64", "--runs", "3", "--threads", "2", "--peers"]
+    main(["bench", "prefill", *words, *given])
+    *_, last = capsys.readouterr().out.strip().splitlines()
+    report = json.loads(last)
+    (figure,) = [one for one in report["figures"] if "llama.cpp" in one["name"]]
+    assert (figure["at"], figure["value"], figure["n"]) == (64, 210.0, 3)
+    assert any("as fast as prefill llama.cpp" in one for one in report["beside"]["verdicts"])
