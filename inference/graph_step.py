@@ -68,7 +68,7 @@ class GraphStep:
         self._new_pages, self._record = new_pages, record
         self._window: int = module.config.max_position_embeddings
         self._states: dict[int, FrameStates] = {}
-        """By the number of lines: those of one, and of the most that there were beside it."""
+        """By the number of lines: those of one, and of how many there were last beside it."""
         self._frames: dict[Form, _Recorded] = {}
         self.prepared_s = 0.0
         """Seconds that frames were made in."""
@@ -137,14 +137,15 @@ class GraphStep:
     def _form(self, reads: Sequence[Read]) -> Form | None:
         """Return the form of a forward; None if it has none here.
 
-        Several lines are a power of two, and where frames for more are there, they are as many: a
-        line that comes or goes should not be a new recording.
+        Several lines are a power of two, or twice that where such a frame is there: a line that
+        comes or goes should not be a new recording.
         """
         num_lines, num_tokens = len(reads), len(reads[0][1])
         if any(len(tokens) != num_tokens for _, tokens in reads):
             return None
         if num_lines > 1:
-            num_lines = max(1 << (num_lines - 1).bit_length(), *self._states, 0)
+            num_lines = 1 << (num_lines - 1).bit_length()
+            num_lines *= 2 if 2 * num_lines in self._states else 1
         form = Form(num_lines, num_tokens)
         return form if form.num_rows <= MAX_ROWS else None
 
@@ -186,7 +187,7 @@ class GraphStep:
 
     def _drop_others(self, num_lines: int) -> None:
         """Keep frames for one line, and for one number of several."""
-        gone = [number for number in self._states if 1 < number < num_lines]
+        gone = [number for number in self._states if number not in (1, num_lines)]
         for number in gone:
             del self._states[number]
         self._frames = {f: made for f, made in self._frames.items() if f.num_lines not in gone}
