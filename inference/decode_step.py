@@ -38,16 +38,12 @@ from inference.packed import LinearStates
 from inference.pages import Run, joined
 from inference.quantize import StackLinear
 from inference.stack import FEW_ROWS
-from inference.state import HybridState, Layout
+from inference.state import HybridState, Layout, Read
 
 MODULES = {"Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"}
 """Class names of transformers' that are run here."""
 STRIP = 8
 """Numbers that a kernel takes at a time: what it works along is a multiple of it."""
-
-
-Read = tuple[HybridState, Sequence[int]]
-"""A state, and the tokens that it is to read."""
 
 
 class _Unknown(Exception):

@@ -9,6 +9,7 @@ be called.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 from weakref import ref
 
@@ -19,10 +20,7 @@ from transformers.cache_utils import Cache
 from inference.linear_state import Inputs, LinearSlot, Replay, Runner
 from inference.packed import LinearStates
 from inference.page_kernels import Pages
-from inference.state import HybridState, Layout
-
-Read = tuple[HybridState, Sequence[int]]
-"""A state, and the tokens that it is to read."""
+from inference.state import HybridState, Layout, Read
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class FrameStates:
         """Copy the states of lines in, all or fewer, unless they are what was stored here last."""
         rows = [slot.states for slots in _by_layer(states) for slot in slots]
         held = [kept() for kept in self._held]
-        is_here = len(rows) == len(held) and all(map(_is, rows, held))
+        is_here = len(rows) == len(held) and all(map(is_, rows, held))
         self._held = []  # a forward is about to change them
         if not is_here:
             _fill(self.conv[:, : len(states)], [row.conv[0] for row in rows])
@@ -239,7 +237,3 @@ def _there(state: Tensor | None) -> Tensor:
     """Return a state of a line that has read something."""
     assert state is not None
     return state
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other

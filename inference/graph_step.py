@@ -23,11 +23,11 @@ from torch import Tensor
 
 from inference.cuda_graph import Recorder
 from inference.delta_layer import DELTA_LAYERS
-from inference.frame import Form, Frame, FrameStates, Made, Read
+from inference.frame import Form, Frame, FrameStates, Made
 from inference.page_kernels import Extent, Pages
 from inference.page_trial import kernels_for
 from inference.slabs import PAGE_TOKENS, PagePool
-from inference.state import HybridState, Layout
+from inference.state import HybridState, Layout, Read
 
 LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from inference import stack_kernels
 from inference.cpu_layers import adopt_small
-from inference.decode_step import DecodeStep, Read
+from inference.decode_step import DecodeStep
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
 from inference.graph_step import GraphStep
@@ -24,7 +24,7 @@ from inference.kv_codec import KvKind
 from inference.pictures import FIRST_ID, Place
 from inference.quantize import stacks_of
 from inference.slabs import PagePool
-from inference.state import ATTENTION, HybridState, Layout
+from inference.state import ATTENTION, HybridState, Layout, Read
 from inference.vision import Vision, positions_of
 
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}

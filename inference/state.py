@@ -291,6 +291,10 @@ class HybridState:
             slot.journal = None
 
 
+Read = tuple[HybridState, Sequence[int]]
+"""A state, and the tokens that it is to read."""
+
+
 class _Door(Cache):
     """What transformers' layers see of a state during one forward."""
 

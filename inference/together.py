@@ -9,6 +9,7 @@ by who runs them (`host_worker.py`).
 """
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import torch
@@ -114,7 +115,7 @@ class _Stack:
     def of(self, slots: Sequence[LinearSlot]) -> LinearStates:
         """Return the states of these lines, stacked anew if they are others."""
         rows = [slot.states for slot in slots]
-        is_known = len(rows) == len(self._rows) and all(map(_is, rows, self._rows))
+        is_known = len(rows) == len(self._rows) and all(map(is_, rows, self._rows))
         if not is_known:
             conv = zip(*(row.conv for row in rows), strict=True)
             recurrent = zip(*(row.recurrent for row in rows), strict=True)
@@ -146,10 +147,6 @@ class _Slots:
         for number, slot in enumerate(self._slots):
             slot.remember(inputs.row(number), replay)
         return output
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 def _stacked(rows: Sequence[Tensor | None]) -> Tensor | None:
