@@ -4,11 +4,12 @@ A stack knows its numbers and how to multiply by them; which layers get one is `
 is done with those of experts `experts.py`. Wherever a matrix is used, by one row or by many, its
 numbers are the same: those that `dense` gives. Few rows are multiplied without making it dense: on
 a CPU by `kernels.py`, which rounds the rows to 16 bits and no number of the matrix by more, on a
-GPU by `stack_kernels.py`.
+GPU by `stack_kernels.py`. A stack is given its kernels by whoever wants them used; one that has
+none makes its matrices dense.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Literal, Protocol
 
@@ -62,6 +63,10 @@ class FewRows(Protocol):
         ...
 
 
+ByNf4 = Callable[[Tensor, nf4.Nf4, int], Tensor]
+"""Multiplies `x`, [T, columns], by a matrix of so many rows, as `nf4.multiply` does."""
+
+
 class Stack(nn.Module):
     """`count` matrices of `rows` x `columns`, in buffers; on meta they have no numbers yet."""
 
@@ -72,7 +77,7 @@ class Stack(nn.Module):
         self.kernels: Kernels | None = None
         """What multiplies few rows on a CPU; None: a matrix is made dense for them too."""
         self.few_rows: FewRows | None = None
-        """The same on a GPU, where bitsandbytes' kernel may be another way."""
+        """The same on a GPU."""
 
     def like(self, device: torch.device) -> "Stack":
         """Return a stack of this kind and shape, without numbers, on a device."""
@@ -158,6 +163,8 @@ class Nf4Stack(Stack):
         super().__init__(count, rows, columns, workspace)
         num_blocks = rows * columns // nf4.BLOCK
         assert num_blocks * nf4.BLOCK == rows * columns, "a matrix is whole blocks"
+        self.fused: ByNf4 | None = None
+        """What multiplies more rows than `few_rows` does on a GPU; None: as on a CPU."""
         num_nested = -(-num_blocks // nf4.NESTED_BLOCK)
         self._hold(
             packed=torch.empty(count, rows * columns // 2, dtype=torch.uint8),
@@ -173,13 +180,13 @@ class Nf4Stack(Stack):
         self.absmax[index], self.nested[index], self.offset[index] = nf4.nest(torch.cat(absmax))
 
     def linear(self, index: int, x: Tensor) -> Tensor:
-        """Return `x` times the matrix; on a GPU by one kernel, where there is one."""
+        """Return `x`, [..., columns], times the matrix `index`."""
         is_few = self.few_rows is not None and x.numel() <= FEW_GPU_ROWS * self.columns
-        if is_few or x.device.type == "cpu" or not nf4.has_kernel():
+        if is_few or self.fused is None:
             return super().linear(index, x)
         fields = (self.packed, self.absmax, self.nested, self.offset)
         matrix = nf4.Nf4(*(each[index] for each in fields))
-        product = nf4.multiply(x.reshape(-1, self.columns), matrix, self.rows)
+        product = self.fused(x.reshape(-1, self.columns), matrix, self.rows)
         return product.view(*x.shape[:-1], self.rows)
 
     def matrix(self, index: int) -> tuple[Matrix, tuple[Tensor, ...]] | None:

@@ -84,17 +84,20 @@ class StackKernel:
 
 
 def adopt(module: nn.Module) -> None:
-    """Let the stacks of a module that are on a GPU multiply few rows by the kernels for them.
+    """Give the stacks of a module that are on a GPU the kernels that there are for them.
 
-    Each is launched once: it is compiled for a number of columns, and that should not be waited for
-    in the middle of a reply.
+    Those for few rows are launched once: they are compiled for a number of columns, and that should
+    not be waited for in the middle of a reply.
     """
     compiled: dict[tuple[StackFormat, int, bool], bool] = {}
     for stack in module.modules():
         if not isinstance(stack, Stack):
             continue
+        device = next(stack.buffers()).device
         kind: StackFormat = "nf4" if isinstance(stack, Nf4Stack) else "int8"
-        kernel = kernel_for(kind, next(stack.buffers()).device)
+        if isinstance(stack, Nf4Stack) and device.type != "cpu" and nf4.has_kernel():
+            stack.fused = nf4.multiply
+        kernel = kernel_for(kind, device)
         if kernel is None or stack.columns % kernel.columns:
             continue
         key = kind, stack.columns, stack.count > 1

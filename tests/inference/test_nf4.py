@@ -108,6 +108,45 @@ def test_a_model_in_four_bits_is_its_dense_twin(family, tmp_path, make_module, m
         assert torch.equal(logits.argmax(dim=-1), expected.argmax(dim=-1))
 
 
+def test_without_fast_kernels_none_is_asked_and_the_same_is_said(
+    tmp_path, make_module, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_module("qwen3_5").save_pretrained(tmp_path / "model")
+    fast, plain = (
+        load(str(tmp_path / "model"), device="cpu", weights="nf4", fast_kernels=is_fast).model
+        for is_fast in (True, False)
+    )
+    asked = []
+
+    def fused(x, matrix, num_rows):
+        asked.append(len(x))
+        return nf4.multiply(x, matrix, num_rows)
+
+    for stack in stacks_of(fast.module).values():
+        if isinstance(stack, Nf4Stack):
+            stack.fused = fused  # as on a GPU
+    assert greedy(fast) == greedy(plain)
+    assert asked
+    for name, stack in stacks_of(plain.module).items():
+        ways = (stack.kernels, stack.few_rows, getattr(stack, "fused", None))
+        assert ways == (None, None, None), name
+        for ours, theirs in zip(
+            stack.buffers(), stacks_of(fast.module)[name].buffers(), strict=True
+        ):
+            assert torch.equal(ours, theirs), "the same numbers"
+
+
+def greedy(model) -> list[int]:
+    """Return 24 tokens after 70, which are more than any kernel for few rows takes."""
+    state, said = model.new_state(), []
+    logits = model.forward([number * 7 % 97 for number in range(70)], state)
+    for _ in range(24):
+        said.append(int(logits.argmax()))
+        logits = model.forward(said[-1:], state)
+    return said
+
+
 def test_a_folder_that_bitsandbytes_quantized_stays_as_it_is(tmp_path, make_module) -> None:
     make_module("qwen2").save_pretrained(tmp_path / "plain")
     options = transformers.BitsAndBytesConfig(

@@ -14,9 +14,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from inference import nf4
 from inference.experts import _gathered, _one_by_one, is_few
 from inference.graph_step import MAX_ROWS
-from inference.stack import FEW_GPU_ROWS, FewRows, Stack, StackFormat, Workspace, new_stack
+from inference.model import Model
+from inference.module import empty_module
+from inference.quantize import quantize, stacks_of
+from inference.stack import (
+    FEW_GPU_ROWS,
+    FewRows,
+    Nf4Stack,
+    Stack,
+    StackFormat,
+    Workspace,
+    new_stack,
+)
 from inference.stack_kernels import OPTIONS, StackKernel, _drawn, adopt, is_good, kernel_for, load
 
 CPU = torch.device("cpu")
@@ -197,6 +209,17 @@ def test_on_a_cpu_there_are_none() -> None:
         stack = new_stack(kind, 1, 16, 64, Workspace())
         adopt(stack)
         assert stack.few_rows is None
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_off_the_cpu_bitsandbytes_multiplies_only_where_kernels_are_wanted(
+    is_fast, make_module
+) -> None:
+    module = empty_module(make_module("qwen3_5").config, torch.float32)  # on meta
+    quantize(module, "nf4")
+    Model(module, fast_kernels=is_fast)
+    ways = {stack.fused for stack in stacks_of(module).values() if isinstance(stack, Nf4Stack)}
+    assert ways == {nf4.multiply if is_fast and nf4.has_kernel() else None}
 
 
 def test_what_answers_as_the_stack_does_is_used(kind, caplog) -> None:
