@@ -1,9 +1,8 @@
 """flash-linear-attention's kernels for the gated delta rule, where that package is installed.
 
-On a CUDA device they do in a few launches what `gated_delta.py` does in many. Before they are used
-they are asked a question whose answer is known: what cannot be compiled here, or means its
-arguments otherwise in another version, is said once, and plain torch goes on. Inside they round as
-bfloat16 does, so that is how far outputs agree. Not run on a GPU yet (docs/bench/gpu.md).
+On a CUDA device they do in a few launches what `gated_delta.py` does in many, where they pass a
+`trial.py`. Inside they round as bfloat16 does, so that is how far outputs agree. Not run on a GPU
+yet (docs/bench/gpu.md).
 """
 
 import importlib
@@ -18,11 +17,14 @@ import torch
 from torch import Tensor
 
 from inference.gated_delta import chunk_gated_delta_rule
+from inference.trial import passes
 
 LOG = logging.getLogger(__name__)
 PACKAGE = "fla"
 MAX_STEPS = 16
 """Tokens that are run one after the other in one launch; more are run in chunks."""
+NUM_TOKENS = (4 * MAX_STEPS + 5, 1)
+"""What is asked about: many, and one."""
 TOLERANCE = 0.02
 """How far an answer may be from the known one, as a share of its length; bfloat16 gives 0.005."""
 
@@ -79,7 +81,10 @@ def kernels_for(device: torch.device) -> DeltaKernels | None:
     """Return the kernels to use on a device; None where plain torch is all there is."""
     if device.type != "cuda" or find_spec(PACKAGE) is None:
         return None
-    return found_good(load(), device, torch.bfloat16)
+    kernels = load()
+    if kernels is None or not is_good(kernels, device, torch.bfloat16):
+        return None
+    return kernels
 
 
 def load() -> DeltaKernels | None:
@@ -92,22 +97,10 @@ def load() -> DeltaKernels | None:
         return None
 
 
-def found_good(
-    kernels: DeltaKernels | None, device: torch.device, dtype: torch.dtype
-) -> DeltaKernels | None:
-    """Return the kernels if they answer as plain torch does, many tokens and one."""
-    if kernels is None:
-        return None
-    for num_tokens in (4 * MAX_STEPS + 5, 1):
-        try:
-            error = _error(kernels, num_tokens, device, dtype)
-        except Exception as trouble:  # whatever a compiler raises; plain torch goes on
-            LOG.warning("flash-linear-attention is not used: it does not run here (%s).", trouble)
-            return None
-        if not error <= TOLERANCE:
-            LOG.warning("flash-linear-attention is not used: it is %.1g off here.", error)
-            return None
-    return kernels
+def is_good(kernels: DeltaKernels, device: torch.device, dtype: torch.dtype) -> bool:
+    """Say whether the kernels answer as plain torch does, many tokens and one."""
+    errors = (_error(kernels, num_tokens, device, dtype) for num_tokens in NUM_TOKENS)
+    return passes("flash-linear-attention", errors, TOLERANCE)
 
 
 def _error(

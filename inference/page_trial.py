@@ -1,12 +1,9 @@
 """Kernels for pages are used only where they answer as plain torch does.
 
-They are asked when a model's first line is read, once for each way in which keys can be stored.
-What cannot be compiled here, or stores or reads otherwise, is said once, and plain torch goes on:
-a kernel of Triton's is made by a compiler, for a card, that we may never have seen. Not run on a
-GPU yet (docs/bench/gpu.md).
+Their trial (`trial.py`) is when a model's first line is read, once for each way in which keys can
+be stored. Not run on a GPU yet (docs/bench/gpu.md).
 """
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,13 +13,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from inference.hub import first_line
 from inference.kv_codec import KvShape
 from inference.page_kernels import Extent, KernelPages, Pages, PlainPages
 from inference.pages import PageTable
 from inference.slabs import PagePool
+from inference.trial import passes
 
-LOG = logging.getLogger(__name__)
 LENGTHS = (0, 1, 255, 256, 257)
 """Of the lines that are asked about: where pages begin and end."""
 NUM_TOKENS = (1, 16)
@@ -43,22 +39,13 @@ def kernels_for(shape: KvShape, num_query_heads: int) -> Maker | None:
     dim = shape.head_dim
     if shape.kind == "int4" or dim < 16 or dim & (dim - 1):  # what tiles cannot be made of
         return None
-    return found_good(KernelPages, shape, num_query_heads)
+    return KernelPages if is_good(KernelPages, shape, num_query_heads) else None
 
 
-def found_good(make: Maker, shape: KvShape, num_query_heads: int) -> Maker | None:
-    """Return `make` if what it makes stores and reads as `PlainPages` does."""
-    for num_tokens in NUM_TOKENS:
-        try:
-            error = _error(make, shape, num_query_heads, num_tokens)
-        except Exception as trouble:  # whatever a compiler raises; plain torch goes on
-            reason = first_line(trouble)
-            LOG.warning("Kernels for keys and values are not used: they break here (%s).", reason)
-            return None
-        if not error <= TOLERANCE:
-            LOG.warning("Kernels for keys and values are not used: they are %.1g off here.", error)
-            return None
-    return make
+def is_good(make: Maker, shape: KvShape, num_query_heads: int) -> bool:
+    """Say whether what is made stores and reads as `PlainPages` does."""
+    errors = (_error(make, shape, num_query_heads, num_tokens) for num_tokens in NUM_TOKENS)
+    return passes("The kernel for keys and values", errors, TOLERANCE)
 
 
 def _error(make: Maker, shape: KvShape, num_query_heads: int, num_tokens: int) -> float:

@@ -1,11 +1,10 @@
 """Few rows times matrices in few bits on a CUDA device, in one launch: where that may be trusted.
 
 What is launched is `triton_stacks.py`; Triton comes with torch for CUDA, and compiles for the card
-at hand when first asked. Before it is used it is asked questions whose answers `Stack.dense` gives:
-what cannot be compiled here, or multiplies by other numbers in another version, is said once, and
-matrices are multiplied as without it. After that nothing waits for the device or depends on numbers
-that are there, so that launches can be captured. Made for rows of 16 bits; those of float32 are
-multiplied exactly, and slowly. Not run on a GPU yet (docs/bench/gpu.md).
+at hand when first asked. In its trial (`trial.py`) the known answers are those of `Stack.dense`.
+After that nothing waits for the device or depends on numbers that are there, so that launches can
+be captured. Made for rows of 16 bits; those of float32 are multiplied exactly, and slowly. Not run
+on a GPU yet (docs/bench/gpu.md). More rows of NF4 are multiplied by bitsandbytes' kernel.
 """
 
 import importlib
@@ -30,6 +29,7 @@ from inference.stack import (
     Workspace,
     new_stack,
 )
+from inference.trial import passes
 
 LOG = logging.getLogger(__name__)
 PACKAGE = "triton"
@@ -154,15 +154,7 @@ def _int8_fields(stack: Int8Stack) -> tuple[Tensor, ...]:
 
 def is_good(kernel: FewRows, kind: StackFormat, device: torch.device) -> bool:
     """Say whether a kernel multiplies by the numbers that stacks of its kind say they hold."""
-    try:
-        for error in _errors(kernel, kind, device):
-            if not error <= TOLERANCE:
-                LOG.warning("The kernel for %s is not used: it is %.1g off here.", kind, error)
-                return False
-    except Exception as trouble:  # whatever a compiler raises; it goes on without
-        LOG.warning("The kernel for %s is not used: it does not run here (%s).", kind, trouble)
-        return False
-    return True
+    return passes(f"The kernel for {kind}", _errors(kernel, kind, device), TOLERANCE)
 
 
 def _errors(kernel: FewRows, kind: StackFormat, device: torch.device) -> Iterator[float]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.delta_kernels import DeltaKernels, found_good, kernels_for
+from inference.delta_kernels import DeltaKernels, is_good, kernels_for
 from inference.gated_delta import chunk_gated_delta_rule, gated_delta_step, unit_length
 
 CPU = torch.device("cpu")
@@ -19,7 +19,7 @@ def test_without_a_gpu_there_are_none() -> None:
 
 
 def test_kernels_that_answer_alike_are_used(caplog: pytest.LogCaptureFixture) -> None:
-    assert found_good(PLAIN, CPU, torch.bfloat16) is PLAIN
+    assert is_good(PLAIN, CPU, torch.bfloat16)
     assert caplog.records == []
 
 
@@ -30,7 +30,7 @@ def test_a_kernel_that_takes_its_state_otherwise_is_not_used(
         return chunk_gated_delta_rule(*inputs, initial_state=initial_state.mT, **options)
 
     with caplog.at_level(logging.WARNING):
-        assert found_good(DeltaKernels(turned, turned), CPU, torch.bfloat16) is None
+        assert not is_good(DeltaKernels(turned, turned), CPU, torch.bfloat16)
     assert "off here" in caplog.text
 
 
@@ -43,7 +43,7 @@ def test_a_kernel_that_breaks_off_is_said_once_and_not_used(
 
     rules = {"chunk": chunk_gated_delta_rule, "recurrent": chunk_gated_delta_rule, wrong: broken}
     with caplog.at_level(logging.WARNING):
-        assert found_good(DeltaKernels(**rules), CPU, torch.bfloat16) is None
+        assert not is_good(DeltaKernels(**rules), CPU, torch.bfloat16)
     (record,) = caplog.records
     assert "no such shared memory" in record.message
 

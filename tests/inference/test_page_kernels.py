@@ -20,7 +20,7 @@ from torch import Tensor
 from inference.kv_codec import KvKind, KvShape
 from inference.page_kernels import Extent, KernelPages, Pages, PlainPages
 from inference.page_map import PageMap
-from inference.page_trial import Maker, found_good, kernels_for
+from inference.page_trial import Maker, is_good, kernels_for
 from inference.pages import PageTable
 from inference.slabs import PAGE_TOKENS, Page, PagePool
 
@@ -264,7 +264,7 @@ def test_without_a_gpu_there_are_none() -> None:
 
 def test_what_answers_as_plain_torch_does_is_used(caplog: pytest.LogCaptureFixture) -> None:
     for kind in ("16bit", "int8", "int4"):
-        assert found_good(PlainPages, shape_of(kind), 2) is PlainPages
+        assert is_good(PlainPages, shape_of(kind), 2)
     assert caplog.records == []
 
 
@@ -291,14 +291,14 @@ def test_what_stores_or_reads_otherwise_or_breaks_is_said_once_and_not_used(
     wrong: Maker, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert found_good(wrong, shape_of("int8"), 2) is None
+        assert not is_good(wrong, shape_of("int8"), 2)
     (record,) = caplog.records
     assert re.search(what, record.message)
 
 
 @pytest.mark.slow
 def test_the_kernels_answer_what_they_are_asked_on_a_card(kernels: type[KernelPages]) -> None:
-    assert found_good(kernels, shape_of("int8", torch.bfloat16), 2) is kernels
+    assert is_good(kernels, shape_of("int8", torch.bfloat16), 2)
 
 
 @pytest.mark.slow
