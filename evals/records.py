@@ -69,6 +69,11 @@ class Record(BaseModel):
         return self.grade.is_solved
 
     @property
+    def counts(self) -> bool:
+        """Whether it says something of the solver."""
+        return self.failure != "environment"
+
+    @property
     def outcome(self) -> tuple[bool, str | None, str]:
         """What has to be the same when a run is made again; times are not."""
         return self.is_solved, self.failure, self.attempt.replies_sha256

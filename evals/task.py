@@ -52,6 +52,10 @@ class Grade:
     """Whether the grader could not be run: the environment's fault, not the agent's."""
 
 
+class NoTask(Exception):
+    """What a suite calls a task is none here: nobody could solve it. Why, in a sentence."""
+
+
 class TaskSource(Protocol):
     """A suite."""
 
@@ -75,7 +79,11 @@ class TaskSource(Protocol):
         ...
 
     def lay_out(self, task: Task, folder: Path) -> Place:
-        """Write the repository of a task into a new folder."""
+        """Write the repository of a task into a new folder.
+
+        Raises:
+            NoTask: a repair of it could not be told here.
+        """
         ...
 
     def grade(self, task: Task, place: Place) -> Grade:

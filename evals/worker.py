@@ -15,7 +15,7 @@ from evals.failures import failure_of
 from evals.records import Record
 from evals.solver import Attempt, Line, Solver
 from evals.solvers import open_solver
-from evals.task import Grade, Task, TaskSource
+from evals.task import Grade, NoTask, Task, TaskSource
 from sandbox.base import never
 from sandbox.remove import remove_tree
 
@@ -91,6 +91,8 @@ class Worker:
             place = self._source.lay_out(task, folder)
             attempt, lines = self._solver.solve(shown, place, budget, never)
             return attempt, lines, self._source.grade(task, place)
+        except NoTask as error:
+            return attempt, lines, Grade(False, str(error), is_broken=True)
         except Exception as error:
             return attempt, lines, Grade(False, f"{type(error).__name__}: {error}", is_broken=True)
 

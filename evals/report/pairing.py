@@ -23,7 +23,7 @@ class Difference(BaseModel):
 
 
 class Pairing(BaseModel):
-    """Two runs, by the tasks that both have done."""
+    """Two runs, by the tasks that both have done and that count in both."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,8 +50,8 @@ class Pairing(BaseModel):
         Raises:
             ValueError: they have no task in common.
         """
-        by_task = {record.task: record for record in second[1]}
-        pairs = [(one, by_task[one.task]) for one in first[1] if one.task in by_task]
+        by_task = {record.task: record for record in second[1] if record.counts}
+        pairs = [(a, by_task[a.task]) for a in first[1] if a.counts and a.task in by_task]
         if first[0].source != second[0].source or not pairs:
             raise ValueError("the two runs have no task of the same source in common")
         gained = tuple(b.task for a, b in pairs if b.is_solved and not a.is_solved)

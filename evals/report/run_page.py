@@ -37,7 +37,10 @@ def plots_of(runs: Sequence[tuple[str, Sequence[Record]]]) -> list[Markup]:
         solved_within(
             title,
             unit,
-            [Curve(name, [figure(r) for r in rs if r.is_solved], len(rs)) for name, rs in runs],
+            [
+                Curve(name, [figure(r) for r in rs if r.is_solved], sum(r.counts for r in rs))
+                for name, rs in runs
+            ],
         )
         for title, unit, figure in figures
     ]
@@ -84,7 +87,7 @@ def _tiles(summary: Summary) -> Markup:
     share = f"{summary.share:.0%}; {COVERAGE:.0%} interval {low:.0%} to {high:.0%}"
     return tag(
         "div",
-        tile(f"{summary.num_solved} of {summary.num_done}", f"solved, {share}"),
+        tile(f"{summary.num_solved} of {summary.num_counted}", f"solved, {share}"),
         tile(short(summary.median_tokens), "tokens computed for a task, median"),
         tile(f"{summary.median_seconds:.1f} s", "for a task, median"),
         tile(f"{reused:.0%}", "of all prompts reused"),
@@ -94,7 +97,8 @@ def _tiles(summary: Summary) -> Markup:
 
 def _failures(summary: Summary) -> list[Markup]:
     rows = list(summary.failures.items())  # the most frequent first
-    return [bars("Why tasks were not solved", rows)] if rows else []
+    drawn = [bars("Why tasks were not solved", rows)] if rows else []
+    return [*drawn, tag("p", summary.left_out)] if summary.left_out else drawn
 
 
 def _groups(groups: Sequence[Group]) -> Markup:

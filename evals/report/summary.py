@@ -29,12 +29,15 @@ class Summary(BaseModel):
 
     head: Head
     num_done: int
+    num_counted: int = Field(description="Of those done: all whose environment did not fail.")
     num_solved: int
-    share: float = Field(description="Solved of those done.")
+    share: float = Field(description="Solved of those counted.")
     interval: tuple[float, float] = Field(description="Of the share: Wilson, 95 %.")
     failures: dict[str, int] = Field(description="How many were not solved, by class.")
     spent: Spent = Field(description="By all tasks together.")
-    median_tokens: float = Field(description="Computed for a task: prefilled and generated.")
+    median_tokens: float = Field(
+        description="Computed for a task that counts: prefilled and generated."
+    )
     median_seconds: float
     median_context: float = Field(description="Tokens of the longest conversation.")
     seconds: float = Field(description="Of all attempts together, as if one after the other.")
@@ -44,22 +47,30 @@ class Summary(BaseModel):
     @classmethod
     def of(cls, head: Head, records: Sequence[Record]) -> "Summary":
         """Count."""
-        num_solved = sum(record.is_solved for record in records)
+        counted = [record for record in records if record.counts]
+        num_solved = sum(record.is_solved for record in counted)
         return cls(
             head=head,
             num_done=len(records),
+            num_counted=len(counted),
             num_solved=num_solved,
-            share=num_solved / max(1, len(records)),
-            interval=share_interval(num_solved, len(records)),
-            failures=dict(Counter(r.failure for r in records if r.failure).most_common()),
+            share=num_solved / max(1, len(counted)),
+            interval=share_interval(num_solved, len(counted)),
+            failures=dict(Counter(r.failure for r in counted if r.failure).most_common()),
             spent=total_of(records),
-            median_tokens=_median(records, tokens_of),
-            median_seconds=_median(records, lambda record: record.attempt.seconds),
-            median_context=_median(records, lambda record: record.attempt.context_tokens),
+            median_tokens=_median(counted, tokens_of),
+            median_seconds=_median(counted, lambda record: record.attempt.seconds),
+            median_context=_median(counted, lambda record: record.attempt.context_tokens),
             seconds=round(sum(record.attempt.seconds for record in records), 1),
-            groups=_groups(records),
+            groups=_groups(counted),
             records=tuple(records),
         )
+
+    @property
+    def left_out(self) -> str:
+        """What does not count, in words; empty where everything does."""
+        num = self.num_done - self.num_counted
+        return f"{num} not counted: the environment failed, or the task is none" if num else ""
 
 
 def tokens_of(record: Record) -> int:

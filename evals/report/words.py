@@ -13,7 +13,7 @@ def summary_words(summary: Summary) -> str:
     low, high = summary.interval
     head, spent = summary.head, summary.spent
     lines = [
-        f"{head.suite}, {head.model}: {summary.num_solved} of {summary.num_done} solved "
+        f"{head.suite}, {head.model}: {summary.num_solved} of {summary.num_counted} solved "
         f"({summary.share:.1%}; {COVERAGE:.0%} interval {low:.1%} to {high:.1%})",
         f"per task, median: {summary.median_tokens:.0f} tokens computed, context "
         f"{summary.median_context:.0f}, {summary.median_seconds:.1f} s",
@@ -23,6 +23,8 @@ def summary_words(summary: Summary) -> str:
     if summary.failures:
         counts = ", ".join(f"{name} {num}" for name, num in summary.failures.items())
         lines.append(f"not solved: {counts}")
+    if summary.left_out:
+        lines.append(summary.left_out)
     if summary.num_done < head.num_tasks:
         lines.append(f"{head.num_tasks - summary.num_done} tasks are not done yet")
     return "\n".join([*lines, head.contamination, _origin(summary)])
@@ -57,9 +59,10 @@ def summary_rows(named: Sequence[tuple[str, Summary]]) -> str:
         spent = summary.spent
         failures = ", ".join(f"{kind} {num}" for kind, num in summary.failures.items())
         rows.append(
-            f"| {name} | {summary.num_solved} of {summary.num_done} | {low:.0%} to {high:.0%} | "
+            f"| {name} | {summary.num_solved} of {summary.num_counted} | {low:.0%} to {high:.0%} | "
             f"{spent.num_prefilled + spent.num_generated:,} | {spent.num_reused:,} | "
-            f"{summary.median_seconds:.1f} | {failures or 'none'} |"
+            f"{summary.median_seconds:.1f} | "
+            f"{'; '.join(filter(None, (failures or 'none', summary.left_out)))} |"
         )
     return "\n".join(rows)
 

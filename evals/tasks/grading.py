@@ -1,5 +1,7 @@
 """Grades a folder that an agent has left, by the project's tests on a clean copy of ours.
 
+Before that it can see whether a task is one: whether its tests say of the original what they must.
+
 The verdict is the one that `fix` gives (`agent/verdict.py`): the tests and what decides them are
 those of a task laid out anew, the tests run in the sandbox, and what came of each is read from a
 result file. What the agent says of its work is not heard, nor is its git history.
@@ -11,9 +13,9 @@ from pathlib import Path
 
 from agent.clean_copy import put_back
 from agent.settings import SandboxConfig
-from agent.verdict import Verdict, judge
-from evals.task import Grade, Place
-from sandbox.base import View
+from agent.verdict import MAX_NAMED, judge
+from evals.task import Grade, NoTask, Place
+from sandbox.base import Sandbox, View
 from sandbox.checkpoint import Checkpoint
 from sandbox.choose import IN_PLACE, choose
 from sandbox.errors import SandboxError
@@ -21,7 +23,12 @@ from sandbox.limits import Limits
 from sandbox.remove import temporary_folder
 from sandbox.tree import copy_tree
 from tools.errors import ProjectError
-from tools.project import check_environment, detect_environment, detect_test_command
+from tools.project import (
+    Environment,
+    check_environment,
+    detect_environment,
+    detect_test_command,
+)
 from tools.runners import run_tests_once
 from tools.test_report import TestReport
 
@@ -46,6 +53,67 @@ class Terms:
     """What each run of the tests may use."""
 
 
+@dataclass(frozen=True)
+class _Original:
+    """A task as it was given, and what runs its tests."""
+
+    folder: Path
+    copy: Path
+    """The same, for a run of its tests."""
+    command: tuple[str, ...]
+    environment: Environment
+    sandbox: Sandbox
+    shown: tuple[Path, ...]
+    """Installed packages beside the original; never its `.git`."""
+    limits: Limits
+
+    @classmethod
+    def of(cls, place: Place, copy: Path, limits: Limits) -> "_Original":
+        """Find out how the tests are run, and make the copy.
+
+        Raises:
+            ProjectError: they cannot be.
+            SandboxError: there is no sandbox.
+        """
+        folder, sandbox = place.folder, choose("bubblewrap")
+        environment = detect_environment(folder, place.python)
+        command = place.test_command or detect_test_command(folder)
+        check_environment(command, environment)
+        packages = copy_tree(folder, copy)
+        shown = tuple(path for path in packages if path.name != ".git")
+        return cls(folder, copy, command, environment, sandbox, shown, limits)
+
+    def view(self, source: Path) -> View:
+        """Show a folder in the place of the original."""
+        workspace = source if self.sandbox.level in IN_PLACE else self.folder
+        return View(source, workspace, read_only=self.shown)
+
+    def run(self) -> TestReport:
+        """Run its tests once."""
+        view = self.view(self.copy)
+        return run_tests_once(self.command, self.environment, view, self.sandbox, self.limits)
+
+
+def check_task(lay_out: LayOut, expected: TestReport) -> None:
+    """See that the tests of the original that `lay_out` writes say what is expected.
+
+    Raises:
+        NoTask: they do not, so a repair could not be told by them.
+        ProjectError: they cannot be run.
+        SandboxError: there is no sandbox.
+    """
+    with temporary_folder(None, "check-") as folder:
+        here = folder.resolve()
+        found = _Original.of(lay_out(here / "original"), here / "copy", LIMITS).run()
+    if not found.parsed:
+        raise NoTask(f"The task is none: {_why_no_task(found)}.")
+    if done := expected.red & found.green:
+        raise NoTask(f"The task is none: green before any repair {_named(done, expected.red)}.")
+    if lost := expected.green - found.green:
+        what = "said to pass before a repair, and do not here"
+        raise NoTask(f"The task is none: {what} {_named(lost, expected.green)}.")
+
+
 def grade_left(left: Path, lay_out: LayOut, terms: Terms = Terms()) -> Grade:
     """Say whether the files that an agent left solve the task that `lay_out` writes."""
     try:
@@ -56,22 +124,11 @@ def grade_left(left: Path, lay_out: LayOut, terms: Terms = Terms()) -> Grade:
         return Grade(False, str(error), is_broken=True)
 
 
-def _graded(here: Path, left: Path, original: Place, terms: Terms) -> Grade:
-    root, tree, shadow = original.folder, here / "left", here / "checkpoints"
-    sandbox, limits = choose("bubblewrap"), terms.limits
-    environment = detect_environment(root, original.python)
-    command = original.test_command or detect_test_command(root)
-    check_environment(command, environment)
-    base = Checkpoint.create(shadow, root).save("as it was given")
-    packages = copy_tree(root, here / "clean")
-
-    def seen(source: Path) -> View:
-        workspace = source if sandbox.level in IN_PLACE else root
-        return View(source, workspace, read_only=_shown(packages))
-
-    before = terms.before
-    if before is None:
-        before = run_tests_once(command, environment, seen(here / "clean"), sandbox, limits)
+def _graded(here: Path, left: Path, place: Place, terms: Terms) -> Grade:
+    tree, shadow = here / "left", here / "checkpoints"
+    original = _Original.of(place, here / "clean", terms.limits)
+    base = Checkpoint.create(shadow, original.folder).save("as it was given")
+    before = original.run() if terms.before is None else terms.before
     if not before.parsed or not before.red:
         return Grade(False, f"The task is none: {_why_no_task(before)}.", is_broken=True)
     copy_tree(left, tree, is_ours=True)
@@ -79,32 +136,35 @@ def _graded(here: Path, left: Path, original: Place, terms: Terms) -> Grade:
     put_back(tree, checkpoint, base, terms.hidden)
 
     def graded(command: tuple[str, ...], before: TestReport) -> Grade:
-        view, targets = seen(tree), terms.targets
-        return _grade(
-            judge(
-                command, environment, view, sandbox, limits, checkpoint, base, before, here, targets
-            )
+        verdict = judge(
+            command,
+            original.environment,
+            original.view(tree),
+            original.sandbox,
+            original.limits,
+            checkpoint,
+            base,
+            before,
+            here,
+            terms.targets,
         )
+        return Grade(verdict.fixed, verdict.reason, len(verdict.still_red | verdict.turned_red))
 
     if terms.first:
         some = tuple(case for case in before.cases if case.id in terms.first)
-        early = graded((*command, *terms.first), replace(before, cases=some))
+        early = graded((*original.command, *terms.first), replace(before, cases=some))
         if not early.is_solved:
             return early
-    return graded(command, before)
-
-
-def _grade(verdict: Verdict) -> Grade:
-    num_red = len(verdict.still_red | verdict.turned_red)
-    return Grade(verdict.fixed, verdict.reason, num_red)
-
-
-def _shown(paths: Collection[Path]) -> tuple[Path, ...]:
-    """Installed packages beside the original; never its `.git`."""
-    return tuple(path for path in paths if path.name != ".git")
+    return graded(original.command, before)
 
 
 def _why_no_task(before: TestReport) -> str:
     if before.parsed:
         return "no test is red before the repair"
     return f"its tests cannot be run (exit code {before.exit_code})"
+
+
+def _named(ids: Collection[str], of: Collection[str]) -> str:
+    """Say how many, and name some."""
+    names = ", ".join(sorted(ids)[:MAX_NAMED])
+    return f"({len(ids)} of {len(of)}): {names}{', ...' if len(ids) > MAX_NAMED else ''}"

@@ -2,7 +2,8 @@
 
 The official grader runs each instance in its own container; ours runs the tests that an instance
 names in the sandbox, with the interpreter it is given, and reads pytest's ids. `predictions` writes
-what the official one takes. Hidden tests are applied to grade only.
+what the official one takes. Hidden tests are applied to grade, and to see beforehand whether the
+instance is a task here.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from agent.errors import UsageError
 from evals.task import Grade, Place, Task
 from evals.tasks.cache import plain_python
-from evals.tasks.grading import Terms, grade_left
+from evals.tasks.grading import Terms, check_task, grade_left
 from evals.tasks.repository import apply_patch, commit_all, export, paths_in
 from tools.project import PYTEST
 from tools.test_report import TestCase, TestReport
@@ -69,6 +70,11 @@ class Instance(BaseModel):
         red = [TestCase(name, "failed") for name in self.FAIL_TO_PASS]
         green = [TestCase(name, "passed") for name in self.PASS_TO_PASS]
         return TestReport((), 1, (*red, *green), "", False, 0.0, parsed=True)
+
+    @property
+    def has_ids_of_pytest(self) -> bool:
+        """Whether our own grader can tell its tests apart; else only the official one can."""
+        return all("::" in name for name in (*self.FAIL_TO_PASS, *self.PASS_TO_PASS))
 
     @property
     def test_files(self) -> tuple[str, ...]:
@@ -127,8 +133,14 @@ class SwebenchTasks:
         return [_task(instance) for instance in instances]
 
     def lay_out(self, task: Task, folder: Path) -> Place:
-        """Write the repository at the base commit."""
-        place = self._written(_instance(task), folder)
+        """Write the repository at the base commit.
+
+        Raises:
+            NoTask: its tests do not say of that commit what the instance says.
+        """
+        if (instance := _instance(task)).has_ids_of_pytest:
+            check_task(lambda original: self._with_tests(instance, original), instance.report)
+        place = self._written(instance, folder)
         commit_all(folder)
         return place
 
@@ -136,16 +148,18 @@ class SwebenchTasks:
         """Apply the hidden tests to a clean copy; what is to pass must, and what passed still."""
         instance = _instance(task)
 
-        def lay_out(folder: Path) -> Place:
-            original = self._written(instance, folder)
-            commit_all(folder)
-            apply_patch(folder, instance.test_patch)
-            command = (*self.command, *instance.test_files)
-            return Place(folder, command, original.python)
-
         hidden = paths_in(instance.test_patch)
         terms = Terms(before=instance.report, targets=instance.FAIL_TO_PASS, hidden=hidden)
-        return grade_left(place.folder, lay_out, terms)
+        return grade_left(
+            place.folder, lambda original: self._with_tests(instance, original), terms
+        )
+
+    def _with_tests(self, instance: Instance, folder: Path) -> Place:
+        """Write the original with its hidden tests."""
+        original = self._written(instance, folder)
+        commit_all(folder)
+        apply_patch(folder, instance.test_patch)
+        return Place(folder, (*self.command, *instance.test_files), original.python)
 
     def _written(self, instance: Instance, folder: Path) -> Place:
         folder.mkdir(exist_ok=True)

@@ -55,6 +55,20 @@ def test_a_report_counts_what_the_records_say(runs: tuple[RunFolder, RunFolder])
     assert "Nobody was trained on these." in words
 
 
+def test_what_says_nothing_of_the_solver_is_counted_apart(tmp_path: Path) -> None:
+    toys = Toys(["", "fail", "break", "none"], tmp_path / "log")
+    first, second = (prepared(toys, Conditions(seed=n), tmp_path / f"run{n}") for n in range(2))
+    for one in (first, second):
+        run(one, Here, lambda _text: None)
+    summary = write_report(first)
+    assert (summary.num_done, summary.num_counted, summary.num_solved) == (4, 2, 1)
+    assert summary.failures == {"wrong logic": 1}
+    words = summary_words(summary)
+    assert "1 of 2 solved (50.0%" in words
+    assert "2 not counted: the environment failed, or the task is none" in words
+    assert compared(first, second).num_pairs == 2
+
+
 def test_of_swebench_the_patches_are_written_for_the_official_grader(tmp_path: Path) -> None:
     toys = Toys(["", "fail"], tmp_path / "log")
     toys.suite = "swebench"

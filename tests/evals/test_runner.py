@@ -34,6 +34,12 @@ def test_each_task_is_done_once_and_its_failure_has_a_class(tmp_path: Path) -> N
     assert not folder.work.exists()
 
 
+def test_what_is_no_task_is_never_begun(tmp_path: Path) -> None:
+    (record,) = run(toy_run(tmp_path, ["none"]), Here, silent)
+    assert (record.failure, record.grade.sentence) == ("environment", "there is nothing to write")
+    assert attempts(tmp_path / "log") == []
+
+
 def test_every_file_says_how_the_run_was_made(tmp_path: Path) -> None:
     folder = toy_run(tmp_path, ["", "fail"], seed=7)
     run(folder, Here, silent)

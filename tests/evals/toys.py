@@ -1,7 +1,8 @@
 """A suite, a solver and a crew so small that only the runner around them is tested.
 
 A task is to write its own id into a file. What else happens is said by its `does`: the worker may
-die once or always, the grader may break, the solver may fail. Every attempt is noted in a log.
+die once or always, the grader may break, the solver may fail, the task may be none. Every attempt
+is noted in a log.
 """
 
 import json
@@ -17,7 +18,7 @@ from evals.crew import LocalCrew, Results
 from evals.run_folder import RunFolder, records_of
 from evals.runner import MakeCrew, prepared
 from evals.solver import Attempt, Cancel, Line, Spent
-from evals.task import Grade, Place, Task
+from evals.task import Grade, NoTask, Place, Task
 from evals.worker import Job, Worker
 
 
@@ -42,6 +43,8 @@ class Toys:
         ]
 
     def lay_out(self, task: Task, folder: Path) -> Place:
+        if task.facts["does"] == "none":
+            raise NoTask("there is nothing to write")
         folder.mkdir(exist_ok=True)
         return Place(folder)
 

@@ -5,12 +5,13 @@ import subprocess
 import sys
 import venv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.errors import UsageError
-from evals.task import Grade, Task, TaskSource
+from evals.task import Grade, NoTask, Task, TaskSource
 from evals.tasks import folder as folders
 from evals.tasks.nano import NanoTasks
 from evals.tasks.registry import SUITES, open_source
@@ -74,9 +75,52 @@ def test_an_instance_is_given_without_its_hidden_tests_and_graded_with_them(
     assert run_git(place.folder, "rev-list", "--all", "--count").strip() == "1", (
         "nothing of the future"
     )
-    assert graded(instances, task, "oracle", tmp_path).is_solved
-    left = graded(instances, task, "noop", tmp_path)
+    left = instances.grade(task, place)
     assert left == Grade(False, "Still not green, 1 of 1: test_shop.py::test_add.", num_red=1)
+    SCRIPTS["oracle"](task, place)
+    assert instances.grade(task, place).is_solved
+
+
+@pytest.mark.parametrize(
+    ("red", "green", "why"),
+    [
+        (
+            ("test_shop.py::test_add", "test_shop.py::test_zero"),
+            (),
+            r"green before any repair \(1 of 2\): test_shop.py::test_zero",
+        ),
+        (
+            ("test_shop.py::test_add",),
+            ("test_shop.py::test_zero", "test_shop.py::test_net"),
+            r"do not here \(1 of 2\): test_shop.py::test_net",
+        ),
+    ],
+)
+def test_an_instance_whose_tests_say_otherwise_before_a_repair_is_no_task(
+    instances: SwebenchTasks,
+    tmp_path: Path,
+    red: tuple[str, ...],
+    green: tuple[str, ...],
+    why: str,
+) -> None:
+    (instance,) = read_instances(instances.file)
+    other = instance.model_copy(update={"FAIL_TO_PASS": red, "PASS_TO_PASS": green})
+    (tmp_path / "other.jsonl").write_text(other.to_line() + "\n")
+    source = replace(instances, file=tmp_path / "other.jsonl")
+    (task,) = source.tasks()
+    with pytest.raises(NoTask, match=why):
+        source.lay_out(task, tmp_path / "place")
+
+
+def test_tests_that_only_the_official_grader_can_name_are_left_to_it(
+    instances: SwebenchTasks, tmp_path: Path
+) -> None:
+    (instance,) = read_instances(instances.file)
+    other = instance.model_copy(update={"PASS_TO_PASS": ("test_zero (shop.Tests)",)})
+    (tmp_path / "other.jsonl").write_text(other.to_line() + "\n")
+    source = replace(instances, file=tmp_path / "other.jsonl")
+    (task,) = source.tasks()
+    assert (source.lay_out(task, tmp_path / "place").folder / "shop.py").is_file()
 
 
 @pytest.mark.slow
