@@ -8,7 +8,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from inference.errors import ModelUnavailable
@@ -16,6 +18,8 @@ from inference.errors import ModelUnavailable
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 NUM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 """Of a number of weights that are not quantized."""
+MAX_KEPT = 64
+"""Headers that are remembered; each is some hundred names."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,20 @@ def weight_files(folder: Path) -> list[Path]:
 def read_header(file: Path) -> Mapping[str, Stored]:
     """Return the tensors of a safetensors file, whose size must be what they need.
 
+    It is read once for as long as it stays as it is: a plan asks several times.
+
     Raises:
         ModelUnavailable: it is damaged.
     """
+    try:
+        facts = file.stat()
+    except OSError as error:
+        raise ModelUnavailable(f"{file} cannot be read ({error}); download it again.") from error
+    return _read_header(file, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(MAX_KEPT)
+def _read_header(file: Path, num_bytes: int, _time_ns: int) -> Mapping[str, Stored]:
     try:
         with file.open("rb") as stream:
             num_header_bytes = int.from_bytes(stream.read(8), "little")
@@ -95,11 +110,11 @@ def read_header(file: Path) -> Mapping[str, Stored]:
         entries = {name: _stored(name, file, entry, start) for name, entry in header.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ModelUnavailable(f"{file} is damaged ({error}); download it again.") from error
-    if (actual := file.stat().st_size) != end:
+    if num_bytes != end:
         raise ModelUnavailable(
-            f"{file} is {actual:,} bytes where its header says {end:,}; download it again."
+            f"{file} is {num_bytes:,} bytes where its header says {end:,}; download it again."
         )
-    return entries
+    return MappingProxyType(entries)
 
 
 def _stored(name: str, file: Path, described: Mapping[str, Any], start: int) -> Stored:

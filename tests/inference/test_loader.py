@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from inference.door import LoadProgress
 from inference.errors import ModelUnavailable
+from inference.headers import read_header
 from inference.hub import progress_bar
 from inference.loader import _dtype, load
 
@@ -116,6 +117,14 @@ def test_a_file_of_something_else_is_named(folder, header) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(header + b'{"a": 12}')
     assert str(file) in refusal(folder)
+
+
+def test_a_header_is_read_once_for_as_long_as_its_file_stays_as_it_is(folder) -> None:
+    file = folder / "model.safetensors"
+    known = read_header(file)
+    assert read_header(file) is known
+    save_file({**load_file(file), "one_more": torch.zeros(1)}, file)
+    assert {"one_more"} == read_header(file).keys() - known.keys()
 
 
 def test_a_missing_tensor_is_not_made_up(folder) -> None:
