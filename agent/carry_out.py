@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from agent.approval import READING_TOOLS, Denied
+from agent.call_words import answer_to_bad, kind_of_bad
 from agent.errors import RunCancelled
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
@@ -56,7 +57,8 @@ def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None
     start = time.monotonic()
     ruling, told = Ruling(Step.RUN), None
     if isinstance(call, BadToolCall):
-        result = ToolResult(call.reason, "a call that cannot be read", ok=False)
+        text = answer_to_bad(call, turn.parts.chat)
+        result = ToolResult(text, kind_of_bad(call), ok=False)
     elif turn.session.is_call_begun and not _is_repeatable(call, turn):
         result = ToolResult(prompt("interrupted"), "interrupted, not run again", ok=False)
     else:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from agent.approval import Denied, decide
 from agent.budget import tokens_spent
+from agent.call_words import answer_to_bad
 from agent.session import Session
 from agent.settings import Config
 from agent.wording import prompt
@@ -127,7 +128,7 @@ class Explore:
     def _read(self, call: ToolCall | BadToolCall, cancel: Cancel) -> str:
         """Carry a call of the fork out, if it only reads."""
         if isinstance(call, BadToolCall):
-            return call.reason
+            return answer_to_bad(call, self._fork.chat)
         decision = decide(call, self._fork.config.approval)
         if isinstance(decision, Denied):
             return decision.reason

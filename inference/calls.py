@@ -56,6 +56,8 @@ class ReadCall:
     """Whether the last tag was closed, so that nothing can be missing."""
     open_parameter: str | None = None
     """The parameter whose value has no end, if any."""
+    has_lost_end: bool = False
+    """Whether a value is taken to end at `</function>`, which it may as well speak of."""
 
 
 def begins_call(text: str) -> bool | None:
@@ -83,7 +85,7 @@ def read_call(raw: str, tools: Sequence[ToolSpec], syntax: CallSyntax = "xml") -
         call: ToolCall | BadToolCall = reader.read()
     except Unreadable as error:
         call = BadToolCall(raw, str(error))
-    return ReadCall(call, reader.is_closed, reader.open_parameter)
+    return ReadCall(call, reader.is_closed, reader.open_parameter, reader.has_lost_end)
 
 
 def read_arguments(name: str, text: str, tools: Sequence[ToolSpec]) -> ToolCall | BadToolCall:
@@ -107,6 +109,7 @@ class _Reader:
         self._syntax = syntax
         self.is_closed = False
         self.open_parameter: str | None = None
+        self.has_lost_end = False
 
     def read(self) -> ToolCall:
         """Return the call."""
@@ -157,6 +160,7 @@ class _Reader:
         if lost is not None:
             value, rest = _without_cut_tag(body[:lost]), body[lost:]
         elif end is None and _LOST_END.search(body):
+            self.has_lost_end = True
             value = value.removesuffix("\n</parameter")
             if "</parameter>" in value:
                 raise Unreadable(

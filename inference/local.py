@@ -255,11 +255,12 @@ class LocalChat:
         self._ahead = None
         parser = ReplyParser(self.tokenizer, tools, rendered.opener, self.profile.call_syntax)
         gathered = Gathered()
+        num_new = min(options.max_new_tokens, num_free)
         for event in self.engine.generate(
             branch,
             rendered.tokens[len(branch) :],
             options.sampling or replace(self.profile.sampling(thinking), seed=options.seed),
-            max_new_tokens=min(options.max_new_tokens, num_free),
+            max_new_tokens=num_new,
             stop_ids=self._stop_ids,
             keep_ids=self._call_ids,
             marks=marks_of(messages, rendered),
@@ -276,7 +277,8 @@ class LocalChat:
                     if (writing := parser.news()) is not None:
                         yield writing
                 case GenerationEnd():
-                    yield from gathered.keep(parser.flush())
+                    cut_at = num_new if event.stop_reason == "max_tokens" else 0
+                    yield from gathered.keep(parser.flush(cut_at))
                     ids = rendered.opener + event.token_ids if event.token_ids else ()
                     message = gathered.message(ids)
                     self._check_appended(transcript, messages, message, rendered, event.token_ids)

@@ -34,6 +34,8 @@ class BadToolCall:
 
     raw: str
     reason: str
+    cut_at: int = 0
+    """The tokens at which its reply reached its limit in the middle of it; 0 if that is not why."""
 
 
 @dataclass(frozen=True)

@@ -119,13 +119,17 @@ class ReplyParser:
         self.num_thinking += was_thinking and self.is_thinking and not self._has_stopped
         return pieces
 
-    def flush(self) -> list[ReplyPiece]:
-        """End the reply; a call that was not closed is mended or refused."""
+    def flush(self, cut_at: int = 0) -> list[ReplyPiece]:
+        """End the reply; a call that was not closed is mended or refused.
+
+        Args:
+            cut_at: the tokens at which it reached its limit; 0 if it ended otherwise.
+        """
         pieces = [piece for tag, data in self._tags.flush() for piece in self._take(tag, data)]
         if self._may_be_word:
             pieces += self._as_word()
         if self._inside is _Inside.CALL:
-            return [*pieces, *self._end_call()]
+            return [*pieces, self._end_call(cut_at)]
         return pieces + self._say(self._prose.flush())
 
     def _take(self, tag: str | None, data: bytes) -> list[ReplyPiece]:
@@ -213,18 +217,20 @@ class ReplyParser:
     def _read(self, length: int) -> ReadCall:
         return read_call(self._body[:length].decode("utf-8", "replace"), self._tools, self._syntax)
 
-    def _end_call(self) -> list[ReplyPiece]:
+    def _end_call(self, cut_at: int) -> ToolCall | BadToolCall:
         """Read a call whose reply ended inside it; nothing that may be cut short is carried out."""
         at = len(self._body) if self._closed_at is None else self._closed_at
         read = self._read(at)
         where = f"parameter {read.open_parameter}" if read.open_parameter else "a call"
         if self._depth or self._text_from(at).strip() not in ("", CALL_CLOSE):
             reason = f"The value of {where} has no </parameter>; write it before </tool_call>."
-            return [BadToolCall(self._text_from(0), reason)]
-        if not (read.is_closed or self._has_stopped or self._closed_at is not None):
+            return BadToolCall(self._text_from(0), reason, cut_at)
+        is_whole = read.is_closed and not read.has_lost_end
+        is_ended = read.is_closed or self._has_stopped or self._closed_at is not None
+        if not (is_whole if cut_at else is_ended):
             reason = f"The reply was cut off inside {where}; nothing was done. Write less at once."
-            return [BadToolCall(self._text_from(0), reason)]
-        return [read.call]
+            return BadToolCall(self._text_from(0), reason, cut_at)
+        return read.call
 
     def _text_from(self, start: int) -> str:
         return self._body[start:].decode("utf-8", "replace")

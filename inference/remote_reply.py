@@ -41,10 +41,10 @@ class ReplyReader:
     def __init__(
         self,
         tools: Sequence[ToolSpec],
-        syntax: CallSyntax = "xml",
-        thinks: bool = True,
-        begins_in_thought: bool = False,
-        max_new_tokens: int | None = None,
+        syntax: CallSyntax,
+        thinks: bool,
+        begins_in_thought: bool,
+        max_new_tokens: int,
     ) -> None:
         """Begin to read.
 
@@ -80,9 +80,13 @@ class ReplyReader:
     @property
     def is_cut(self) -> bool:
         """Whether it ended where it was to be cut off, and not by itself."""
-        limit, usage = self._max_new_tokens, self.usage
-        is_full = bool(limit and usage and usage.completion_tokens >= limit)
+        is_full = self._num_new >= self._max_new_tokens
         return self.finish_reason == "length" or (is_full and self.finish_reason != "stop")
+
+    @property
+    def _num_new(self) -> int:
+        """Tokens of it, as the server counts; 0 where it does not."""
+        return self.usage.completion_tokens if self.usage else 0
 
     @property
     def thinking(self) -> str:
@@ -107,8 +111,9 @@ class ReplyReader:
 
     def end(self) -> Iterator[Piece]:
         """Yield the rest."""
-        yield from self._gathered.keep(self._text.end())
-        yield from self._gathered.keep(self._calls.end(self.is_cut))
+        cut_at = (self._num_new or self._max_new_tokens) if self.is_cut else 0
+        yield from self._gathered.keep(self._text.end(cut_at))
+        yield from self._gathered.keep(self._calls.end(cut_at))
 
     def message(self) -> Message:
         """Return the whole reply."""
@@ -188,11 +193,11 @@ class _TextReader:
         if (writing := self._parser.news()) is not None:
             yield writing
 
-    def end(self) -> Iterator[Piece]:
+    def end(self, cut_at: int) -> Iterator[Piece]:
         """Yield the rest."""
         if self._held:
             yield from self._take_word(self._held)
-        yield from self._parser.flush()
+        yield from self._parser.flush(cut_at)
 
     def _take(self, part: str) -> Iterator[Piece]:
         if part == THINK_CLOSE and self._may_think and not self._is_empty:
@@ -243,7 +248,7 @@ class _Calls:
         if self._open is not None and name and delta.id not in (None, "", self._open.id):
             is_new = True  # some servers give all the same number
         if is_new:
-            yield from self.end(is_cut=False)
+            yield from self.end()
             self._open, self.has_begun = _Writing(index, delta.id or "", ""), True
         assert self._open is not None, "one was just begun"
         self._open.name = self._open.name or name
@@ -251,14 +256,14 @@ class _Calls:
         self._open.arguments += part if isinstance(part, str) else json.dumps(part)
         yield from self._news(self._open)
 
-    def end(self, is_cut: bool) -> Iterator[ToolCall | BadToolCall]:
+    def end(self, cut_at: int = 0) -> Iterator[ToolCall | BadToolCall]:
         """Yield the last one; nothing that may be cut short is carried out, whole as it looks."""
         call, self._open = self._open, None
         if call is None:
             return
-        if is_cut:
+        if cut_at:
             raw = f'{{"name": "{call.name}", "arguments": {call.arguments}'
-            yield BadToolCall(raw, _CUT)
+            yield BadToolCall(raw, _CUT, cut_at)
         else:
             yield read_arguments(call.name, call.arguments, self._tools)
 

@@ -122,6 +122,30 @@ def test_an_unreadable_call_goes_back_and_can_be_mended(bench: Bench) -> None:
     assert results(events)[0].text == "The call was cut off; write it again."
 
 
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (
+            "scripted",
+            "The call was cut off at the limit of 4,096 tokens for a reply, so nothing was done: "
+            "write less in one call, and do the rest in further calls, each in a reply of its own.",
+        ),
+        ("nano", "It was cut off."),
+    ],
+)
+def test_a_call_cut_at_the_limit_is_told_so_and_the_turn_goes_on(
+    bench: Bench, model: str, text: str
+) -> None:
+    cut = Say((BadToolCall("<function=", "It was cut off.", cut_at=4096),))
+    made = bench(cut, FINISH)
+    made[2].name = model
+    events, ended = turn(made)
+    assert ended == TurnEnded(StopReason.END_TURN, "")
+    told = results(events)[0]
+    assert (told.text, told.ok) == (text, False)
+    assert told.summary == "a call that was cut off at 4,096 tokens"
+
+
 def test_three_unreadable_calls_in_a_row_end_the_turn(bench: Bench) -> None:
     events, ended = turn(bench(REPAIR, BAD, BAD, BAD, FINISH))
     assert ended.reason is StopReason.REFUSAL

@@ -225,6 +225,7 @@ def test_a_reply_cut_at_its_limit_carries_out_no_half_call(talk: Talk) -> None:
     (call,) = end.message.tool_calls
     assert isinstance(call, BadToolCall)
     assert "cut off" in call.reason
+    assert call.cut_at == num_tokens
 
 
 def test_a_cancelled_reply_keeps_what_it_said_and_can_be_gone_on_from(talk: Talk) -> None:

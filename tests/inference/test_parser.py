@@ -273,6 +273,18 @@ def test_no_cut_of_a_good_reply_makes_a_call_out_of_half_a_value(tokenizer: Toke
         assert calls in ([], [whole])
 
 
+@pytest.mark.parametrize("lost", ["", "</function>", "</tool_call>", "'</tool_call>' + y"])
+def test_at_the_limit_of_a_reply_a_value_without_its_end_may_go_on(
+    tokenizer: Tokenizer, lost: str
+) -> None:
+    tokens = ids(tokenizer, f"<tool_call>\n<function=edit>\n<parameter=new>\nx\n{lost}")
+    parser = ReplyParser(tokenizer, (EDITOR,))
+    assert [piece for token in tokens for piece in parser.feed(token)] == []
+    (call,) = parser.flush(cut_at=len(tokens))
+    assert isinstance(call, BadToolCall)
+    assert call.cut_at == len(tokens)
+
+
 def test_a_schema_that_says_nothing_of_use_types_nothing(tokenizer: Tokenizer) -> None:
     schemas = {"a": None, "b": {"type": None}, "c": {"anyOf": 3}, "d": {"$ref": "#/x"}, "e": True}
     tool = ToolSpec("edit", "", {"properties": schemas})

@@ -194,6 +194,7 @@ def test_a_call_that_was_cut_off_is_not_carried_out(
     (read,) = end.message.tool_calls
     assert isinstance(read, BadToolCall)
     assert "cut off" in read.reason
+    assert read.cut_at == end.usage.num_generated
 
 
 def test_a_thought_over_its_budget_is_cut_and_the_server_is_left(script: Script) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from acp import schema
 
+from agent.call_words import kind_of_bad
 from agent.events import CallEnded
 from agent.frontends.console import on_screen, visible
 from agent.rules import EDITOR, changes_file
@@ -67,7 +68,7 @@ def kind_of(call: Call) -> Kind:
 def title_of(call: Call) -> str:
     """Say on a line what a call does."""
     if isinstance(call, BadToolCall):
-        return "A call that cannot be read"
+        return kind_of_bad(call).capitalize()
     argument = {name: visible(str(value)) for name, value in call.arguments.items()}
     path = argument.get("path", "")
     match call.name:
