@@ -20,6 +20,7 @@ from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
 from inference.chat import ChatModel
+from inference.door import EngineSettings
 from inference.messages import ReplyOptions, SamplingOptions
 from tools.bash import Bash
 from tools.editor import StrReplaceEditor
@@ -106,26 +107,28 @@ def load_chat(
 
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
     is_small = request.model == NANO
-    disk_bytes = request.config.cache.disk_bytes
     source, how = resolve(request.model), request.config.model
-    offer = None if is_small else plan_of(source, how)
-    chat = open_chat(
+    disk_bytes = 0 if is_small else request.config.cache.disk_bytes
+    settings = EngineSettings(
         source,
-        plan=offer.plan if offer else None,
-        window=how.context or None,
-        notices=(offer.sentence,) if offer and offer.sentence else (),
-        on_progress=news.note if news else None,
         weights=how.weights,
-        reuse=request.reuse,
-        thinking_history=how.thinking_history,
         kv=how.kv,
         state=how.state,
-        host=is_shared or not is_small,
         stall_s=how.stall_s,
-        holds_calls=how.grammar,
         fast_kernels=how.fast_kernels,
         speculation=how.speculation,
-        store=None if is_small or not disk_bytes else (snapshots_folder(), disk_bytes),
+        store_folder=str(snapshots_folder()) if disk_bytes else "",
+        store_bytes=disk_bytes,
+    )
+    chat = open_chat(
+        settings,
+        offer=None if is_small else plan_of(source, how),
+        window=how.context or None,
+        reuse=request.reuse,
+        thinking_history=how.thinking_history,
+        holds_calls=how.grammar,
+        host=is_shared or not is_small,
+        on_progress=news.note if news else None,
     )
     if news is not None:
         news.plan = f"{chat.weights}, {window_words(chat.context_tokens)}"

@@ -16,20 +16,13 @@ from typing import Any
 from inference.ahead import MIN_AHEAD_TOKENS, known_ahead
 from inference.chat import Cancel
 from inference.door import (
-    CACHE_BYTES,
-    STALL_S,
     CallGrammar,
-    DType,
     EngineSettings,
     GenerationEnd,
-    KvChoice,
     OnProgress,
-    Speculation,
-    StateKind,
     ThinkingLimit,
     Token,
     TokenEngine,
-    Weights,
 )
 from inference.errors import ContextOverflow
 from inference.fallback import Fallback
@@ -52,7 +45,7 @@ from inference.messages import (
 from inference.parser import ReplyParser
 from inference.pictures import Sight, sight_of
 from inference.pins import pinned_folder
-from inference.plan import Plan
+from inference.plan import Offer
 from inference.profiles import CALL_OPEN, Profile, profile_for
 from inference.thinking import is_open, thinking_limit
 from inference.tokenizer import Tokenizer
@@ -63,79 +56,47 @@ NANO_FOLDER = Path(__file__).with_name("nano")
 
 
 def open_chat(
-    where: str | Path,
+    model: str | Path | EngineSettings,
     *,
-    device: str = "auto",
-    dtype: DType = "auto",
-    weights: Weights = "auto",
-    kv: KvChoice = "auto",
-    state: StateKind = "float32",
-    cache_bytes: int = CACHE_BYTES,
+    offer: Offer | None = None,
+    window: int | None = None,
     reuse: bool = True,
     thinking_history: ThinkingHistory = "preserve",
-    on_progress: OnProgress | None = None,
+    holds_calls: bool = True,
     host: bool = False,
     idle_limit_s: float = IDLE_LIMIT_S,
-    stall_s: float = STALL_S,
-    store: tuple[Path, int] | None = None,
-    plan: Plan | None = None,
-    window: int | None = None,
-    notices: Sequence[str] = (),
-    holds_calls: bool = True,
-    fast_kernels: bool = True,
-    speculation: Speculation = "auto",
+    on_progress: OnProgress | None = None,
 ) -> LocalChat:
     """Load a model and everything that belongs to it.
 
     Args:
-        where: `nano`, a checkpoint folder, or a hub id, which is downloaded once.
-        device: as torch names it; auto is CUDA when there is one.
-        dtype: of the weights; auto is what is fast and fits.
-        weights: what they are kept in; auto is 16 bit where they fit, else nf4.
-        kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
-        state: what recurrent states are kept in; float16 halves a snapshot.
-        cache_bytes: how much the snapshots may hold.
+        model: `nano`, a checkpoint folder, or a hub id, which is downloaded once; as the source of
+            settings where its engine is not to have the usual ones.
+        offer: how it is run in the memory that there is, its window included; what that costs is
+            said with the first reply.
+        window: the most tokens of it that are used, whatever there is memory for.
         reuse: False to prefill everything every time, for comparison.
         thinking_history: what becomes of the thinking of earlier turns.
-        on_progress: told of a download.
+        holds_calls: False to let the model write calls as it likes, for comparison.
         host: True to share the engine of a process that all front ends use; torch is not loaded
             here then.
         idle_limit_s: how long that process stays when its last front end has left.
-        stall_s: how long a step of that process may take before it counts as hung.
-        store: the folder where states outlive the process, and the bytes they may hold there.
-        plan: how it is run in the memory that there is, its window included.
-        window: the most tokens of it that are used, whatever there is memory for.
-        notices: sentences that the first reply passes on.
-        holds_calls: False to let the model write calls as it likes, for comparison.
-        fast_kernels: False to compute everything in the plainest way, for comparison.
-        speculation: "off" to guess no tokens; replies are the same, later.
+        on_progress: told of a download.
 
     Raises:
         ModelUnavailable: not found, offline, damaged, or of a family we do not know.
     """
-    settings = EngineSettings(
-        _source(where),
-        device=device,
-        dtype=dtype,
-        weights=weights,
-        kv=kv,
-        state=state,
-        cache_bytes=cache_bytes,
-        stall_s=stall_s,
-        fast_kernels=fast_kernels,
-        speculation=speculation,
-    )
+    asked = model if isinstance(model, EngineSettings) else EngineSettings(str(model))
+    settings = replace(asked, source=_source(asked.source))
+    plan = offer.plan if offer else None
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
     tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
-    if store is not None:
-        settings = replace(settings, store_folder=str(store[0]), store_bytes=store[1])
     engine: TokenEngine[Any]
     config: Mapping[str, Any]
     if host:
         hosted = HostEngine(settings, plan=plan, idle_limit_s=idle_limit_s, on_progress=on_progress)
-        model = hosted.model
-        engine, folder, config = hosted, model.folder, model.config
+        engine, folder, config = hosted, hosted.model.folder, hosted.model.config
     else:
         from inference.opened import open_engine
 
@@ -145,25 +106,25 @@ def open_chat(
         engine,
         tokenizer or Tokenizer.from_folder(folder),
         profile_for(config, folder),
-        str(where),
+        asked.source,
         thinking_history,
         reuse,
         min(window or 2**62, plan.context_tokens) if plan else window,
         sight_of(config, folder),
         holds_calls,
-        notices,
+        (offer.sentence,) if offer and offer.sentence else (),
     )
 
 
-def _source(where: str | Path) -> str:
+def _source(where: str) -> str:
     """Return what a model is loaded from, whichever folder the loading process is in.
 
     Of a pulled model that is the folder of its revision: who pulls another gets another host.
     """
     folder = NANO_FOLDER if where == "nano" else Path(where).expanduser()
-    if str(where).strip() and (folder.is_dir() or folder.is_file()):
+    if where.strip() and (folder.is_dir() or folder.is_file()):
         return str(folder.resolve())
-    return str(pinned_folder(str(where)) or where)
+    return str(pinned_folder(where) or where)
 
 
 class LocalChat:

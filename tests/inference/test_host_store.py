@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.door import EngineSettings
 from inference.errors import EngineGone
 from inference.host_client import host_status
 from inference.local import LocalChat, open_chat
@@ -34,7 +35,8 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def open_hosted(folder: Path) -> LocalChat:
-    return open_chat("nano", host=True, idle_limit_s=60, store=(folder, 1 << 30))
+    settings = EngineSettings("nano", store_folder=str(folder), store_bytes=1 << 30)
+    return open_chat(settings, host=True, idle_limit_s=60)
 
 
 def reply(chat: LocalChat, messages: list[Message]) -> ReplyEnd:

@@ -13,7 +13,8 @@ from torch import Tensor
 from inference.chat import ChatModel
 from inference.engine import Engine
 from inference.errors import ContextOverflow, ModelUnavailable
-from inference.local import LocalChat, open_chat
+from inference.headers import read_json
+from inference.local import NANO_FOLDER, LocalChat, open_chat
 from inference.messages import (
     BadToolCall,
     Message,
@@ -30,7 +31,10 @@ from inference.messages import (
 )
 from inference.model import Model
 from inference.pictures import Place
+from inference.plan import GIB, Offer, Plan, Room
+from inference.planner import plan
 from inference.profiles import NANO, QWEN2_5, QWEN3, QWEN3_5, QWEN3_8, TAGS, Profile
+from inference.shapes import shape_of
 from inference.state import HybridState
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript, written
@@ -456,7 +460,11 @@ def test_a_vocabulary_without_the_familys_tags_still_chats(old_tokenizer: Tokeni
 
 
 def test_what_was_given_up_to_load_is_said_once_and_the_window_that_was_asked_for_holds() -> None:
-    chat = open_chat("nano", window=1000, notices=("It runs with a smaller window.",))
+    nano = shape_of(read_json(NANO_FOLDER / "config.json"))
+    found = plan("nano", nano, Room.of_cpu(8 * GIB, value_bytes=4))
+    assert isinstance(found, Plan)
+    offer = Offer(found, "It runs with a smaller window.")
+    chat = open_chat("nano", window=1000, offer=offer)
     assert chat.context_tokens == 1000
     options = ReplyOptions(max_new_tokens=1, thinking=False)
     first, second = (
