@@ -15,7 +15,7 @@ from agent.known_files import KnownFiles, TakeIn
 from agent.load_news import LoadNews, window_words
 from agent.models import NANO, resolve
 from agent.parts import Parts
-from agent.planning import plan_of
+from agent.planning import plan_of, shortage_of
 from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
@@ -120,9 +120,11 @@ def load_chat(
         store_folder=str(snapshots_folder()) if disk_bytes else "",
         store_bytes=disk_bytes,
     )
+    offer = None if is_small else plan_of(source, how)
     chat = open_chat(
         settings,
-        offer=None if is_small else plan_of(source, how),
+        offer=offer,
+        shortage=None if is_small else shortage_of(source, how, offer),
         window=how.context or None,
         reuse=request.reuse,
         thinking_history=how.thinking_history,

@@ -4,26 +4,31 @@ It knows what is on this disk and what the machine has; the arithmetic is `infer
 the words on a screen are `frontends/plan.py`.
 """
 
+import hashlib
+import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from agent.config import shapes_folder
+from agent.config import shapes_folder, state_folder
 from agent.errors import UsageError
-from agent.hardware import Hardware, read_hardware
+from agent.hardware import Hardware, memory_bytes, read_hardware
 from agent.models import NANO, CachedModel, cached_models, named_family, released_shape
 from agent.settings import ModelConfig
 from inference.door import SMALL_PARAMS
 from inference.errors import ModelUnavailable
 from inference.extras import vision_params
 from inference.headers import read_json
+from inference.host_address import GPUS
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Room, Wanted
 from inference.planner import Refusal, plan, to_run
 from inference.profiles import profile_for
 from inference.runnable import GPU_ONLY, check_usable
 from inference.shapes import ModelShape
+from inference.shortage import Shortage
 
 VALUE_BYTES = 2
 """Of a number of a checkpoint that nobody quantized."""
@@ -138,6 +143,23 @@ def plan_of(source: str, how: ModelConfig) -> Offer | None:
     if find(source) is None and nbytes < VALUE_BYTES * SMALL_PARAMS:
         return None  # it is kept as it is, and fits anywhere
     return plan_to_run(source, read_hardware(), how)
+
+
+def shortage_of(source: str, how: ModelConfig, offer: Offer | None) -> Shortage:
+    """Return where it is remembered what of a model does not fit this machine.
+
+    Of other settings, or with more or less memory, it is another place: all is tried again there.
+
+    Args:
+        source: a folder or a hub id.
+        how: what the settings say of models.
+        offer: how it is run here.
+    """
+    room = offer.plan.room if offer else None
+    gpu_bytes = room.device_bytes if room and room.device == "cuda" else 0
+    facts = [source, asdict(how), memory_bytes(), gpu_bytes, os.environ.get(GPUS, "")]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return Shortage(state_folder() / "shortages" / f"{digest}.json")
 
 
 def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = None) -> Candidate:

@@ -4,6 +4,7 @@ InferenceError
 ├── ModelUnavailable    no such model, offline, damaged weights, unknown family (exit code 7)
 │   ├── TooLarge        the weights do not fit the memory; another plan may
 │   ├── EngineGone      the engine's process ended in mid-work; the next request starts a new one
+│   │   └── OutOfMemory     because the memory was not enough
 │   └── NoSuchModel     the hub knows no model of that name (2)
 ├── ContextOverflow     the conversation no longer fits the window
 ├── PictureUnreadable   a picture cannot be read, or the model sees none (exit code 2)
@@ -30,6 +31,10 @@ class TooLarge(ModelUnavailable):
 
 class EngineGone(ModelUnavailable):
     """The engine's process ended in mid-work; the conversation goes on with a new one."""
+
+
+class OutOfMemory(EngineGone):
+    """It ended because the memory was not enough; a plan that needs less may do."""
 
 
 class NoSuchModel(ModelUnavailable):

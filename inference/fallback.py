@@ -16,6 +16,8 @@ from inference.plan import Offer, Plan
 from inference.planner import next_smaller
 from inference.watchdog import smaller
 
+Step = Literal["load", "work"]
+"""When memory was short: while the model was loaded, or later."""
 LIGHTER: Mapping[Weights, Literal["int8", "nf4"]] = {"auto": "int8", "16bit": "int8", "int8": "nf4"}
 """What weights are kept in where they do not fit; there is nothing below nf4."""
 
@@ -40,6 +42,10 @@ class Fallback:
     def context_tokens(self) -> int | None:
         """The window that there is memory for; None leaves it to the model."""
         return None if self._plan is None else self._plan.context_tokens
+
+    def take(self, step: Step) -> str | None:
+        """Go one step down, as `step_to_lighter_weights` or as `step` does."""
+        return self.step_to_lighter_weights() if step == "load" else self.step()
 
     def step(self) -> str | None:
         """Go one step down; return what it costs in a sentence, None where nothing is left to give.

@@ -22,14 +22,15 @@ from inference.door import (
     ThinkingLimit,
     Token,
 )
-from inference.errors import Cancelled, EngineGone, ModelUnavailable, TooLarge
-from inference.fallback import Fallback
+from inference.errors import Cancelled, EngineGone, ModelUnavailable, OutOfMemory, TooLarge
+from inference.fallback import Fallback, Step
 from inference.host_address import address_of, addresses
 from inference.host_link import HostedModel, Link, status_at
 from inference.host_start import IDLE_LIMIT_S, find_or_start
 from inference.messages import Prefill, SamplingOptions
 from inference.pictures import Place
 from inference.plan import Plan
+from inference.shortage import Shortage
 
 CANCEL_S = 300.0
 """How long a request may go on after it was cancelled: one chunk of a slow machine."""
@@ -66,6 +67,7 @@ class HostEngine:
         settings: EngineSettings,
         *,
         plan: Plan | None = None,
+        shortage: Shortage | None = None,
         idle_limit_s: float = IDLE_LIMIT_S,
         on_progress: OnProgress | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -76,6 +78,7 @@ class HostEngine:
             settings: which model, and how it is loaded.
             plan: how it is run in the memory that there is; where that was too much, the next host
                 goes by a smaller one.
+            shortage: what did not fit the last time, which is then not tried; it is told more.
             idle_limit_s: how long a host that is started here stays when no front end is left.
             on_progress: told of a download.
             environment: where the folders of socket and log are.
@@ -87,7 +90,10 @@ class HostEngine:
         self._idle_limit_s = idle_limit_s
         self._on_progress = on_progress
         self._environment = environment
-        self._notices: list[str] = []
+        self._shortage = shortage
+        self._taken: list[Step] = []
+        """Steps down for want of memory, so far."""
+        self._notices = self._begin_smaller()
         self._link = self._open(_never)
 
     @property
@@ -227,14 +233,28 @@ class HostEngine:
             raise self._link.gone()
         return status
 
+    def _begin_smaller(self) -> list[str]:
+        """Go down at once to where an earlier start ended; return what is to be said of that."""
+        if self._shortage is None:
+            return []
+        costs: dict[Step, str] = {}
+        for step in self._shortage.steps():
+            if (cost := self._fallback.take(step)) is not None:
+                self._taken.append(step)
+                costs[step] = cost  # of several of a kind the last one says it all
+        known = f"That is known from an earlier start; remove {self._shortage.file} to try more."
+        return [" ".join((*costs.values(), known))] if costs else []
+
     @contextmanager
     def _smaller_next_time(self) -> Iterator[None]:
         """Ask for less of the next host if this one dies in mid-work: memory is the usual cause."""
         try:
             yield
-        except EngineGone:
-            if (cost := self._fallback.step()) is not None:
+        except EngineGone as error:
+            if (cost := self._fallback.take("work")) is not None:
                 self._notices.append(cost)
+                if isinstance(error, OutOfMemory):
+                    self._taken.append("work")
             raise
 
     def _find(self, tokens: Sequence[int], live: HostBranch | None, reuse: bool) -> HostBranch:
@@ -256,12 +276,17 @@ class HostEngine:
         """Connect, and wait until the model is there, loaded by a smaller plan if need be."""
         while True:
             try:
-                return self._open_as_planned(cancel)
+                link = self._open_as_planned(cancel)
             except TooLarge:
-                cost = self._fallback.step_to_lighter_weights()
+                cost = self._fallback.take("load")
                 if cost is None:
                     raise
                 self._notices.append(cost)
+                self._taken.append("load")
+            else:
+                if self._shortage and self._taken:
+                    self._shortage.keep(self._taken)
+                return link
 
     def _open_as_planned(self, cancel: Cancel) -> Link:
         settings = self._fallback.settings

@@ -20,7 +20,7 @@ from inference import wire
 from inference.branch import Branch
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
-from inference.errors import EngineGone, InferenceError
+from inference.errors import InferenceError, OutOfMemory
 from inference.gain import Gain
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
@@ -242,7 +242,7 @@ class Worker:
             if is_out_of_memory(error):
                 # What it has read may be half written, and only its end gives all memory back.
                 self.stop()
-                gone = EngineGone("The engine ran out of memory and was ended.")
+                gone = OutOfMemory("The engine ran out of memory and was ended.")
                 seat.send(wire.failed(task.request.number, gone))
                 return True
             reason = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -47,6 +47,7 @@ from inference.pictures import Sight, sight_of
 from inference.pins import pinned_folder
 from inference.plan import Offer
 from inference.profiles import CALL_OPEN, Profile, profile_for
+from inference.shortage import Shortage
 from inference.thinking import is_open, thinking_limit
 from inference.tokenizer import Tokenizer
 from inference.transcript import Rendered, Transcript
@@ -59,6 +60,7 @@ def open_chat(
     model: str | Path | EngineSettings,
     *,
     offer: Offer | None = None,
+    shortage: Shortage | None = None,
     window: int | None = None,
     reuse: bool = True,
     thinking_history: ThinkingHistory = "preserve",
@@ -74,6 +76,7 @@ def open_chat(
             settings where its engine is not to have the usual ones.
         offer: how it is run in the memory that there is, its window included; what that costs is
             said with the first reply.
+        shortage: what did not fit at an earlier start, of an engine in a process of its own.
         window: the most tokens of it that are used, whatever there is memory for.
         reuse: False to prefill everything every time, for comparison.
         thinking_history: what becomes of the thinking of earlier turns.
@@ -95,7 +98,13 @@ def open_chat(
     engine: TokenEngine[Any]
     config: Mapping[str, Any]
     if host:
-        hosted = HostEngine(settings, plan=plan, idle_limit_s=idle_limit_s, on_progress=on_progress)
+        hosted = HostEngine(
+            settings,
+            plan=plan,
+            shortage=shortage,
+            idle_limit_s=idle_limit_s,
+            on_progress=on_progress,
+        )
         engine, folder, config = hosted, hosted.model.folder, hosted.model.config
     else:
         from inference.opened import open_engine

@@ -20,6 +20,7 @@ from inference.errors import (
     EngineGone,
     InferenceError,
     ModelUnavailable,
+    OutOfMemory,
     PictureUnreadable,
     TooLarge,
 )
@@ -359,6 +360,7 @@ _ERRORS: dict[str, type[InferenceError]] = {
         Cancelled,
         DamagedState,
         EngineGone,
+        OutOfMemory,
         PictureUnreadable,
         TooLarge,
     )

@@ -12,7 +12,7 @@ from agent import hardware
 from agent.cli import answer
 from agent.hardware import GIB, Gpu, Hardware
 from agent.models import resolve
-from agent.planning import named, plan_of, plan_to_run
+from agent.planning import named, plan_of, plan_to_run, shortage_of
 from agent.settings import ModelConfig
 from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
@@ -314,6 +314,23 @@ def test_the_settings_move_what_they_name() -> None:
     in_16 = plan_to_run("Qwen/Qwen3.5-9B", card, replace(how, weights="16bit"))
     assert in_16 is not None
     assert not in_16.plan.embedding_on_cpu, "the loader moves what it has packed"
+
+
+def test_what_did_not_fit_is_forgotten_with_other_settings_or_another_memory() -> None:
+    how = ModelConfig()
+    kept = {
+        shortage_of(source, chosen, plan_to_run(source, Hardware(64 * GIB, gpu, True))).file
+        for source, chosen, gpu in (
+            ("Qwen/Qwen3.5-9B", how, Gpu("a GPU", 24 * GIB)),
+            ("Qwen/Qwen3.5-9B", how, Gpu("a GPU", 16 * GIB)),
+            ("Qwen/Qwen3.5-9B", how, None),
+            ("Qwen/Qwen3.5-9B", replace(how, context=16_384), None),
+            ("Qwen/Qwen3.5-4B", how, None),
+        )
+    }
+    assert len(kept) == 5
+    again = plan_to_run("Qwen/Qwen3.5-9B", Hardware(64 * GIB, Gpu("it", 24 * GIB), True), how)
+    assert shortage_of("Qwen/Qwen3.5-9B", ModelConfig(), again).file in kept
 
 
 def test_a_folder_under_two_gigabytes_is_run_as_it_is_planned(

@@ -36,6 +36,7 @@ from inference.opened import OpenedEngine
 from inference.plan import GIB, Plan, Room
 from inference.planner import plan
 from inference.shapes import shape_of
+from inference.shortage import Shortage
 from inference.watchdog import FIRST_FACTOR, SLOWEST_FACTOR, Watchdog, is_out_of_memory, smaller
 from sandbox.base import View
 from sandbox.direct import Direct
@@ -123,7 +124,8 @@ def test_r16_an_engine_that_hangs_is_ended_and_another_goes_on(
 ) -> None:
     opener = opener_of(model, tmp_path)
     thread = start(opener)
-    with closing(HostEngine(SETTINGS, environment=environment)) as engine:
+    shortage = Shortage(tmp_path / "kept.json")
+    with closing(HostEngine(SETTINGS, shortage=shortage, environment=environment)) as engine:
         before = ask(engine)
         go_on = threading.Event()
         with monkeypatch.context() as patch:
@@ -135,6 +137,7 @@ def test_r16_an_engine_that_hangs_is_ended_and_another_goes_on(
         start(opener)
         assert ask(engine).token_ids == before.token_ids
         assert engine._fallback.settings.prefill_chunk < SETTINGS.prefill_chunk
+        assert shortage.steps() == (), "it may have hung for another reason than memory"
         go_on.set()
 
 
@@ -149,13 +152,13 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    opener = opener_of(model, tmp_path)
+    opener, shortage = opener_of(model, tmp_path), Shortage(tmp_path / "kept.json")
     thread = start(opener)
 
     def fail(*_args: Any, **_more: Any) -> Any:
         raise error
 
-    with closing(HostEngine(SETTINGS, environment=environment)) as engine:
+    with closing(HostEngine(SETTINGS, shortage=shortage, environment=environment)) as engine:
         before = ask(engine)
         with monkeypatch.context() as patch:
             patch.setattr(model, "forward_past", fail)
@@ -163,9 +166,11 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
                 # Its last words are read when it is gone, and stay the reason.
                 ask(engine, (9, *PROMPT), cancel=lambda: bool(thread.join(10)))
             assert not thread.is_alive()
+        assert shortage.steps() == (), "nobody knows yet whether that is enough"
         start(opener)
         assert ask(engine).token_ids == before.token_ids
         assert engine._fallback.settings.prefill_chunk < SETTINGS.prefill_chunk
+        assert shortage.steps() == ("work",)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +230,37 @@ def loads_after(
     return fail
 
 
-def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan(
-    environment: dict[str, str], loads_after: Callable[[int], list[EngineSettings]]
+def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan_and_so_the_next_time(
+    environment: dict[str, str],
+    loads_after: Callable[[int], list[EngineSettings]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loads, patient = loads_after(1), replace(SETTINGS, stall_s=20.0)
-    with closing(HostEngine(patient, plan=planned("35B-A3B"), environment=environment)) as engine:
+    shortage = Shortage(tmp_path / "kept" / "it.json")
+
+    def opened() -> closing[HostEngine]:
+        plan = planned("35B-A3B")
+        return closing(HostEngine(patient, plan=plan, shortage=shortage, environment=environment))
+
+    with opened() as engine:
         (notice,) = ask(engine).notices
         assert notice == "Memory is short: the embedding goes to the CPU."
         assert [one.embedding_on_cpu for one in loads] == [False, True]
+
+    def find(settings: EngineSettings, address: HostAddress, *_more: object) -> object:
+        loads.append(settings)
+        return address.connect(), False
+
+    monkeypatch.setattr("inference.host_client.find_or_start", find)
+    with opened() as engine:
+        (notice,) = ask(engine).notices
+        known = f"That is known from an earlier start; remove {shortage.file} to try more."
+        assert notice == f"Memory is short: the embedding goes to the CPU. {known}"
+        assert loads[-1].embedding_on_cpu
+    shortage.file.write_text("{")
+    with opened():
+        assert not loads[-1].embedding_on_cpu
 
 
 def test_r15_a_model_that_does_not_fit_is_loaded_with_its_weights_in_fewer_bits(
