@@ -1,5 +1,18 @@
-"""Kernels of Triton's are run by its interpreter: that must be said before torch imports it."""
+"""What tests of several rooms share.
 
+Kernels of Triton's are run by its interpreter: that must be said before torch imports it.
+"""
+
+import itertools
 import os
 
+import pytest
+
 os.environ["TRITON_INTERPRET"] = "1"
+_NUMBERS = itertools.count(98001)
+
+
+@pytest.fixture
+def nap() -> str:
+    """So many seconds no other test sleeps, here or in a process beside: a mark to look for."""
+    return f"{next(_NUMBERS)}.{os.getpid():07d}"

@@ -48,15 +48,15 @@ from tests.agent.fakes import (
 from tests.agent.stage import DONE, set_stage, show, view
 from tests.agent.test_fix import fix
 from tests.plain import plain_python
+from tests.sandbox.conftest import processes_with
 from tools.bash import Bash
 
 SHORT = Limits(wall_s=20)
-MARK = "98776"
 TOKEN = "ghp_" + "a1B2c3D4" * 5
 
 
 @pytest.fixture(autouse=True)
-def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def canary(tmp_path: Path, nap: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of the user with one file, the same at the end; and no process is left."""
     home = tmp_path / "home"
     home.mkdir()
@@ -66,14 +66,7 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield file
     assert [path.name for path in home.iterdir() if path.name != ".cache"] == ["precious"]
     assert file.read_text() == "treasure\n"
-    assert not any(map(has_mark, Path("/proc").glob("[0-9]*/cmdline")))
-
-
-def has_mark(command_line: Path) -> bool:
-    try:
-        return MARK.encode() in command_line.read_bytes()
-    except OSError:  # it ended while we looked
-        return False
+    assert processes_with(nap) == []
 
 
 def command(text: str) -> ToolCall:
@@ -194,13 +187,15 @@ def test_a54_what_another_agent_planted_is_advice_or_is_not_read(tmp_path: Path)
 
 
 @pytest.mark.attack
-def test_a40_code_that_runs_on_collection_runs_inside_only(tmp_path: Path, canary: Path) -> None:
+def test_a40_code_that_runs_on_collection_runs_inside_only(
+    tmp_path: Path, canary: Path, nap: str
+) -> None:
     evil = (
         "import os, subprocess\n"
         f"for file in ({str(canary)!r}, '/etc/pwned', {str(tmp_path / 'sibling')!r}):\n"
         "    try:\n        open(file, 'w').write('changed')\n"
         "    except OSError:\n        pass\n"
-        f"subprocess.Popen(['setsid', 'sleep', '{MARK}'])\n"
+        f"subprocess.Popen(['setsid', 'sleep', '{nap}'])\n"
     )
     files = {"tests/__init__.py": evil, "shop/__init__.py": evil, "sitecustomize.py": evil,
              "conftest.py": evil, "setup.py": evil,

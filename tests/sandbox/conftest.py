@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def processes_with(word: str) -> list[str]:
         if word in line:
             found.append(line)
     return found
+
+
+def until_gone(word: str) -> list[str]:
+    """Wait for processes to end that were killed and not waited for; return those that do not."""
+    deadline = time.monotonic() + 10
+    while (left := processes_with(word)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
 
 
 @pytest.fixture

@@ -26,8 +26,6 @@ from sandbox.tree import apply_changes, copy_tree
 from sandbox.workspace import Workspace
 
 SHORT = Limits(wall_s=20)
-MARK = "98775"
-"""Of processes that must be gone."""
 LIBC = ctypes.CDLL(None)
 AT_FDCWD, EXCHANGE = -100, 2
 
@@ -35,7 +33,7 @@ Attack = Callable[[str], CommandResult]
 
 
 @pytest.fixture(autouse=True)
-def canary(tmp_path: Path, survivors: Callable[[str], list[str]]) -> Iterator[Path]:
+def canary(tmp_path: Path, nap: str, survivors: Callable[[str], list[str]]) -> Iterator[Path]:
     """A file of the user beside the workspace, the same at the end; and no process is left."""
     folder = tmp_path / "home"
     folder.mkdir()
@@ -52,14 +50,14 @@ def canary(tmp_path: Path, survivors: Callable[[str], list[str]]) -> Iterator[Pa
         1,
     )
     assert [path.name for path in folder.iterdir()] == ["precious"]
-    assert survivors(MARK) == []
+    assert survivors(nap) == []
 
 
 @pytest.fixture
-def run(bubblewrap: Bubblewrap, view: View, tmp_path: Path) -> Attack:
+def run(bubblewrap: Bubblewrap, view: View, tmp_path: Path, nap: str) -> Attack:
     sandbox = Watched(bubblewrap, tmp_path / "aside")
     return lambda script: sandbox.run(
-        ["bash", "-c", f"{script}\n(setsid sleep {MARK} &)"], view, SHORT
+        ["bash", "-c", f"{script}\n(setsid sleep {nap} &)"], view, SHORT
     )
 
 

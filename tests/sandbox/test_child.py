@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,18 +11,18 @@ from sandbox.base import Sandbox, View
 from sandbox.child import Child
 from sandbox.landlock import Landlock, refusal_of_landlock
 from sandbox.limits import Limits
+from tests.sandbox.conftest import until_gone
 
-MARK = "98431"
 ROOT = Path(__file__).parents[2]
-AGENT = f"""
+AGENT = """
 import sys, time
 from pathlib import Path
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.child import Child
 from sandbox.limits import Limits
-folder = Path(sys.argv[1])
-child = Child(Bubblewrap(), ["sh", "-c", "echo up; sleep {MARK}1"], View(folder, folder), Limits())
+folder, script = Path(sys.argv[1]), f"echo up; sleep {sys.argv[2]}"
+child = Child(Bubblewrap(), ["sh", "-c", script], View(folder, folder), Limits())
 print(child.socket.recv(9).decode(), end="", flush=True)
 time.sleep(60)
 """
@@ -53,14 +52,14 @@ def test_a_child_answers_on_the_socket_and_its_complaints_are_told(
 
 
 def test_nothing_of_a_stopped_child_is_left(
-    sandbox: Sandbox, view: View, survivors: Callable[[str], list[str]]
+    sandbox: Sandbox, view: View, nap: str, survivors: Callable[[str], list[str]]
 ) -> None:
-    child = Child(sandbox, ["sh", "-c", f"setsid sleep {MARK} & echo up; wait"], view, Limits())
+    child = Child(sandbox, ["sh", "-c", f"setsid sleep {nap} & echo up; wait"], view, Limits())
     with child.socket:
         assert said(child) == b"up\n"
         child.stop()
     assert not child.is_running
-    assert survivors(MARK) == []
+    assert survivors(nap) == []
 
 
 def test_a_child_that_cannot_be_run_says_why(sandbox: Sandbox, view: View) -> None:
@@ -84,15 +83,12 @@ def _without_git(view: View) -> View:
     return View(view.source, view.workspace, writable=False)
 
 
-def test_a_child_dies_with_the_agent(view: View, survivors: Callable[[str], list[str]]) -> None:
+def test_a_child_dies_with_the_agent(view: View, nap: str) -> None:
     agent = subprocess.Popen(
-        [sys.executable, "-c", AGENT, str(view.source)], stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-c", AGENT, str(view.source), nap], stdout=subprocess.PIPE, cwd=ROOT
     )
     with agent:
         assert agent.stdout is not None
         assert agent.stdout.readline() == b"up\n"
         agent.kill()
-    deadline = time.monotonic() + 10
-    while survivors(MARK + "1") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert survivors(MARK + "1") == []
+    assert until_gone(nap) == []

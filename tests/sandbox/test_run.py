@@ -15,6 +15,7 @@ from sandbox.base import Sandbox, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.errors import SandboxError
 from sandbox.limits import MIB, Limits
+from tests.sandbox.conftest import until_gone
 
 Survivors = Callable[[str], list[str]]
 SHORT = Limits(wall_s=20)
@@ -83,73 +84,74 @@ def test_a_pipe_that_closes_early_ends_its_writer_quietly(sandbox: Sandbox, view
 
 
 def test_the_limit_ends_a_command_and_keeps_its_output(
-    sandbox: Sandbox, view: View, survivors: Survivors
+    sandbox: Sandbox, view: View, nap: str, survivors: Survivors
 ) -> None:
-    result = sandbox.run(["sh", "-c", "echo begun; sleep 98761"], view, Limits(wall_s=0.5))
+    result = sandbox.run(["sh", "-c", f"echo begun; sleep {nap}"], view, Limits(wall_s=0.5))
     assert (result.exit_code, result.output, result.timed_out) == (None, "begun\n", True)
     assert result.duration_s < 20
-    assert survivors("98761") == []
+    assert survivors(nap) == []
 
 
-def test_cancel_is_seen_soon(sandbox: Sandbox, view: View, survivors: Survivors) -> None:
+def test_cancel_is_seen_soon(sandbox: Sandbox, view: View, nap: str, survivors: Survivors) -> None:
     asked = time.monotonic() + 0.3
-    result = sandbox.run(["sleep", "98762"], view, SHORT, cancel=lambda: time.monotonic() > asked)
+    result = sandbox.run(["sleep", nap], view, SHORT, cancel=lambda: time.monotonic() > asked)
     assert result.cancelled
     assert result.exit_code is None
     assert time.monotonic() - asked < 20
-    assert survivors("98762") == []
+    assert survivors(nap) == []
 
 
 def test_output_is_passed_on_as_it_comes(sandbox: Sandbox, view: View) -> None:
-    times: list[tuple[float, bytes]] = []
-    sandbox.run(
-        ["sh", "-c", "echo one; sleep 0.4; echo two"],
-        view,
-        SHORT,
-        on_output=lambda data: times.append((time.monotonic(), data)),
-    )
-    assert b"".join(data for _, data in times) == b"one\ntwo\n"
-    assert times[-1][0] - times[0][0] > 0.3
+    heard = b""
+
+    def hear(data: bytes) -> None:
+        nonlocal heard
+        heard += data
+        (view.source / "heard").touch()
+
+    script = "echo one; while [ ! -e heard ]; do sleep 0.01; done; echo two"
+    assert sandbox.run(["sh", "-c", script], view, SHORT, on_output=hear).exit_code == 0
+    assert heard == b"one\ntwo\n"
 
 
 def test_an_error_while_passing_output_on_leaves_nothing_running(
-    sandbox: Sandbox, view: View, survivors: Survivors
+    sandbox: Sandbox, view: View, nap: str, survivors: Survivors
 ) -> None:
     def fail(data: bytes) -> None:
         raise RuntimeError(data)
 
     with pytest.raises(RuntimeError, match="begun"):
-        sandbox.run(["sh", "-c", "echo begun; sleep 98763"], view, SHORT, on_output=fail)
-    assert survivors("98763") == []
+        sandbox.run(["sh", "-c", f"echo begun; sleep {nap}"], view, SHORT, on_output=fail)
+    assert survivors(nap) == []
 
 
 @pytest.mark.parametrize(
     "script",
     [
-        "sleep 98764 & echo done",
-        "setsid sleep 98764 & echo done",
-        "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 98764; sleep 98764' &) ; echo done",
-        "setsid sh -c 'kill -STOP $$; sleep 98764' & sleep 0.1; echo done",
+        "sleep NAP & echo done",
+        "setsid sleep NAP & echo done",
+        "(setsid sh -c 'trap \"\" TERM HUP INT; sleep NAP; sleep NAP' &) ; echo done",
+        "setsid sh -c 'kill -STOP $$; sleep NAP' & sleep 0.1; echo done",
     ],
     ids=["background", "session", "daemon that ignores signals", "stopped"],
 )
 def test_a_child_in_the_background_neither_holds_the_call_nor_outlives_it(
-    sandbox: Sandbox, view: View, survivors: Survivors, script: str
+    sandbox: Sandbox, view: View, nap: str, survivors: Survivors, script: str
 ) -> None:
-    result = sandbox.run(["sh", "-c", script], view, SHORT)
+    result = sandbox.run(["sh", "-c", script.replace("NAP", nap)], view, SHORT)
     assert (result.exit_code, result.output) == (0, "done\n")
     assert result.duration_s < 20
-    assert survivors("98764") == []
+    assert survivors(nap) == []
 
 
 def test_a_command_that_ignores_sigterm_dies_at_the_limit(
-    sandbox: Sandbox, view: View, survivors: Survivors
+    sandbox: Sandbox, view: View, nap: str, survivors: Survivors
 ) -> None:
-    script = "trap '' TERM HUP INT; sleep 98765 & sleep 98765; sleep 98765"
+    script = f"trap '' TERM HUP INT; sleep {nap} & sleep {nap}; sleep {nap}"
     result = sandbox.run(["sh", "-c", script], view, Limits(wall_s=0.3))
     assert result.timed_out
     assert result.duration_s < 20
-    assert survivors("98765") == []
+    assert survivors(nap) == []
 
 
 def test_endless_output_is_cut_in_the_middle(sandbox: Sandbox, view: View) -> None:
@@ -246,10 +248,10 @@ from pathlib import Path
 from sandbox.base import View
 from sandbox.choose import choose
 from sandbox.limits import Limits
-level, folder = sys.argv[1:]
+level, folder, nap = sys.argv[1:]
 view = View(Path(folder), Path(folder))
 choose(level).run(
-    ["sh", "-c", "setsid sleep 98766 & echo up; sleep 98766"],
+    ["sh", "-c", f"setsid sleep {nap} & echo up; sleep {nap}"],
     view,
     Limits(),
     on_output=lambda data: print("up", flush=True),
@@ -259,11 +261,9 @@ choose(level).run(
 
 @pytest.mark.fault
 @pytest.mark.parametrize("level", ["bubblewrap", "direct"])
-def test_kill_minus_nine_of_the_agent_ends_the_command(
-    level: str, view: View, survivors: Survivors
-) -> None:
+def test_kill_minus_nine_of_the_agent_ends_the_command(level: str, view: View, nap: str) -> None:
     agent = subprocess.Popen(
-        [sys.executable, "-c", AGENT, level, str(view.source)],
+        [sys.executable, "-c", AGENT, level, str(view.source), nap],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
@@ -272,31 +272,28 @@ def test_kill_minus_nine_of_the_agent_ends_the_command(
         assert agent.stdout.readline() == b"up\n"
         agent.kill()
         agent.wait()
-    end = time.monotonic() + 3
-    while survivors("98766") and time.monotonic() < end:
-        time.sleep(0.02)
-    assert survivors("98766") == []
+    assert until_gone(nap) == []
 
 
 @pytest.mark.fault
 def test_cancel_at_any_moment_after_the_start_leaves_nothing(
-    sandbox: Sandbox, view: View, survivors: Survivors
+    sandbox: Sandbox, view: View, nap: str, survivors: Survivors
 ) -> None:
     for number in range(60):
         moment = time.monotonic() + number * 0.0015
         result = sandbox.run(
-            ["sh", "-c", "setsid sleep 98767 & sleep 98767"],
+            ["sh", "-c", f"setsid sleep {nap} & sleep {nap}"],
             view,
             SHORT,
             cancel=lambda moment=moment: time.monotonic() > moment,
         )
         assert result.cancelled
-        assert survivors("98767") == []
+        assert survivors(nap) == []
 
 
 @pytest.mark.fault
 def test_kill_of_the_supervisor_ends_the_sandbox(
-    bubblewrap: Bubblewrap, view: View, survivors: Survivors
+    bubblewrap: Bubblewrap, view: View, nap: str
 ) -> None:
     def kill_supervisor(data: bytes) -> None:
         for path in (
@@ -307,10 +304,9 @@ def test_kill_of_the_supervisor_ends_the_sandbox(
 
     with pytest.raises(SandboxError, match="watches over"):
         bubblewrap.run(
-            ["sh", "-c", "echo up; setsid sleep 98768 & sleep 98768"],
+            ["sh", "-c", f"echo up; setsid sleep {nap} & sleep {nap}"],
             view,
             SHORT,
             on_output=kill_supervisor,
         )
-    time.sleep(0.2)
-    assert survivors("98768") == []
+    assert until_gone(nap) == []

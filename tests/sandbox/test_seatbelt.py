@@ -6,7 +6,6 @@ commands is tried with a stand-in for `sandbox-exec` that isolates nothing.
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from sandbox.base import View
 from sandbox.errors import SandboxError, SandboxUnavailable
 from sandbox.limits import MIB, Limits
 from sandbox.seatbelt import Seatbelt, arguments, profile
+from tests.sandbox.conftest import until_gone
 
 GOLDEN = Path(__file__).with_name("seatbelt.sb")
 TREE = Path("/Users/me/.local/state/qwen-agent/sessions/1/tree")
@@ -167,19 +167,17 @@ def test_a_command_runs_in_the_workspace_with_an_environment_of_its_own(
 
 
 def test_a_command_ends_at_its_limit_on_cancel_and_with_its_group(
-    seatbelt: Seatbelt, view: View, survivors: Callable[[str], list[str]]
+    seatbelt: Seatbelt, view: View, nap: str
 ) -> None:
-    late = seatbelt.run(["sh", "-c", "echo on; sleep 98431"], view, Limits(wall_s=0.3))
+    late = seatbelt.run(["sh", "-c", f"echo on; sleep {nap}"], view, Limits(wall_s=0.3))
     assert (late.timed_out, late.exit_code, late.output) == (True, None, "on\n")
-    stopped = seatbelt.run(["sleep", "98431"], view, Limits(wall_s=20), lambda: True)
+    stopped = seatbelt.run(["sleep", nap], view, Limits(wall_s=20), lambda: True)
     assert stopped.cancelled
     started = time.monotonic()
-    left = seatbelt.run(["sh", "-c", "sleep 98431 & echo off"], view, Limits(wall_s=20))
+    left = seatbelt.run(["sh", "-c", f"sleep {nap} & echo off"], view, Limits(wall_s=20))
     assert (left.exit_code, left.output) == (0, "off\n")
     assert time.monotonic() - started < 30
-    while survivors("98431") and time.monotonic() - started < 12:  # killed, and not waited for
-        time.sleep(0.01)
-    assert survivors("98431") == []
+    assert until_gone(nap) == []
 
 
 def test_a_file_and_an_output_have_a_size(seatbelt: Seatbelt, view: View) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from sandbox.base import View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.errors import SandboxError
-from tests.sandbox.conftest import processes_with
+from tests.sandbox.conftest import processes_with, until_gone
 from tools.background import BackgroundBash
 from tools.base import ToolResult
 from tools.bash import Bash
@@ -40,23 +39,15 @@ def bash(tmp_path: Path) -> Iterator[Terminal]:
     terminal.jobs.close()
 
 
-def until_gone(word: str) -> list[str]:
-    """Wait a moment for processes to end; return those that do not."""
-    deadline = time.monotonic() + 5
-    while (left := processes_with(word)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return left
-
-
 def test_a_foreground_command_is_as_it_always_was(bash: Terminal) -> None:
     result = bash(command="echo hello; exit 3")
     assert result.text == "hello\n[exit code 3]"
 
 
 def test_a_job_goes_on_while_others_run_and_tells_what_is_new(
-    bash: Terminal, tmp_path: Path
+    bash: Terminal, tmp_path: Path, nap: str
 ) -> None:
-    script = "echo up; while [ ! -e go ]; do sleep 0.02; done; echo seen; sleep 98790"
+    script = f"echo up; while [ ! -e go ]; do sleep 0.02; done; echo seen; sleep {nap}"
     started = bash(command=script, background="true")
     assert started.text.startswith("up\n[job 1: runs, ")
     assert started.summary.startswith("started job 1: echo up; while")
@@ -67,7 +58,7 @@ def test_a_job_goes_on_while_others_run_and_tells_what_is_new(
     assert "up" not in seen
     assert bash(poll="1", timeout_s="1").text.startswith("[no new output]\n[job 1: runs, ")
     assert bash(kill=1).text == "[no new output]\n[job 1: killed]"
-    assert until_gone("98790") == []
+    assert until_gone(nap) == []
     assert (tmp_path / "go").exists()
 
 
@@ -88,14 +79,14 @@ def test_output_that_nobody_reads_is_kept_at_both_ends(bash: Terminal) -> None:
     assert len(text) < 12_200
 
 
-def test_there_is_an_end_to_how_many_run(bash: Terminal) -> None:
+def test_there_is_an_end_to_how_many_run(bash: Terminal, nap: str) -> None:
     for _ in range(MAX_RUNNING):
-        bash.jobs.start(["sleep", "98792"], "sleep")
-    text = bash(command="sleep 98792", background=True).text
+        bash.jobs.start(["sleep", nap], "sleep")
+    text = bash(command=f"sleep {nap}", background=True).text
     assert text == "4 jobs run already (1, 2, 3, 4); kill one first."
     assert bash(poll=7).text == "There is no job 7; running: 1, 2, 3, 4."
     assert [job.number for job in bash.jobs.close()] == [1, 2, 3, 4]
-    assert processes_with("98792") == []
+    assert processes_with(nap) == []
     assert bash.jobs.close() == ()
 
 
@@ -132,7 +123,8 @@ from sandbox.bubblewrap import Bubblewrap
 from tools.jobs import Jobs
 
 jobs = Jobs(Bubblewrap(), View(Path(sys.argv[1]), Path("/workspace")))
-job = jobs.start(["sh", "-c", "touch up; setsid sleep 98793 & sleep 98793"], "sleep")
+script = "touch up; setsid sleep {0} & sleep {0}".format(sys.argv[3])
+job = jobs.start(["sh", "-c", script], "sleep")
 while not Path(sys.argv[1], "up").exists():
     pass
 if sys.argv[2] == "killed":
@@ -141,13 +133,13 @@ if sys.argv[2] == "killed":
 
 
 @pytest.mark.parametrize("how", ["killed", "ended"])
-def test_jobs_die_with_the_process_however_it_ends(tmp_path: Path, how: str) -> None:
+def test_jobs_die_with_the_process_however_it_ends(tmp_path: Path, how: str, nap: str) -> None:
     root = Path(__file__).parents[2]
     code = subprocess.run(
-        [sys.executable, "-c", AGENT, str(tmp_path), how],
+        [sys.executable, "-c", AGENT, str(tmp_path), how, nap],
         env={**os.environ, "PYTHONPATH": str(root)},
         timeout=30,
         check=False,
     ).returncode
     assert code == (-signal.SIGKILL if how == "killed" else 0)
-    assert until_gone("98793") == []
+    assert until_gone(nap) == []
