@@ -152,6 +152,8 @@ class Case:
 GOOD = (["repair"], ["finish", {"summary": "Mended the sum."}])
 BAD = (["wrong"], ["finish", {"summary": "Mended the sum."}])
 GREEN = {"shop/cart.py": CART.replace("- tax", "+ tax")}
+NAP = f"sleep 987.{os.getpid():07d}"
+"""What no test in a process beside runs."""
 CASES = {
     **{f"{name} mended": Case(name, 0, GOOD) for name in PROJECTS},
     **{f"{name} still red": Case(name, 3, BAD) for name in PROJECTS},
@@ -184,9 +186,7 @@ CASES = {
         words=("--max-time", "2"),
         files={"tests/test_slow.py": "import time\ntime.sleep(60)\n"},
     ),
-    "a process is left behind": Case(
-        "make", 0, (bash("sleep 987.6 & setsid sleep 987.6 &"), *GOOD)
-    ),
+    "a process is left behind": Case("make", 0, (bash(f"{NAP} & setsid {NAP} &"), *GOOD)),
 }
 
 
@@ -287,7 +287,7 @@ def test_a_run_keeps_its_promises(tmp_path: Path, name: str) -> None:
     assert after == before, "all of the repair, and nothing else, is in the repository"
     check_files(ended.folder, report)
     assert not is_running(str(repository))
-    assert not is_running("sleep 987.6")
+    assert not is_running(NAP)
 
 
 def check_files(folder: Path, report: dict[str, Any]) -> None:

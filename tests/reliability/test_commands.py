@@ -43,17 +43,19 @@ def sh(view: View, script: str, limits: Limits = SHORT) -> tuple[int | None, str
     return result.exit_code, result.output
 
 
-def test_r10_a_child_that_holds_the_pipe_does_not_hold_the_call(view: View) -> None:
+def test_r10_a_child_that_holds_the_pipe_does_not_hold_the_call(view: View, nap: str) -> None:
     start = time.monotonic()
-    assert sh(view, "sleep 97310 & echo done") == (0, "done\n")
+    assert sh(view, f"sleep {nap} & echo done") == (0, "done\n")
     assert time.monotonic() - start < 30
-    assert processes_with("97310") == []
+    assert processes_with(nap) == []
 
 
-def test_r11_a_child_in_a_session_of_its_own_that_ignores_signals_dies(view: View) -> None:
-    script = "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 97311; sleep 97311' &); echo done"
+def test_r11_a_child_in_a_session_of_its_own_that_ignores_signals_dies(
+    view: View, nap: str
+) -> None:
+    script = f"(setsid sh -c 'trap \"\" TERM HUP INT; sleep {nap}; sleep {nap}' &); echo done"
     assert sh(view, script) == (0, "done\n")
-    assert processes_with("97311") == []
+    assert processes_with(nap) == []
 
 
 def test_r12_no_time_out_and_a_silly_one_are_bounded(view: View) -> None:
@@ -139,11 +141,11 @@ def test_r31_a_front_end_in_a_deleted_folder_says_so_or_does_without(
 @pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_r33_a_closed_terminal_or_two_ctrl_c_flush_the_log_and_leave_no_child(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, nap: str, number: signal.Signals
 ) -> None:
     repository = make_repository(tmp_path / "repo")
     before = picture(repository)
-    mark = f"sleep 9733{int(number)}"
+    mark = f"sleep {nap}"
     script = tmp_path / "script.json"
     script.write_text(json.dumps([["bash", {"command": f"touch started; {mark} & {mark}"}]]))
     process = subprocess.Popen(
