@@ -17,6 +17,8 @@ def failure_of(attempt: Attempt, grade: Grade) -> FailureClass | None:
         return None
     if grade.is_broken or attempt.outcome in NOT_ITS_FAULT:
         return "environment"
+    if grade.is_elsewhere:
+        return "graded elsewhere"
     if MALFORMED_WORDS in attempt.ended_by:
         return "malformed call"
     if attempt.ended_by.startswith(LOOP_WORDS):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evals.conditions import Conditions, digest_of
 from evals.solver import Attempt
-from evals.task import FailureClass, Grade, TaskSource
+from evals.task import NOT_COUNTED, FailureClass, Grade, TaskSource
 
 PACKAGES = ("qwen-agent-local", "torch", "transformers", "tokenizers", "llguidance")
 """Whose versions may change what a run comes to."""
@@ -71,7 +71,7 @@ class Record(BaseModel):
     @property
     def counts(self) -> bool:
         """Whether it says something of the solver."""
-        return self.failure != "environment"
+        return self.failure not in NOT_COUNTED
 
     @property
     def outcome(self) -> tuple[bool, str | None, str]:

@@ -76,7 +76,7 @@ def run(folder: RunFolder, make_crew: MakeCrew, say: Say = print) -> tuple[Recor
     """
     tasks = tasks_of(folder)
     with folder.opened() as kept:
-        records = {record.task: record for record in kept if record.counts}
+        records = {record.task: record for record in kept if record.failure != "environment"}
         left = [task for task in tasks if task.id not in records]
         if kept:
             say(f"{len(records)} of {len(tasks)} tasks are done already.")

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-FailureClass = Literal["wrong logic", "no edit", "loop", "budget", "malformed call", "environment"]
+FailureClass = Literal[
+    "wrong logic", "no edit", "loop", "budget", "malformed call", "environment", "graded elsewhere"
+]
 """Why a task was not solved, as far as that can be told from the run."""
+NOT_COUNTED: frozenset[FailureClass] = frozenset({"environment", "graded elsewhere"})
+"""What says nothing of the solver."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Grade:
     """Tests that fail still."""
     is_broken: bool = False
     """Whether the grader could not be run: the environment's fault, not the agent's."""
+    is_elsewhere: bool = False
+    """Whether only another grader can tell."""
 
 
 class NoTask(Exception):

@@ -43,7 +43,7 @@ class Fallback:
         """The window that there is memory for; None leaves it to the model."""
         return None if self._plan is None else self._plan.context_tokens
 
-    def take(self, step: Step) -> str | None:
+    def go_down(self, step: Step) -> str | None:
         """Go one step down, as `step_to_lighter_weights` or as `step` does."""
         return self.step_to_lighter_weights() if step == "load" else self.step()
 

@@ -239,7 +239,7 @@ class HostEngine:
             return []
         costs: dict[Step, str] = {}
         for step in self._shortage.steps():
-            if (cost := self._fallback.take(step)) is not None:
+            if (cost := self._fallback.go_down(step)) is not None:
                 self._taken.append(step)
                 costs[step] = cost  # of several of a kind the last one says it all
         known = f"That is known from an earlier start; remove {self._shortage.file} to try more."
@@ -251,7 +251,7 @@ class HostEngine:
         try:
             yield
         except EngineGone as error:
-            if (cost := self._fallback.take("work")) is not None:
+            if (cost := self._fallback.go_down("work")) is not None:
                 self._notices.append(cost)
                 if isinstance(error, OutOfMemory):
                     self._taken.append("work")
@@ -278,7 +278,7 @@ class HostEngine:
             try:
                 link = self._open_as_planned(cancel)
             except TooLarge:
-                cost = self._fallback.take("load")
+                cost = self._fallback.go_down("load")
                 if cost is None:
                     raise
                 self._notices.append(cost)

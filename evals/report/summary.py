@@ -29,11 +29,11 @@ class Summary(BaseModel):
 
     head: Head
     num_done: int
-    num_counted: int = Field(description="Of those done: all whose environment did not fail.")
+    num_counted: int = Field(description="Of those done: what says something of the solver.")
     num_solved: int
     share: float = Field(description="Solved of those counted.")
     interval: tuple[float, float] = Field(description="Of the share: Wilson, 95 %.")
-    failures: dict[str, int] = Field(description="How many were not solved, by class.")
+    failures: dict[str, int] = Field(description="How many that count were not solved, by class.")
     spent: Spent = Field(description="By all tasks together.")
     median_tokens: float = Field(
         description="Computed for a task that counts: prefilled and generated."
@@ -69,8 +69,10 @@ class Summary(BaseModel):
     @property
     def left_out(self) -> str:
         """What does not count, in words; empty where everything does."""
-        num = self.num_done - self.num_counted
-        return f"{num} not counted: the environment failed, or the task is none" if num else ""
+        names = Counter(record.failure for record in self.records if not record.counts)
+        if not names:
+            return ""
+        return f"not counted: {', '.join(f'{name} {num}' for name, num in names.items())}"
 
 
 def tokens_of(record: Record) -> int:

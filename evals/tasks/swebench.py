@@ -29,6 +29,10 @@ CONTAMINATION = (
     "SWE-bench's repositories, issues and repairs are public, and older than most models: a repair "
     "may be memory. Instances that a person made of code that is not public are as new as that."
 )
+ELSEWHERE = (
+    "Its tests are not named as pytest names them: the official grader has to run them, "
+    "which takes predictions.jsonl."
+)
 
 
 def _listed(value: object) -> object:
@@ -147,6 +151,8 @@ class SwebenchTasks:
     def grade(self, task: Task, place: Place) -> Grade:
         """Apply the hidden tests to a clean copy; what is to pass must, and what passed still."""
         instance = _instance(task)
+        if not instance.has_ids_of_pytest:
+            return Grade(False, ELSEWHERE, is_elsewhere=True)
 
         hidden = paths_in(instance.test_patch)
         terms = Terms(before=instance.report, targets=instance.FAIL_TO_PASS, hidden=hidden)

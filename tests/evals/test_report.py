@@ -65,7 +65,7 @@ def test_what_says_nothing_of_the_solver_is_counted_apart(tmp_path: Path) -> Non
     assert summary.failures == {"wrong logic": 1}
     words = summary_words(summary)
     assert "1 of 2 solved (50.0%" in words
-    assert "2 not counted: the environment failed, or the task is none" in words
+    assert "not solved: wrong logic 1\nnot counted: environment 2\n" in words
     assert compared(first, second).num_pairs == 2
 
 

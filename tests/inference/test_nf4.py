@@ -128,6 +128,7 @@ def test_without_fast_kernels_none_is_asked_and_the_same_is_said(
             stack.fused = fused  # as on a GPU
     assert greedy(fast) == greedy(plain)
     assert asked
+    assert (plain.kernels, plain.few_tokens_by) == (None, "Qwen3_5ForCausalLM")
     for name, stack in stacks_of(plain.module).items():
         ways = (stack.kernels, stack.few_rows, getattr(stack, "fused", None))
         assert ways == (None, None, None), name

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UsageError
+from evals.failures import failure_of
+from evals.solver import Attempt
 from evals.task import Grade, NoTask, Task, TaskSource
 from evals.tasks import folder as folders
 from evals.tasks.nano import NanoTasks
@@ -120,7 +122,8 @@ def test_tests_that_only_the_official_grader_can_name_are_left_to_it(
     (tmp_path / "other.jsonl").write_text(other.to_line() + "\n")
     source = replace(instances, file=tmp_path / "other.jsonl")
     (task,) = source.tasks()
-    assert (source.lay_out(task, tmp_path / "place").folder / "shop.py").is_file()
+    place = source.lay_out(task, tmp_path / "place")
+    assert failure_of(Attempt(outcome="fixed"), source.grade(task, place)) == "graded elsewhere"
 
 
 @pytest.mark.slow
