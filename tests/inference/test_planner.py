@@ -14,7 +14,16 @@ from inference.footprint import KV_FORMATS, Footprint, Kv, Weights, int8_bytes, 
 from inference.model import Model
 from inference.models import SHAPES, newest
 from inference.plan import GIB, Plan, Room, Wanted
-from inference.planner import MIN_WINDOW, Refusal, largest, next_smaller, plan, to_run
+from inference.lines import fitting as lines_fitting
+from inference.planner import (
+    MIN_WINDOW,
+    TYPICAL_WINDOW,
+    Refusal,
+    largest,
+    next_smaller,
+    plan,
+    to_run,
+)
 from inference.shapes import Group, built, shape_of
 
 RAM = 64 * GIB
@@ -416,3 +425,26 @@ def test_experts_are_not_moved_into_memory_that_is_not_there() -> None:
         now = offer.plan
         assert now.ram_bytes <= now.room.ram_bytes
     assert now.experts_on_cpu < 10
+
+
+# --- several lines
+
+
+def test_lines_share_the_room_of_one_window_and_are_fewer_where_it_is_small() -> None:
+    found = fitting("27B", gpu(24), Wanted(96 * K))
+    windows = [found.window_of(num) for num in (1, 2, 4)]
+    assert windows[0] == 96 * K
+    for num, window in zip((2, 4), windows[1:], strict=True):
+        held = num * found.footprint.kv(found.kv, window) + num * found.state_bytes
+        assert held <= found.kv_bytes + found.state_bytes + max(0, spare(found))
+        assert window > (96 * K + K) // num - 12 * K
+    num, window = lines_fitting(found, 4, 96 * K)
+    assert num < 4
+    assert window == found.window_of(num) >= TYPICAL_WINDOW
+    assert lines_fitting(None, 4, 8 * K) == (4, 8 * K)
+
+
+def spare(found: Plan) -> int:
+    """What a plan with as many snapshots as it is given leaves of a card."""
+    more = found.cache_bytes - 2 * found.state_bytes
+    return found.room.device_bytes - found.needed_bytes - more
