@@ -118,9 +118,7 @@ class Attempt:
         self.failures: set[int] = set()
         """Exit codes of what could not be had any more: the engine, the sandbox, a hook."""
         request = task.request
-        self.place = own_workplace(
-            task.place, number, task.folder, session.folder, start.commit
-        )
+        self.place = own_workplace(task.place, number, task.folder, session.folder, start.commit)
         self.checkpoint = self.place.checkpoint
         options = reply_options(chat, number, request)
         # A label may be wrong about a clever script; in plan mode it has nothing it could write to.

@@ -213,9 +213,7 @@ def _copy(repository: Path, tree: Path) -> tuple[Path, ...]:
     return tuple(path for path in skipped if path not in ours)
 
 
-def own_workplace(
-    place: Workplace, number: int, folder: Path, own: Path, commit: str
-) -> Workplace:
+def own_workplace(place: Workplace, number: int, folder: Path, own: Path, commit: str) -> Workplace:
     """Give attempt `number` a copy with the files of `commit`; the first has that of the run.
 
     Args:

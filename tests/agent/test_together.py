@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,33 +116,19 @@ def test_the_first_green_attempt_stops_the_others_and_all_of_it_is_in_the_journa
 
 
 def test_a_round_begins_from_the_best_of_the_one_before(repository: Path) -> None:
-    first = ScriptedModel([[FINISH], [SECOND_REPAIR, FINISH]])
-    second = ScriptedModel([[REPAIR, FINISH]])
+    order: list[str] = []
+    first = ScriptedModel([[REPAIR, FINISH], [SECOND_REPAIR, FINISH]])
+    second = ScriptedModel([[FINISH]])
+    first.on_reply = lambda _: time.sleep(0.1) or order.append("the first reads")
+    second.on_reply = lambda _: order.append("the second begins")
     outcome, events = fix(request_for(repository, 2, 3), first, second)
     assert (outcome.exit_code, outcome.num_attempts) == (0, 3)
+    assert order[:2] == ["the first reads", "the second begins"], "what they share is read once"
     (words,) = [e.text for e in events if isinstance(e, Notice) and "Trying again" in e.text]
-    assert words.startswith("Of attempts 1, 2 none mended it, 2 came nearest: Still not green")
-    assert "test_double" in first.seen[1][1].content
-    assert "test_total" not in first.seen[1][1].content
-    assert numbers(folder_of(outcome, repository)) == [1, 2, 3]
-
-
-def test_when_none_is_green_the_nearest_is_kept_and_read_last(repository: Path) -> None:
-    first, second = ScriptedModel([[REPAIR, FINISH]]), ScriptedModel([[FINISH]])
-    outcome, _ = fix(request_for(repository, 2, 2), first, second)
-    assert (outcome.exit_code, outcome.num_attempts) == (3, 2)
-    assert outcome.sentence.endswith("attempt 1 came nearest")
-    assert "price + tax" in outcome.patch
-    assert numbers(folder_of(outcome, repository)) == [2, 1]
-
-
-def test_others_begin_when_the_first_has_read_what_they_share(repository: Path) -> None:
-    order: list[str] = []
-    first, second = ScriptedModel([[FINISH]]), ScriptedModel([[FINISH]])
-    first.on_reply = lambda _: order.append("reads")
-    second.on_reply = lambda _: order.append("begins")
-    fix(request_for(repository, 2, 2), first, second)
-    assert order == ["reads", "begins"]
+    assert words.startswith("Of attempts 1, 2 none mended it, 1 came nearest: Still not green")
+    assert "test_double" in first.seen[2][1].content
+    assert "test_total" not in first.seen[2][1].content
+    assert numbers(folder_of(outcome, repository)) == [2, 1, 3], "the nearest of a round is last"
 
 
 # --- stopped, and gone on with
