@@ -61,7 +61,7 @@ def guessed_words(usages: Sequence[Usage]) -> str:
 
 def is_news(usage: Usage, before: Usage | None) -> bool:
     """Tell whether the sentence says more to a person than the figures of the reply do."""
-    if _goes_on(usage, before) or not usage.num_prompt:
+    if _goes_on(usage, before) or not usage.num_prefilled:
         return False
     is_first_read = before is None and not usage.num_reused
     return is_loss(usage) or not is_first_read
