@@ -57,8 +57,8 @@ class FixConfig:
     """How `fix` makes its attempts."""
 
     together: int = 1
-    """Attempts made at once. On a GPU several cost little more time than one; on a CPU one after
-    the other is better, each of which begins with what the best has mended."""
+    """Attempts made at once: for a GPU, where several should cost little more time than one. One
+    after the other each begins with what the best so far has mended."""
 
     def __post_init__(self) -> None:
         _positive(self)
