@@ -23,7 +23,7 @@ from inference.stack import Int8Stack, Nf4Stack, Workspace
 CPU = torch.device("cpu")
 COLUMNS = 5 * BLOCK
 FEW, MANY = (1, 2, 3, 4, 7), (12, 24, 48, 49, 53, 64)
-"""Rows that meet a matrix as it is stored, and those for which more and more kinds become floats."""
+"""Rows that meet a matrix as it is stored, and those for which more and more kinds turn floats."""
 
 
 @pytest.fixture(scope="module")
