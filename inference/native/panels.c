@@ -74,18 +74,25 @@ INLINE const void *address(int kind, const void *numbers, int64_t i) {
 INLINE void fill_eight(int kind, Part part, Code code, const float *byte_scales, float *to) {
     const Matrix *matrix = part.matrix;
     __m256 eight[8], scales[8];
-    for (int64_t i = 0; i < part.num; i += 8, to += 8 * PANEL) {
+    int64_t starts[8];
+    for (int64_t block = 0; block < part.num; block += BLOCK) {
+        const int64_t num = part.num - block < BLOCK ? part.num - block : BLOCK;
         for (int n = 0; n < 8; n++) {
             int64_t row = part.row + n < matrix->rows ? part.row + n : matrix->rows - 1;
-            int64_t at = row * part.columns + part.first + i, left = part.num - i;
-            _mm_prefetch(address(kind, matrix->numbers, at + part.ahead), _MM_HINT_T1);
-            if (kind >= INT8 && i % BLOCK == 0)
-                scales[n] = _mm256_set1_ps(scale_of(kind, matrix, row, at, byte_scales));
-            eight[n] = left < 8 ? decode_last(kind, matrix->numbers, at, left)
-                                : decode8(kind, matrix->numbers, at, code);
-            if (kind >= INT8) eight[n] = _mm256_mul_ps(eight[n], scales[n]);
+            starts[n] = row * part.columns + part.first + block;
+            if (kind >= INT8) scales[n] = _mm256_set1_ps(scale_of(kind, matrix, row, starts[n], byte_scales));
+            const char *ahead = address(kind, matrix->numbers, starts[n] + part.ahead);
+            for (int line = 0; line < (kind == F32 ? 4 : kind == BF16 ? 2 : 1); line++)
+                _mm_prefetch(ahead + 64 * line, _MM_HINT_T1);
         }
-        turn(eight, to);
+        for (int64_t i = 0; i < num; i += 8, to += 8 * PANEL) {
+            for (int n = 0; n < 8; n++) {
+                eight[n] = num - i < 8 ? decode_last(kind, matrix->numbers, starts[n] + i, num - i)
+                                       : decode8(kind, matrix->numbers, starts[n] + i, code);
+                if (kind >= INT8) eight[n] = _mm256_mul_ps(eight[n], scales[n]);
+            }
+            turn(eight, to);
+        }
     }
 }
 
