@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import llguidance
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -140,11 +142,14 @@ class CallRule:
         """While the reply is inside a call."""
 
     def mask(self, logits: Tensor) -> None:
-        """Set the logits [V] of tokens that lead to no call to -inf, in place."""
+        """Set the logits, float32 [V], of tokens that lead to no call to -inf, in place."""
         if self.call is None:
             return
-        allowed = bits_of(self.call.compute_bitmask(), len(logits)).to(logits.device)
-        logits.masked_fill_(~allowed, float("-inf"))
+        forbidden = forbidden_by(self.call.compute_bitmask(), len(logits))
+        if logits.is_cpu:
+            np.copyto(logits.numpy(), -np.inf, where=forbidden)  # five times as fast as torch's
+        else:
+            logits.masked_fill_(torch.from_numpy(forbidden).to(logits.device), float("-inf"))
 
     def advance(self, token: int) -> None:
         """Go on by the token that was drawn."""
@@ -236,11 +241,13 @@ def _loosened(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": tool["name"], "parameters": loose}
 
 
-def bits_of(mask: bytes, num_tokens: int) -> Tensor:
-    """Spread a mask of one bit a token, bool [num_tokens]; tokens past its end are forbidden."""
-    packed = torch.frombuffer(bytearray(mask), dtype=torch.uint8)
-    bits = packed[:, None] >> torch.arange(8, dtype=torch.uint8) & 1
-    flat = bits.reshape(-1).bool()
-    if len(flat) >= num_tokens:
-        return flat[:num_tokens]
-    return torch.cat([flat, flat.new_zeros(num_tokens - len(flat))])
+def forbidden_by(mask: bytes, num_tokens: int) -> npt.NDArray[np.bool_]:
+    """Spread a mask with one bit for each token that is allowed; all past its end are forbidden.
+
+    Returns:
+        What is forbidden, bool [num_tokens].
+    """
+    bits = ~np.frombuffer(mask, np.uint8)
+    forbidden = np.unpackbits(bits, count=min(num_tokens, 8 * len(mask)), bitorder="little")
+    padded = np.pad(forbidden, (0, num_tokens - len(forbidden)), constant_values=1)
+    return padded.view(np.bool_)

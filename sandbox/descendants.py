@@ -34,7 +34,7 @@ def sweep(child: int) -> tuple[int | None, int]:
         except ChildProcessError:
             return code, 0
         # 2. Freeze what is new, and look again; when nothing is new, kill it all.
-        alive = descendants()
+        alive = set(descendants())
         if time.monotonic() > give_up:
             return code, len(alive)
         fresh = alive - stopped
@@ -49,7 +49,10 @@ def sweep(child: int) -> tuple[int | None, int]:
 
 
 def signal_all(number: int) -> None:
-    """Send a signal to every descendant once."""
+    """Send a signal to every descendant once, to a parent before its children.
+
+    A shell that lost its child first would say so, or begin what comes next in its script.
+    """
     for pid in descendants():
         send(pid, number)
 
@@ -62,15 +65,15 @@ def send(pid: int, number: int) -> None:
         return
 
 
-def descendants() -> set[int]:
-    """Find every process below this one, in whatever session or namespace."""
-    found: set[int] = set()
+def descendants() -> list[int]:
+    """Find every process below this one, in whatever session or namespace, parents first."""
+    found: dict[int, None] = {}
     waiting = [os.getpid()]
     while waiting:
         fresh = [pid for pid in children(waiting.pop()) if pid not in found]
-        found.update(fresh)
+        found.update(dict.fromkeys(fresh))
         waiting.extend(fresh)
-    return found
+    return list(found)
 
 
 def children(pid: int) -> list[int]:

@@ -63,7 +63,7 @@ class Watch:
         disk = self._disk_complaint(pids)
         return ("disk", disk) if disk else ("", "")
 
-    def _memory_complaint(self, pids: set[int]) -> str:
+    def _memory_complaint(self, pids: list[int]) -> str:
         used = sum(map(resident, pids))
         grown = max(shared_memory() - self._shared_at_start, 0)  # by whomever
         if used + grown > self._resident_bytes:
@@ -75,7 +75,7 @@ class Watch:
         allowed = _mib(self._resident_bytes)
         return f"its processes used {_mib(used)} of memory, {allowed} are allowed"
 
-    def _disk_complaint(self, pids: set[int]) -> str:
+    def _disk_complaint(self, pids: list[int]) -> str:
         if not self._folders:
             return ""
         free, files = self._free()

@@ -12,7 +12,7 @@ import transformers
 from inference.calls import read_call
 from inference.door import CallGrammar, GenerationEnd, Token
 from inference.engine import Engine
-from inference.grammar import MAX_ANY_ORDER, Grammars, bits_of
+from inference.grammar import MAX_ANY_ORDER, Grammars, forbidden_by
 from inference.messages import SamplingOptions, ToolCall, ToolSpec
 from inference.model import Model
 from inference.profiles import CALL_CLOSE, CALL_OPEN, THINK_CLOSE, THINK_OPEN
@@ -187,11 +187,10 @@ def test_without_tags_in_the_vocabulary_there_is_nothing_to_hold_to(
 
 
 def test_a_mask_shorter_than_the_logits_forbids_the_rest() -> None:
-    assert (
-        bits_of(b"\x05\x01", 12).tolist()
-        == [True, False, True] + [False] * 5 + [True] + [False] * 3
-    )
-    assert bits_of(b"\x01", 10).tolist() == [True] + [False] * 9
+    allowed = [True, False, True] + [False] * 5 + [True]
+    assert (~forbidden_by(b"\x05\x01", 9)).tolist() == allowed
+    assert (~forbidden_by(b"\x05\x01", 20)).tolist() == allowed + [False] * 11
+    assert (~forbidden_by(b"\x05", 3)).tolist() == allowed[:3]
 
 
 # --- in the engine --------------------------------------------------------------------------------

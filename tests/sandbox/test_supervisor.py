@@ -98,7 +98,7 @@ def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 
-def test_descendants_of_any_session_are_found() -> None:
+def test_descendants_of_any_session_are_found_parents_first() -> None:
     with subprocess.Popen(
         ["sh", "-c", "setsid sh -c 'sleep 98784 & wait' & echo; wait"], stdout=subprocess.PIPE
     ) as process:
@@ -108,7 +108,8 @@ def test_descendants_of_any_session_are_found() -> None:
         while len(descendants.descendants()) < 3 and time.monotonic() < end:
             time.sleep(0.01)
         found = descendants.descendants()
-        assert process.pid in found
+        (shell,) = descendants.children(process.pid)
+        assert found == [process.pid, shell, *descendants.children(shell)]
         assert len(found) == 3
         for pid in found:
             descendants.send(pid, descendants.SIGKILL)
