@@ -273,9 +273,8 @@ class FixRun:
         self._learn(model=chats[0].name)
         if context := add_context(request, session, task.place, chats[0], self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
-        return (
-            yield from attempts_with(self.servers, task, session, chats, self.state, self.cancel)
-        )
+        attempts = attempts_with(self.servers, task, session, chats, self.state, self.cancel)
+        return (yield from attempts)
 
     def _keep(
         self, result: AttemptResult, place: Workplace, repository: Path, session: Session
