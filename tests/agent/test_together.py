@@ -142,7 +142,7 @@ def test_what_goes_wrong_in_one_stops_all_and_is_told(repository: Path) -> None:
     assert [thread for thread in threading.enumerate() if thread.name == "attempt"] == []
 
 
-def test_stopped_attempts_go_on_each_from_its_own_journal(repository: Path) -> None:
+def test_stopped_attempts_go_on_from_their_journals_or_are_made_anew(repository: Path) -> None:
     hanging: list[int] = []
     models = [ScriptedModel([[RUN_TESTS, HANGS]]), ScriptedModel([[REPAIR, HANGS]])]
     for model in models:
@@ -155,13 +155,15 @@ def test_stopped_attempts_go_on_each_from_its_own_journal(repository: Path) -> N
     folder = folder_of(outcome, repository)
     assert sorted(path.name for path in (folder / "together").iterdir()) == ["1", "2"]
 
-    again = [ScriptedModel([[FINISH] * 2]), ScriptedModel([[FINISH, SECOND_REPAIR, FINISH]])]
+    (folder / "together/1/journal.jsonl").write_bytes(b"{}\n")
+    again = [ScriptedModel([[FINISH]]), ScriptedModel([[FINISH, SECOND_REPAIR, FINISH]])]
     left, state = iter(again), repository.parent / "state"
     resuming = resume_fix(repository, chat_factory=lambda _: next(left), state=state)
     mended = drained(resuming)
     assert (mended.exit_code, mended.num_attempts) == (0, 2)
-    assert [model.seen[0][2].tool_calls for model in again] == [RUN_TESTS.calls, REPAIR.calls]
-    assert mended.num_steps > outcome.num_steps, "what was paid before the stop is counted"
+    assert again[0].seen[0] == models[0].seen[0], "what it had said cannot be read"
+    assert again[1].seen[0][2].tool_calls == REPAIR.calls
+    assert mended.num_steps == 5, "with those of the second from before the stop"
     assert numbers(folder) == [1, 2]
     assert not (folder / "together").exists()
 
