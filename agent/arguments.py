@@ -140,6 +140,8 @@ def _add_fix_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=int, metavar="N", help="tokens read and written, in all")
     add("--max-calls", type=int, metavar="N", help="tool calls in one attempt")
     add("--attempts", type=int, metavar="N", help="tries until one is green (default 1)")
+    together = "of these, so many at once (default 1); without --attempts it is their number too"
+    add("--together", type=int, metavar="N", help=together)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object at the end")
     form.add_argument("--stream-json", action="store_true", help="print each event as a JSON line")

@@ -8,6 +8,7 @@ phases: first a test that shows the bug, in new files only, then the repair that
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from agent.bench import Materials
 from agent.clean_copy import restore_deciding_files
@@ -61,6 +62,8 @@ class Task:
 
     request: FixRequest
     place: Workplace
+    folder: Path
+    """That of the run's session."""
     ground: Ground
     deadline_s: float
     """When the model must stop for its work still to be judged, on the monotonic clock."""
@@ -115,7 +118,7 @@ class Attempt:
         self.failures: set[int] = set()
         """Exit codes of what could not be had any more: the engine, the sandbox, a hook."""
         request = task.request
-        self.place = own_workplace(task.place, number, session, start.commit)
+        self.place = own_workplace(task.place, number, task.folder, session.folder, start.commit)
         self.checkpoint = self.place.checkpoint
         options = reply_options(chat, number, request)
         # A label may be wrong about a clever script; in plan mode it has nothing it could write to.
@@ -182,7 +185,7 @@ class Attempt:
         if len(session.messages) > session.phase_start:
             turn = continue_turn(session, self.parts, self.cancel)
         else:
-            pictures = shown_to(self.parts.chat, self.task.request.images, session.folder)
+            pictures = shown_to(self.parts.chat, self.task.request.images, self.task.folder)
             turn = run_turn(session, words, self.parts, self.cancel, pictures)
         try:
             for event in turn:

@@ -1,21 +1,23 @@
 """Which attempts are made at a repair, and which of them is kept.
 
-Attempts are made one after the other until one is green or none is left to make. One that mended
-a part of it is what the next begins with: its files, and a fresh conversation about what is still
-red, which costs the engine no token of the system message or the tools. When none is green, the
-one that came nearest is kept for the patch.
+Attempts are made in rounds until one is green or none is left to make: rounds of one, or of as many
+as are made at once (`together.py`). One that mended a part of it is what the next round begins
+with: its files, and a fresh conversation about what is still red, which costs the engine no token
+of the system message or the tools. When none is green, the one that came nearest is kept for the
+patch.
 """
 
-import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from agent.attempts import Attempt, AttemptResult, Start, Task
 from agent.budget import tokens_spent
+from agent.distance import distance, num_red
 from agent.events import Event, Notice, StopReason, TurnEnded
 from agent.outcome import FIXED, strongest
 from agent.session import Session
+from agent.together import Results, make_together, unfinished
 from agent.workplace import ATTEMPTS
 from inference.chat import ChatModel
 from sandbox.base import Cancel
@@ -24,51 +26,57 @@ from sandbox.remove import remove_tree
 Attempts = Generator[Event, None, AttemptResult]
 
 
-def make_attempts(task: Task, session: Session, chat: ChatModel, cancel: Cancel) -> Attempts:
+def make_attempts(
+    task: Task, session: Session, chats: Sequence[ChatModel], cancel: Cancel
+) -> Attempts:
     """Make attempts until one is green or they are spent; return the one to keep.
+
+    So many are made at once as there are `chats`, which are all the same model.
 
     Raises:
         RunCancelled: the person stopped it; the session can be resumed.
     """
-    number = max(1, session.attempt)
-    best = yield from _best_before(task, session, chat, cancel)
+    best = yield from _best_before(task, session, chats[0], cancel)
+    numbers = unfinished(session) or _next(task, session, len(chats))
     while True:
-        attempt = Attempt(number, task, _start(task, best), session, chat, cancel)
-        last = yield from attempt.run()
+        results = yield from _round(numbers, task, _start(task, best), session, chats, cancel)
         remove_tree(session.folder / ATTEMPTS)
-        if best is None or distance(last, task) < distance(best, task):
-            best = last
-            session.record("best", attempt=number, tree=last.judged)
-        if last.exit_code == FIXED or _is_spent(number, task, session):
-            return _kept(best, last, session.facts["best"]["attempt"])
-        yield Notice(
-            f"Attempt {number} did not mend it: {last.sentence.rstrip('.')}. Trying again."
-        )
-        number += 1
+        number = min(results, key=lambda number: distance(results[number], task))
+        if best is None or distance(results[number], task) < distance(best, task):
+            best = results[number]
+            session.record("best", attempt=number, tree=best.judged)
+        if best.exit_code == FIXED or _is_spent(task, session):
+            return _kept(best, [*results.values()], session.facts["best"]["attempt"])
+        yield Notice(_news(results, number))
+        numbers = _next(task, session, len(chats))
 
 
-def distance(result: AttemptResult, task: Task) -> tuple[bool, float, int]:
-    """Say how far an attempt is from a repair: green first, then what is red, then its size."""
-    return (result.exit_code != FIXED, _num_red(result), _num_lines(result, task))
+def _next(task: Task, session: Session, num_lines: int) -> Sequence[int]:
+    """Return the numbers of the attempts that come after those that were begun."""
+    first = session.num_attempts + 1
+    return range(first, min(first + num_lines, task.request.attempts + 1))
 
 
-def _num_red(result: AttemptResult) -> float:
-    """Count the tests that are yet to become green; what was not judged is farthest."""
-    verdict = result.verdict
-    return len(verdict.still_red | verdict.turned_red) if verdict else math.inf
-
-
-def _num_lines(result: AttemptResult, task: Task) -> int:
-    """Count the lines of a patch that add or remove one."""
-    patch = task.place.checkpoint.diff(task.place.base, result.final)
-    lines = patch.split("\n")
-    return sum(line.startswith(("+", "-")) and line[:3] not in ("+++", "---") for line in lines)
+def _round(
+    numbers: Sequence[int],
+    task: Task,
+    start: Start,
+    session: Session,
+    chats: Sequence[ChatModel],
+    cancel: Cancel,
+) -> Generator[Event, None, Results]:
+    """Make these attempts, all from the same start."""
+    if len(numbers) > 1:
+        return (yield from make_together(numbers, task, start, session, chats, cancel))
+    number = numbers[0]
+    attempt = Attempt(number, task, start, session, chats[0], cancel)
+    return {number: (yield from attempt.run())}
 
 
 def _start(task: Task, best: AttemptResult | None) -> Start:
     """Begin with the best files so far if they are a part of the repair, else with the user's."""
     ground = task.ground
-    if best and best.verdict and _num_red(best) < len(ground.targets):
+    if best and best.verdict and num_red(best) < len(ground.targets):
         return Start(best.judged, best.verdict.report)
     return Start(task.place.base, ground.before)
 
@@ -85,20 +93,30 @@ def _best_before(
     return (yield from attempt.judge_again(TurnEnded(StopReason.END_TURN, "")))
 
 
-def _is_spent(number: int, task: Task, session: Session) -> bool:
+def _is_spent(task: Task, session: Session) -> bool:
     return (
-        number >= task.request.attempts
+        session.num_attempts >= task.request.attempts
         or time.monotonic() >= task.deadline_s
         or tokens_spent(session) >= task.request.config.budget.max_tokens
     )
 
 
-def _kept(best: AttemptResult, last: AttemptResult, number: int) -> AttemptResult:
-    """Return the best attempt, with the reason why no more were made."""
-    if best is last:
+def _news(results: Results, number: int) -> str:
+    """Say that a round was in vain; attempt `number` came nearest in it."""
+    sentence = results[number].sentence.rstrip(".")
+    if len(results) == 1:
+        return f"Attempt {number} did not mend it: {sentence}. Trying again."
+    numbers = ", ".join(map(str, results))
+    return f"Of attempts {numbers} none mended it, {number} came nearest: {sentence}. Trying again."
+
+
+def _kept(best: AttemptResult, last: Sequence[AttemptResult], number: int) -> AttemptResult:
+    """Return the best attempt, with the reason why no more were made after the `last` ones."""
+    if best.exit_code == FIXED or (len(last) == 1 and last[0] is best):
         return best
     sentence = f"{best.sentence.rstrip('.')}; attempt {number} came nearest"
-    code = strongest({best.exit_code, last.exit_code})
+    code = strongest({best.exit_code, *(result.exit_code for result in last)})
     if code != best.exit_code:
-        sentence = f"{last.sentence.rstrip('.')}; attempt {number} came nearest: {best.sentence}"
+        limit = next(result for result in last if result.exit_code == code)
+        sentence = f"{limit.sentence.rstrip('.')}; attempt {number} came nearest: {best.sentence}"
     return replace(best, exit_code=code, sentence=sentence)

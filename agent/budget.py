@@ -10,12 +10,16 @@ from agent.turn import Turn
 
 def tokens_spent(session: Session) -> int:
     """Return how many tokens were computed in this run: prefilled or generated."""
-    return sum(usage.num_prefilled + usage.num_generated for usage in session.usages)
+    return sum(usage.num_prefilled + usage.num_generated for usage in session.costs)
 
 
 def tokens_left(turn: Turn) -> int:
-    """Return how long a reply may still be; one token is always left to end it."""
-    return max(1, turn.parts.config.budget.max_tokens - tokens_spent(turn.session))
+    """Return how long a reply may still be; one token is always left to end it.
+
+    Attempts that are made at once may all be writing, so each has a share.
+    """
+    left = turn.parts.config.budget.max_tokens - tokens_spent(turn.session)
+    return max(1, left // max(1, len(turn.session.beside)))
 
 
 def spent(turn: Turn) -> TurnEnded | None:

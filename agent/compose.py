@@ -4,7 +4,7 @@ Alone, besides `cli.py`, in choosing concrete classes. nano knows no tools and n
 was trained on; every other model gets all there is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from agent.bench import Bench, Materials, approver, tool_view
@@ -107,6 +107,7 @@ def load_chat(
 
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
     is_small = request.model == NANO
+    is_shared = is_shared or request.num_together > 1
     source, how = resolve(request.model), request.config.model
     disk_bytes = 0 if is_small else request.config.cache.disk_bytes
     settings = EngineSettings(
@@ -135,6 +136,26 @@ def load_chat(
     if news is not None:
         news.plan = f"{chat.weights}, {window_words(chat.context_tokens)}"
     return chat
+
+
+def for_all_at_once(chat: ChatModel, request: FixRequest) -> Sequence[ChatModel]:
+    """Return a loaded model as often as attempts are made at once, each for a thread of its own.
+
+    They are fewer where there is no memory for all.
+
+    Raises:
+        ModelUnavailable: it cannot be had so often.
+    """
+    num = request.num_together
+    if num == 1:
+        return [chat]
+    if request.config.engine.url:
+        return [chat, *(_served_chat(request, None) for _ in range(1, num))]
+    from inference.lines import lines_of
+    from inference.local import LocalChat
+
+    assert isinstance(chat, LocalChat), "the engine inside"
+    return lines_of(chat, num)
 
 
 def _served_chat(request: FixRequest, news: LoadNews | None) -> ChatModel:

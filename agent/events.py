@@ -206,6 +206,14 @@ class Judged:
     sentence: str
 
 
+@dataclass(frozen=True)
+class OfAttempt:
+    """One of the attempts that are made at once tells something."""
+
+    number: int
+    event: "Event"
+
+
 Event = (
     RunStarted
     | ModelLoading
@@ -227,4 +235,5 @@ Event = (
     | Notice
     | TurnEnded
     | Judged
+    | OfAttempt
 )

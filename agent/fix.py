@@ -27,16 +27,10 @@ from agent.errors import (
     UsageError,
     WorkspaceBusy,
 )
-from agent.events import (
-    AttemptStarted,
-    Event,
-    ModelLoading,
-    Notice,
-    RunStarted,
-)
+from agent.events import Event, ModelLoading, Notice, RunStarted
 from agent.fix_servers import Named, attempts_with, servers_of
 from agent.landing import land
-from agent.loading import begin_loading
+from agent.loading import load_for_all
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
@@ -83,7 +77,8 @@ def run_fix(
 ) -> Generator[Event, None, FixOutcome]:
     """Repair a repository; every way it can end is an outcome, none is an exception.
 
-    `chat_factory` gives a model that is loaded already, instead of the one the request names.
+    `chat_factory` gives a model that is loaded already, instead of the one the request names; once
+    for each of the attempts that are made at once.
     """
     try:
         where = state or state_folder()
@@ -197,7 +192,8 @@ class FixRun:
         ground = yield from self._baseline(place)
         if ground is None:
             return
-        task = Task(self.request, place, ground, self._turns_end(ground.before), self.end_s)
+        turns_end_s = self._turns_end(ground.before)
+        task = Task(self.request, place, session.folder, ground, turns_end_s, self.end_s)
         result = yield from self._attempts(task, session)
         self._keep(result, place, repository, session)
 
@@ -273,26 +269,12 @@ class FixRun:
         self._check_cancel()
         yield ModelLoading(self.request.model)
         request = self.request
-        chat = yield from begin_loading(request, self.chat_factory).steps(self.cancel)
-        self._learn(model=chat.name)
-        if context := add_context(request, session, task.place, chat, self.state, self.cancel):
+        chats = yield from load_for_all(request, self.chat_factory, self.cancel)
+        self._learn(model=chats[0].name)
+        if context := add_context(request, session, task.place, chats[0], self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
-        attempts = attempts_with(self.servers, task, session, chat, self.state, self.cancel)
-        return (yield from self._counted(attempts))
-
-    def _counted(
-        self, events: Generator[Event, None, AttemptResult]
-    ) -> Generator[Event, None, AttemptResult]:
-        """Pass events on and count attempts."""
-        try:
-            while True:
-                event = next(events)
-                if isinstance(event, AttemptStarted):
-                    self._learn(num_attempts=event.number)
-                yield event
-        except StopIteration as stop:
-            result: AttemptResult = stop.value
-            return result
+        attempts = attempts_with(self.servers, task, session, chats, self.state, self.cancel)
+        return (yield from attempts)
 
     def _keep(
         self, result: AttemptResult, place: Workplace, repository: Path, session: Session
@@ -358,10 +340,12 @@ class FixRun:
     def _close(self, session: Session) -> None:
         """Write the end down and free the space; a full disk does not change the outcome."""
         last = session.usages[-1] if session.usages else None
+        parts, usages = (session, *session.beside), tuple(session.costs)
         self._learn(
-            usages=tuple(session.usages),
-            num_steps=len(session.usages),
-            num_calls=session.num_results,
+            num_attempts=max(part.num_attempts for part in parts),
+            usages=usages,
+            num_steps=len(usages),
+            num_calls=sum(part.num_results for part in parts),
             transcript_tokens=last.num_prompt + last.num_generated if last else 0,
             duration_s=time.monotonic() - self.start_s,
         )

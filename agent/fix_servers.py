@@ -4,6 +4,7 @@ Nobody is there to be shown what a server says, so one is used only if the perso
 exactly that for always, in a talk about this repository.
 """
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -40,13 +41,18 @@ def servers_of(request: FixRequest) -> Named:
 
 
 def attempts_with(
-    servers: Named, task: Task, session: Session, chat: ChatModel, state: Path, cancel: Cancel
+    servers: Named,
+    task: Task,
+    session: Session,
+    chats: Sequence[ChatModel],
+    state: Path,
+    cancel: Cancel,
 ) -> Attempts:
     """Make the attempts of a task with the tools of servers; raises as `make_attempts` does."""
-    named = () if chat.name == NANO else servers
+    named = () if chats[0].name == NANO else servers
     trusted = Remembered(state, find_repository(task.request.path))
     with closing(Servers(named, choose(task.request.sandbox))) as used:
         used.start(task.place.view)
         yield from used.offer(nobody_there, trusted, cancel)
         task = replace(task, server_tools=used.tools)
-        return (yield from make_attempts(task, session, chat, cancel))
+        return (yield from make_attempts(task, session, chats, cancel))

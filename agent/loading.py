@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 
-from agent.compose import ChatFactory, load_chat
+from agent.compose import ChatFactory, for_all_at_once, load_chat
 from agent.errors import RunCancelled
-from agent.events import Event, ModelLoading, ModelProgress
+from agent.events import Event, ModelLoading, ModelProgress, Notice
 from agent.load_news import LoadNews
 from agent.one_at_a_time import Gate
 from agent.request import FixRequest
@@ -88,3 +88,20 @@ def begin_loading(request: FixRequest, factory: ChatFactory | None) -> Loading:
     if factory is None:
         return Loading(request.model, lambda news: load_chat(request, news))
     return Loading(request.model, lambda _news: factory(request))
+
+
+def load_for_all(
+    request: FixRequest, factory: ChatFactory | None, cancel: Cancel
+) -> Generator[Event, None, Sequence[ChatModel]]:
+    """Return the model as often as attempts are made at once; raises as `Loading.steps` does.
+
+    `factory`, if one is given, makes each of them.
+    """
+    chat = yield from begin_loading(request, factory).steps(cancel)
+    num = request.num_together
+    if factory is not None:
+        return [chat, *(factory(request) for _ in range(1, num))]
+    chats = for_all_at_once(chat, request)
+    if len(chats) < num:
+        yield Notice(f"There is memory for {len(chats)} attempts at once, not for {num}.")
+    return chats

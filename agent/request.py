@@ -51,6 +51,11 @@ class FixRequest:
     """Use the MCP servers of the user's settings, as far as they were allowed for always."""
     config: Config = field(default_factory=Config)
 
+    @property
+    def num_together(self) -> int:
+        """How many attempts are made at once."""
+        return min(self.config.fix.together, self.attempts)
+
     def to_record(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         record = asdict(self)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import SessionError
-from agent.journal import Contents, Journal, Record
+from agent.journal import Contents, Journal, Record, read
 from agent.message_records import message_of, record_of
 from inference.messages import Message, Usage
 
@@ -24,6 +24,8 @@ CONVERSATION = frozenset(
     {"phase", "message", "compacted", "rewind", "redo", "call", "turn", "model", "saved"}
 )
 """Kinds of records that mean something only after all that came before them."""
+OWN = frozenset({"start", "context"})
+"""Kinds of records that a session which takes another one over has itself."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class Session:
         """Results of every attempt."""
         self._measures: list[tuple[int, int]] = []
         """How many messages were counted, and how many tokens they were, the last one last."""
+        self.beside: tuple[Session, ...] = ()
+        """Those of attempts that are made at the same time, and spend of the same budget."""
         self.attempt = 0
+        self.num_attempts = 0
+        """The highest number of an attempt that was begun."""
         self.phase = ""
         self.phase_start = 0
         """How many messages there were when the phase began."""
@@ -90,6 +96,11 @@ class Session:
         return next((known for known in reversed(self._measures) if known[0] <= num), (0, 0))
 
     @property
+    def costs(self) -> list[Usage]:
+        """The cost of every reply of the run, those included that are recorded beside."""
+        return [usage for session in (self, *self.beside) for usage in session.usages]
+
+    @property
     def id(self) -> str:
         """The name a person resumes it by."""
         return self.folder.name
@@ -102,10 +113,14 @@ class Session:
             SessionError: the folder cannot be written.
         """
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        folder = state / "sessions" / name
+        return cls.create_at(state / "sessions" / name, start)
+
+    @classmethod
+    def create_at(cls, folder: Path, start: Mapping[str, Any]) -> "Session":
+        """Begin a session in a new folder; raises as `create` does."""
         try:
             # One at a time: `mkdir(parents=True)` would leave the parents open to others.
-            for path in (state, state / "sessions", folder):
+            for path in (folder.parents[1], folder.parent, folder):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir(mode=0o700, exist_ok=path != folder)
         except OSError as error:
@@ -188,6 +203,12 @@ class Session:
         """Record a fact about the run."""
         self._append({"type": kind, **values})
 
+    def take_over(self, other: "Session") -> None:
+        """Record all that another session has recorded, as if it had been said here."""
+        for record in read(other.folder / JOURNAL):
+            if record["type"] not in OWN:
+                self._append({key: value for key, value in record.items() if key != "seq"})
+
     @property
     def fault(self) -> str:
         """Why nothing more can be recorded, in a sentence; empty while it can."""
@@ -241,6 +262,7 @@ class Session:
         match record["type"]:
             case "attempt":
                 self.attempt, self.phase = record["number"], record["phase"]
+                self.num_attempts = max(self.num_attempts, self.attempt)
                 self.checkpoint = record["tree"]
                 context = self.facts["context"] if record.get("has_context") else {}
                 sections = tuple(context.get("sections", ()))

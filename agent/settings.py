@@ -53,6 +53,18 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class FixConfig:
+    """How `fix` makes its attempts."""
+
+    together: int = 1
+    """Attempts made at once: for a GPU, where several should cost little more time than one. One
+    after the other each begins with what the best so far has mended."""
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+
+@dataclass(frozen=True)
 class GuardConfig:
     """When a turn that goes in circles is told so, refused and stopped."""
 
@@ -343,6 +355,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     budget: Budget = field(default_factory=Budget)
+    fix: FixConfig = field(default_factory=FixConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     approval: ApprovalConfig = field(default_factory=ApprovalConfig)

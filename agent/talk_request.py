@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.engine import is_address, with_engine
 from agent.request import FixRequest, SandboxLevel
-from agent.settings import ApprovalMode, Config, Effort
+from agent.settings import ApprovalMode, Config, Effort, FixConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class TalkRequest:
     config: Config = field(default_factory=Config)
 
     def as_fix(self, issue: str = "", attempts: int = 1) -> FixRequest:
-        """Return what a run on the same repository, with the same model, is asked to do."""
+        """Return what a run on the same repository, with the same model, is asked to do.
+
+        The talk has the model once, so attempts are made one after the other.
+        """
+        approval = replace(self.config.approval, mode="auto")
         return FixRequest(
             self.path,
             issue=issue,
@@ -41,7 +45,7 @@ class TalkRequest:
             attempts=attempts,
             python=self.python,
             sandbox=self.sandbox,
-            config=replace(self.config, approval=replace(self.config.approval, mode="auto")),
+            config=replace(self.config, approval=approval, fix=FixConfig()),
         )
 
     def answered_by(self, name: str) -> "TalkRequest":

@@ -213,20 +213,26 @@ def _copy(repository: Path, tree: Path) -> tuple[Path, ...]:
     return tuple(path for path in skipped if path not in ours)
 
 
-def own_workplace(place: Workplace, number: int, session: Session, commit: str) -> Workplace:
-    """Give attempt `number` a copy of its own, with the files of `commit`; the first has one."""
+def own_workplace(place: Workplace, number: int, folder: Path, own: Path, commit: str) -> Workplace:
+    """Give attempt `number` a copy with the files of `commit`; the first has that of the run.
+
+    Args:
+        place: that of the run.
+        number: of the attempt.
+        folder: that of the run's session, for copies.
+        own: that of the attempt's session, for what tests leave while they run.
+        commit: what to begin with.
+    """
+    view, checkpoint = replace(place.view, scratch=_scratch(own)), place.checkpoint
     if number > 1:
-        tree = session.folder / ATTEMPTS / str(number)
+        tree = folder / ATTEMPTS / str(number)
         if not tree.exists():
-            copy_tree(place.view.source, tree, is_ours=True)
-        seen_at = tree if place.sandbox.level in IN_PLACE else place.view.workspace
-        place = replace(
-            place,
-            view=replace(place.view, source=tree, workspace=seen_at),
-            checkpoint=Checkpoint.open(place.checkpoint.git_dir, tree),
-        )
-    place.checkpoint.restore(commit)
-    return place
+            copy_tree(view.source, tree, is_ours=True)
+        seen_at = tree if place.sandbox.level in IN_PLACE else view.workspace
+        view = replace(view, source=tree, workspace=seen_at)
+        checkpoint = Checkpoint.open(checkpoint.git_dir, tree)
+    checkpoint.restore(commit)
+    return replace(place, view=view, checkpoint=checkpoint)
 
 
 def project_folder(request: FixRequest, repository: Path) -> Path:
@@ -272,8 +278,6 @@ def _view(
     repository: Path, tree: Path, folder: Path, skipped: tuple[Path, ...], sandbox: Sandbox
 ) -> View:
     """Show the copy where the repository is, with what was not copied beside it."""
-    scratch = folder / "scratch"
-    scratch.mkdir(mode=0o700, exist_ok=True)
     git = repository / ".git"
     if git.is_symlink() and not (git / "objects").is_dir():
         raise UsageError(f"{git} is a link, and not to a git folder; remove it")
@@ -284,8 +288,15 @@ def _view(
         read_only=(*skipped, *_git_elsewhere(git)),
         protected=((git, git),),
         obeyed=_hooks(repository),
-        scratch=scratch,
+        scratch=_scratch(folder),
     )
+
+
+def _scratch(folder: Path) -> Path:
+    """Return the folder of a session for what tests leave while they run."""
+    scratch = folder / "scratch"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    return scratch
 
 
 def _hooks(repository: Path) -> tuple[PurePosixPath, ...]:

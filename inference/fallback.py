@@ -35,13 +35,14 @@ class Fallback:
     def __init__(self, settings: EngineSettings, plan: Plan | None = None) -> None:
         """Begin at the top: `settings` as they are, or as the plan changes them."""
         self.settings = settings if plan is None else plan.settings(settings)
-        self._plan = plan
+        self.plan = plan
+        """How it is run in the memory that there is; None where nobody has planned."""
         self._may_change_weights = settings.weights == "auto"
 
     @property
     def context_tokens(self) -> int | None:
         """The window that there is memory for; None leaves it to the model."""
-        return None if self._plan is None else self._plan.context_tokens
+        return None if self.plan is None else self.plan.context_tokens
 
     def go_down(self, step: Step) -> str | None:
         """Go one step down, as `step_to_lighter_weights` or as `step` does."""
@@ -52,13 +53,13 @@ class Fallback:
 
         Snapshots give way with every step: the plan has counted on memory that was not there.
         """
-        if self._plan is None:
+        if self.plan is None:
             before, self.settings = self.settings, smaller(self.settings)
             chunk = self.settings.prefill_chunk
             if chunk == before.prefill_chunk:
                 return None
             return f"Memory is short: prompts are read {chunk} tokens at a time."
-        return self._take(next_smaller(self._plan))
+        return self._take(next_smaller(self.plan))
 
     def step_to_lighter_weights(self) -> str | None:
         """Go down to where the device holds less of the weights; the same in return.
@@ -68,18 +69,18 @@ class Fallback:
         lighter = LIGHTER.get(self.settings.weights)
         if self._may_change_weights and lighter is not None:
             return self._keep_weights_in(lighter)
-        if self._plan is None:
+        if self.plan is None:
             return None
-        offer = next_smaller(self._plan)
-        while offer is not None and offer.plan.weights_bytes >= self._plan.weights_bytes:
+        offer = next_smaller(self.plan)
+        while offer is not None and offer.plan.weights_bytes >= self.plan.weights_bytes:
             offer = next_smaller(offer.plan)
         return self._take(offer)
 
     def _keep_weights_in(self, weights: Literal["int8", "nf4"]) -> str:
         cache_bytes = self.settings.cache_bytes // 4
         self.settings = replace(self.settings, weights=weights, cache_bytes=cache_bytes)
-        if self._plan is not None:
-            self._plan = replace(self._plan, weights=weights)
+        if self.plan is not None:
+            self.plan = replace(self.plan, weights=weights)
         num_bits = 8 if weights == "int8" else 4
         return (
             f"Memory is short: the weights are kept in {num_bits} bits; "
@@ -90,6 +91,6 @@ class Fallback:
         if offer is None:
             return None
         cache_bytes = self.settings.cache_bytes // 4
-        self._plan = offer.plan
+        self.plan = offer.plan
         self.settings = replace(offer.plan.settings(self.settings), cache_bytes=cache_bytes)
         return offer.sentence

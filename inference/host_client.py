@@ -105,6 +105,24 @@ class HostEngine:
         return replace(model, context_tokens=min(window, model.context_tokens))
 
     @property
+    def plan(self) -> Plan | None:
+        """How the model is run in the memory that there is; None where nobody has planned."""
+        return self._fallback.plan
+
+    def another(self) -> "HostEngine":
+        """Connect once more, for another thread.
+
+        Raises:
+            ModelUnavailable: the host has ended, and cannot be started again.
+        """
+        return HostEngine(
+            self._fallback.settings,
+            plan=self.plan,
+            idle_limit_s=self._idle_limit_s,
+            environment=self._environment,
+        )
+
+    @property
     def pid(self) -> int:
         """The host that was spoken to last."""
         return self._link.pid

@@ -153,7 +153,8 @@ class LocalChat:
         notices: Sequence[str] = (),
     ) -> None:
         self.engine = engine
-        self._window = window
+        self.window = window
+        """The most tokens of the model's window that are used; None is all."""
         self.holds_calls = holds_calls
         """Whether calls are held to their form while they are written."""
         self.sight = sight
@@ -174,6 +175,11 @@ class LocalChat:
         self._untold = [*notices]
         """What is to be said of that, and of how it was loaded; the next reply passes it on."""
 
+    def beside(self, engine: TokenEngine[Any]) -> LocalChat:
+        """Return one for another conversation, over an engine with the same model."""
+        about = self.tokenizer, self.profile, self.name, self._thinking_history, self.reuse
+        return LocalChat(engine, *about, self.window, self.sight, self.holds_calls)
+
     @property
     def name(self) -> str:
         """What a person calls it."""
@@ -182,7 +188,7 @@ class LocalChat:
     @property
     def context_tokens(self) -> int:
         """The window: that of the model, or what the plan has memory for."""
-        return min(self.engine.model.context_tokens, self._window or 2**62)
+        return min(self.engine.model.context_tokens, self.window or 2**62)
 
     @property
     def can_see(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inference.door import CACHE_BYTES, EngineSettings, StateKind
-from inference.footprint import Footprint, Kv, Weights
+from inference.footprint import PAGE_TOKENS, Footprint, Kv, Weights
 from inference.shapes import ModelShape
 
 GIB = 1024**3
@@ -123,6 +123,16 @@ class Plan:
         """What snapshots and the pages of other lines may hold."""
         spare = self.room.device_bytes - self._needed_without_snapshots
         return max(NUM_SNAPSHOTS * self.state_bytes, min(spare, CACHE_BYTES))
+
+    def window_of(self, num_lines: int) -> int:
+        """Return how many tokens each of so many lines may have read at the same time.
+
+        They share the room of one full window, and what neither that nor snapshots take.
+        """
+        spare = self.room.device_bytes - self._needed_without_snapshots - self.cache_bytes
+        room = self.kv_bytes + max(0, spare) - (num_lines - 1) * self.state_bytes
+        tokens = room // (num_lines * self.footprint.kv(self.kv, PAGE_TOKENS)) * PAGE_TOKENS
+        return max(0, min(tokens, self.context_tokens))
 
     @property
     def workspace_bytes(self) -> int:

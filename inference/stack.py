@@ -3,8 +3,8 @@
 A stack knows its numbers and how to multiply by them; which layers get one is `quantize.py`, what
 is done with those of experts `experts.py`. Wherever a matrix is used, by one row or by many, its
 numbers are the same: those that `dense` gives. Few rows are multiplied without making it dense: on
-a CPU by `kernels.py`, which rounds the rows to 16 bits and no number of the matrix by more, on a
-GPU by `stack_kernels.py`. A stack is given its kernels by whoever wants them used; one that has
+a CPU by `kernels.py`, which may round the rows to 16 bits and no number of the matrix by more, on
+a GPU by `stack_kernels.py`. A stack is given its kernels by whoever wants them used; one that has
 none makes its matrices dense.
 """
 

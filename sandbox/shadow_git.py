@@ -34,6 +34,7 @@ SETTINGS = {
     "core.quotePath": "false",
     "core.protectNTFS": "false",  # a file may be called `git~1`: it is only stored
     "gc.auto": "0",
+    "core.filesRefLockTimeout": "10000",  # ms; attempts that are made at once save into one
 }
 REF = "refs/heads/checkpoints"
 

@@ -45,7 +45,8 @@ def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> 
     """
     path = absolute(arguments.path or Path())
     config = _configured(config, arguments)
-    request = FixRequest(path, model=wanted_model(config, None), config=config)
+    model, attempts = wanted_model(config, None), arguments.together or 1
+    request = FixRequest(path, model=model, attempts=attempts, config=config)
     return replace(request, **_given(arguments, cancel))
 
 
@@ -141,6 +142,10 @@ def _configured(config: Config, arguments: Namespace) -> Config:
     given = {name: value for name, (_, value) in limits.items() if value is not None}
     config = replace(config, budget=replace(config.budget, **given))
     config = with_engine(config, arguments.engine)
+    if arguments.together is not None:
+        if arguments.together < 1:
+            raise UsageError("--together must be 1 or more")
+        config = replace(config, fix=replace(config.fix, together=arguments.together))
     if arguments.allow_host:
         hosts = dict.fromkeys((*config.sandbox.allow_hosts, *arguments.allow_host))
         try:

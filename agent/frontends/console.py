@@ -15,9 +15,11 @@ from agent.events import (
     CallWriting,
     Compacted,
     Event,
+    Judged,
     ModelLoading,
     ModelProgress,
     Notice,
+    OfAttempt,
     PictureShown,
     PrefillProgress,
     ReplyEnded,
@@ -31,7 +33,7 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.load_words import STAGES, NowAndThen, sizes_words
-from agent.frontends.usage import guessed_words, is_loss, is_news, reuse_sentence
+from agent.frontends.usage import LastReplies, guessed_words, is_loss, is_news, reuse_sentence
 from agent.outcome import BUDGET, FIXED, NOTHING, RED, FixOutcome
 from agent.shown import sentence_of
 from inference.messages import ToolCall, Usage
@@ -92,15 +94,14 @@ class PlainConsole:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._before: Usage | None = None
+        self._replies = LastReplies()
         self._loads = NowAndThen()
 
     def show(self, event: Event) -> None:
         """Write the lines of one event."""
         if line := self._loads.line(event):
             self._write(iter([("dim", line)]))
-        self._write(lines_of(event, self._before))
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        self._write(lines_of(event, self._replies.before(event)))
 
     def finish(self, outcome: FixOutcome) -> None:
         """Write what the run came to."""
@@ -120,8 +121,8 @@ class LiveConsole:
         from rich.live import Live
 
         self._console = RichConsole(file=stream, highlight=False)
-        self._before: Usage | None = None
-        self._now = ""
+        self._replies = LastReplies()
+        self._now = Now()
         self._since = time.monotonic()
         self._live = Live(
             console=self._console, transient=True, refresh_per_second=8, get_renderable=self._render
@@ -130,12 +131,10 @@ class LiveConsole:
 
     def show(self, event: Event) -> None:
         """Print the lines of one event, and say what happens next."""
-        for style, text in lines_of(event, self._before):
+        for style, text in lines_of(event, self._replies.before(event)):
             self._console.print(text, style=style, markup=False, soft_wrap=True)
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
-        now = happening(event)
-        if now is not None:
-            self._now, self._since = now, time.monotonic()
+        if self._now.note(event):
+            self._since = time.monotonic()
 
     def finish(self, outcome: FixOutcome) -> None:
         """Take the live line away and print what the run came to."""
@@ -147,13 +146,40 @@ class LiveConsole:
         from rich.text import Text
 
         seconds = time.monotonic() - self._since
-        words = f"  {self._now}  {seconds:.0f} s" if self._now else ""
+        words = f"  {self._now.words}  {seconds:.0f} s" if self._now.words else ""
         return Text(words[: self._console.width - 1], style="cyan", no_wrap=True)
+
+
+class Now:
+    """What happens right now, in every attempt that is being made."""
+
+    def __init__(self) -> None:
+        self._words: dict[int, str] = {}
+
+    def note(self, event: Event) -> bool:
+        """Take an event into account; say whether it tells of something else."""
+        number, told = (event.number, event.event) if isinstance(event, OfAttempt) else (0, event)
+        words = happening(told)
+        if words is None:
+            return False
+        if not number:
+            self._words.clear()  # those that were made at once have ended
+        self._words[number] = words
+        return True
+
+    @property
+    def words(self) -> str:
+        """Say it; each attempt with its number, if they are several."""
+        named = sorted(self._words.items())
+        return "  ".join(f"[{n}] {words}" if n else words for n, words in named if words)
 
 
 def lines_of(event: Event, before: Usage | None = None) -> Iterator[Line]:
     """Say an event in lines; `before` is what the last reply before it cost."""
     match event:
+        case OfAttempt():
+            for style, text in lines_of(event.event, before):
+                yield style, f"[{event.number}] {text}"
         case RunStarted():
             yield "bold", f"qwen-agent fix {visible(event.repository)}"
             yield (
@@ -225,9 +251,9 @@ def happening(event: Event) -> str | None:
             return f"writing a call of {event.name}"
         case CallStarted(call=ToolCall(name=name)):
             return f"running {name}"
-        case TurnEnded():
+        case TurnEnded() if event.reason != "cancelled":
             return "judging on a clean copy"
-        case ReplyEnded() | CallEnded():
+        case ReplyEnded() | CallEnded() | TurnEnded() | Judged():
             return ""
     return None
 

@@ -18,14 +18,14 @@ from typing import Any
 from agent.compose import ChatFactory
 from agent.config import config_file, load_config
 from agent.errors import AgentError, UsageError
-from agent.events import Event, ReplyEnded
+from agent.events import Event, OfAttempt, ReplyEnded
 from agent.fix import resume_fix, run_fix
 from agent.frontends.asked import is_standard_output, request_of, resumed
 from agent.frontends.console import HEADLINES, Console, SilentConsole, open_console
 from agent.frontends.github import GithubConsole
 from agent.frontends.output import OutputLost, complain, drop, hand_out, is_github
 from agent.frontends.report_files import ReportFiles, report_files
-from agent.frontends.usage import reuse_sentence
+from agent.frontends.usage import LastReplies, reuse_sentence
 from agent.outcome import CANCELLED, FixOutcome, strongest
 from inference.messages import Usage
 from sandbox.base import Cancel, never
@@ -80,10 +80,16 @@ def event_line(event: Event, before: Usage | None = None) -> str:
         event: plain data, whose names are part of the format.
         before: what the last reply before it cost.
     """
-    line = {"type": type(event).__name__, **asdict(event)}
+    return as_json(_record_of(event, before))
+
+
+def _record_of(event: Event, before: Usage | None) -> dict[str, Any]:
+    record = {"type": type(event).__name__, **asdict(event)}
+    if isinstance(event, OfAttempt):
+        record["event"] = _record_of(event.event, before)
     if isinstance(event, ReplyEnded):
-        line["reuse"] = reuse_sentence(event.usage, before)
-    return as_json(line)
+        record["reuse"] = reuse_sentence(event.usage, before)
+    return record
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
@@ -145,7 +151,7 @@ def _shown(run: Run, arguments: Namespace, cancel: Cancel, files: ReportFiles = 
 
 
 def _until_its_end(run: Run, screen: "_Screen", is_stream: bool) -> FixOutcome:
-    before: Usage | None = None
+    replies = LastReplies()
     while True:
         try:
             event = next(run)
@@ -154,8 +160,7 @@ def _until_its_end(run: Run, screen: "_Screen", is_stream: bool) -> FixOutcome:
             return outcome
         screen.show(event)
         if is_stream:
-            hand_out(f"{event_line(event, before)}\n".encode())
-        before = event.usage if isinstance(event, ReplyEnded) else before
+            hand_out(f"{event_line(event, replies.before(event))}\n".encode())
 
 
 def _document(outcome: FixOutcome, is_stream: bool) -> str:

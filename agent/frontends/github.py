@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from agent.events import Event, ReplyEnded, RunStarted
+from agent.events import Event, RunStarted
 from agent.frontends.changes import changes_of
 from agent.frontends.console import last_lines, lines_of
 from agent.frontends.output import harmless
 from agent.frontends.places import place_of
+from agent.frontends.usage import LastReplies
 from agent.outcome import FIXED, FixOutcome
-from inference.messages import Usage
 from tools.readable import readable
 
 MAX_ANNOTATIONS = 10
@@ -34,12 +34,12 @@ class GithubConsole:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._before: Usage | None = None
+        self._replies = LastReplies()
 
     def show(self, event: Event) -> None:
         """Write the lines of one event."""
-        self._write(harmless(text) for _style, text in lines_of(event, self._before))
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        lines = lines_of(event, self._replies.before(event))
+        self._write(harmless(text) for _style, text in lines)
         if isinstance(event, RunStarted) and event.sandbox == "direct":
             self._write([command("warning", UNISOLATED, title="qwen-agent fix: no isolation")])
 

@@ -18,15 +18,14 @@ from agent.events import (
     Event,
     ModelProgress,
     PrefillProgress,
-    ReplyEnded,
     TextDelta,
     ThinkingDelta,
 )
 from agent.fix import KNOWN_ERRORS
 from agent.frontends.fix import as_json, event_line
 from agent.frontends.output import hand_out
+from agent.frontends.usage import LastReplies
 from agent.status import Status
-from inference.messages import Usage
 from tools.mcp_form import Form
 
 OWN: Mapping[str, str] = {
@@ -45,7 +44,7 @@ class Stream:
 
     def __init__(self, talk: Conversation, prompt: str) -> None:
         self._talk = talk
-        self._before: Usage | None = None
+        self._replies = LastReplies()
         self._status: Status | None = None
         repository = talk.session.start["repository"]
         self._line("TalkStarted", mode=talk.mode, repository=repository, prompt=prompt)
@@ -53,8 +52,7 @@ class Stream:
 
     def show(self, event: Event) -> None:
         """Write an event, and the status if it has changed with it."""
-        hand_out(f"{event_line(event, self._before)}\n".encode())
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        hand_out(f"{event_line(event, self._replies.before(event))}\n".encode())
         if not isinstance(event, STREAMING):
             self._tell_status()
 

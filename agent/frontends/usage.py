@@ -6,10 +6,26 @@ decides nothing.
 
 from collections.abc import Sequence
 
+from agent.events import Event, OfAttempt, ReplyEnded
 from inference.messages import Usage
 
 MIN_REPEATED_TOKENS = 64
 """Snapshots lie at multiples of it; fewer tokens read twice are no news."""
+
+
+class LastReplies:
+    """What the last reply has cost, of each of the attempts that are made at once."""
+
+    def __init__(self) -> None:
+        self._usages: dict[int, Usage] = {}
+
+    def before(self, event: Event) -> Usage | None:
+        """Return what the last reply before an event cost, and take note of the event."""
+        number, told = (event.number, event.event) if isinstance(event, OfAttempt) else (0, event)
+        last = self._usages.get(number)
+        if isinstance(told, ReplyEnded):
+            self._usages[number] = told.usage
+        return last
 
 
 def reuse_sentence(usage: Usage, before: Usage | None = None) -> str:
@@ -45,7 +61,7 @@ def guessed_words(usages: Sequence[Usage]) -> str:
 
 def is_news(usage: Usage, before: Usage | None) -> bool:
     """Tell whether the sentence says more to a person than the figures of the reply do."""
-    if _goes_on(usage, before) or not usage.num_prompt:
+    if _goes_on(usage, before) or not usage.num_prefilled:
         return False
     is_first_read = before is None and not usage.num_reused
     return is_loss(usage) or not is_first_read

@@ -1,26 +1,19 @@
-/* A few rows times matrices that are read once, as they are stored.
+/* Rows times matrices that are read once, as they are stored; of many rows, see `panels.c`.
 
    torch makes a quantized matrix dense in memory first. Here numbers live in registers from the
    memory to the sum. Where the matrix is quantized, the rows are rounded to 16 bits a block of 64:
    pairs of products then fit one instruction, and what is lost is a twentieth of what bfloat16
    loses. */
 
-#include "simd.h"
+#include "matrix.h"
 
-#define BLOCK 64    /* numbers of NF4 that share a scale ... */
-#define NESTED 256  /* ... and scales that share one */
 #define STEPS 32767 /* of the sixteen numbers of NF4, and of a block of rows ... */
 #define FEW_STEPS 8191 /* ... that meets these: eight of their products fit 32 bits */
 #define TOGETHER 4  /* rows that meet a row of a matrix while it is in registers */
+#define MANY_PLAIN 12 /* rows for which it pays to make a matrix floats and turn it, by measurement */
+#define MANY_INT8 24
+#define MANY_NF4 48
 #define CHUNK 16    /* rows of a matrix that a thread takes at a time */
-
-typedef struct {
-    const void *numbers;  /* [rows, columns]; NF4: two a byte, the first in the high bits */
-    const void *scale;    /* INT8: float [rows]; NF4: a byte a block */
-    const float *nested;  /* NF4: what those bytes are multiplied by ... */
-    const float *offset;  /* ... and what is added */
-    int64_t kind, rows;
-} Matrix;
 
 /* Rows that are multiplied: as they are; in 16 bits with a scale a block; in the order of NF4. */
 typedef struct {
@@ -170,12 +163,6 @@ static void round_rows(Rows *x, int64_t num, int is_packed) {
         }
 }
 
-typedef struct {
-    int64_t num_matrices, num, columns; /* num: of rows */
-    int64_t is_gated;                   /* rows are [2, columns]: silu of the first is a factor */
-    int64_t adds;                       /* products are added to what is in `out` */
-} MultiplySizes;
-
 /* What rows are before they are multiplied: over their root mean square, or gated. */
 static void prepare(const MultiplySizes *size, const float *from, const float *norm, float eps, float *to) {
     const int64_t columns = size->columns;
@@ -211,6 +198,11 @@ void multiply(const MultiplySizes *size, const Matrix *matrices, const float *nu
     if (norm || size->is_gated) {
         prepare(size, numbers, norm, eps, prepared);
         x.numbers = prepared;
+    }
+    if (num >= (is_packed ? MANY_NF4 : is_rounded ? MANY_INT8 : MANY_PLAIN)) {
+        multiply_many(size, matrices, x.numbers, code, byte_scales, out);
+        free(prepared);
+        return;
     }
     x.steps = (int16_t *)(prepared + num_blocks * BLOCK);
     x.unpacked = x.steps + num_blocks * BLOCK;

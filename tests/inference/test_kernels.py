@@ -21,7 +21,9 @@ from inference.nf4 import BLOCK
 from inference.stack import Int8Stack, Nf4Stack, Workspace
 
 CPU = torch.device("cpu")
-COLUMNS = 3 * BLOCK
+COLUMNS = 5 * BLOCK
+FEW, MANY = (1, 2, 3, 4, 7), (12, 24, 48, 49, 53, 64)
+"""Rows that meet a matrix as it is stored, and those for which more and more kinds turn floats."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def side_by_side(*found: tuple[Matrix, tuple[torch.Tensor, ...]], columns: int) 
     return Matrices(structs, tuple(matrix.rows for matrix, _ in found), columns, held)
 
 
-@pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("num_rows", FEW + MANY)
 def test_matrices_of_all_kinds_give_their_dense_product(fast: Kernels, num_rows: int) -> None:
     plain, half = torch.randn(5, COLUMNS), torch.randn(18, COLUMNS).bfloat16()
     int8, packed = int8_stack(33), nf4_stack(21)
@@ -71,29 +73,41 @@ def test_matrices_of_all_kinds_give_their_dense_product(fast: Kernels, num_rows:
     torch.testing.assert_close(product, expected, rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.parametrize("columns", [20, 100])
-def test_rows_need_not_be_whole_blocks(fast: Kernels, columns: int) -> None:
+@pytest.mark.parametrize("num_rows", [2, 24])
+@pytest.mark.parametrize("columns", [20, 100, 301])
+def test_rows_need_not_be_whole_blocks(fast: Kernels, columns: int, num_rows: int) -> None:
     plain, int8 = torch.randn(3, columns), int8_stack(9, columns)
-    x = torch.randn(2, columns)
-    expected = x @ torch.cat([plain, int8.dense(0, slice(None), torch.float32)]).T
-    matrices = side_by_side(plain_matrix(plain), int8.matrix(0), columns=columns)
+    half = torch.randn(17, columns).bfloat16()
+    x = torch.randn(num_rows, columns)
+    dense = int8.dense(0, slice(None), torch.float32)
+    expected = x @ torch.cat([plain, dense, half.float()]).T
+    found = plain_matrix(plain), int8.matrix(0), plain_matrix(half)
+    matrices = side_by_side(*found, columns=columns)
     torch.testing.assert_close(fast.multiply(matrices, x), expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_norm_a_gate_and_a_sum_go_with_a_product(fast: Kernels) -> None:
-    weight = torch.randn(6, 40)
+@pytest.mark.parametrize("num_rows", [3, 20])
+def test_a_norm_a_gate_and_a_sum_go_with_a_product(fast: Kernels, num_rows: int) -> None:
+    weight = torch.randn(22, 40)
     matrices = side_by_side(plain_matrix(weight), columns=40)
     norm = Norm(torch.rand(40) + 0.5, 1e-6)
-    x, before = torch.randn(3, 40), torch.randn(3, 6)
+    x, before = torch.randn(num_rows, 40), torch.randn(num_rows, 22)
     rows = torch.nn.functional.rms_norm(x, (40,), norm.weight, norm.eps)
     onto = before.clone()
     torch.testing.assert_close(
-        fast.multiply(matrices, x, norm, onto=onto), rows @ weight.T + before
+        fast.multiply(matrices, x, norm, onto=onto), rows @ weight.T + before, rtol=1e-4, atol=1e-5
     )
-    both = torch.randn(3, 80) * 5
+    both = torch.randn(num_rows, 80) * 5
     gated = torch.nn.functional.silu(both[:, :40]) * both[:, 40:]
     product = fast.multiply(matrices, both, is_gated=True)
     torch.testing.assert_close(product, gated @ weight.T, rtol=1e-4, atol=1e-4)
+
+
+def test_many_rows_meet_the_numbers_that_a_matrix_stands_for(fast: Kernels) -> None:
+    packed = nf4_stack(40)
+    x, dense = torch.randn(50, COLUMNS), packed.dense(0, slice(None), torch.float32)
+    product = fast.multiply(side_by_side(packed.matrix(0), columns=COLUMNS), x)
+    torch.testing.assert_close(product, x @ dense.T, rtol=1e-5, atol=1e-5)
 
 
 def test_zeros_and_small_numbers_are_what_they_are(fast: Kernels) -> None:

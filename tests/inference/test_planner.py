@@ -11,10 +11,19 @@ from torch.utils._pytree import tree_leaves
 
 from inference.door import EngineSettings
 from inference.footprint import KV_FORMATS, Footprint, Kv, Weights, int8_bytes, nf4_bytes
+from inference.lines import fitting as lines_fitting
 from inference.model import Model
 from inference.models import SHAPES, newest
 from inference.plan import GIB, Plan, Room, Wanted
-from inference.planner import MIN_WINDOW, Refusal, largest, next_smaller, plan, to_run
+from inference.planner import (
+    MIN_WINDOW,
+    TYPICAL_WINDOW,
+    Refusal,
+    largest,
+    next_smaller,
+    plan,
+    to_run,
+)
 from inference.shapes import Group, built, shape_of
 
 RAM = 64 * GIB
@@ -416,3 +425,27 @@ def test_experts_are_not_moved_into_memory_that_is_not_there() -> None:
         now = offer.plan
         assert now.ram_bytes <= now.room.ram_bytes
     assert now.experts_on_cpu < 10
+
+
+# --- several lines
+
+
+@pytest.mark.parametrize(("gib", "wanted"), [(24, None), (24, Wanted(96 * K)), (18, None)])
+def test_several_lines_find_room_beside_what_snapshots_may_hold(
+    gib: int, wanted: Wanted | None
+) -> None:
+    found = fitting("27B", gpu(gib), wanted)
+    assert found.window_of(1) == found.context_tokens
+    without_lines = found.needed_bytes - 3 * found.state_bytes - found.kv_bytes
+    for num in (2, 3, 4):
+        of_lines = num * (found.footprint.kv(found.kv, found.window_of(num)) + found.state_bytes)
+        held = without_lines + found.cache_bytes + of_lines
+        assert 0.98 * found.room.device_bytes < held <= found.room.device_bytes
+
+
+def test_lines_are_fewer_where_each_would_have_too_little_room() -> None:
+    large, small = fitting("27B", gpu(24)), fitting("27B", gpu(18))
+    assert lines_fitting(large, 4, large.context_tokens) == (4, large.window_of(4))
+    assert lines_fitting(small, 4, small.context_tokens) == (3, small.window_of(3))
+    assert small.window_of(4) < TYPICAL_WINDOW <= small.window_of(3)
+    assert lines_fitting(None, 4, 8 * K) == (4, 8 * K), "nano has room for any"
