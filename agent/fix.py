@@ -31,6 +31,7 @@ from agent.events import Event, ModelLoading, Notice, RunStarted
 from agent.fix_servers import Named, attempts_with, servers_of
 from agent.landing import land
 from agent.loading import load_for_all
+from agent.models import NANO
 from agent.outcome import BUDGET, CANCELLED, ERROR, FIXED, NOTHING, RESUMABLE, FixOutcome, Tests
 from agent.outputs import OUTPUTS
 from agent.patch import check_target, write_whole
@@ -38,8 +39,10 @@ from agent.regressions import check_base, look_back
 from agent.reopening import reopened
 from agent.request import FixRequest
 from agent.session import Session
+from agent.settings import HooksConfig
 from agent.state_folder import usable_state
 from agent.tests_ran import tests_ran
+from agent.together import TOGETHER
 from agent.tree_size import check_size
 from agent.user_commit import Work, check_commit, make_commit, message_of, summary_of
 from agent.workplace import (
@@ -128,7 +131,10 @@ class FixRun:
         try:
             yield from self._stages()
         except KNOWN_ERRORS as error:
-            self._ends_with(error.exit_code, str(error))
+            if self.cancel() and not isinstance(error, RunCancelled):  # it has met a child of ours
+                self._ends_with(CANCELLED, f"cancelled; {error}")
+            else:
+                self._ends_with(error.exit_code, str(error))
         except OSError as error:
             self._ends_with(ERROR, f"{error.filename or self.state}: {error.strerror}")
         except GeneratorExit:
@@ -271,6 +277,8 @@ class FixRun:
         request = self.request
         chats = yield from load_for_all(request, self.chat_factory, self.cancel)
         self._learn(model=chats[0].name)
+        if chats[0].name == NANO and request.config.hooks != HooksConfig():
+            yield Notice("Your hooks are not run: nano goes without them.")
         if context := add_context(request, session, task.place, chats[0], self.state, self.cancel):
             yield Notice(f"Repository context: {context}.")
         attempts = attempts_with(self.servers, task, session, chats, self.state, self.cancel)
@@ -350,11 +358,13 @@ class FixRun:
             duration_s=time.monotonic() - self.start_s,
         )
         code, sentence = self.outcome.exit_code, self.outcome.sentence
-        with suppress(SessionError, OSError):
-            session.record("end", exit_code=code, sentence=sentence)
+        has_no_room = any(part.fault for part in parts)  # it goes on when there is some
+        if not has_no_room:
+            with suppress(SessionError, OSError):
+                session.record("end", exit_code=code, sentence=sentence)
         session.close()
-        if code not in RESUMABLE:
-            for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS):
+        if code not in RESUMABLE and not has_no_room:
+            for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS, TOGETHER):
                 remove_tree(session.folder / name)
 
     def _kept_traceback(self) -> str:

@@ -52,6 +52,10 @@ class Budget:
         _positive(self)
 
 
+MAX_TOGETHER = 16
+"""Attempts at once: of more, an engine reads no token in one forward with the others."""
+
+
 @dataclass(frozen=True)
 class FixConfig:
     """How `fix` makes its attempts."""
@@ -61,7 +65,8 @@ class FixConfig:
     after the other each begins with what the best so far has mended."""
 
     def __post_init__(self) -> None:
-        _positive(self)
+        if not 1 <= self.together <= MAX_TOGETHER:
+            raise ValueError(f"together must be 1 to {MAX_TOGETHER}, not {self.together}")
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def _setting(repository: Path, name: str, default: str | None = None) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,
+            start_new_session=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise GitFailed(f"git config could not be run: {error}") from error
@@ -199,6 +200,7 @@ def _run(
             input=stdin,
             capture_output=True,
             timeout=TIMEOUT_S,
+            start_new_session=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise GitFailed(f"git {words[0]} could not be run: {error}") from error

@@ -228,6 +228,7 @@ def _check(bwrap: Bwrap) -> str | None:
                 timeout=CHECK_S,
                 check=False,
                 pass_fds=(seccomp.fileno(),),
+                start_new_session=True,  # a Ctrl-C is ours; killed half way, it would leave a child
             )
     except OSError as error:
         return str(error.strerror)

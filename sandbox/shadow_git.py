@@ -152,6 +152,7 @@ class ShadowGit:
                     istream=file,
                     stdout_as_string=False,
                     strip_newline_in_stdout=False,
+                    start_new_session=True,  # a Ctrl-C is ours, and this is soon done
                 )
             except git.GitCommandError as error:
                 complaint = str(error.stderr).strip() or f"git {arguments[0]} failed"

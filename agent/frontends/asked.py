@@ -14,7 +14,7 @@ from agent.engine import meant, wanted_model, with_engine
 from agent.errors import RunCancelled, UsageError
 from agent.frontends.output import is_github
 from agent.request import FixRequest
-from agent.settings import Config
+from agent.settings import MAX_TOGETHER, Config
 from inference.errors import ModelUnavailable, PictureUnreadable
 from inference.pictures import read_picture
 from sandbox.base import Cancel, never
@@ -45,7 +45,7 @@ def request_of(arguments: Namespace, config: Config, cancel: Cancel = never) -> 
     """
     path = absolute(arguments.path or Path())
     config = _configured(config, arguments)
-    model, attempts = wanted_model(config, None), arguments.together or 1
+    model, attempts = wanted_model(config, None), config.fix.together
     request = FixRequest(path, model=model, attempts=attempts, config=config)
     return replace(request, **_given(arguments, cancel))
 
@@ -68,6 +68,8 @@ def resumed(old: FixRequest, arguments: Namespace, cancel: Cancel = never) -> Fi
     ):
         if now not in (None, was):
             raise UsageError(f"{flag} cannot change when a session goes on; begin a new one")
+    if arguments.together:
+        given.setdefault("attempts", max(old.attempts, arguments.together))
     return replace(old, config=_configured(old.config, arguments), **given)
 
 
@@ -143,8 +145,8 @@ def _configured(config: Config, arguments: Namespace) -> Config:
     config = replace(config, budget=replace(config.budget, **given))
     config = with_engine(config, arguments.engine)
     if arguments.together is not None:
-        if arguments.together < 1:
-            raise UsageError("--together must be 1 or more")
+        if not 1 <= arguments.together <= MAX_TOGETHER:
+            raise UsageError(f"--together must be 1 to {MAX_TOGETHER}")
         config = replace(config, fix=replace(config.fix, together=arguments.together))
     if arguments.allow_host:
         hosts = dict.fromkeys((*config.sandbox.allow_hosts, *arguments.allow_host))

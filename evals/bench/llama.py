@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.errors import UsageError
 from evals.bench.adapter import BenchFailed
 from evals.bench.peers import LlamaServer, is_program
 from evals.bench.roofline import NUM_RUNS, Figure
@@ -38,12 +39,12 @@ class Llama:
         """Look at what was given.
 
         Raises:
-            BenchFailed: the program or the weights are not there.
+            UsageError: the program or the weights are not there.
         """
         if not is_program(self.program):
-            raise BenchFailed(f"{self.program} is no program; give a llama-bench or llama-server.")
+            raise UsageError(f"{self.program} is no program; give a llama-bench or llama-server")
         if not self.weights.is_file():
-            raise BenchFailed(f"There is no file {self.weights}; give weights with --gguf.")
+            raise UsageError(f"there is no file {self.weights}; give weights with --gguf")
 
     @property
     def name(self) -> str:
@@ -108,9 +109,11 @@ def llama_of(arguments: argparse.Namespace) -> Llama | None:
     """Return the program that `add_llama` asked for; None where none was given.
 
     Raises:
-        BenchFailed: it or its weights are not there.
+        UsageError: it or its weights are not there.
     """
     if arguments.llama is None:
+        if arguments.gguf is not None:
+            raise UsageError("--gguf goes with --llama, the program that reads it")
         return None
     return Llama(arguments.llama, arguments.gguf or Path(), arguments.threads)
 

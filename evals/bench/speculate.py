@@ -312,6 +312,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; exit code 0 if all goals are met, and nano wrote the same both ways."""
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder for {arguments.json}")
     torch.set_num_threads(arguments.threads)
     figures: dict[str, Any] = {"shape": arguments.shape, "layers": arguments.layers or "all"}
     if arguments.lines or arguments.random:

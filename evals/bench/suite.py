@@ -6,9 +6,10 @@ line, JSON; with `--keep FOLDER` before its name that line becomes a page there 
 
 import argparse
 import importlib
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Protocol, TextIO, cast
 
@@ -84,12 +85,31 @@ def run(arguments: argparse.Namespace) -> int:
     bench.add_arguments(parser)
     chosen = parser.parse_args(arguments.words)
     try:
-        if arguments.keep is None:
-            return bench.run(chosen)
-        return _kept(bench, chosen, arguments)
+        with _tidy_ends():
+            if arguments.keep is None:
+                return bench.run(chosen)
+            return _kept(bench, chosen, arguments)
     except BenchFailed as error:
         print(f"qwen-agent: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _tidy_ends() -> Iterator[None]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C: folders with gigabytes of weights are removed."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _kept(bench: Bench, chosen: argparse.Namespace, arguments: argparse.Namespace) -> int:

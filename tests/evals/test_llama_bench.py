@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from agent.errors import UsageError
 from evals.bench.adapter import BenchFailed
 from evals.bench.llama import Llama
 
@@ -81,16 +82,18 @@ def test_what_is_not_there_or_breaks_off_is_one_sentence(tmp_path: Path) -> None
     llama = program(tmp_path, "llama-bench", "import sys; sys.exit('no such quantization')")
     with pytest.raises(BenchFailed, match="broke off: no such quantization"):
         llama.prefill((512,))
-    with pytest.raises(BenchFailed, match="is no program"):
+    with pytest.raises(UsageError, match="is no program"):
         Llama(tmp_path / "nothing", llama.weights, 2)
-    with pytest.raises(BenchFailed, match="give weights"):
+    with pytest.raises(UsageError, match="give weights"):
         Llama(llama.program, tmp_path / "nothing", 2)
 
 
 def test_what_is_no_program_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("prefill", "decode"):
-        assert main(["bench", name, "--shape", "tiny", "--llama", "/nope"]) == 1
+        assert main(["bench", name, "--shape", "tiny", "--llama", "/nope"]) == 2
         assert "/nope is no program; give a llama-bench" in capsys.readouterr().err
+        assert main(["bench", name, "--shape", "tiny", "--gguf", "/nope"]) == 2
+        assert "--gguf goes with --llama" in capsys.readouterr().err
 
 
 @pytest.mark.slow
