@@ -239,7 +239,7 @@ def _way(each: Answer, offer: Offer) -> str:
     plan, wanted = offer.plan, each.candidate.wanted
     if offer.is_other_model:
         return f"qwen-agent --model {plan.name}"
-    if plan.room.device == "cpu":
+    if offer.is_other_device:
         return f"CUDA_VISIBLE_DEVICES= qwen-agent --model {plan.name}"
     keys = [f"cpu_expert_layers = {plan.experts_on_cpu}"] if plan.experts_on_cpu else []
     if wanted.context_tokens or not keys:

@@ -1,6 +1,7 @@
 """What `qwen-agent plan` says of machines that are described to it, and what a run takes."""
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -90,6 +91,19 @@ def test_what_is_offered_can_be_asked_for(
     assert "the embedding, experts of 7 layers" in told
     settings.write_text('[model]\ncontext = 98304\nkv = "int4"\n')
     assert "98,304 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
+
+
+def test_without_a_gpu_a_smaller_window_is_what_is_to_be_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--context", "200000", "--vram", "0", "--ram", "24")
+    told = said(capsys, "--model", "27B", *words, code=7)
+    way = re.search(r"taken by itself, or with (\[model\] context = \d+)\n", told)
+    assert way is not None
+    (model,) = json.loads(said(capsys, "--json", "--model", "27B", *words, code=7))["models"]
+    assert [offer["way"] for offer in model["offers"] if offer["is_run"]] == [way[1]]
+    too_long = said(capsys, "--model", "2B", "--context", "262145", *words[2:], code=7)
+    assert "taken by itself, or with [model] context = 262144\n" in too_long
 
 
 def test_what_fits_is_what_fits_where_models_are_run(
