@@ -245,6 +245,18 @@ def test_a_folder_that_would_not_load_is_refused_in_the_same_words(
     assert "has no *.safetensors" in refusal({}, "model.safetensors")
 
 
+@pytest.mark.parametrize("name", [".", "empty", "./empty", "/no/such/folder", "~/no-such/a/b"])
+def test_a_folder_without_a_model_is_refused_as_where_it_is_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert answer(["plan", "--model", name]) == 7
+    with pytest.raises(ModelUnavailable) as no:
+        resolve(name)
+    assert str(no.value) in capsys.readouterr().err
+
+
 def test_a_missing_weight_file_is_told_by_the_plan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
