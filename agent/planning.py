@@ -111,7 +111,9 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     if isinstance(best, Plan):
         return Answer(candidate, best, run)
     same = [offer for offer in best.offers if not offer.is_other_model]
-    same += [Offer(found, ON_CPU, is_other_device=True) for found in rest if isinstance(found, Plan)]
+    same += [
+        Offer(found, ON_CPU, is_other_device=True) for found in rest if isinstance(found, Plan)
+    ]
     offers = (*same, *(offer for offer in best.offers if offer.is_other_model))
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence

@@ -119,6 +119,17 @@ def test_what_fits_is_what_fits_where_models_are_run(
     assert "--model auto: Qwen/Qwen3.5-9B" in said(capsys, "--vram", "0", "--ram", "32")
 
 
+def test_auto_is_what_a_run_takes_and_where_nothing_is_here_what_can_be_pulled(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("--model", "auto", "--vram", "0", "--ram", "32")
+    assert said(capsys, *words, code=7) == ""
+    assert answer(["plan", *words]) == 7
+    assert "models pull Qwen/Qwen3.6-35B-A3B` (the largest that" in capsys.readouterr().err
+    cached(tmp_path / "hub", "Qwen/Qwen3.5-9B", SHAPES["9B"])
+    assert "Qwen/Qwen3.5-9B  (Apache-2.0, template qwen3.5, here)" in said(capsys, *words)
+
+
 def test_nano_is_planned_as_it_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     told = said(capsys, "--model", "nano", "--vram", "0", "--ram", "1")
     assert "nano  (template nano, here)" in told
