@@ -31,7 +31,7 @@ from inference.module import Placement, empty_module, fill
 from inference.packed_files import weights_folder
 from inference.packing import pack, read_plain
 from inference.quantize import quantize
-from inference.runnable import CONFIG_ERRORS, check_family, check_usable, method_of
+from inference.runnable import CONFIG_ERRORS, check_config, check_usable, method_of
 from inference.stack import StackFormat
 from inference.state import Layout
 from inference.watchdog import is_out_of_memory
@@ -85,7 +85,7 @@ def load(
         return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv, fast_kernels)
     folder = folder_of(where, on_progress)
     config = read_json(folder / "config.json")
-    check_family(config, folder / "config.json")
+    check_config(config, folder / "config.json")
     checkpoint = Checkpoint(folder)
     text_config = _text_config(folder, checkpoint.entries)
     num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
@@ -124,7 +124,7 @@ def _load_gguf(
         raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
     check_usable("gguf", has_gpu=device.type != "cpu")
     config = gguf_config(file)
-    check_family(config.to_dict(), file)
+    check_config(config.to_dict(), file)
     # Four bits a number, about: all that this decides is whether the model is a small one.
     torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
     module = load_foreign(file.parent, config, device, torch_dtype, file.name)

@@ -252,6 +252,15 @@ def test_a_folder_that_would_not_load_is_refused_in_the_same_words(
     assert "an unnamed method" in refusal({"quantization_config": {"bits": 4}})
     assert "on a GPU only" in refusal({"quantization_config": {"quant_method": "fp8"}})
     assert "gptqmodel" in refusal({"quantization_config": {"quant_method": "awq"}})
+    only_linear = {"num_hidden_layers": 3, "layer_types": ["linear_attention"] * 3}
+    assert "no layer has full attention" in refusal(only_linear)
+    assert "no layer has full attention" in refusal({**only_linear, "layer_types": None})
+    assert "num_hidden_layers = 0" in refusal({"num_hidden_layers": 0, "layer_types": []})
+    assert "max_position_embeddings = 0" in refusal({"max_position_embeddings": 0})
+    assert "vocab_size = 0" in refusal({"vocab_size": 0})
+    experts = SHAPES["35B-A3B"]
+    assert "num_experts_per_tok = 0" in refusal({**experts, "num_experts_per_tok": 0})
+    assert "= 257 of num_experts = 256" in refusal({**experts, "num_experts_per_tok": 257})
     assert "has no tokenizer.json" in refusal({}, "tokenizer.json")
     assert "has no *.safetensors" in refusal({}, "model.safetensors")
 
