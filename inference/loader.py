@@ -106,10 +106,10 @@ def load(
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        where = f"the memory of {torch_device}"
+        where = f"the memory of {_owner(torch_device)}"
         if method or (kind and weights == "auto"):  # no other settings help
-            text = f"{folder} does not fit into {where}; choose a smaller model."
-            raise ModelUnavailable(text) from error
+            way = "choose a smaller model; `qwen-agent plan` says which fit"
+            raise ModelUnavailable(f"{folder} does not fit into {where}; {way}.") from error
         raise too_large(str(folder), kind or "16bit", where) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
     model = Model(module, kv=kept, quantization=method or kind, fast_kernels=fast_kernels)
@@ -215,6 +215,11 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable("There is no CUDA device; use cpu, or install torch with CUDA.")
     return device
+
+
+def _owner(device: torch.device) -> str:
+    """Say whose memory a device computes in."""
+    return "this machine" if device.type == "cpu" else "the GPU"
 
 
 def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:
