@@ -38,7 +38,7 @@ class KeptModels:
             UsageError: this is no hub id.
         """
         if not HUB_ID.fullmatch(hub_id) or ".." in hub_id:
-            raise UsageError(f"{hub_id} is no hub id; write owner/name, as Qwen/Qwen3.5-4B")
+            raise UsageError(f"{hub_id!r} is no hub id; write owner/name, as Qwen/Qwen3.5-4B")
         return pin_file(hub_id, self.manifests)
 
     def look_up(self, hub_id: str, revision: str) -> Listing:
@@ -109,6 +109,11 @@ class KeptModels:
             self.manifest_file(name)
             if kept := read_pin(name, self.manifests):
                 return kept, self.hub.snapshot(name, kept.revision)
+        if folder.is_dir():
+            raise UsageError(
+                f"no sums are known of {name}: only a folder that `qwen-agent models preserve` "
+                "has made holds them"
+            )
         raise UsageError(
             f"no sums are known of {name}: `qwen-agent models pull` writes them, and loads "
             "nothing that is there already"

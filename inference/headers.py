@@ -18,6 +18,8 @@ from inference.errors import ModelUnavailable
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 NUM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 """Of a number of weights that are not quantized."""
+LFS_POINTER = b"version "
+"""How a file begins that Git LFS puts in the place of another."""
 MAX_KEPT = 64
 """Headers that are remembered; each is some hundred names."""
 
@@ -71,7 +73,10 @@ def weight_files(folder: Path) -> list[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelUnavailable(f"{index} lists no weights; download it again.")
-    files = [folder / name for name in sorted({str(name) for name in weight_map.values()})]
+    names = sorted({str(name) for name in weight_map.values()})
+    if any(Path(name).name != name for name in names):
+        raise ModelUnavailable(f"{index} names a file of another folder; download it again.")
+    files = [folder / name for name in names]
     missing = [file.name for file in files if not file.exists()]
     if missing:
         raise ModelUnavailable(
@@ -100,14 +105,17 @@ def read_header(file: Path) -> Mapping[str, Stored]:
 def _read_header(file: Path, num_bytes: int, _time_ns: int) -> Mapping[str, Stored]:
     try:
         with file.open("rb") as stream:
-            num_header_bytes = int.from_bytes(stream.read(8), "little")
+            start = stream.read(8)
+            if start == LFS_POINTER:
+                raise ValueError("it only points to Git LFS, where `git lfs pull` fetches it")
+            num_header_bytes = int.from_bytes(start, "little")
             if num_header_bytes > MAX_HEADER_BYTES:
                 raise ValueError("its header is too long")
             header: dict[str, Any] = json.loads(stream.read(num_header_bytes))
         header.pop("__metadata__", None)
-        start = 8 + num_header_bytes
-        end = start + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        entries = {name: _stored(name, file, entry, start) for name, entry in header.items()}
+        first = 8 + num_header_bytes
+        end = first + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        entries = {name: _stored(name, file, entry, first) for name, entry in header.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ModelUnavailable(f"{file} is damaged ({error}); download it again.") from error
     if num_bytes != end:

@@ -24,9 +24,10 @@ from inference.door import (
     Token,
     TokenEngine,
 )
-from inference.errors import ContextOverflow
+from inference.errors import ContextOverflow, ModelUnavailable
 from inference.fallback import Fallback
 from inference.gathered import Gathered
+from inference.headers import read_json
 from inference.host_client import HostEngine
 from inference.host_start import IDLE_LIMIT_S
 from inference.marks import marks_of
@@ -94,7 +95,9 @@ def open_chat(
     plan = offer.plan if offer else None
     # Before the weights: a folder without a vocabulary must not leave a host that nobody can use.
     folder = Path(settings.source)
-    tokenizer = Tokenizer.from_folder(folder) if folder.is_dir() else None
+    tokenizer = None
+    if folder.is_dir():
+        tokenizer = _tokenizer_of(folder, read_json(folder / "config.json"))
     engine: TokenEngine[Any]
     config: Mapping[str, Any]
     if host:
@@ -113,7 +116,7 @@ def open_chat(
         engine, folder, config = opened.engine, opened.folder, opened.config
     return LocalChat(
         engine,
-        tokenizer or Tokenizer.from_folder(folder),
+        tokenizer or _tokenizer_of(folder, config),
         profile_for(config, folder),
         asked.source,
         thinking_history,
@@ -123,6 +126,22 @@ def open_chat(
         holds_calls,
         (offer.sentence,) if offer and offer.sentence else (),
     )
+
+
+def _tokenizer_of(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    """Read the vocabulary of a checkpoint.
+
+    Raises:
+        ModelUnavailable: there is none, or it is of another model.
+    """
+    tokenizer = Tokenizer.from_folder(folder)
+    num = (config.get("text_config") or config).get("vocab_size")
+    if isinstance(num, int) and tokenizer.vocab_size > num:
+        raise ModelUnavailable(
+            f"{folder / 'tokenizer.json'} has tokens up to {tokenizer.vocab_size - 1:,} and the "
+            f"model knows {num:,}: it belongs to another model; copy the right one there."
+        )
+    return tokenizer
 
 
 def _source(where: str) -> str:

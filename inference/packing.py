@@ -125,7 +125,7 @@ def quantized(name: str, empty: Stack, source: Source, device: torch.device, rea
             file = min(source.files)
             raise ModelUnavailable(
                 f"{file}: {name} holds numbers that are none (NaN or infinite), which cannot be "
-                "quantized; download it again, or take --weights 16bit."
+                "quantized; download it again."
             ) from error
     return stack
 

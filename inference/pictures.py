@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from inference.errors import PictureUnreadable
+from inference.errors import ModelUnavailable, PictureUnreadable
 from inference.messages import Picture
 
 FIRST_ID = 2**30
@@ -30,6 +30,7 @@ MAX_TOKENS = 2048
 MAX_FILE_BYTES = 20_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """What is decoded, whatever a file is called; Pillow knows more, and runs Ghostscript for one."""
+PREPROCESSOR = "preprocessor_config.json"
 MAX_ASPECT = 200
 """The family's own limit; what is longer is no picture of anything."""
 
@@ -111,21 +112,30 @@ def num_tokens_of(picture: Picture) -> int:
 
 
 def sight_of(config: Mapping[str, Any], folder: Path) -> Sight | None:
-    """Read how a checkpoint cuts pictures; None of one that sees none."""
+    """Read how a checkpoint cuts pictures; None of one that sees none.
+
+    Raises:
+        ModelUnavailable: its preprocessor_config.json says something that is no size.
+    """
     vision = config.get("vision_config")
     if not isinstance(vision, dict):
         return None
-    settings = preprocessor(folder)
     side = int(vision.get("patch_size", 16)) * int(vision.get("spatial_merge_size", 2))
-    size = settings.get("size") or {}
-    ceiling = min(int(size.get("longest_edge", MAX_TOKENS * side**2)), MAX_TOKENS * side**2)
-    return Sight(side, min(int(size.get("shortest_edge", 64 * side**2)), ceiling), ceiling)
+    size = preprocessor(folder).get("size") or {}
+    try:
+        ceiling = min(int(size.get("longest_edge", MAX_TOKENS * side**2)), MAX_TOKENS * side**2)
+        floor = min(int(size.get("shortest_edge", 64 * side**2)), ceiling)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelUnavailable(
+            f"{folder / PREPROCESSOR} holds a size that is none ({error}); download it again."
+        ) from error
+    return Sight(side, floor, ceiling)
 
 
 def preprocessor(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's preprocessor_config.json; nothing where there is none."""
+    """Return what a checkpoint says of how it cuts pictures; nothing where there is none."""
     try:
-        content = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

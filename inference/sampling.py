@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from inference.errors import ModelUnavailable
 from inference.messages import SamplingOptions
 
 
@@ -18,11 +19,19 @@ class Sampler:
         self._generator = torch.Generator().manual_seed(options.seed)
 
     def draw(self, logits: Tensor) -> int:
-        """Choose a token id from logits, float [V]; -inf is never chosen."""
+        """Choose a token id from logits, float [V]; -inf is never chosen.
+
+        Raises:
+            ModelUnavailable: they are no numbers, so the weights are damaged.
+        """
         if self.options.temperature <= 0:
-            return int(logits.argmax())
+            highest, place = logits.max(dim=0)
+            _check_number(highest)
+            return int(place)
         likely, shares = _likely(logits.float(), self.options)  # on the device: few are left
-        place = torch.multinomial(shares.cpu(), 1, generator=self._generator)
+        shares = shares.cpu()
+        _check_number(shares[0])
+        place = torch.multinomial(shares, 1, generator=self._generator)
         return int(likely[place])
 
 
@@ -52,6 +61,14 @@ def _likely(logits: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
     if options.min_p > 0:
         kept = kept.masked_fill(kept < options.min_p * kept.max(), 0)
     return indices, kept / kept.sum()
+
+
+def _check_number(number: Tensor) -> None:
+    """Refuse to draw by what is no number; one such logit makes every share one."""
+    if number.isnan():
+        raise ModelUnavailable(
+            "The model computes what is no number, so its weights are damaged: download them again."
+        )
 
 
 def _first(kept: Tensor) -> Tensor:

@@ -172,9 +172,9 @@ def _check_room(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes + SPARE_BYTES:
         raise ModelUnavailable(
-            f"{folder} has {free / 1e9:.1f} GB free and the quantized weights need "
-            f"{(num_bytes + SPARE_BYTES) / 1e9:.1f} GB; make room, or set XDG_CACHE_HOME to a "
-            "folder on a larger disk."
+            f"{folder} has {free / 1e9:.2f} GB free, the quantized weights need "
+            f"{num_bytes / 1e9:.2f} GB and {SPARE_BYTES / 1e9:.2f} GB are left free; make room, "
+            "or set XDG_CACHE_HOME to a folder on a larger disk."
         )
 
 

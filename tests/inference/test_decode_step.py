@@ -38,11 +38,12 @@ def pair(module: transformers.PreTrainedModel, **options) -> tuple[Model, Model]
 def test_every_width_gives_the_logits_of_the_module(family, kv, modules) -> None:
     fast, plain = pair(modules[family], kv=kv)
     states = fast.new_state(), plain.new_state()
+    tolerance = 2e-2 if kv == "int4" else 2e-3  # a key on the edge of two steps may be either
     start = 0
     for width in WIDTHS:
         tokens = TOKENS[start : start + width]
         logits, expected = fast.forward_all(tokens, states[0]), plain.forward_all(tokens, states[1])
-        torch.testing.assert_close(logits, expected, rtol=1e-3, atol=2e-3)
+        torch.testing.assert_close(logits, expected, rtol=1e-3, atol=tolerance)
         assert torch.equal(logits.argmax(-1), expected.argmax(-1))
         start += width
 

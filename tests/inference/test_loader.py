@@ -224,6 +224,19 @@ def test_an_index_that_lists_nothing_is_named(folder) -> None:
     assert "model.safetensors.index.json lists no weights" in refusal(folder)
 
 
+def test_an_index_names_files_of_its_own_folder_only(folder) -> None:
+    (folder.parent / "other.safetensors").write_bytes(b"")
+    index = {"weight_map": {"lm_head.weight": "../other.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "names a file of another folder" in refusal(folder)
+
+
+def test_a_file_that_only_points_to_git_lfs_is_told_so(folder) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+    (folder / "model.safetensors").write_text(pointer)
+    assert "it only points to Git LFS, where `git lfs pull` fetches it" in refusal(folder)
+
+
 @pytest.mark.parametrize(
     "where", ["/no/such/folder", "nonsense", "a/b/c", "", " ", "../x", "a b/c"]
 )

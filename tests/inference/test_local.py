@@ -453,6 +453,17 @@ def test_a_folder_without_a_tokenizer_is_refused_in_words(folder: Path) -> None:
             open_chat(folder, host=host)
 
 
+@pytest.mark.parametrize("host", [False, True])
+def test_a_tokenizer_of_another_model_is_refused_before_the_weights(
+    folder: Path, host: bool
+) -> None:
+    (folder / "model.safetensors").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+    with pytest.raises(ModelUnavailable, match=r"the model knows 100: it belongs to another"):
+        open_chat(folder, host=host)
+
+
 def test_a_vocabulary_without_the_familys_tags_still_chats(old_tokenizer: Tokenizer) -> None:
     assert not all(old_tokenizer.has_control(tag) for tag in TAGS)
     talk = Talk(old_tokenizer, QWEN2_5)

@@ -86,6 +86,13 @@ def folder(oracle: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("size", [{"shortest_edge": "x"}, {"longest_edge": None}, [3]])
+def test_a_size_that_is_none_is_named(size: Any, tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    with pytest.raises(ModelUnavailable, match=r"preprocessor_config\.json holds a size that is"):
+        sight_of({"vision_config": {}}, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def sight(folder: Path) -> Sight:
     found = sight_of(json.loads((folder / "config.json").read_text()), folder)

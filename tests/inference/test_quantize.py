@@ -204,7 +204,10 @@ def test_a_damaged_file_is_made_again(checkpoints) -> None:
 
 def test_no_room_is_said_before_anything_is_written(checkpoints, monkeypatch) -> None:
     monkeypatch.setattr("inference.weight_file.SPARE_BYTES", 1 << 60)
-    with pytest.raises(ModelUnavailable, match=r"GB free and the quantized weights need .* GB; "):
+    with pytest.raises(
+        ModelUnavailable,
+        match=r"GB free, the quantized weights need .* GB are left free; ",
+    ):
         load_int8(checkpoints["qwen2"])
     assert [file.name for file in weights_folder().iterdir()] == ["lock"]
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from inference.errors import ModelUnavailable
 from inference.messages import SamplingOptions
 from inference.sampling import Sampler, probabilities_of
 
@@ -72,3 +73,13 @@ def test_what_is_masked_is_never_drawn() -> None:
     for options in (SamplingOptions(), SamplingOptions(temperature=2.0, top_k=4, seed=2)):
         sampler = Sampler(options)
         assert {sampler.draw(masked) for _ in range(50)} <= {0, 2, 4}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("top_k", [0, 2])
+def test_by_what_is_no_number_nothing_is_drawn(temperature: float, top_k: int) -> None:
+    broken = LOGITS.clone()
+    broken[2] = torch.nan
+    sampler = Sampler(SamplingOptions(temperature=temperature, top_k=top_k))
+    with pytest.raises(ModelUnavailable, match="its weights are damaged"):
+        sampler.draw(broken)
