@@ -92,7 +92,7 @@ def resolve(name: str, environment: Mapping[str, str] = os.environ) -> str:
     if name == NANO:
         return NANO
     if name == "auto":
-        return _largest_that_fits(environment)
+        return str(largest_here(read_hardware(), environment).folder)
     folder = Path(name).expanduser()
     if name.strip() and folder.is_dir():
         return checked(folder)
@@ -162,11 +162,15 @@ def largest_of_family(hardware: Hardware) -> Plan | None:
     return largest(named_family(newest()), hardware.room)
 
 
-def _largest_that_fits(environment: Mapping[str, str]) -> str:
-    hardware = read_hardware()
+def largest_here(hardware: Hardware, environment: Mapping[str, str] = os.environ) -> CachedModel:
+    """Return the model that `auto` means.
+
+    Raises:
+        ModelUnavailable: none that is here fits; the text names what can be pulled.
+    """
     found = auto_plan(hardware, environment)
     if found is not None:
-        return str(found[0].folder)
+        return found[0]
     from inference.pins import hub_cache
 
     possible = largest_of_family(hardware)

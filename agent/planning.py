@@ -15,7 +15,16 @@ from pathlib import Path
 from agent.config import shapes_folder, state_folder
 from agent.errors import UsageError
 from agent.hardware import Hardware, memory_bytes, read_hardware
-from agent.models import NANO, CachedModel, cached_models, named_family, released_shape
+from agent.models import (
+    HUB_ID,
+    NANO,
+    CachedModel,
+    cached_models,
+    checked,
+    named_family,
+    released_shape,
+    resolve,
+)
 from agent.settings import ModelConfig
 from inference.door import SMALL_PARAMS
 from inference.errors import ModelUnavailable
@@ -102,7 +111,9 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     if isinstance(best, Plan):
         return Answer(candidate, best, run)
     same = [offer for offer in best.offers if not offer.is_other_model]
-    same += [Offer(found, ON_CPU) for found in rest if isinstance(found, Plan)]
+    same += [
+        Offer(found, ON_CPU, is_other_device=True) for found in rest if isinstance(found, Plan)
+    ]
     offers = (*same, *(offer for offer in best.offers if offer.is_other_model))
     is_for_more = candidate.needs_several_gpus
     sentence = f"{best.sentence} It is for {SERVER}." if is_for_more else best.sentence
@@ -172,7 +183,7 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
 
     Raises:
         UsageError: its shape cannot be known.
-        ModelUnavailable: it is here, but its config.json describes no model.
+        ModelUnavailable: it is here and would not load, or it is a path that leads nowhere.
     """
     here = {model.hub_id: model for model in cached_models()}
     release = find(name)
@@ -196,9 +207,10 @@ def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = N
         from inference.local import NANO_FOLDER  # tokenizers, and only now
 
         return replace(_folder(NANO_FOLDER, how, context_tokens), name=NANO)
-    folder = Path(name).expanduser()
-    if name.strip() and (folder / "config.json").is_file():
-        return _folder(folder, how, context_tokens)
+    if name.strip() and (folder := Path(name).expanduser()).is_dir():
+        return _folder(Path(checked(folder)), how, context_tokens)
+    if "/" in name and not HUB_ID.fullmatch(name):
+        resolve(name)  # a path that leads nowhere is refused as where a model is run
     sizes = ", ".join(model.size for model in newest())
     raise UsageError(
         f"the shape of {name.strip() or 'a model without a name'} is not known here; name a size "

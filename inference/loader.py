@@ -31,7 +31,7 @@ from inference.module import Placement, empty_module, fill
 from inference.packed_files import weights_folder
 from inference.packing import pack, read_plain
 from inference.quantize import quantize
-from inference.runnable import CONFIG_ERRORS, check_family, check_usable, method_of
+from inference.runnable import CONFIG_ERRORS, check_config, check_usable, method_of
 from inference.stack import StackFormat
 from inference.state import Layout
 from inference.watchdog import is_out_of_memory
@@ -85,7 +85,7 @@ def load(
         return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv, fast_kernels)
     folder = folder_of(where, on_progress)
     config = read_json(folder / "config.json")
-    check_family(config, folder / "config.json")
+    check_config(config, folder / "config.json")
     checkpoint = Checkpoint(folder)
     text_config = _text_config(folder, checkpoint.entries)
     num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
@@ -106,10 +106,10 @@ def load(
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        where = f"the memory of {torch_device}"
+        where = f"the memory of {_owner(torch_device)}"
         if method or (kind and weights == "auto"):  # no other settings help
-            text = f"{folder} does not fit into {where}; choose a smaller model."
-            raise ModelUnavailable(text) from error
+            way = "choose a smaller model; `qwen-agent plan` says which fit"
+            raise ModelUnavailable(f"{folder} does not fit into {where}; {way}.") from error
         raise too_large(str(folder), kind or "16bit", where) from error
     kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
     model = Model(module, kv=kept, quantization=method or kind, fast_kernels=fast_kernels)
@@ -124,7 +124,7 @@ def _load_gguf(
         raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
     check_usable("gguf", has_gpu=device.type != "cpu")
     config = gguf_config(file)
-    check_family(config.to_dict(), file)
+    check_config(config.to_dict(), file)
     # Four bits a number, about: all that this decides is whether the model is a small one.
     torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
     module = load_foreign(file.parent, config, device, torch_dtype, file.name)
@@ -215,6 +215,11 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable("There is no CUDA device; use cpu, or install torch with CUDA.")
     return device
+
+
+def _owner(device: torch.device) -> str:
+    """Say whose memory a device computes in."""
+    return "this machine" if device.type == "cpu" else "the GPU"
 
 
 def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:

@@ -121,9 +121,13 @@ def newest() -> tuple[FamilyModel, ...]:
 
 
 def find(name: str) -> FamilyModel | None:
-    """Return the release that is called so: a hub id, its last part, or a size for its newest."""
+    """Return the release that is called so: a hub id, its last part, or a size for its newest.
+
+    A size may be called by its first part, as `122B`: no two sizes share one.
+    """
     wanted = name.lower().removeprefix("qwen/")
     for model in (*newest(), *FAMILY):
-        if wanted in (model.size.lower(), model.hub_id.lower().removeprefix("qwen/")):
+        size, hub_id = model.size.lower(), model.hub_id.lower()
+        if wanted in (size, size.partition("-")[0], hub_id.removeprefix("qwen/")):
             return model
     return None

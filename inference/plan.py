@@ -177,3 +177,5 @@ class Offer:
     sentence: str = ""
     """Empty where it costs nothing."""
     is_other_model: bool = False
+    is_other_device: bool = False
+    """Whether it leaves the GPU that there is unused."""

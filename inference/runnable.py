@@ -1,7 +1,7 @@
 """Whether a checkpoint can be run at all: what loading refuses before it reads a number.
 
-The family, how its makers quantized it and what reads that, and that no weight file is missing or
-cut off. No torch: who plans asks the same as who loads, and hears the same sentence.
+The family, its sizes, how its makers quantized it and what reads that, and that no weight file is
+missing or cut off. No torch: who plans asks the same as who loads, and hears the same sentence.
 """
 
 import importlib.util
@@ -33,6 +33,15 @@ PACKAGES = {
 }
 """How weights may be quantized, and the package that reads it; "" where transformers does alone."""
 GPU_ONLY = ("gptq", "awq", "fp8")
+SIZES = (
+    *("hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings"),
+    *("num_attention_heads", "num_key_value_heads", "head_dim"),
+    *("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim"),
+    *("linear_value_head_dim", "linear_conv_kernel_dim"),
+)
+"""Keys of config.json that are at least 1 where they are there; transformers takes 0 for some."""
+ATTENTION_INTERVAL = 4
+"""One layer in so many has full attention, where the config.json of a Qwen3.5 does not say it."""
 CONFIG_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError),
     *(ArithmeticError, RuntimeError),
@@ -40,8 +49,8 @@ CONFIG_ERRORS = (
 """What transformers and torch raise on a configuration that makes no sense."""
 
 
-def check_family(config: Mapping[str, Any], file: Path) -> None:
-    """See that a configuration is one of ours.
+def check_config(config: Mapping[str, Any], file: Path) -> None:
+    """See that a configuration is one of ours, and of sizes that can be.
 
     Raises:
         ModelUnavailable: it is not.
@@ -54,6 +63,33 @@ def check_family(config: Mapping[str, Any], file: Path) -> None:
         )
     if not isinstance(config.get("text_config", {}), dict):
         raise ModelUnavailable(f"{file} has a text_config that is no object; download it again.")
+    wrong = _wrong_size(config.get("text_config") or config, str(kind))
+    if wrong:
+        raise ModelUnavailable(f"{file} says {wrong}; download it again or take another model.")
+
+
+def _wrong_size(text: Mapping[str, Any], kind: str) -> str:
+    """Return what no model that we run can have; "" where there is no such thing."""
+    sizes = {key: value for key, value in text.items() if isinstance(value, int)}
+    for key in SIZES:
+        if sizes.get(key, 1) < 1:
+            return f"{key} = {sizes[key]}, which must be 1 or more"
+    active = sizes.get("num_experts_per_tok", 1)
+    num = sizes.get("num_experts", active)
+    if "moe" in kind and not 1 <= active <= num:
+        return f"num_experts_per_tok = {active} of num_experts = {num}"
+    return "" if _has_attention(text, kind) else "that no layer has full attention"
+
+
+def _has_attention(text: Mapping[str, Any], kind: str) -> bool:
+    """Whether any layer has full attention; what is no list or no number is for transformers."""
+    kinds, num = text.get("layer_types"), text.get("num_hidden_layers")
+    if isinstance(kinds, list):
+        return "full_attention" in kinds
+    interval = text.get("full_attention_interval", ATTENTION_INTERVAL)
+    if not kind.startswith("qwen3_5") or not isinstance(interval, int):
+        return True
+    return not isinstance(num, int) or interval <= num
 
 
 def method_of(config: Mapping[str, Any]) -> str:
@@ -101,7 +137,7 @@ def check_folder(folder: Path, config: Mapping[str, Any]) -> str:
     Raises:
         ModelUnavailable: the first thing that is wrong.
     """
-    check_family(config, folder / "config.json")
+    check_config(config, folder / "config.json")
     for file in weight_files(folder):
         read_header(file)
     return method_of(config)

@@ -13,10 +13,9 @@ from agent.config import config_file, load_config
 from agent.errors import UsageError
 from agent.frontends.console import visible
 from agent.hardware import GIB, Hardware, read_hardware
-from agent.models import auto_plan, largest_of_family
+from agent.models import auto_plan, largest_here, largest_of_family
 from agent.outcome import NO_MODEL
 from agent.planning import Answer, all_answers, answer, named
-from inference.errors import ModelUnavailable
 from inference.footprint import Kv, Weights
 from inference.plan import Offer, Plan, Room
 from inference.planner import Refusal
@@ -38,7 +37,7 @@ def run(arguments: Namespace) -> int:
 
     Raises:
         UsageError: it cannot be meant.
-        ModelUnavailable: the model that was named cannot be read.
+        ModelUnavailable: the model that was named cannot be read, or none is here for `auto`.
     """
     hardware = read_hardware(
         _checked(arguments.vram, "--vram"), _checked(arguments.ram, "--ram", least=1e-3)
@@ -48,7 +47,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError(f"--context must be 1 to {MAX_TOKENS:,} tokens, not {context:,}")
     name = arguments.model
     if name == "auto":
-        name = _auto(hardware)
+        name = largest_here(hardware).hub_id
     if name is None:
         answers = [*all_answers(hardware, how, context)]
     else:
@@ -136,14 +135,6 @@ def _checked(gib: float | None, option: str, least: float = 0.0) -> float | None
     if gib is not None and not least <= gib <= MAX_GIB:
         raise UsageError(f"{option} must be {least:g} to {MAX_GIB:,.0f} GiB, not {gib:g}")
     return gib
-
-
-def _auto(hardware: Hardware) -> str:
-    """Return the model that `auto` means, or would mean after a download."""
-    here, largest = auto_plan(hardware), largest_of_family(hardware)
-    if here is None and largest is None:
-        raise ModelUnavailable(f"no model of the family fits {_instead(hardware)}")
-    return here[0].hub_id if here else largest.name if largest else ""
 
 
 def _machine(hardware: Hardware) -> Iterator[str]:
@@ -239,7 +230,7 @@ def _way(each: Answer, offer: Offer) -> str:
     plan, wanted = offer.plan, each.candidate.wanted
     if offer.is_other_model:
         return f"qwen-agent --model {plan.name}"
-    if plan.room.device == "cpu":
+    if offer.is_other_device:
         return f"CUDA_VISIBLE_DEVICES= qwen-agent --model {plan.name}"
     keys = [f"cpu_expert_layers = {plan.experts_on_cpu}"] if plan.experts_on_cpu else []
     if wanted.context_tokens or not keys:

@@ -1,6 +1,7 @@
 """What `qwen-agent plan` says of machines that are described to it, and what a run takes."""
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -92,6 +93,19 @@ def test_what_is_offered_can_be_asked_for(
     assert "98,304 tokens: keys and values, 4 bit" in said(capsys, *words[:2], *words[4:])
 
 
+def test_without_a_gpu_a_smaller_window_is_what_is_to_be_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--context", "200000", "--vram", "0", "--ram", "24")
+    told = said(capsys, "--model", "27B", *words, code=7)
+    way = re.search(r"taken by itself, or with (\[model\] context = \d+)\n", told)
+    assert way is not None
+    (model,) = json.loads(said(capsys, "--json", "--model", "27B", *words, code=7))["models"]
+    assert [offer["way"] for offer in model["offers"] if offer["is_run"]] == [way[1]]
+    too_long = said(capsys, "--model", "2B", "--context", "262145", *words[2:], code=7)
+    assert "taken by itself, or with [model] context = 262144\n" in too_long
+
+
 def test_what_fits_is_what_fits_where_models_are_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -103,6 +117,17 @@ def test_what_fits_is_what_fits_where_models_are_run(
     found = json.loads(said(capsys, "--json", *small))
     assert (found["auto"], found["largest"]) == (None, None)
     assert "--model auto: Qwen/Qwen3.5-9B" in said(capsys, "--vram", "0", "--ram", "32")
+
+
+def test_auto_is_what_a_run_takes_and_where_nothing_is_here_what_can_be_pulled(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("--model", "auto", "--vram", "0", "--ram", "32")
+    assert said(capsys, *words, code=7) == ""
+    assert answer(["plan", *words]) == 7
+    assert "models pull Qwen/Qwen3.6-35B-A3B` (the largest that" in capsys.readouterr().err
+    cached(tmp_path / "hub", "Qwen/Qwen3.5-9B", SHAPES["9B"])
+    assert "Qwen/Qwen3.5-9B  (Apache-2.0, template qwen3.5, here)" in said(capsys, *words)
 
 
 def test_nano_is_planned_as_it_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,8 +252,29 @@ def test_a_folder_that_would_not_load_is_refused_in_the_same_words(
     assert "an unnamed method" in refusal({"quantization_config": {"bits": 4}})
     assert "on a GPU only" in refusal({"quantization_config": {"quant_method": "fp8"}})
     assert "gptqmodel" in refusal({"quantization_config": {"quant_method": "awq"}})
+    only_linear = {"num_hidden_layers": 3, "layer_types": ["linear_attention"] * 3}
+    assert "no layer has full attention" in refusal(only_linear)
+    assert "no layer has full attention" in refusal({**only_linear, "layer_types": None})
+    assert "num_hidden_layers = 0" in refusal({"num_hidden_layers": 0, "layer_types": []})
+    assert "max_position_embeddings = 0" in refusal({"max_position_embeddings": 0})
+    assert "vocab_size = 0" in refusal({"vocab_size": 0})
+    experts = SHAPES["35B-A3B"]
+    assert "num_experts_per_tok = 0" in refusal({**experts, "num_experts_per_tok": 0})
+    assert "= 257 of num_experts = 256" in refusal({**experts, "num_experts_per_tok": 257})
     assert "has no tokenizer.json" in refusal({}, "tokenizer.json")
     assert "has no *.safetensors" in refusal({}, "model.safetensors")
+
+
+@pytest.mark.parametrize("name", [".", "empty", "./empty", "/no/such/folder", "~/no-such/a/b"])
+def test_a_folder_without_a_model_is_refused_as_where_it_is_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert answer(["plan", "--model", name]) == 7
+    with pytest.raises(ModelUnavailable) as no:
+        resolve(name)
+    assert str(no.value) in capsys.readouterr().err
 
 
 def test_a_missing_weight_file_is_told_by_the_plan(

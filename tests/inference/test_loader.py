@@ -286,6 +286,14 @@ def test_devices_that_are_not_there_are_refused(folder) -> None:
         assert "no CUDA device" in refusal(folder, device="cuda")
 
 
+def test_memory_that_is_short_is_called_by_whose_it_is(folder) -> None:
+    def fill_up(_seen: LoadProgress) -> None:
+        raise MemoryError
+
+    with pytest.raises(ModelUnavailable, match="does not fit into the memory of this machine; "):
+        load(str(folder), device="cpu", on_progress=fill_up)
+
+
 def test_the_precision_asked_for_is_the_precision_loaded(folder) -> None:
     loaded = load(str(folder), device="cpu", dtype="bfloat16")
     assert loaded.model.dtype == torch.bfloat16

@@ -136,6 +136,8 @@ def test_a_config_that_describes_no_model_is_refused_in_a_sentence() -> None:
 def test_a_release_is_found_by_size_by_name_and_by_hub_id() -> None:
     assert find("27b") == find("qwen3.8-27B") == find("Qwen/Qwen3.8-27B")
     assert find("Qwen/Qwen3.5-27B") != find("27B")
-    assert find("9000B") is None
+    assert find("122B") == find("122B-A10B")
+    assert find("9000B") is find("A10B") is None
+    assert len({size.partition("-")[0] for size in SHAPES}) == len(SHAPES)
     assert [model.size for model in newest()] == list(SHAPES)
     assert len({model.hub_id for model in FAMILY}) == len(FAMILY) == 11
