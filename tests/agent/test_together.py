@@ -1,6 +1,7 @@
 """Attempts made at once: rounds, who is stopped by whom, one budget, and what a kill leaves."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from agent.request import FixRequest
 from agent.session import JOURNAL, Session
 from agent.settings import Config, FixConfig
 from inference.messages import Usage
+from sandbox.errors import SandboxError
 from tests.agent.fakes import (
     CART,
     FINISH,
@@ -168,6 +170,47 @@ def test_stopped_attempts_go_on_from_their_journals_or_are_made_anew(repository:
     assert not (folder / "together").exists()
 
 
+def test_a_stop_is_heard_while_workplaces_are_made(repository: Path) -> None:
+    sessions = repository.parent / "state/sessions"
+    models = [ScriptedModel([[REPAIR, SECOND_REPAIR, FINISH]]) for _ in range(2)]
+    outcome, _ = fix(
+        request_for(repository, 2, 2), *models, cancel=lambda: any(sessions.glob("*/together"))
+    )
+    assert (outcome.exit_code, outcome.num_steps) == (130, 0)
+    assert not any(folder_of(outcome, repository).glob("attempts/*"))
+
+
+def test_a_journal_without_room_leaves_the_run_to_go_on_with(repository: Path) -> None:
+    def fill_disk(number: int) -> None:
+        if number == 1:
+            for fd in Path("/proc/self/fd").iterdir():
+                if str(fd.resolve()).endswith("together/1/journal.jsonl"):
+                    with Path("/dev/full").open("wb") as full:
+                        os.dup2(full.fileno(), int(fd.name))
+
+    models = [ScriptedModel([[RUN_TESTS, RUN_TESTS, FINISH]]), ScriptedModel([[HANGS]])]
+    models[0].on_reply = fill_disk
+    outcome, _ = fix(request_for(repository, 2, 2), *models)
+    assert outcome.exit_code == 1
+    assert "cannot be written" in outcome.sentence
+    again = iter([ScriptedModel([[REPAIR, SECOND_REPAIR, FINISH]]) for _ in range(2)])
+    state = repository.parent / "state"
+    resuming = resume_fix(repository, chat_factory=lambda _: next(again), state=state)
+    assert drained(resuming).exit_code == 0
+
+
+def test_what_a_stop_has_broken_is_told_as_the_stop(repository: Path, monkeypatch) -> None:
+    stopped: list[bool] = []
+
+    def git_is_killed(path: Path) -> Path:
+        stopped.append(True)
+        raise SandboxError("git diff-tree failed")
+
+    monkeypatch.setattr("agent.fix.find_repository", git_is_killed)
+    outcome, _ = fix(request_for(repository, 1, 1), cancel=lambda: bool(stopped))
+    assert (outcome.exit_code, outcome.sentence) == (130, "cancelled; git diff-tree failed")
+
+
 def test_attempts_that_are_made_at_once_spend_of_one_budget(tmp_path: Path) -> None:
     run, one, two = (Session.create(tmp_path / name, {}) for name in ("run", "one", "two"))
     run.beside, one.beside, two.beside = (one, two), (run, two), (run, one)
@@ -188,8 +231,13 @@ def test_how_many_at_once_is_typed_or_set() -> None:
     assert (fewer.attempts, fewer.num_together) == (2, 2)
     assert FixRequest.from_record(json.loads(json.dumps(typed.to_record()))) == typed
     assert resumed(typed, parse(["fix", "--resume", "--together", "1"])).num_together == 1
-    with pytest.raises(UsageError, match="--together must be 1 or more"):
-        request_of(parse(["fix", "--together", "0"]), Config())
+    more = resumed(typed, parse(["fix", "--resume", "--together", "5"]))
+    assert (more.attempts, more.num_together) == (5, 5)
+    by_setting = request_of(parse(["fix"]), Config(fix=FixConfig(together=4)))
+    assert (by_setting.attempts, by_setting.num_together) == (4, 4)
+    for number in ("0", "17"):
+        with pytest.raises(UsageError, match="--together must be 1 to 16"):
+            request_of(parse(["fix", "--together", number]), Config())
 
 
 def told(events: Sequence[Event]) -> Iterator[str]:
