@@ -11,8 +11,8 @@
 #define FEW_STEPS 8191 /* ... that meets these: eight of their products fit 32 bits */
 #define TOGETHER 4  /* rows that meet a row of a matrix while it is in registers */
 #define MANY_PLAIN 12 /* rows for which it pays to make a matrix floats and turn it, by measurement */
-#define MANY_INT8 24
-#define MANY_NF4 48
+#define MANY_INT8 16
+#define MANY_NF4 32
 #define CHUNK 16    /* rows of a matrix that a thread takes at a time */
 
 /* Rows that are multiplied: as they are; in 16 bits with a scale a block; in the order of NF4. */

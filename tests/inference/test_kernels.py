@@ -22,7 +22,7 @@ from inference.stack import Int8Stack, Nf4Stack, Workspace
 
 CPU = torch.device("cpu")
 COLUMNS = 5 * BLOCK
-FEW, MANY = (1, 2, 3, 4, 7), (12, 24, 48, 49, 53, 64)
+FEW, MANY = (1, 2, 3, 4, 7), (12, 16, 31, 32, 53, 64)
 """Rows that meet a matrix as it is stored, and those for which more and more kinds turn floats."""
 
 
