@@ -134,6 +134,8 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
         return interrupted(turn)
     if trouble is not None:
         yield Notice(_WORDS[trouble])
+    elif end.stop_reason == "max_tokens" and not end.message.tool_calls:
+        yield Notice(f"The reply ends at its limit of {options.max_new_tokens:,} tokens.")
     return trouble
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.approver import Approver
 from agent.carry_out import pending_calls
-from agent.events import CallEnded, Event, StopReason, TurnEnded
+from agent.events import CallEnded, Event, Notice, StopReason, TurnEnded
 from agent.loop import continue_turn, run_turn
 from agent.parts import Parts
 from agent.session import Session
@@ -144,6 +144,12 @@ def test_a_call_cut_at_the_limit_is_told_so_and_the_turn_goes_on(
     told = results(events)[0]
     assert (told.text, told.ok) == (text, False)
     assert told.summary == "a call that was cut off at 4,096 tokens"
+
+
+def test_a_text_that_meets_the_limit_is_told_so(bench: Bench) -> None:
+    events, _ = turn(bench(Say(text="And then", stop="max_tokens"), FINISH))
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert told[0] == "The reply ends at its limit of 6,144 tokens."
 
 
 def test_three_unreadable_calls_in_a_row_end_the_turn(bench: Bench) -> None:
