@@ -38,6 +38,7 @@ from tools.test_report import TestReport
 
 ADD_TEST = "add_test"
 REPAIR = "repair"
+STOPPED = "cancelled; `qwen-agent fix --resume` goes on from here"
 MAX_LEFT_OUT = 5
 """Told of what is left out of a repair."""
 BUDGET_REASONS = (StopReason.MAX_TOKENS, StopReason.MAX_TURN_REQUESTS)
@@ -216,7 +217,7 @@ class Attempt:
             yield Notice(f"Ended what still ran in the background: {line}")
         yield ended
         if ended.reason is StopReason.CANCELLED:
-            raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
+            raise RunCancelled(STOPPED)
         return ended
 
     def _added_test(self) -> Generator[Event, None, Ground | None]:
@@ -331,7 +332,7 @@ class Attempt:
 
     def _check_cancel(self) -> None:
         if self.cancel():
-            raise RunCancelled("cancelled; `qwen-agent fix --resume` goes on from here")
+            raise RunCancelled(STOPPED)
 
 
 def _words_for_test(task: Task) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
-from agent.attempts import Attempt, AttemptResult, Start, Task
+from agent.attempts import STOPPED, Attempt, AttemptResult, Start, Task
 from agent.distance import distance
 from agent.errors import RunCancelled, SessionError
 from agent.events import (
@@ -34,7 +34,6 @@ from sandbox.remove import remove_tree
 
 TOGETHER = "together"
 """The folder of a session that holds those of attempts which are being made at once."""
-CANCELLED = "cancelled; `qwen-agent fix --resume` goes on from here"
 ROUND = "round"
 """The fact that names the attempts that are being made at once; none when they have ended."""
 
@@ -69,14 +68,15 @@ def make_together(
         attempts = []
         for number, chat in zip(numbers, _in_turn(chats, len(numbers)), strict=True):
             if cancel():  # each copies the repository
-                raise RunCancelled(CANCELLED)
-            stops = lambda: cancel() or over.is_set()  # noqa: E731
-            attempts.append(Attempt(number, task, start, own[number], chat, stops))
+                raise RunCancelled(STOPPED)
+            attempts.append(
+                Attempt(number, task, start, own[number], chat, lambda: cancel() or over.is_set())
+            )
         lines = Lines([attempts[first :: len(chats)] for first in range(len(chats))], over)
         yield from lines.events()
         results = dict(sorted(lines.results.items()))
         if not results or (cancel() and not _is_mended(results)):
-            raise RunCancelled(CANCELLED)
+            raise RunCancelled(STOPPED)
         nearest = min(results, key=lambda number: distance(results[number], task))
         _take_over(session, [*(own[n] for n in numbers if n != nearest), own[nearest]])
     finally:

@@ -148,6 +148,8 @@ def total(price: int, tax: int) -> int:
 def double(price: int) -> int:
     return 2 * price
 '''
+TWO_BUGS = CART.replace("2 * price", "3 * price")
+SECOND_REPAIR = edit("shop/cart.py", "3 * price", "2 * price")
 TESTS = """\
 import unittest
 

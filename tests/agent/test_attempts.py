@@ -13,15 +13,14 @@ from tests.agent.fakes import (
     CART,
     FINISH,
     REPAIR,
+    SECOND_REPAIR,
+    TWO_BUGS,
     UNGATED,
     Say,
     ScriptedModel,
     edit,
     make_repository,
 )
-
-TWO_BUGS = CART.replace("2 * price", "3 * price")
-SECOND_REPAIR = edit("shop/cart.py", "3 * price", "2 * price")
 
 
 @pytest.fixture

@@ -36,19 +36,17 @@ from agent.settings import Config, FixConfig
 from inference.messages import Usage
 from sandbox.errors import SandboxError
 from tests.agent.fakes import (
-    CART,
     FINISH,
     REPAIR,
     RUN_TESTS,
+    SECOND_REPAIR,
+    TWO_BUGS,
     UNGATED,
     Say,
     ScriptedModel,
-    edit,
     make_repository,
 )
 
-TWO_BUGS = CART.replace("2 * price", "3 * price")
-SECOND_REPAIR = edit("shop/cart.py", "3 * price", "2 * price")
 HANGS = Say(hangs=True)
 
 

@@ -25,14 +25,11 @@ from inference.opened import OpenedEngine, open_engine
 from inference.profiles import profile_for
 from inference.together import Together
 from inference.tokenizer import Tokenizer
+from sandbox.base import never
 from tests.plain import plain_python
 
 SEED = 900_001
 SETTINGS = EngineSettings(str(NANO_FOLDER))
-
-
-def never() -> bool:
-    return False
 
 
 @dataclass
