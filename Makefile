@@ -24,11 +24,12 @@ demo: $(FOR_RUN)  ## repair a freshly generated repository with the model that i
 	$(BIN)/qwen-agent demo
 
 test: $(FOR_DEV)  ## the default tests; fail below 85 % of lines
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-fail-under=85
+	OMP_NUM_THREADS=1 .ci/pytest -n 3 --dist worksteal --cov
+	@$(BIN)/coverage report --format=total --fail-under=85
 
 test-slow: $(FOR_DEV)  ## the tests marked slow, attack or fault
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not (attack or fault)"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "attack or fault"
+	OMP_NUM_THREADS=1 .ci/pytest -n 2 --dist worksteal -m "slow and not (attack or fault)"
+	.ci/pytest -n 2 --dist worksteal -m "attack or fault"
 
 check: $(FOR_DEV)  ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)

@@ -35,7 +35,7 @@ SETTINGS = EngineSettings(str(NANO_FOLDER))
 
 @dataclass
 class Heard:
-    """A model, and all that it was asked and has answered; the second time it waits for the others."""
+    """A model, and all that it was asked and has answered; before its second answer it waits."""
 
     chat: LocalChat
     meeting: threading.Barrier
