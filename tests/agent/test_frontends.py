@@ -344,6 +344,8 @@ def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
         ("--test-cmd", ""),
         ("--max-turns", "0"),
         ("--max-time", "nan"),
+        ("--seed", "-1"),
+        ("--seed", "99999999999999999999"),
         ("--patch", "-", "--json"),
     ],
 )
