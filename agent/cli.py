@@ -41,6 +41,8 @@ def answer(words: list[str]) -> int:
     from agent.errors import AgentError, UsageError
     from agent.frontends.output import complain
     from inference.errors import InferenceError
+    from sandbox.errors import SandboxError
+    from tools.errors import ProjectError
 
     try:
         arguments = parse(words)
@@ -96,7 +98,7 @@ def answer(words: list[str]) -> int:
 
             return run_cache(arguments)
         code: int = arguments.run(arguments)
-    except (AgentError, InferenceError) as error:
+    except (AgentError, InferenceError, SandboxError, ProjectError) as error:
         complain(str(error))
         return error.exit_code
     return code
