@@ -118,7 +118,8 @@ def _code_of(words: list[str]) -> int:
         drop(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return READER_GONE
-        complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        named = f"{error.filename or 'standard output'}: {error.strerror}"
+        complain(named if error.strerror else " ".join(str(error).split()))
         code = 1
     return code
 

@@ -192,7 +192,7 @@ class Repl:
         self.screen.app.create_background_task(self._tick())
 
     def _open(self, cancel: Cancel) -> Iterator[Event | Printed]:
-        """Open the talk; if there is none then, what was typed meanwhile has nobody to answer it."""
+        """Open the talk; without one, what was typed meanwhile has nobody to answer it."""
         try:
             yield from self.launch.begin(self, cancel)
         finally:

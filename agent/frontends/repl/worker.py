@@ -186,7 +186,6 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._stop.clear()
