@@ -367,6 +367,13 @@ def test_a_folder_alone_is_talked_about_and_a_command_wins_over_it(
     assert parse(["doctor"]).command == "doctor"
 
 
+@pytest.mark.parametrize("words", ["fix --nope", "plan --nope", "cache list --nope"])
+def test_a_word_that_is_not_known_leads_to_the_help_of_its_command(words: str) -> None:
+    command = words.removesuffix(" --nope")
+    with pytest.raises(UsageError, match=f"--nope; see `qwen-agent {command} --help`"):
+        parse(words.split())
+
+
 @pytest.mark.parametrize("words", [["help"], ["help", "fix"], ["-V"]])
 def test_help_and_the_version_are_there_in_the_usual_words(
     words: list[str], capsys: pytest.CaptureFixture[str]
