@@ -1,9 +1,9 @@
 """The experts of a layer over stacks, as transformers calls them.
 
 Few rows, as in decoding: by the matrices of all their experts in one go, without asking the device
-which they are. Many rows, as in prefill, and on a CPU always: expert
-after expert, each made dense in memory that the next one uses again. Where a layer's stacks are on
-another device than its input, the input goes there and the output comes back; no weight moves.
+which they are. Many rows, as in prefill, and on a CPU always: expert after expert, each made dense
+in memory that the next one uses again. Where a layer's stacks are on another device than its input,
+the input goes there and the output comes back; no weight moves.
 """
 
 from typing import Any

@@ -16,7 +16,6 @@ from inference.shapes import Group, ModelShape, Part
 Weights = Literal["16bit", "int8", "nf4"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 Kv = Literal["16bit", "int8", "int4"]
-KVS: tuple[Kv, ...] = get_args(Kv)
 
 NF4_BLOCK = 64
 """Numbers that share a scale of 8 bits ..."""

@@ -215,8 +215,10 @@ def _with_experts_on_cpu(asked: Plan, wanted: Wanted) -> Plan | None:
 
 
 def _experts_words(each: Plan) -> str:
-    words = f"the experts of {each.experts_on_cpu} of {each.shape.num_expert_layers} layers "
-    words += "on the CPU, which is slower"
+    words = (
+        f"the experts of {each.experts_on_cpu} of {each.shape.num_expert_layers} layers "
+        "on the CPU, which is slower"
+    )
     return f"{words}, and keys and values in 4 bits" if each.kv == "int4" else words
 
 
@@ -229,7 +231,7 @@ def _steps(before: Plan) -> Iterator[tuple[Plan, str]]:
             yield replace(before, embedding_on_cpu=True), "the embedding goes to the CPU"
         num = min(before.experts_on_cpu + STEP_LAYERS, before.shape.num_expert_layers)
         moved = replace(before, experts_on_cpu=num)
-        yield moved, f"{_experts_words(moved)}"
+        yield moved, _experts_words(moved)
     window = max(MIN_WINDOW, before.context_tokens // 2)
     yield replace(before, context_tokens=window), f"the window is {window:,} tokens now"
 

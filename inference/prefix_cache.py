@@ -3,7 +3,7 @@
 A radix tree over token ids; a node may carry a snapshot (SGLang's tree, with the admission and
 eviction ideas of Marconi, arXiv:2411.19379: a state is all or nothing, so what counts is the work
 it saves for the bytes it holds). A node's state is on the device, or on a shelf below it
-(`shelves.py`: RAM beside a GPU, files), or on several. Nothing here runs a model.
+(`shelf.py`: RAM beside a GPU, files), or on several. Nothing here runs a model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,6 @@ SHELVED_SHARE = 0.05
 """What a state on the device is worth where a shelf has it too: loading is that much cheaper than
 reading again."""
 
-
 Kind = Literal["place", "rung", "stop"]
 """Why a snapshot was taken. A place is one that a conversation comes back to; a rung of the ladder
 is where a prompt may leave a line between two places; a stop lies inside a reply, where somebody
@@ -43,7 +42,7 @@ class Node:
     parent: Optional["Node"]
     children: dict[int, "Node"] = field(default_factory=dict)
     snapshot: Snapshot | None = None
-    kind: "Kind" = "place"
+    kind: Kind = "place"
     is_shelved: bool = False
     """A shelf has the state of this node."""
     last_used: int = 0
