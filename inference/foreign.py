@@ -16,8 +16,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from inference.errors import ModelUnavailable, TooLarge
-from inference.hub import first_line
+from inference.errors import ModelUnavailable, TooLarge, first_line
 from inference.runnable import CONFIG_ERRORS
 
 GGUF_SUFFIX = ".gguf"

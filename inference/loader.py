@@ -20,11 +20,11 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from inference.checkpoint import Checkpoint
 from inference.door import SMALL_PARAMS, DType, KvChoice, LoadProgress, OnProgress, Weights
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, first_line
 from inference.fallback import too_large
 from inference.foreign import GGUF_SUFFIX, gguf_config, load_foreign
 from inference.headers import read_json
-from inference.hub import first_line, folder_of
+from inference.hub import folder_of
 from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
 from inference.module import Placement, empty_module, fill
