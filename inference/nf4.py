@@ -121,12 +121,6 @@ def decode(packed: Tensor, absmax: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def nbytes(num: int) -> int:
-    """Return the bytes of `num` numbers that are quantized together."""
-    num_blocks = num // BLOCK
-    return num // 2 + num_blocks + 4 * -(-num_blocks // NESTED_BLOCK) + 4
-
-
 def multiply(x: Tensor, matrix: Nf4, num_rows: int) -> Tensor:
     """Return `x`, [T, K], times a matrix [N, K] of NF4 on a GPU, by bitsandbytes' fused kernel."""
     bnb = _bitsandbytes()
