@@ -12,6 +12,7 @@ from typing import Literal, Optional
 
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
 from inference.pages import PageTable
+from inference.prefix import num_common as num_common
 from inference.slabs import Page
 from inference.state import Snapshot
 
@@ -250,14 +251,6 @@ class PrefixCache:
             key=lambda node: (node is spared, _worth(node), node.last_used),
             default=None,
         )
-
-
-def num_common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two sequences share at their front."""
-    for i, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return i
-    return min(len(left), len(right))
 
 
 def _has_logits(node: Node) -> bool:

@@ -49,7 +49,7 @@ from inference.messages import SamplingOptions, Usage
 from inference.model import Model
 from inference.mtp import MAX_CHAIN, MtpSource
 from inference.odds import Costs
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 from inference.profiles import NANO
 from inference.speculate import Drafts, Speculation
 from inference.stack import StackFormat

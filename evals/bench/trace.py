@@ -7,11 +7,12 @@ no engine (`adapter.py`) and judges nothing (`reuse.py`).
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.bench.adapter import Adapter, BenchFailed
+from inference.prefix import num_common
 
 FIRST = "first turn"
 APPEND = "append (turns 2-10)"
@@ -190,12 +191,6 @@ class Run:
     def turn(self, index: int) -> list[int]:
         """Return what stands between a reply and the next: its close and a message."""
         return [*self.trace.close, *self.trace.chunk(index)]
-
-
-def num_common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the longest common prefix."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def conversation(run: Run) -> None:
