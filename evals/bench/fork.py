@@ -33,10 +33,10 @@ from inference.engine import Engine
 from inference.errors import ModelUnavailable
 from inference.loader import load
 from inference.model import Model
+from inference.sizes import PAGE_TOKENS
 
 NUM_RUNS = 20
 NUM_FORKS = 8
-PAGE_TOKENS = 256
 RECURRENT_BYTES = 4
 """The recurrent state is float32 whatever the weights are."""
 FORK_GOAL_S, SNAPSHOT_GOAL_S = 0.020, 0.010
