@@ -237,5 +237,6 @@ class _Lines:
 
 
 def _words(key: str, value: object) -> str:
-    is_bytes = isinstance(value, int) and key.endswith("_bytes")
-    return f"{value / GIB:.3f} GiB" if is_bytes else str(value)  # type: ignore[operator]
+    if isinstance(value, int) and key.endswith("_bytes"):
+        return f"{value / GIB:.3f} GiB"
+    return str(value)
