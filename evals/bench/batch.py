@@ -27,6 +27,7 @@ from evals.bench.random_model import random_model
 from evals.bench.roofline import Figure, Report, seconds_of
 from evals.bench.shapes import SHAPES
 from inference.branch import Branch
+from inference.chat import never
 from inference.decode_step import matrices_of
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
@@ -128,7 +129,7 @@ def _measured(model: Model, arguments: argparse.Namespace) -> tuple[Sequence[flo
     """Return the tokens a second of one line, and of all together, of runs in turns."""
     engine = Engine(model, cache_bytes=1 << 28)
     prompt = random.Random(0).choices(range(model.vocab_size), k=arguments.prompt)
-    first = engine.branch(prompt, _never)
+    first = engine.branch(prompt, never)
     speeds: list[tuple[float, float]] = []
     for _ in range(arguments.runs + 1):
         alone = _speed(engine, first, 1, arguments.new)
@@ -151,7 +152,7 @@ def _speed(engine: Engine, first: Branch, num_lines: int, num_new: int) -> float
 
 def _begun(engine: Engine, branch: Branch, seed: int, num_new: int) -> Reply:
     sampling = SamplingOptions(temperature=1.0, seed=seed)
-    return branch, engine.generate(branch, (), sampling, max_new_tokens=num_new, cancel=_never)
+    return branch, engine.generate(branch, (), sampling, max_new_tokens=num_new, cancel=never)
 
 
 def _in_step(engine: Engine, replies: Sequence[Reply]) -> None:
@@ -161,10 +162,6 @@ def _in_step(engine: Engine, replies: Sequence[Reply]) -> None:
         engine.together.read(offering)
     for _, events in replies:
         assert isinstance(next(events), Token)
-
-
-def _never() -> bool:
-    return False
 
 
 if __name__ == "__main__":

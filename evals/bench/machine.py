@@ -37,9 +37,9 @@ def peak_rss_bytes(pid: int | str = "self") -> int:
     return _status_bytes(pid, "VmHWM:")
 
 
-def rss_bytes(pid: int | str = "self") -> int:
-    """Return the memory that a process holds."""
-    return _status_bytes(pid, "VmRSS:")
+def rss_bytes() -> int:
+    """Return the memory that this process holds."""
+    return _status_bytes("self", "VmRSS:")
 
 
 def _status_bytes(pid: int | str, field: str) -> int:

@@ -41,6 +41,7 @@ from evals.nano.corpus import generate
 from evals.nano.sessions import HELD_OUT, ideal_session, tokenize
 from evals.nano.warm import WarmPytest
 from inference.branch import Branch
+from inference.chat import never
 from inference.door import SMALL_PARAMS, CallGrammar, GenerationEnd
 from inference.engine import Engine
 from inference.loader import cpu_dtype
@@ -107,7 +108,7 @@ class Writer:
     def read(self, tokens: Sequence[int]) -> None:
         """Take tokens in as a prompt."""
         line = (*(() if self._branch is None else self._branch.tokens), *self._unread, *tokens)
-        self._branch = self._engine.branch(line, lambda: False, live=self._branch)
+        self._branch = self._engine.branch(line, never, live=self._branch)
         self._unread = ()
 
     def write(self, text: Sequence[int]) -> tuple[float, float, Usage]:
@@ -120,7 +121,7 @@ class Writer:
             self._unread,
             GREEDY,
             max_new_tokens=len(text),
-            cancel=lambda: False,
+            cancel=never,
             grammar=FORCED,
         )
         *_, end = events
@@ -285,7 +286,7 @@ def _reply(engine: Engine, prompt: tuple[int, ...], stop_ids: frozenset[int]) ->
         prompt[len(branch) :],
         GREEDY,
         max_new_tokens=300,
-        cancel=lambda: False,
+        cancel=never,
         stop_ids=stop_ids,
     )
     assert isinstance(end, GenerationEnd)

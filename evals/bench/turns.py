@@ -25,6 +25,7 @@ from evals.bench.arguments import add_threads, count, layers, run_alone
 from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES, Shape
 from inference.attention import attend
+from inference.chat import never
 from inference.door import CACHE_BYTES
 from inference.engine import Engine
 from inference.loader import cpu_dtype
@@ -185,9 +186,7 @@ def _turn(engine: Engine, context: Sequence[int], new: Sequence[int]) -> None:
     prompt = [*context, *new]
     branch = engine.find(prompt)
     assert len(branch) == len(context), "the context is cached"
-    for _ in engine.generate(
-        branch, new, SamplingOptions(), max_new_tokens=0, cancel=lambda: False
-    ):
+    for _ in engine.generate(branch, new, SamplingOptions(), max_new_tokens=0, cancel=never):
         pass
 
 
