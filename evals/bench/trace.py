@@ -37,6 +37,8 @@ OPENING = "(opening)"
 """A question that only sets the scene of a case."""
 
 NUM_TURNS = 10
+NUM_CHUNKS = 40
+"""Messages of a trace, after which they come again."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Trace:
         return chunk[:ends] + middle[shift:] + middle[:shift] + chunk[len(chunk) - ends :]
 
 
-def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0, num_chunks: int = 40) -> Trace:
+def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0) -> Trace:
     """Draw token ids; with the default sizes and seed, lengths are those of the published trace."""
     lengths, ids = random.Random(seed), random.Random(seed + 1)
     opener, end, header = vocab_size - 1, vocab_size - 2, vocab_size - 3
@@ -84,7 +86,7 @@ def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0, num_chunks: int = 4
     footer = (end, opener, header, header)
     chunks = [
         (opener, *text(lengths.randint(sizes.num_shortest, sizes.num_longest) - 5), *footer)
-        for _ in range(num_chunks)
+        for _ in range(NUM_CHUNKS)
     ]
     return Trace((opener, *text(sizes.num_base - 2), end), tuple(chunks), (end, 0))
 
