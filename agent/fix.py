@@ -20,6 +20,7 @@ from agent.compose import ChatFactory
 from agent.config import narrow, state_folder
 from agent.engine import found
 from agent.errors import (
+    KNOWN_ERRORS,
     AgentError,
     NotApplied,
     RunCancelled,
@@ -53,7 +54,6 @@ from agent.workplace import (
     find_repository,
     open_workplace,
 )
-from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
 from sandbox.proxy import way_out
@@ -62,9 +62,6 @@ from sandbox.tree import check_changes
 from tools.errors import ProjectError
 from tools.run_tests import why_no_tests, why_not_started
 from tools.test_report import TestReport
-
-KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
-"""Their text is a sentence for the user, and their class has an exit code."""
 
 VERDICT_S = 1.0
 """For what a verdict does besides running the tests twice."""

@@ -52,6 +52,8 @@ class Budget:
         _positive(self)
 
 
+MAX_ATTEMPTS = 16
+"""That a prompt of a talk may have."""
 MAX_TOGETHER = 16
 """Attempts at once: of more, an engine reads no token in one forward with the others."""
 
