@@ -12,7 +12,7 @@ from typing import Literal, Optional
 
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
 from inference.pages import PageTable
-from inference.prefix import num_common as num_common
+from inference.prefix import num_common
 from inference.slabs import Page
 from inference.state import Snapshot
 
