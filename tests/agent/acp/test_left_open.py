@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -184,10 +183,8 @@ def test_a_line_that_is_too_long_says_whose_it_was() -> None:
 def test_whoever_reads_is_not_held_up_by_a_client_that_does_not() -> None:
     reader, writer = os.pipe()
     wire = Wire(io.BytesIO(b"{}\n" * 40), os.fdopen(writer, "wb", buffering=0))
-    start = time.monotonic()
-    for _ in wire.lines():
+    for _ in wire.lines():  # for ever, if it waited
         wire.write(b"x" * (MAX_WAITING_BYTES // 10))
-    assert time.monotonic() - start < 30
     assert not wire.flush(0.1)
     os.close(reader)
     assert wire.flush(60.0)
