@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,10 +41,7 @@ def _moved(message: Message, folder: Path) -> Message:
 def _copy_pictures(source: Path, target: Path) -> None:
     """Share the pictures that were shown; nobody writes to them."""
     if source.is_dir():
-        try:
-            shutil.copytree(source, target, copy_function=_linked)
-        except (OSError, shutil.Error) as error:
-            raise SessionError(f"{target} cannot be made: {error}") from error
+        _copy(source, target, _linked)
 
 
 def _copy_checkpoints(source: Path, target: Path) -> None:
@@ -53,8 +51,12 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
         is_object = "objects" in Path(one).relative_to(source).parts
         return shutil.copy2(one, other) if not is_object else _linked(one, other)
 
+    _copy(source, target, share)
+
+
+def _copy(source: Path, target: Path, copy_file: Callable[[str, str], str]) -> None:
     try:
-        shutil.copytree(source, target, copy_function=share)
+        shutil.copytree(source, target, copy_function=copy_file)
     except (OSError, shutil.Error) as error:
         raise SessionError(f"{target} cannot be made: {error}") from error
 

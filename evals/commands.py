@@ -96,8 +96,10 @@ class BenchCommand:
 
 
 def _add_nano(nano: argparse.ArgumentParser) -> None:
+    from evals.tasks.nano import SEEDS
+
     nano.add_argument(
-        "--seeds", type=seeds, default=range(900_000, 900_100), metavar="A:B",
+        "--seeds", type=seeds, default=SEEDS, metavar="A:B",
         help="first and one past the last; from 900000 on they are held out of training",
     )  # fmt: skip
     nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")

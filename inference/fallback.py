@@ -6,15 +6,14 @@ load are its weights kept in fewer bits, if nobody asked for those that they had
 ends hold one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from inference.door import EngineSettings, Weights
 from inference.errors import TooLarge
 from inference.plan import Offer, Plan
-from inference.planner import next_smaller
-from inference.watchdog import smaller
+from inference.planner import next_smaller, shorter_chunk
 
 Step = Literal["load", "work"]
 """When memory was short: while the model was loaded, or later."""
@@ -48,15 +47,23 @@ class Fallback:
         """Go one step down, as `step_to_lighter_weights` or as `step` does."""
         return self.step_to_lighter_weights() if step == "load" else self.step()
 
-    def step(self) -> str | None:
-        """Go one step down; return what it costs in a sentence, None where nothing is left to give.
+    def repeat(self, steps: Iterable[Step]) -> tuple[list[Step], str]:
+        """Go down as an earlier start did; return the steps that could be taken, and their cost."""
+        taken: list[Step] = []
+        costs: dict[Step, str] = {}
+        for step in steps:
+            if (cost := self.go_down(step)) is not None:
+                taken.append(step)
+                costs[step] = cost  # of several of a kind the last one says it all
+        return taken, " ".join(costs.values())
 
-        Snapshots give way with every step: the plan has counted on memory that was not there.
-        """
+    def step(self) -> str | None:
+        """Go one step down; return what it costs in a sentence, None where nothing is left."""
         if self.plan is None:
-            before, self.settings = self.settings, smaller(self.settings)
-            chunk = self.settings.prefill_chunk
-            if chunk == before.prefill_chunk:
+            before = self.settings.prefill_chunk
+            chunk = shorter_chunk(before)
+            self._shrink_to(replace(self.settings, prefill_chunk=chunk))
+            if chunk == before:
                 return None
             return f"Memory is short: prompts are read {chunk} tokens at a time."
         return self._take(next_smaller(self.plan))
@@ -77,8 +84,7 @@ class Fallback:
         return self._take(offer)
 
     def _keep_weights_in(self, weights: Literal["int8", "nf4"]) -> str:
-        cache_bytes = self.settings.cache_bytes // 4
-        self.settings = replace(self.settings, weights=weights, cache_bytes=cache_bytes)
+        self._shrink_to(replace(self.settings, weights=weights))
         if self.plan is not None:
             self.plan = replace(self.plan, weights=weights)
         num_bits = 8 if weights == "int8" else 4
@@ -90,7 +96,10 @@ class Fallback:
     def _take(self, offer: Offer | None) -> str | None:
         if offer is None:
             return None
-        cache_bytes = self.settings.cache_bytes // 4
         self.plan = offer.plan
-        self.settings = replace(offer.plan.settings(self.settings), cache_bytes=cache_bytes)
+        self._shrink_to(offer.plan.settings(self.settings))
         return offer.sentence
+
+    def _shrink_to(self, settings: EngineSettings) -> None:
+        """Go on with these and fewer snapshots: memory that was counted on was not there."""
+        self.settings = replace(settings, cache_bytes=self.settings.cache_bytes // 4)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from inference import wire
-from inference.chat import Cancel
+from inference.chat import Cancel, never
 from inference.door import (
     CallGrammar,
     EngineSettings,
@@ -94,7 +94,7 @@ class HostEngine:
         self._taken: list[Step] = []
         """Steps down for want of memory, so far."""
         self._notices = self._begin_smaller()
-        self._link = self._open(_never)
+        self._link = self._open(never)
 
     @property
     def model(self) -> HostedModel:
@@ -154,11 +154,11 @@ class HostEngine:
         Raises:
             ModelUnavailable: the host had ended and another cannot be started.
         """
-        self.come_back(_never)
+        self.come_back(never)
         try:
             return self._find(tokens, live, reuse)
         except EngineGone:  # it was gone before it was asked: nothing is lost but its memory
-            self._reopen(_never, is_told=False)
+            self._reopen(never, is_told=False)
             return self._find(tokens, None, reuse)
 
     def branch(
@@ -255,13 +255,9 @@ class HostEngine:
         """Go down at once to where an earlier start ended; return what is to be said of that."""
         if self._shortage is None:
             return []
-        costs: dict[Step, str] = {}
-        for step in self._shortage.steps():
-            if (cost := self._fallback.go_down(step)) is not None:
-                self._taken.append(step)
-                costs[step] = cost  # of several of a kind the last one says it all
+        self._taken, cost = self._fallback.repeat(self._shortage.steps())
         known = f"That is known from an earlier start; remove {self._shortage.file} to try more."
-        return [" ".join((*costs.values(), known))] if costs else []
+        return [f"{cost} {known}"] if cost else []
 
     @contextmanager
     def _smaller_next_time(self) -> Iterator[None]:
@@ -323,10 +319,6 @@ class HostEngine:
             else:
                 return link
         raise ModelUnavailable(f"The engine ended while it started; its log is {address.log}.")
-
-
-def _never() -> bool:
-    return False
 
 
 def _events(

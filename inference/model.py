@@ -18,6 +18,7 @@ from inference.cpu_layers import adopt_small
 from inference.decode_step import DecodeStep
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
+from inference.experts import make_plain
 from inference.graph_step import GraphStep
 from inference.kernels import Kernels, kernels
 from inference.kv_codec import KvKind
@@ -82,6 +83,8 @@ class Model:
         began = time.perf_counter()
         if fast_kernels:
             stack_kernels.adopt(module)
+        else:
+            make_plain(module)
         if fast_kernels and self.device.type == "cpu":
             adopt_small(module)
         self.config = module.config.get_text_config(decoder=True)

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from inference import stack_kernels
 from inference.checkpoint import Checkpoint
+from inference.experts import make_plain
 from inference.extras import DRAFT_MARK
 from inference.model import Model
 from inference.module import weight_shapes
 from inference.odds import NUM_TIMES, Hopes, Record
 from inference.packing import quantized
 from inference.pictures import FIRST_ID
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 from inference.quantize import quantize_layers, stacks_of
 from inference.slabs import PagePool
 from inference.sources import Source, sources_of
@@ -237,4 +238,6 @@ def read_mtp(folder: Path, model: Model) -> Mtp | None:
         setattr(named.get_submodule(parent), leaf, weight)
     if model.fast_kernels:
         stack_kernels.adopt(named)
+    else:
+        make_plain(named)
     return Mtp(model, layer)

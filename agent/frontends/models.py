@@ -8,7 +8,7 @@ import json
 import sys
 from argparse import Namespace
 
-from agent.errors import UsageError
+from agent.frontends.agreed import agreed
 from agent.frontends.cache import bytes_in_words
 from agent.frontends.console import on_screen, visible
 from agent.frontends.meter import Meter
@@ -143,23 +143,12 @@ def _preserve(kept: KeptModels, arguments: Namespace) -> int:
 def _remove(kept: KeptModels, name: str, is_sure: bool) -> int:
     size = bytes_in_words(kept.size_of(name))
     where = "" if kept.packed_at(name) else " from the hub cache"
-    if not is_sure and not _agreed(f"Remove {visible(name)}{where}, {size}? [y/N] "):
+    if not is_sure and not agreed(f"Remove {visible(name)}{where}, {size}?"):
         print("Nothing was removed.")
         return 0
     kept.remove(name)
     print(f"{visible(name)}: {size} freed.")
     return 0
-
-
-def _agreed(question: str) -> bool:
-    """Ask the person.
-
-    Raises:
-        UsageError: nobody is there to ask.
-    """
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nobody is there to ask, so nothing was removed; --yes does without")
-    return input(question).strip().lower() in ("y", "yes")
 
 
 def _named(found: Manifest) -> str:

@@ -5,7 +5,7 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 
 import sys
 
-from agent.fix import KNOWN_ERRORS
+from agent.errors import KNOWN_ERRORS
 from agent.frontends.output import drop
 from agent.frontends.plain_host import PlainHost
 from agent.frontends.plain_signals import Signals

@@ -6,8 +6,8 @@ from agent.approver import Person
 from agent.compose import ChatFactory
 from agent.config import config_file, state_folder
 from agent.conversation import Conversation
+from agent.errors import KNOWN_ERRORS
 from agent.events import Event
-from agent.fix import KNOWN_ERRORS
 from agent.frontends.one_answer import Nobody, Prompt, answer_once
 from agent.frontends.output import OutputLost, complain
 from agent.frontends.plain_signals import Signals

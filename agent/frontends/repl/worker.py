@@ -14,20 +14,18 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from agent.approval import Answer, Ask
-from agent.errors import AgentError
+from agent.errors import KNOWN_ERRORS
 from agent.events import Event
 from agent.frontends.repl.paint import Painter
-from inference.errors import InferenceError, PictureUnreadable
+from inference.errors import PictureUnreadable
 from sandbox.base import Cancel
-from sandbox.errors import SandboxError
-from tools.errors import ProjectError
 from tools.mcp_form import Form, Values
 
 T = TypeVar("T")
 BUG = "That was a bug in qwen-agent."
 NOT_BEGUN = "Stopped before it began."
 POLL_S = 0.05
-ERRORS = (AgentError, InferenceError, SandboxError, ProjectError, OSError)
+ERRORS = (*KNOWN_ERRORS, OSError)
 """Those that say in one sentence what a person can do."""
 
 
@@ -36,6 +34,11 @@ class Printed:
     """Lines of our own; they are drawn where the screen is."""
 
     draw: Callable[[Painter], str]
+
+    @classmethod
+    def sentence(cls, text: str) -> "Printed":
+        """Print a sentence, dim beside what the model says."""
+        return cls(lambda painter: painter.line((painter.theme.dim, text)))
 
 
 @dataclass(kw_only=True)
