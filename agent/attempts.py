@@ -349,4 +349,5 @@ def _words_for_repair(task: Task, ground: Ground, red: TestReport) -> str:
 
 
 def _with_cause(sentence: str, ended: TurnEnded) -> str:
-    return f"{sentence.rstrip('.')} ({ended.sentence})" if ended.sentence else sentence
+    cause = ended.sentence.rstrip(".")
+    return f"{sentence.rstrip('.')} ({cause})" if cause else sentence

@@ -54,6 +54,8 @@ def answer(words: list[str]) -> int:
     from agent.errors import AgentError, UsageError
     from agent.frontends.output import complain
     from inference.errors import InferenceError
+    from sandbox.errors import SandboxError
+    from tools.errors import ProjectError
 
     try:
         arguments = parse(words)
@@ -79,7 +81,7 @@ def answer(words: list[str]) -> int:
         module = FRONT_ENDS.get(arguments.command)  # or it is the command of another room
         run = import_module(module).run if module else arguments.run
         code: int = run(arguments)
-    except (AgentError, InferenceError) as error:
+    except (AgentError, InferenceError, SandboxError, ProjectError) as error:
         complain(str(error))
         return error.exit_code
     return code
@@ -99,7 +101,8 @@ def _code_of(words: list[str]) -> int:
         drop(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return READER_GONE
-        complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        named = f"{error.filename or 'standard output'}: {error.strerror}"
+        complain(named if error.strerror else " ".join(str(error).split()))
         code = 1
     return code
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.errors import SessionError
 from agent.session import Session
 from agent.shown import FOLDER as PICTURES
+from agent.typed import share_typed
 from inference.messages import Message
 
 
@@ -29,6 +30,7 @@ def fork_session(session: Session, state: Path) -> Session:
         fork.use_model(model, system)
     for message, tree in zip(session.messages[1:], session.trees[1:], strict=True):
         fork.add(_moved(message, fork.folder / PICTURES), checkpoint=tree)
+    share_typed(session, fork)
     return fork
 
 

@@ -139,9 +139,7 @@ def _points(session: Session) -> Iterator[Point]:
     messages, trees = session.messages, session.trees
     for index, message in enumerate(messages):
         if is_prompt(message):
-            yield Point(
-                "prompt", _first_line(typed_in(session, message.content)), index, trees[index]
-            )
+            yield Point("prompt", _first_line(typed_in(session, index)), index, trees[index])
         if message.role == "assistant":
             after = index + 1
             while after < len(messages) and messages[after].role == "tool":

@@ -8,6 +8,8 @@ import json
 import sys
 from argparse import Namespace
 
+from agent.config import config_file, load_config
+from agent.engine import wanted_model
 from agent.frontends.agreed import agreed
 from agent.frontends.cache import bytes_in_words
 from agent.frontends.console import on_screen, visible
@@ -23,6 +25,7 @@ from inference.packed_files import packed_files
 from inference.pins import hub_cache
 from inference.planner import Refusal
 
+AUTO = "auto"
 SCHEMA_VERSION = 1
 FAILED = 1
 NUM_REVISION_DIGITS = 10
@@ -50,13 +53,15 @@ def run(arguments: Namespace, kept: KeptModels | None = None) -> int:
 
 
 def _list(kept: KeptModels, is_json: bool) -> int:
-    """Print the models that can be used without a download, and what `auto` means."""
+    """Print the models that can be used without a download, and which is taken of itself."""
     pinned = kept.pinned()
     models = list(cached_models())
+    chosen = wanted_model(load_config(config_file()), None)
+    is_chosen = chosen not in ("", AUTO)
     try:
-        auto = resolve("auto")
+        auto = resolve(AUTO)
     except ModelUnavailable as error:
-        auto = str(error)
+        auto = "none that is here fits this machine" if is_chosen else str(error)
     if is_json:
         rows = [
             {
@@ -85,6 +90,8 @@ def _list(kept: KeptModels, is_json: bool) -> int:
     for one in packed_files(kept.packed):
         origin = f"{one.source}, which is not there" if one.is_orphan else one.source or "unknown"
         print(f"{one.path}  packed {one.kind}, {bytes_in_words(one.nbytes)}, of {visible(origin)}")
+    if is_chosen:
+        print(f"set: {visible(chosen)}, in {config_file()}; taken where no --model is given")
     print(f"auto: {auto}")
     for sentence in kept.faults():
         print(on_screen(sentence), file=sys.stderr)

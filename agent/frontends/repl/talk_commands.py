@@ -18,7 +18,6 @@ from agent.settings import ABOUT_MODES, MAX_ATTEMPTS, ApprovalMode
 from agent.typed import typed_in
 from agent.wording import prompt
 from inference.errors import ModelUnavailable
-from inference.messages import Message
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -242,7 +241,7 @@ def _moment(host: "Host", point: "Point") -> Choice:
     session = talk_of(host).session
     message = session.messages[point.num_kept]
     if message.role == "user":
-        first, *rest = typed_in(session, message.content).strip().split("\n")
+        first, *rest = typed_in(session, point.num_kept).strip().split("\n")
         return Choice(f"> {first}", preview="\n".join(rest[:MAX_PREVIEW_LINES]))
     calls = [call_words(call, 60) for call in message.tool_calls]
     said = message.content.strip().split("\n")[:1]
@@ -264,19 +263,24 @@ def _resume(host: "Host", name: str) -> Iterator[Printed]:
 def recalled(host: "Host", talk: "Conversation") -> Iterator[Printed]:
     """Show where a talk stands that is gone on with: the last that was said in it."""
     session = talk.session
-    said = [one for one in session.messages if is_prompt(one) or one.role == "assistant"]
-    said = [one for one in said if one.content.strip()]
+    said = [
+        index
+        for index, one in enumerate(session.messages)
+        if (is_prompt(one) or one.role == "assistant") and one.content.strip()
+    ]
     yield Printed.sentence(f"This is {talk.id} again.")
     if num_more := len(said[:-MAX_RECALLED]):
-        yield Printed.sentence(f"({num_more} earlier prompts and replies; /export FILE writes all)")
-    for one in said[-MAX_RECALLED:]:
-        yield _recalled(host, session, one)
+        yield Printed.sentence(f"({num_more} earlier prompts and hosties; /export FILE writes all)")
+    for index in said[-MAX_RECALLED:]:
+        yield _recalled(host, session, index)
 
 
-def _recalled(host: "Host", session: "Session", message: Message) -> Printed:
+def _recalled(host: "Host", session: "Session", index: int) -> Printed:
+    message = session.messages[index]
     if message.role == "assistant":
         return Printed(lambda _painter: host.story.told(message.content))
-    return Printed(lambda _painter: host.story.said(typed_in(session, message.content)))
+    typed = typed_in(session, index)  # now: the session may be another one when it is drawn
+    return Printed(lambda _painter: host.story.said(typed))
 
 
 def _last_words(talk: "Conversation") -> str:

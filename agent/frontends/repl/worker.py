@@ -168,7 +168,15 @@ class Worker:
     def stop(self) -> None:
         """Stop the job that runs, which ends as soon as it can, and those that wait."""
         self._stop.set()
-        self._leave_out()
+        self.leave_out()
+
+    def leave_out(self) -> None:
+        """End what has not begun."""
+        with suppress(queue.Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                self._todo.remove(job)
+                self.feed.put(Ended(job, NOT_BEGUN))
+            self._jobs.put(None)  # the end of the thread, which is not to be left out
 
     def is_stopping(self) -> bool:
         """Say whether the running job was told to stop."""
@@ -180,13 +188,6 @@ class Worker:
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-
-    def _leave_out(self) -> None:
-        """End what has not begun."""
-        with suppress(queue.Empty):
-            while (job := self._jobs.get_nowait()) is not None:
-                self._todo.remove(job)
-                self.feed.put(Ended(job, NOT_BEGUN))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
