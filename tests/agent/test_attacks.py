@@ -51,7 +51,7 @@ from tests.plain import plain_python
 from tests.sandbox.conftest import processes_with
 from tools.bash import Bash
 
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 TOKEN = "ghp_" + "a1B2c3D4" * 5
 
 

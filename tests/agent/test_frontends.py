@@ -54,13 +54,16 @@ def start(tmp_path: Path, repository: Path) -> Iterator[Started]:
     """Starts `fix` on the repository in a process of its own."""
     running = []
 
-    def begin(script: list[Any], *words: str, state: Path | None = None) -> "subprocess.Popen[str]":
+    def begin(
+        script: list[Any], *words: str, state: Path | None = None, **variables: str
+    ) -> "subprocess.Popen[str]":
         file = tmp_path / f"script{len(running)}.json"
         file.write_text(json.dumps(script))
         environment = {
             **os.environ,
             "XDG_STATE_HOME": str(state or tmp_path / "state"),
             "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            **variables,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.agent.driver", str(file), str(repository), *words],
@@ -167,7 +170,7 @@ def test_a_signal_in_a_reply_ends_the_run_cleanly(
     read_until(process, "TextDelta")
     process.send_signal(number)
     process.send_signal(number)  # an impatient person does no harm
-    output, words = process.communicate(timeout=30)
+    output, words = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(output.strip().rpartition("\n")[2])["outcome"] == "cancelled"
     assert "--resume" in words
@@ -182,7 +185,7 @@ def test_flags_given_with_resume_are_in_force(
     process = start([SCRIPT[1], ["hang", {}]], "--stream-json")
     read_until(process, "TextDelta")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     patch = tmp_path / "p.diff"
     process = start(SCRIPT, "--resume", "--dry-run", "--patch", str(patch), "--json")
     report = json.loads(process.communicate(timeout=60)[0])
@@ -211,7 +214,7 @@ def test_a_signal_in_a_tool_leaves_no_process(
     process = start([["bash", {"command": f"touch started; {mark} & {mark}"}]])
     wait_for(lambda: list(tmp_path.glob("state/qwen-agent/sessions/*/tree/started")))
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     assert not processes_that_name(mark)
     assert picture(repository) == before
@@ -235,10 +238,10 @@ def test_a_killed_run_leaves_the_repository_alone_and_goes_on_with_resume(
 ) -> None:
     before = picture(repository)
     cut = [*SCRIPT[:2], ["hang", {}]] if moment == "TextDelta" else SCRIPT
-    process = start(cut, "--stream-json")
+    process = start(cut, "--stream-json", STOPS_AT=moment)
     read_until(process, moment)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert picture(repository) == before
     process = start(SCRIPT, "--json", "--resume")
     output, _ = process.communicate(timeout=60)

@@ -97,6 +97,7 @@ def test_a_driver_is_asked_and_its_silence_is_told(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "version", lambda _name: "2.11.0")
+    monkeypatch.setattr(hardware, "QUERY_S", 60.0)  # the machine may be busy
     program.write_text("#!/bin/sh\necho 'NVIDIA RTX 4090, 24564, 3000'\n")
     program.chmod(0o700)
     found = read_hardware(root=tmp_path)

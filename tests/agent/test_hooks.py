@@ -22,7 +22,7 @@ FINISH = ToolCall("finish", {"summary": "done"})
 EDITED = ToolResult("Created a.py.", "created", diff="+1")
 
 
-def hooks(tmp_path: Path, wall_s: float = 20.0, **commands: str) -> Hooks:
+def hooks(tmp_path: Path, wall_s: float = 60.0, **commands: str) -> Hooks:
     config = HooksConfig(**{name: (command,) for name, command in commands.items()})
     editor = StrReplaceEditor(Workspace(tmp_path, tmp_path))
     return Hooks(config, Direct(), View(tmp_path, tmp_path), Limits(wall_s=wall_s), editor)
@@ -36,7 +36,7 @@ class Edited:
         view = View(folder, folder)
         self.editor = StrReplaceEditor(Workspace(folder, folder))
         config = HooksConfig(after_edit=(after_edit,))
-        self._hooks = Hooks(config, Direct(), view, Limits(wall_s=20), self.editor)
+        self._hooks = Hooks(config, Direct(), view, Limits(wall_s=60), self.editor)
 
     def __call__(self, command: str, **arguments: object) -> ToolResult:
         call = ToolCall("str_replace_editor", {"command": command, "path": "a.py", **arguments})
@@ -110,13 +110,13 @@ def test_an_edit_before_a_hook_made_the_file_no_text_is_not_taken_back(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("command", "cause"),
-    [("nosuchprogram", "could not be started"), ("sleep 30", "did not end within 1 s")],
+    ("command", "wall_s", "cause"),
+    [("nosuchprogram", 60.0, "could not be started"), ("sleep 600", 1.0, "did not end within 1 s")],
 )
 def test_a_hook_that_cannot_be_asked_is_named_to_the_user(
-    tmp_path: Path, command: str, cause: str
+    tmp_path: Path, command: str, wall_s: float, cause: str
 ) -> None:
-    made = hooks(tmp_path, 1.0, before_tool=command)
+    made = hooks(tmp_path, wall_s, before_tool=command)
     with pytest.raises(HookBroken, match=f"hook `{command}` of your settings {cause}"):
         made.before(EDIT, never)
 

@@ -66,6 +66,14 @@ class Room:
         self.session.add(Message("tool", result.text), None, self.checkpoint.save("step"))
         return result.text
 
+    def run_job(self, command: str) -> str:
+        """Have the model start a command in the background and look until it has ended."""
+        told = self("bash", command=command, background=True)
+        number = int(told.rpartition("[job ")[2].partition(":")[0])
+        while f"[job {number}: runs" in told:
+            told = self("bash", poll=number)
+        return told
+
     def edit(self, command: str, path: str = "a.py", **arguments: object) -> str:
         return self("str_replace_editor", command=command, path=path, **arguments)
 
@@ -135,17 +143,17 @@ def test_what_a_command_changed_is_no_edit(room: Room) -> None:
 
 
 def test_the_model_is_told_once_of_jobs_that_ended_with_a_restart(room: Room) -> None:
-    room("bash", command="true", background=True)
-    room("bash", command="exec sleep 60", background=True)
+    room.run_job("true")
+    room("bash", command="exec sleep 600", background=True)
     room.restart()
     told = room("bash", command="echo on")
     assert told.endswith(
-        "on\n\n[qwen-agent was restarted: job 2 (`exec sleep 60`) ended with that. "
+        "on\n\n[qwen-agent was restarted: job 2 (`exec sleep 600`) ended with that. "
         "Start again what you need.]"
     )
     assert "restarted" not in room("bash", command="echo on")
     assert room("bash", poll=2) == ("Job 2 ended with the restart; start it again if you need it.")
-    assert "[job 3: " in room("bash", command="true", background=True)
+    assert "[job 3: ended" in room.run_job("true")
     room.restart()
     assert "restarted" not in room("bash", command="echo on")
 
@@ -154,7 +162,7 @@ def test_a_run_that_is_resumed_knows_its_past(tmp_path: Path) -> None:
     repository, state = make_repository(tmp_path / "repo"), tmp_path / "state"
     config = Config(verify=VerifyConfig(tests=False, finish_tests=False))
     stopped: list[int] = []
-    job = Say((call("bash", command="sleep 60", background=True),))
+    job = Say((call("bash", command="sleep 600", background=True),))
     undo = Say((call("str_replace_editor", command="undo_edit", path="shop/cart.py"),))
     script = [edit("shop/cart.py", "2 * price", "3 * price"), job, Say(hangs=True)]
     model = ScriptedModel([script])
@@ -167,4 +175,4 @@ def test_a_run_that_is_resumed_knows_its_past(tmp_path: Path) -> None:
         pass
     told = again.seen[-1][-1].content
     assert told.startswith("Took back the last edit of shop/cart.py")
-    assert "restarted: job 1 (`sleep 60`) ended" in told
+    assert "restarted: job 1 (`sleep 600`) ended" in told

@@ -84,7 +84,7 @@ def test_a_fifo_is_written_to_and_one_without_a_reader_holds_nobody(
     reader.start()
     write_whole(fifo, b"patch" * 100_000)  # more than a pipe holds
     os.close(holding)
-    reader.join(30)
+    reader.join(60)
     assert content == [b"patch" * 100_000]
     assert fifo.is_fifo()
 

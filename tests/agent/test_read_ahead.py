@@ -16,7 +16,7 @@ from sandbox.base import Cancel, never
 from tests.agent.fakes import Say, ScriptedModel
 from tests.agent.talking import Talk, start_talk
 
-DONE_S = 20.0
+DONE_S = 60.0
 
 
 def wait_for(is_there: Callable[[], bool]) -> None:

@@ -84,7 +84,7 @@ def serving(
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", costs
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -421,6 +421,6 @@ def test_a_signal_ends_replies_where_they_are_and_leaves_nothing(
         next(stream)
         process.send_signal(number)
         assert [*stream][-1].choices[0].finish_reason == "stop"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
     assert not [*tmp_path.glob("qwen-agent-serve-*")]

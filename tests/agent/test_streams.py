@@ -1,5 +1,6 @@
 """What the program makes of closed and full streams, of bad words, and of early Ctrl-C."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -7,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from agent.cli import INTERRUPTED, READER_GONE, answer
 from agent.cli import SIGNALS as HELD_BACK
 from agent.sessions import list_sessions
 from tests.agent.fakes import make_repository, picture
+from tests.inference.faults import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 REPAIR = {
@@ -77,6 +79,11 @@ def done(
     )
 
 
+def num_unread(pipe: int) -> int:
+    """Return how many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def is_one_sentence(text: str) -> bool:
     return text.startswith("qwen-agent: ") and text.count("\n") == 1
 
@@ -96,11 +103,10 @@ def test_waiting_for_a_report_can_be_interrupted(variables: dict[str, str]) -> N
     with subprocess.Popen(
         words, cwd=ROOT, env=variables, stdin=reading, stdout=subprocess.PIPE, text=True
     ) as process:
-        try:
-            process.communicate(timeout=1.5)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        os.write(writing, b"It is wrong.")
+        wait_for(lambda: num_unread(reading) == 0, limit_s=60)  # now it waits for more
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
     os.close(reading)
     os.close(writing)
     assert process.returncode == json.loads(output)["exit_code"] == 130
@@ -135,8 +141,16 @@ def test_a_reader_that_leaves_cancels_the_run_without_a_word(
     form: str,
 ) -> None:
     before = picture(repository)
+    waits = ["bash", {"command": "until [ -e left ]; do sleep 0.05; done"}]
+
+    def has_ended() -> bool:
+        """Let the command end, and say whether all has."""
+        for tree in tmp_path.glob("state/qwen-agent/sessions/*/tree"):
+            (tree / "left").touch()
+        return process.poll() is not None
+
     with subprocess.Popen(
-        driver([TAKES_A_SECOND, *MENDS], form),
+        driver([waits, *MENDS], form),
         cwd=ROOT,
         env=variables,
         stdout=subprocess.PIPE,
@@ -147,8 +161,9 @@ def test_a_reader_that_leaves_cancels_the_run_without_a_word(
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
+        wait_for(has_ended, limit_s=60)
         words = process.stderr.read()
-        assert process.wait(30) == 130
+        assert process.returncode == 130
     assert ("Traceback" in words, words == "") == (False, form != "--stream-json")
     assert [info.exit_code for info in list_sessions(tmp_path / "state/qwen-agent")] == [130]
     assert picture(repository) == before
@@ -339,14 +354,10 @@ def test_a_signal_while_the_weights_are_read_ends_the_run_at_once(
         for line in process.stdout:
             if json.loads(line)["type"] == "ModelLoading":
                 break
-        time.sleep(0.5)
-        start = time.monotonic()
         process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
-        duration_s = time.monotonic() - start
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(output.splitlines()[-1])["outcome"] == "cancelled"
-    assert duration_s < 20
     assert picture(repository) == before
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -48,6 +48,7 @@ from tests.agent.fakes import (
     ScriptedModel,
     make_repository,
 )
+from tests.inference.faults import wait_for
 
 HANGS = Say(hangs=True)
 
@@ -64,15 +65,14 @@ def request_for(repository: Path, together: int, attempts: int, **more: Any) -> 
     return FixRequest(repository, attempts=attempts, **given)
 
 
-def drained(run: Any, events: list[Event] | None = None) -> FixOutcome:
+def drained(run: Any, on: Callable[[Event], object] = id) -> FixOutcome:
+    """Take the events of a run, each told to `on`; return its outcome."""
     while True:
         try:
-            event = next(run)
+            on(next(run))
         except StopIteration as stop:
             outcome: FixOutcome = stop.value
             return outcome
-        if events is not None:
-            events.append(event)
 
 
 def fix(
@@ -81,7 +81,7 @@ def fix(
     """Run it with a model for each line."""
     left, events = iter(models), list[Event]()
     state = request.path.parent / "state"
-    return drained(run_fix(request, cancel, lambda _: next(left), state), events), events
+    return drained(run_fix(request, cancel, lambda _: next(left), state), events.append), events
 
 
 def folder_of(outcome: FixOutcome, repository: Path) -> Path:
@@ -100,6 +100,7 @@ def test_the_first_green_attempt_stops_the_others_and_all_of_it_is_in_the_journa
 ) -> None:
     slow = ScriptedModel([[RUN_TESTS, HANGS]])
     good = ScriptedModel([[REPAIR, SECOND_REPAIR, FINISH]])
+    good.on_reply = lambda number: number == 2 and wait_for(lambda: len(slow.seen) == 2, 60)
     outcome, events = fix(request_for(repository, 2, 2, sandbox="bubblewrap"), slow, good)
     assert (outcome.exit_code, outcome.num_attempts, outcome.applied) == (0, 2, True)
     assert "price + tax" in (repository / "shop/cart.py").read_text()
@@ -160,8 +161,15 @@ def test_stopped_attempts_go_on_from_their_journals_or_are_made_anew(repository:
     (folder / "together/1/journal.jsonl").write_bytes(b"{}\n")
     again = [ScriptedModel([[FINISH]]), ScriptedModel([[FINISH, SECOND_REPAIR, FINISH]])]
     left, state = iter(again), repository.parent / "state"
+    said: list[int] = []
+    again[1].on_reply = lambda number: number == 2 and wait_for(lambda: 1 in said, 60)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, OfAttempt) and isinstance(event.event, ReplyEnded):
+            said.append(event.number)
+
     resuming = resume_fix(repository, chat_factory=lambda _: next(left), state=state)
-    mended = drained(resuming)
+    mended = drained(resuming, hear)
     assert (mended.exit_code, mended.num_attempts) == (0, 2)
     assert again[0].seen[0] == models[0].seen[0], "what it had said cannot be read"
     assert again[1].seen[0][2].tool_calls == REPAIR.calls

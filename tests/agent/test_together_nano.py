@@ -13,12 +13,14 @@ from agent.request import FixRequest
 from agent.settings import Config, FixConfig, ModelConfig
 from evals.nano.corpus import generate
 from evals.nano.evaluate import MAX_NEW_TOKENS, lay_out
+from inference import wire
 from inference.chat import Cancel
 from inference.door import EngineSettings, OnProgress
 from inference.gain import Gain
 from inference.host import Host
 from inference.host_address import address_of
 from inference.host_client import HostEngine
+from inference.host_worker import Seat, Worker
 from inference.lines import lines_of
 from inference.local import NANO_FOLDER, LocalChat, open_chat
 from inference.messages import Message, Piece, ReplyEnd, ReplyOptions, ToolSpec
@@ -57,12 +59,39 @@ class Heard:
         """Take note of it."""
         asked = tuple(messages), tuple(tools), options
         if len(self.asked) == 1:
-            self.meeting.wait(60)
+            self.meeting.wait(300)
         for piece in self.chat.reply(messages, tools, options, cancel):
             if isinstance(piece, ReplyEnd):
                 self.asked.append(asked)
                 self.answers.append(piece.message.token_ids)
             yield piece
+
+
+class HandedOverTogether:
+    """Lets the worker of a host have the first two replies that are asked for after a meeting at
+    the same moment, so that neither is over before the other begins."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.meeting = threading.Barrier(2, self._begin)
+        self._has_met = False
+        self._held: list[tuple[Seat, wire.Work]] = []
+        self._submit = Worker.submit
+        monkeypatch.setattr(
+            Worker, "submit", lambda worker, seat, request: self._take(worker, seat, request)
+        )
+
+    def _begin(self) -> None:
+        self._has_met = True
+
+    def _take(self, worker: Worker, seat: Seat, request: wire.Work | wire.Close) -> None:
+        if not (self._has_met and isinstance(request, wire.Generate) and len(self._held) < 2):
+            self._submit(worker, seat, request)
+            return
+        self._held.append((seat, request))
+        if len(self._held) == 2:
+            with worker._changed:
+                for held in self._held:
+                    self._submit(worker, *held)
 
 
 @pytest.fixture
@@ -99,7 +128,7 @@ def test_two_attempts_write_in_one_forward_what_each_writes_alone(
         return forward(self, tokens, states)
 
     monkeypatch.setattr(Together, "forward", counted)
-    monkeypatch.setattr(Gain, "pays", lambda *_: True)  # whatever the machine is busy with
+    monkeypatch.setattr(Gain, "pays", lambda *_: True)  # whatever was learnt on a busy machine
     (tmp_path / "repo").mkdir()
     lay_out(generate(SEED), tmp_path / "repo")
     model = ModelConfig(name="nano", max_new_tokens=MAX_NEW_TOKENS)
@@ -112,7 +141,7 @@ def test_two_attempts_write_in_one_forward_what_each_writes_alone(
     )
     engine = HostEngine(SETTINGS, environment=environment)
     about = Tokenizer.from_folder(NANO_FOLDER), profile_for(engine.model.config, NANO_FOLDER)
-    meeting = threading.Barrier(2)
+    meeting = HandedOverTogether(monkeypatch).meeting
     heard = [Heard(chat, meeting) for chat in lines_of(LocalChat(engine, *about, "nano"), 2)]
     left = iter(heard)
     for _event in run_fix(request, never, lambda _: next(left), tmp_path / "state"):

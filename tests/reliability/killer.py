@@ -29,7 +29,8 @@ from tests.agent.fakes import FINISH, Say, ScriptedModel, bash, call, edit, make
 
 CHECK = "grep -q 'price + tax' shop/cart.py && grep -q 'of a shop' shop/__init__.py\n"
 REPAIRED = {"shop/cart.py": b"price + tax", "shop/__init__.py": b"of a shop"}
-RESUME_S = 60.0
+RESUME_S = 300.0
+"""Passed only by what hangs."""
 
 
 @dataclass

@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
@@ -29,6 +29,7 @@ from inference.fallback import Fallback
 from inference.host import Host
 from inference.host_address import HostAddress, address_of, identity_of
 from inference.host_client import HostEngine
+from inference.host_link import status_at
 from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.models import SHAPES
@@ -46,7 +47,7 @@ from tests.inference.faults import is_ended, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPT = tuple(range(1, 41))
-SETTINGS = EngineSettings("owner/tiny", stall_s=0.1)
+SETTINGS = EngineSettings("owner/tiny")
 CPU_OUT_OF_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"
 
 
@@ -88,8 +89,24 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     for host, thread in running:
         if thread.is_alive():
             host.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def somebody_has_come(environment: dict[str, str]) -> Callable[[EngineSettings], None]:
+    """Waits until a front end has asked the host for these settings to open the model."""
+
+    def wait(settings: EngineSettings) -> None:
+        address = address_of(settings, environment)
+
+        def has_come() -> bool:
+            status = status_at(address)
+            return status is not None and status.num_clients > 0
+
+        wait_for(has_come, limit_s=60)
+
+    return wait
 
 
 def opener_of(model: Model, folder: Path) -> Callable[[OnProgress], OpenedEngine]:
@@ -129,10 +146,12 @@ def test_r16_an_engine_that_hangs_is_ended_and_another_goes_on(
         before = ask(engine)
         go_on = threading.Event()
         with monkeypatch.context() as patch:
-            patch.setattr(model, "forward_past", lambda *_args, **_more: go_on.wait(20))
+            patch.setattr(model, "forward_past", lambda *_args, **_more: go_on.wait())
+            patch.setattr(Watchdog, "limit_s", 0.1)
+            patch.setattr("inference.host.LOOK_S", 0.1)
             with pytest.raises(EngineGone, match=r"The engine made no progress for \d+ s"):
                 ask(engine, (9, *PROMPT))
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "it left although its other thread hangs"
         start(opener)
         assert ask(engine).token_ids == before.token_ids
@@ -164,7 +183,7 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
             patch.setattr(model, "forward_past", fail)
             with pytest.raises(EngineGone, match="ran out of memory"):
                 # Its last words are read when it is gone, and stay the reason.
-                ask(engine, (9, *PROMPT), cancel=lambda: bool(thread.join(10)))
+                ask(engine, (9, *PROMPT), cancel=lambda: bool(thread.join(60)))
             assert not thread.is_alive()
         assert shortage.steps() == (), "nobody knows yet whether that is enough"
         start(opener)
@@ -182,12 +201,16 @@ def test_r15_an_engine_out_of_memory_makes_room_for_one_with_a_smaller_plan(
     ],
 )
 def test_r15_a_model_that_does_not_fit_is_one_sentence(
-    start: Start, environment: dict[str, str], weights: Weights, way: str
+    start: Start,
+    environment: dict[str, str],
+    somebody_has_come: Callable[[EngineSettings], None],
+    weights: Weights,
+    way: str,
 ) -> None:
     settings = replace(SETTINGS, weights=weights)
 
     def opener(on_progress: OnProgress) -> OpenedEngine:
-        time.sleep(0.3)  # a load takes its time: whoever asks for it has come by then
+        somebody_has_come(settings)
         raise RuntimeError(CPU_OUT_OF_MEMORY)
 
     start(opener, settings)
@@ -197,7 +220,11 @@ def test_r15_a_model_that_does_not_fit_is_one_sentence(
 
 @pytest.fixture
 def loads_after(
-    start: Start, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    somebody_has_come: Callable[[EngineSettings], None],
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[int], list[EngineSettings]]:
     """Has hosts run out of memory at so many loads; what they were to load is in the list."""
     works, loads = opener_of(model, tmp_path), list[EngineSettings]()
@@ -209,13 +236,13 @@ def loads_after(
     ) -> tuple[socket.socket, bool]:
         def opener(on_progress: OnProgress) -> OpenedEngine:
             loads.append(settings)
-            time.sleep(0.5)
+            somebody_has_come(settings)
             if len(loads) <= num_failing:
                 raise RuntimeError(CPU_OUT_OF_MEMORY)
             return works(on_progress)
 
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         threads.append(start(opener, settings))
         sock = address.connect()
         assert sock is not None
@@ -236,12 +263,12 @@ def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan_and_so_the_ne
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loads, patient = loads_after(1), replace(SETTINGS, stall_s=20.0)
+    loads = loads_after(1)
     shortage = Shortage(tmp_path / "kept" / "it.json")
 
     def opened() -> closing[HostEngine]:
         plan = planned("35B-A3B")
-        return closing(HostEngine(patient, plan=plan, shortage=shortage, environment=environment))
+        return closing(HostEngine(SETTINGS, plan=plan, shortage=shortage, environment=environment))
 
     with opened() as engine:
         (notice,) = ask(engine).notices
@@ -266,8 +293,8 @@ def test_r15_a_model_that_does_not_fit_is_loaded_by_a_smaller_plan_and_so_the_ne
 def test_r15_a_model_that_does_not_fit_is_loaded_with_its_weights_in_fewer_bits(
     environment: dict[str, str], loads_after: Callable[[int], list[EngineSettings]]
 ) -> None:
-    loads, patient = loads_after(2), replace(SETTINGS, stall_s=20.0)
-    with closing(HostEngine(patient, environment=environment)) as engine:
+    loads = loads_after(2)
+    with closing(HostEngine(SETTINGS, environment=environment)) as engine:
         notices = ask(engine).notices
     assert [one.weights for one in loads] == ["auto", "int8", "nf4"]
     assert [text.split(";")[0] for text in notices] == [
@@ -315,17 +342,24 @@ def test_r15_a_smaller_plan_is_of_the_same_engine_and_has_an_end() -> None:
     assert not is_out_of_memory(RuntimeError("a size does not fit"))
 
 
-def test_r16_progress_is_a_measure_and_a_slow_machine_gets_its_time() -> None:
-    watchdog = Watchdog(stall_s=0.02)
-    assert watchdog.limit_s == FIRST_FACTOR * 0.02
+def test_r16_progress_is_a_measure_and_a_slow_machine_gets_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr("inference.watchdog.time", clock)
+    watchdog = Watchdog(stall_s=2.0)
+    assert watchdog.limit_s == FIRST_FACTOR * 2.0
     watchdog.begin()
+    now_s += 5.0
     assert not watchdog.is_stalled
-    time.sleep(0.05)
     watchdog.end(is_progress=True)
-    assert watchdog.limit_s >= SLOWEST_FACTOR * 0.05
+    assert watchdog.limit_s == SLOWEST_FACTOR * 5.0
     watchdog.begin()
-    time.sleep(0.1)
+    now_s += 10.0
     assert not watchdog.is_stalled, "a step on this machine takes its time"
+    now_s += SLOWEST_FACTOR * 5.0
+    assert watchdog.is_stalled
     watchdog.end(is_progress=False)
     assert not watchdog.is_stalled, "who does nothing does not hang"
 
@@ -362,7 +396,7 @@ def test_r16_a_process_in_which_nothing_runs_any_more_is_killed(
             monkeypatch.setattr(host_link, "DEAF_S", 0.2)
             with pytest.raises(EngineGone, match=rf"\(pid {process.pid}\) hung and was ended"):
                 engine._link.ask(host_link.wire.Measure(engine._link.number(), 1))
-            wait_for(lambda: is_ended(process.pid), limit_s=10)
+            wait_for(lambda: is_ended(process.pid), limit_s=60)
     finally:
         process.kill()
         process.communicate()
@@ -370,7 +404,7 @@ def test_r16_a_process_in_which_nothing_runs_any_more_is_killed(
 
 def test_r17_the_kernel_takes_a_command_before_the_engine(tmp_path: Path) -> None:
     words = ("cat", "/proc/self/oom_score_adj")
-    result = Direct().run(words, View(tmp_path, tmp_path), Limits(wall_s=20))
+    result = Direct().run(words, View(tmp_path, tmp_path), Limits(wall_s=60))
     # An engine's host inherits what we have, and keeps it.
     ours = int(Path("/proc/self/oom_score_adj").read_text())
     assert int(result.output) == 1000 > ours

@@ -269,7 +269,7 @@ def test_r24_a_dead_session_holds_no_lock(tmp_path: Path) -> None:
     with pytest.raises(SessionError, match="in use by another"):
         Journal.open(path)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     journal, contents = Journal.open(path)
     journal.close()
     assert len(contents.records) == 1

@@ -197,6 +197,6 @@ def test_r23_the_lease_of_a_dead_session_is_free(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     with writer_lease(tmp_path, patience_s=0.0):
         pass

@@ -7,15 +7,23 @@ read again for each of them.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from agent.arguments import parse
+from agent.frontends.acp import hands, terminal
 from agent.frontends.acp.start import run
+from agent.load_news import LoadNews
+from agent.loading import Loading
+from inference.chat import ChatModel
 from inference.errors import InferenceError
 from inference.messages import Message, Piece, ReplyOptions, ToolSpec
 from tests.agent.fakes import Say, ScriptedModel, call
+
+PATIENCE_S = 100.0
 
 
 class FileModel(ScriptedModel):
@@ -40,6 +48,14 @@ class FileModel(ScriptedModel):
         yield from super().reply(messages, tools, options, cancel)
 
 
+class Loaded(Loading):
+    """Is there as soon as it is asked for: no prompt comes so early that it has to wait."""
+
+    def __init__(self, name: str, load: Callable[[LoadNews], ChatModel]) -> None:
+        super().__init__(name, load)
+        wait([self._chat])
+
+
 def say_of(record: dict[str, Any]) -> Say:
     """Read one reply."""
     calls = tuple(call(name, **values) for name, values in record.pop("calls", ()))
@@ -51,7 +67,10 @@ def main() -> int:
     """Be the command."""
     file, *words = sys.argv[1:]
     model = FileModel(Path(file))
-    return run(parse(["acp", *words]), lambda _request: model)
+    # On a busy machine an editor may take long, too: those here answer, or are meant not to.
+    hands.READ_S = hands.WRITE_S = terminal.ANSWER_S = PATIENCE_S
+    with patch("agent.loading.Loading", Loaded):
+        return run(parse(["acp", *words]), lambda _request: model)
 
 
 if __name__ == "__main__":

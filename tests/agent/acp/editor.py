@@ -41,12 +41,14 @@ class Terminal:
     """A command that the editor runs."""
 
     process: asyncio.subprocess.Process
-    is_released: bool = False
+    first_line: bytes = b""
+    """What was read of its output before anybody asked."""
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def text(self) -> str:
         """Return what it printed, once it has ended."""
         assert self.process.stdout is not None
-        return (await self.process.stdout.read()).decode()
+        return (self.first_line + await self.process.stdout.read()).decode()
 
 
 @dataclass
@@ -69,6 +71,8 @@ class Editor:
     read: list[str] = field(default_factory=list)
     """The paths of the texts that the agent asked for."""
     terminals: list[Terminal] = field(default_factory=list)
+    opens_late: bool = False
+    """Whether a terminal is told of when its command has printed a line."""
     refuses: str = ""
     """What of a terminal it says no to: `create` or `wait`."""
     ignores: str = ""
@@ -132,8 +136,11 @@ class Editor:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        self.terminals.append(Terminal(process))
-        return {"terminalId": str(len(self.terminals) - 1)}
+        self.terminals.append(terminal := Terminal(process))
+        if self.opens_late:
+            assert process.stdout is not None
+            terminal.first_line = await process.stdout.readline()
+        return {"terminalId": str(self.terminals.index(terminal))}
 
     async def wait_for_terminal_exit(self, terminal_id: str, **_more: Any) -> dict[str, Any]:
         if self.refuses == "wait":
@@ -149,7 +156,7 @@ class Editor:
         self.terminals[int(terminal_id)].process.kill()
 
     async def release_terminal(self, terminal_id: str, **_more: Any) -> None:
-        self.terminals[int(terminal_id)].is_released = True
+        self.terminals[int(terminal_id)].released.set()
         if self.ignores == "release":
             await asyncio.sleep(3600)
 
@@ -184,6 +191,7 @@ class Editor:
         self.answers = ("allow_once",)
         self.told, self.asked, self.asked_in, self.frames = [], [], [], []
         self.texts, self.read, self.terminals, self.refuses, self.ignores = {}, [], [], "", ""
+        self.opens_late = False
         if not self.work.exists():
             make_repository(self.work)
         self.script(*script)
@@ -197,7 +205,7 @@ class Editor:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            await asyncio.wait_for(self.process.wait(), 20)
+            await asyncio.wait_for(self.process.wait(), 60)
         finally:
             if self.process.returncode is None:
                 self.process.kill()

@@ -13,7 +13,7 @@ from typing import Any
 from tests.agent.acp.editor import AUTO, ROOT, SCRIPTED, environment
 from tests.agent.fakes import make_repository
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 class Raw:

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from tests.agent.stage import Sequel
 from tests.agent.talking import start_talk
 
 DONE = {"text": "Mended."}
-SLEEP = command("sleep 60")
+SLEEP = command("sleep 600")
 
 
 async def test_a_file_is_named_as_the_one_that_is_changed(editor: Editor) -> None:
@@ -80,7 +79,7 @@ async def test_a_waiting_prompt_that_is_taken_back_is_answered_at_once(editor: E
     second = asyncio.create_task(editor.say(name, "Then this."))
     await asyncio.sleep(0.2)
     await editor.agent._conn.send_notification("$/cancel_request", {"requestId": numbers})
-    assert (await asyncio.wait_for(second, 10)).stop_reason == "cancelled"
+    assert (await asyncio.wait_for(second, 60)).stop_reason == "cancelled"
     assert not first.done()
     await editor.agent.cancel(session_id=name)
     assert (await first).stop_reason == "cancelled"
@@ -184,12 +183,10 @@ def test_a_line_that_is_too_long_says_whose_it_was() -> None:
 def test_whoever_reads_is_not_held_up_by_a_client_that_does_not() -> None:
     reader, writer = os.pipe()
     wire = Wire(io.BytesIO(b"{}\n" * 40), os.fdopen(writer, "wb", buffering=0))
-    start = time.monotonic()
-    for _ in wire.lines():
+    for _ in wire.lines():  # for ever, if it waited
         wire.write(b"x" * (MAX_WAITING_BYTES // 10))
-    assert time.monotonic() - start < 30
     assert not wire.flush(0.1)
     os.close(reader)
-    assert wire.flush(5.0)
+    assert wire.flush(60.0)
     assert wire.is_gone
     wire._writer.close()

@@ -14,6 +14,7 @@ from tests.plain import plain_python
 
 COMMAND = ("-m", "agent.cli", "acp")
 SEED = 900_001
+NUM_TRIES = 5
 pytestmark = pytest.mark.slow
 
 
@@ -61,11 +62,16 @@ async def test_a_session_that_was_killed_is_loaded_with_its_state(tmp_path: Path
         return figures
 
     async with editing(tmp_path, program=COMMAND, words=words) as editor:
-        name = await editor.open()
-        turn = asyncio.create_task(editor.say(name, "word " * 1_000))
-        await editor.until(schema.SessionInfoUpdate, "'phase': 'reading'")
-        await editor.agent.cancel(session_id=name)
-        assert (await turn).stop_reason == "cancelled", "while the prompt was read"
+        for number in range(NUM_TRIES):
+            editor.told.clear()
+            name = await editor.open()
+            turn = asyncio.create_task(editor.say(name, f"{number} " * 1_000))
+            await editor.until(schema.SessionInfoUpdate, "'phase': 'reading'")
+            await editor.agent.cancel(session_id=name)
+            if (await turn).stop_reason == "cancelled":
+                break  # else the machine was busy with something else until nano had answered
+        else:
+            raise AssertionError("a turn is not cancelled while the prompt is read")
 
         name = await editor.open()
         cost = await first_reply(editor, name, "Hello.")

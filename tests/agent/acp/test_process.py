@@ -1,5 +1,6 @@
 """The process itself: its first words, what is wrong with a line, and every way it can end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from agent.sessions import list_sessions
 from tests.agent.acp.editor import SENT, Editor, environment
 from tests.agent.acp.raw import Raw
 
-COMMAND = {"calls": [["bash", {"command": "echo $$ > pid; sleep 300"}]]}
+COMMAND = {"calls": [["bash", {"command": "echo $$ > pid; sleep 600"}]]}
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +82,25 @@ def test_the_first_answer_takes_no_torch(tmp_path: Path) -> None:
     assert min(took() for _ in range(5)) < 1.0  # 0.25 measured; torch would take seconds
 
 
-def test_that_a_prompt_has_come_is_told_within_100_ms(process: Raw) -> None:
+def test_that_a_prompt_has_come_is_told_while_what_came_before_it_goes_on(process: Raw) -> None:
+    process.script({"hangs": True})
     name = process.open("quick")
 
-    def first(number: int) -> float:
-        begun = time.perf_counter()
+    def prompt(number: int) -> None:
+        """Send a prompt; return when it is told that it has come."""
         process.send(id=number, method="session/prompt", params=process.prompt(name, "Go."))
-        while process.read().get("method") != "session/update":
-            pass
-        took = time.perf_counter() - begun
-        process.answer(number)
-        return took
+        while '"phase": "begun"' not in json.dumps(message := process.read()):
+            assert "result" not in message
 
-    assert min(first(number) for number in range(900, 903)) < 0.1
+    prompt(900)
+    prompt(901)
+    process.send(method="session/cancel", params={"sessionId": name})
+    ended: dict[int, str] = {}
+    while len(ended) < 2:
+        if "result" in (message := process.read()):
+            ended[message["id"]] = message["result"]["stopReason"]
+    assert ended == {900: "cancelled", 901: "cancelled"}
+    process.script({"text": "Done."})
 
 
 @pytest.mark.parametrize(
@@ -165,6 +172,8 @@ def test_a_number_is_used_once_at_a_time(process: Raw) -> None:
         process.send(id="twice", method="session/prompt", params=process.prompt(name, "Go."))
     answer = process.answer("twice")
     assert answer["error"]["message"] == "a request with the id 'twice' is open"
+    while "agent_message_chunk" not in json.dumps(process.read()):
+        pass
     process.send(method="session/cancel", params={"sessionId": name})
     assert process.answer("twice")["result"]["stopReason"] == "cancelled"
     process.script({"text": "Done."})
@@ -195,7 +204,7 @@ def test_when_the_editor_is_gone_all_is_kept_and_nothing_runs_on(tmp_path: Path,
                 time.sleep(0.05)
         case _:
             raw.process.send_signal(getattr(signal, how))
-    assert raw.process.wait(20) == 0
+    assert raw.process.wait(60) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(_pid(tmp_path), 0)
     raw.end()
@@ -239,7 +248,7 @@ def test_the_check_of_updates_sees_what_the_schema_does_not_know(tmp_path: Path)
 
 
 def _wait(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.02)

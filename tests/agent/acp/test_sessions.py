@@ -141,7 +141,7 @@ async def test_a_person_who_gives_no_answer_stops_the_turn(editor: Editor) -> No
 
 @pytest.mark.parametrize("during", ["decode", "tool", "question"])
 async def test_cancel_ends_the_turn_and_the_next_one_goes_on(editor: Editor, during: str) -> None:
-    sleep = command("echo begun > made.txt; sleep 60")
+    sleep = command("echo begun > made.txt; sleep 600")
     editor.script({"decode": {"hangs": True}, "tool": sleep, "question": repair()}[during], DONE)
     editor.answers = ("never",) if during == "question" else ("allow_once",)
     name = await editor.open()
@@ -347,7 +347,9 @@ async def test_two_sessions_side_by_side_and_two_that_take_turns_in_a_folder(
     editor: Editor,
 ) -> None:
     other = make_repository(editor.folder / "other")
-    editor.script(command("sleep 0.3"), repair(), DONE)
+    both_are_here = 'touch "../begun ${PWD##*/}"; until [ -e "../begun work" ] && '
+    both_are_here += '[ -e "../begun other" ]; do sleep 0.02; done'
+    editor.script(command(both_are_here), repair(), DONE)
     names = [await editor.open(), await editor.open(other)]
     ends = await asyncio.gather(*(editor.say(name, "Mend it.") for name in names))
     assert [one.stop_reason for one in ends] == ["end_turn", "end_turn"]

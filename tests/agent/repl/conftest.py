@@ -65,4 +65,4 @@ def open_session(tmp_path: Path, repository: Path) -> Iterator[Open]:
 
     yield start
     for terminal in opened:
-        terminal.process.close(force=True)
+        terminal.close()

@@ -1,11 +1,14 @@
 """The interactive session in a process of its own, with a model that reads its replies from a file.
 
 python driver.py SCRIPT.json ARGUMENT...   with SCRIPT a list of replies, each
-{"text": ..., "thinking": ..., "calls": [[tool, arguments], ...], "reading_s": ..., "word_s": ...,
-"sees": ...}.
+{"text": ..., "thinking": ..., "calls": [[tool, arguments], ...], "reads_until": ..., "word_s": ...,
+"sees": ...}; with `reads_until` the prompt is read until there is a file of that name.
+
+HELD_S, a variable, is how long a key is held that could be the beginning of a word.
 """
 
 import json
+import os
 import signal
 import sys
 import time
@@ -16,6 +19,7 @@ from typing import Any
 
 from agent.arguments import parse
 from agent.cli import SIGNALS
+from agent.frontends.repl import pressing
 from agent.frontends.talk import run
 from inference.messages import (
     Message,
@@ -31,7 +35,7 @@ from inference.messages import (
 from sandbox.base import Cancel
 from tests.agent.fakes import Say, ScriptedModel, call
 
-NUM_CHUNKS = 20
+CHUNK_S = 0.05
 
 
 @dataclass
@@ -71,7 +75,7 @@ class PacedModel:
         pace = self.script[min(number, len(self.script) - 1)]
         for piece in self._inner.reply(messages, tools, options, cancel):
             if isinstance(piece, Prefill):
-                yield from _slowly_read(piece.num_total, pace.get("reading_s", 0.0), cancel)
+                yield from _slowly_read(piece.num_total, pace.get("reads_until", ""), cancel)
             elif isinstance(piece, Text | Thinking):
                 for word in piece.text.split(" "):
                     if not cancel():
@@ -91,18 +95,20 @@ class PacedModel:
         yield from ()
 
 
-def _slowly_read(num_total: int, seconds: float, cancel: Cancel) -> Iterator[Prefill]:
-    for chunk in range(NUM_CHUNKS if seconds else 0):
+def _slowly_read(num_total: int, until: str, cancel: Cancel) -> Iterator[Prefill]:
+    begun_s = time.monotonic()
+    while until and not Path(until).exists():
         if cancel():
             return
-        time.sleep(seconds / NUM_CHUNKS)
-        yield Prefill(num_total * chunk // NUM_CHUNKS, num_total, seconds * chunk / NUM_CHUNKS)
-    yield Prefill(num_total, num_total, seconds)
+        time.sleep(CHUNK_S)
+        yield Prefill(num_total // 2, num_total, time.monotonic() - begun_s)
+    yield Prefill(num_total, num_total, 0.0)
 
 
 def main() -> int:
     """Run the session as the command would."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    pressing.HELD_S = float(os.environ.get("HELD_S", pressing.HELD_S))
     file, *words = sys.argv[1:]
     script = json.loads(Path(file).read_text())
     return run(parse(["talk", *words]), lambda _request: PacedModel(script))

@@ -27,7 +27,8 @@ KEYS = {
     "left": "\x1b[D",
     "tab": "\t",
 }
-WAIT_S = 40.0
+WAIT_S = 60.0
+"""More than a busy machine takes for anything here: it is passed by what hangs."""
 QUIET_S = 0.5
 """Longer than a question wants the keys to be quiet before one answers."""
 
@@ -57,18 +58,24 @@ class Terminal:
         self.process.delaybeforesend = None
 
     def read(self, seconds: float = 0.05) -> None:
-        """Draw what has come within so many seconds."""
+        """Draw what comes within so many seconds."""
         end_s = time.monotonic() + seconds
-        while (left_s := end_s - time.monotonic()) > 0:
-            try:
-                data = self.process.read_nonblocking(65_536, timeout=left_s)
-            except pexpect.TIMEOUT:
-                return
-            except pexpect.EOF:
-                return
-            self.raw += data
-            # pyte draws what is between `CSI >` and its letter; real terminals do not.
-            self._stream.feed(re.sub(rb"\x1b\[>[\d;]*[a-zA-Z]", b"", data))
+        while (left_s := end_s - time.monotonic()) > 0 and self._draw(left_s):
+            pass
+
+    def _draw(self, seconds: float) -> bool:
+        """Draw what has come or comes soon; say whether anything did."""
+        try:
+            data = self.process.read_nonblocking(65_536, timeout=seconds)
+        except pexpect.TIMEOUT:
+            return False
+        except pexpect.EOF:
+            time.sleep(0.02)  # for whoever waits for something else than the screen
+            return False
+        self.raw += data
+        # pyte draws what is between `CSI >` and its letter; real terminals do not.
+        self._stream.feed(re.sub(rb"\x1b\[>[\d;]*[a-zA-Z]", b"", data))
+        return True
 
     def wait_until(self, is_true: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
         """Wait until something is true."""
@@ -113,21 +120,34 @@ class Terminal:
         """Change the size of the window."""
         self.process.setwinsize(rows, columns)
         self.screen.resize(rows, columns)
-        self.read(0.3)
 
     def kill(self) -> None:
         """Kill the program, which can do nothing about it."""
-        self.process.kill(signal.SIGKILL)
-        self.process.wait()
+        if self.process.isalive():
+            self.process.kill(signal.SIGKILL)
+            self.process.wait()
+
+    def close(self) -> None:
+        """End the program in any case, and let its terminal go."""
+        self.kill()
+        self.process.close()
+
+    def hang_up(self) -> None:
+        """Take the terminal away from the program, and wait until it has ended by that."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self.process.child_fd)
+        os.close(nothing)
+        self._wait_until_dead()
 
     def wait_for_end(self) -> int:
-        """Wait until the program has ended; return its exit code."""
-        end_s = time.monotonic() + WAIT_S
-        while self.process.isalive():
-            assert time.monotonic() < end_s, f"it does not end:\n{self.text}"
-            self.read()
-        self.read()
+        """Wait until the program has ended, and draw all that it said; return its exit code."""
+        self._wait_until_dead()
+        while self._draw(WAIT_S):
+            pass
         return self.process.exitstatus if self.process.exitstatus is not None else -1
+
+    def _wait_until_dead(self) -> None:
+        self.wait_until(lambda: not self.process.isalive(), "ended")
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from agent.errors import UsageError
+from agent.frontends.repl import clipboard
 from agent.frontends.repl.clipboard import picture_on_clipboard
 
 
@@ -18,6 +19,7 @@ def desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setattr(clipboard, "PATIENCE_S", 60.0)  # the machine may be busy
     return programs
 
 

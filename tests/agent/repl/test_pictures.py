@@ -8,7 +8,6 @@ from PIL import Image
 from tests.agent.repl.conftest import Open
 
 RED = {"text": "It is red.", "sees": True}
-SLOW = {"text": "Now I look.", "reading_s": 2.0}
 
 
 @pytest.fixture
@@ -26,11 +25,14 @@ def test_a_picture_is_shown_now_or_when_its_turn_comes(
     tool.write_text(f"#!/bin/sh\ncat {shot}\n")
     tool.chmod(0o755)
     screen = {"WAYLAND_DISPLAY": "wayland-0", "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    terminal = open_session(SLOW, RED, environment=screen)
+    is_typed = tmp_path / "typed"
+    slow = {"text": "Now I look.", "reads_until": str(is_typed)}
+    terminal = open_session(slow, RED, environment=screen)
     terminal.enter("Wait.")
     terminal.wait_for("reading")
     terminal.enter("What is on @shot.png?")
     terminal.wait_for("next: What is on @shot.png?")
+    is_typed.touch()
     terminal.wait_for("It is red.")
     said, shown = "> What is on @shot.png?", "Shown: shot.png, 640 x 480 pixels, about 300 tokens."
     assert said in terminal.scrolled

@@ -6,32 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.agent.repl.conftest import DONE, Open, bash
+from tests.sandbox.conftest import processes_with
 
 READY = "/help lists commands"
-SECONDS = "86399"
-"""Slept by no other process."""
-
-
-def sleepers() -> list[str]:
-    """Return the processes that sleep so long."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile
-            continue
-        if words[:2] == [b"sleep", SECONDS.encode()]:
-            found.append(folder.name)
-    return found
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
 )
 def test_ctrl_c_ends_a_turn_and_another_signal_the_talk(
-    open_session: Open, number: signal.Signals
+    open_session: Open, nap: str, number: signal.Signals
 ) -> None:
-    sleeps = bash(f"sleep {SECONDS}")
+    sleeps = bash(f"sleep {nap}")
+
+    def sleepers() -> list[str]:
+        return [line for line in processes_with(nap) if line.startswith("sleep")]
+
     terminal = open_session(sleeps, sleeps, words=("--plain", "--mode", "auto"), shows=READY)
     terminal.enter("Go.")
     terminal.wait_until(lambda: bool(sleepers()), "begun")

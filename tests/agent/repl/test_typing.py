@@ -45,7 +45,7 @@ FILES = {
 def names(tmp_path: Path) -> Names:
     write(tmp_path, FILES)
     names = Names(tmp_path)
-    names.wait(timeout_s=20.0)
+    names.wait(timeout_s=60.0)
     return names
 
 
@@ -66,7 +66,7 @@ def test_names_are_told_of_when_they_are_new(tmp_path: Path) -> None:
     told: list[int] = []
     names = Names(tmp_path, lambda: told.append(len(names.symbols)), fresh_s=0.0)
     for _ in range(2):
-        names.wait(timeout_s=20.0)
+        names.wait(timeout_s=60.0)
     assert told == [0, 1], "the files, then the symbols, and nothing when all is as it was"
 
 

@@ -8,7 +8,7 @@ from agent.errors import UsageError
 from agent.frontends.repl.worker import Ended, Feed, Item, Job, Printed, Worker
 from sandbox.base import Cancel
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def run(*jobs: Job, stops: threading.Event | None = None) -> list[Item]:
