@@ -70,7 +70,9 @@ def test_a_level_nobody_knows_promises_everything() -> None:
     assert all(Layer(name, True, "", "").is_promised("new") for name in HOLDS)
 
 
-def test_the_probe_leaves_nothing_behind(bubblewrap: Bubblewrap) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("qwen-agent-probe-*"))
+def test_the_probe_leaves_nothing_behind(
+    bubblewrap: Bubblewrap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other tests probe, too
     probe_layers(bubblewrap)
-    assert set(Path(tempfile.gettempdir()).glob("qwen-agent-probe-*")) <= before
+    assert list(tmp_path.glob("qwen-agent-probe-*")) == []

@@ -110,6 +110,7 @@ def holding(script: str, *arguments: str) -> Iterator[None]:
 @pytest.mark.parametrize("script", [MEMORY_FILE, MAPPED, FORGOTTEN])
 def test_memory_that_no_process_looks_at_is_counted(disk: Path, script: str) -> None:
     watching = watch(disk, resident_bytes=48 * MIB)
+    watching._shared_at_start = 0  # a test beside this one may give back what it had then
     with holding(script):
         assert watching.complaint()[0] == "memory"
 
