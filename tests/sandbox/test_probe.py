@@ -61,7 +61,7 @@ def test_without_isolation_the_probe_finds_none(with_a_secret: None) -> None:
 
 def test_a_layer_that_cannot_be_tried_does_not_count_as_holding() -> None:
     command = [sys.executable, "-I", "-S", "-c", INSIDE.read_text(), json.dumps({})]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     answers = dict(json.loads(line) for line in done.stdout.splitlines())
     assert answers["view"].startswith("it cannot be tried")
 

@@ -176,11 +176,15 @@ def test_a_request_that_trickles_in_ends_in_time(
     monkeypatch.setattr("sandbox.proxy.HEAD_S", 0.3)
     with proxied(server, ["pypi.org"]) as proxy, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(proxy.socket))
-        end = time.monotonic() + 60
-        with pytest.raises(BrokenPipeError):  # it has hung up
+
+        def trickle() -> None:
+            end = time.monotonic() + 60
             while time.monotonic() < end:
                 client.sendall(b"A")
                 time.sleep(0.05)
+
+        with pytest.raises(BrokenPipeError):  # it has hung up
+            trickle()
 
 
 def test_a51_a_redirect_is_a_new_request(server: Server) -> None:
