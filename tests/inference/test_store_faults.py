@@ -729,4 +729,4 @@ def test_no_descriptor_or_mapping_is_left_open(store: Store) -> None:
     flip(file_of(store, packed), random.Random(0))
     assert store.get(packed.key) is None
     store.prune(0)
-    assert num_open() == before
+    assert num_open() <= before, "fewer, where an earlier test's thread ends only now"

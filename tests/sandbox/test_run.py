@@ -228,7 +228,8 @@ def test_running_leaves_no_descriptor_open(sandbox: Sandbox, view: View) -> None
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         sandbox.run(["true"], view, SHORT)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Fewer, where a thread of an earlier test closes its own only now.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_missing_folder_is_said_in_a_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
