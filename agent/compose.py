@@ -15,10 +15,11 @@ from agent.known_files import KnownFiles, TakeIn
 from agent.load_news import LoadNews, window_words
 from agent.models import NANO, resolve
 from agent.parts import Parts
-from agent.planning import plan_of, shortage_of
+from agent.planning import plan_of
 from agent.reach import workspace_of
 from agent.recorder import Recorder
 from agent.request import FixRequest
+from agent.short_start import shortage_of
 from inference.chat import ChatModel
 from inference.door import EngineSettings
 from inference.messages import ReplyOptions, SamplingOptions

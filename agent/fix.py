@@ -7,7 +7,6 @@ at the very end, by a repair that was judged good.
 
 import shlex
 import time
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
@@ -41,6 +40,7 @@ from agent.request import FixRequest
 from agent.session import Session
 from agent.settings import HooksConfig
 from agent.state_folder import usable_state
+from agent.stopped import stopped_by
 from agent.tests_ran import tests_ran
 from agent.together import TOGETHER
 from agent.tree_size import check_size
@@ -53,18 +53,15 @@ from agent.workplace import (
     find_repository,
     open_workplace,
 )
-from inference.errors import InferenceError
 from sandbox.base import Cancel, never
 from sandbox.errors import SandboxError
+from sandbox.full_disk import is_full
 from sandbox.proxy import way_out
 from sandbox.remove import remove_tree
 from sandbox.tree import check_changes
 from tools.errors import ProjectError
 from tools.run_tests import why_no_tests, why_not_started
 from tools.test_report import TestReport
-
-KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
-"""Their text is a sentence for the user, and their class has an exit code."""
 
 VERDICT_S = 1.0
 """For what a verdict does besides running the tests twice."""
@@ -122,6 +119,8 @@ class FixRun:
         self.state = state
         self.servers: Named = ()
         self.session: Session | None = None
+        self.has_no_room = False
+        """Whether a full disk has stopped it: it can be gone on with when there is some."""
         self.start_s = time.monotonic()
         self.outcome = FixOutcome(ERROR, "", str(request.path), request.model, request.seed)
 
@@ -130,19 +129,12 @@ class FixRun:
         self.session = session
         try:
             yield from self._stages()
-        except KNOWN_ERRORS as error:
-            if self.cancel() and not isinstance(error, RunCancelled):  # it has met a child of ours
-                self._ends_with(CANCELLED, f"cancelled; {error}")
-            else:
-                self._ends_with(error.exit_code, str(error))
-        except OSError as error:
-            self._ends_with(ERROR, f"{error.filename or self.state}: {error.strerror}")
         except GeneratorExit:
             self._ends_with(CANCELLED, "cancelled: nobody waits for the result any more")
             raise
         except Exception as error:
-            # The boundary: a bug of ours must not leave the user with a traceback alone.
-            self._ends_with(ERROR, f"internal error: {error!r}{self._kept_traceback()}")
+            self.has_no_room = is_full(error)
+            self._ends_with(*stopped_by(error, self.cancel(), self.session, self.state))
         finally:
             if self.session is not None:
                 self._close(self.session)
@@ -358,23 +350,14 @@ class FixRun:
             duration_s=time.monotonic() - self.start_s,
         )
         code, sentence = self.outcome.exit_code, self.outcome.sentence
-        has_no_room = any(part.fault for part in parts)  # it goes on when there is some
-        if not has_no_room:
+        self.has_no_room |= any(part.fault for part in parts)
+        if not self.has_no_room:
             with suppress(SessionError, OSError):
                 session.record("end", exit_code=code, sentence=sentence)
         session.close()
-        if code not in RESUMABLE and not has_no_room:
+        if code not in RESUMABLE and not self.has_no_room:
             for name in ("tree", "checkpoints", "scratch", ASIDE, OUTPUTS, ATTEMPTS, TOGETHER):
                 remove_tree(session.folder / name)
-
-    def _kept_traceback(self) -> str:
-        """Save the traceback of the exception in hand; return where, for the sentence."""
-        folder = self.session.folder if self.session else self.state
-        path = folder / "traceback.txt"
-        with suppress(SessionError):
-            write_whole(path, traceback.format_exc().encode("utf-8", "replace"), mode=0o600)
-            return f"; the traceback is in {path}"
-        return ""
 
 
 def _refusal(path: Path, error: AgentError) -> FixOutcome:

@@ -1,9 +1,10 @@
 """An append-only file of JSON lines that survives a kill at any moment; knows no meaning of a line.
 
-Each record is one `os.write` of one ASCII line with a number and a checksum, and reaches the disk
-before the call returns. A line cut short by a crash is the last one, and opening the file cuts it
-off. Any other line that cannot be read is left where it is, passed over and counted; the numbers
-tell whether a record is missing there, and what that means is for whoever knows the records.
+Each record is one ASCII line with a number and a checksum. What is appended in one call is one
+`os.write` that reaches the disk before the call returns. Lines cut short by a crash are the last
+ones, and opening the file cuts them off: a line, or all that came with it. Any other line that
+cannot be read is left where it is, passed over and counted; the numbers tell whether a record is
+missing there, and what that means is for whoever knows the records.
 Long texts lie beside the journal, in `payloads/`.
 """
 
@@ -35,6 +36,8 @@ Place = list[str | int]
 BEGIN = b'{"seq":'
 MOVED = "payloads"
 """The key of a record that lists the places of its long texts."""
+WITH_NEXT = "with_next"
+"""The key of a record that counts only if the one after it is there too."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Contents:
     """The good ones, in order, each with its `seq`; where that leaves out a number, one is lost."""
     bad: tuple[BadLine, ...]
     num_bytes: int
-    """Of whole lines; what follows was cut short."""
+    """Of what is whole; what follows was cut short."""
 
 
 class Journal:
@@ -105,8 +108,8 @@ class Journal:
         last = contents.records[-1]["seq"] if contents.records else -1
         return cls(descriptor, path, last + 1), contents
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record so that it is on disk when this returns.
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Write records, all of them or none, so that they are on disk when this returns.
 
         After a failure nothing more is written: what is on disk stays a true beginning.
 
@@ -116,26 +119,28 @@ class Journal:
         if self.fault:
             raise SessionError(self.fault)
         try:
-            line = self._line_of({"seq": self._next_seq, **record})
-            self._write(line)
+            numbered = [{"seq": seq, **one} for seq, one in enumerate(records, self._next_seq)]
+            for record in numbered[:-1]:
+                record[WITH_NEXT] = True
+            self._write(b"".join(map(self._line_of, numbered)))
         except OSError as error:
             self.fault = (
                 f"{self._path} cannot be written: {error.strerror}; "
                 "nothing more is recorded in this session"
             )
             raise SessionError(self.fault) from error
-        self._next_seq += 1
+        self._next_seq += len(records)
 
     def close(self) -> None:
         """Let another process have it."""
         os.close(self._descriptor)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         facts = os.fstat(self._descriptor)
         if not facts.st_nlink:
             raise OSError(errno.ENOENT, "it was deleted")
         try:
-            if os.write(self._descriptor, line) < len(line):
+            if os.write(self._descriptor, lines) < len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self._descriptor)
         except OSError:
@@ -219,6 +224,8 @@ def parse(lines: Iterable[bytes], payloads: Payloads) -> Contents:
     records: list[Record] = []
     bad: list[BadLine] = []
     last, num_bytes = -1, 0
+    whole: tuple[int, int] | None = None
+    """Records and bytes before those that count only with the next line."""
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
             break
@@ -226,6 +233,7 @@ def parse(lines: Iterable[bytes], payloads: Payloads) -> Contents:
         record = _record(line, payloads)
         if record is None:
             bad.append(BadLine(number, last))
+            whole = None  # no crash leaves that; what there is counts
             # Half a record or a block of zeros may stand before a whole one.
             record = _record(line[line.rfind(BEGIN) :], payloads)
         if record is None:
@@ -234,8 +242,13 @@ def parse(lines: Iterable[bytes], payloads: Payloads) -> Contents:
             bad.append(BadLine(number, last))
             continue
         last = record["seq"]
+        if not record.pop(WITH_NEXT, False):
+            whole = None
+        elif whole is None:
+            whole = len(records), num_bytes - len(line)
         records.append(record)
-    return Contents(tuple(records), tuple(bad), num_bytes)
+    num_records, num_bytes = whole or (len(records), num_bytes)
+    return Contents(tuple(records[:num_records]), tuple(bad), num_bytes)
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

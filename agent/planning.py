@@ -4,17 +4,14 @@ It knows what is on this disk and what the machine has; the arithmetic is `infer
 the words on a screen are `frontends/plan.py`.
 """
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.config import shapes_folder, state_folder
+from agent.config import shapes_folder
 from agent.errors import UsageError
-from agent.hardware import Hardware, memory_bytes, read_hardware
+from agent.hardware import Hardware, read_hardware
 from agent.models import (
     HUB_ID,
     NANO,
@@ -26,18 +23,17 @@ from agent.models import (
     resolve,
 )
 from agent.settings import ModelConfig
+from agent.short_start import ShortStart, short_start
 from inference.door import SMALL_PARAMS
 from inference.errors import ModelUnavailable
 from inference.extras import vision_params
 from inference.headers import read_json
-from inference.host_address import GPUS
 from inference.models import FAMILY, find, newest
 from inference.plan import Offer, Plan, Room, Wanted
 from inference.planner import Refusal, plan, to_run
 from inference.profiles import profile_for
 from inference.runnable import GPU_ONLY, check_usable
 from inference.shapes import ModelShape
-from inference.shortage import Shortage
 
 VALUE_BYTES = 2
 """Of a number of a checkpoint that nobody quantized."""
@@ -72,6 +68,8 @@ class Answer:
     result: Plan | Refusal
     run: Offer | None
     """What a run takes by itself: the plan, or the nearest offer that costs no quality."""
+    start: ShortStart | None = None
+    """What it takes in the place of that, where an earlier start found that it does not fit."""
 
 
 def all_answers(
@@ -120,6 +118,19 @@ def answer(candidate: Candidate, hardware: Hardware) -> Answer:
     return Answer(candidate, Refusal(sentence, offers), run)
 
 
+def as_started(each: Answer, how: ModelConfig) -> Answer:
+    """Add how a start runs the model on this machine, by what earlier ones have found.
+
+    Args:
+        each: what the planner says of it here.
+        how: what the settings say of models.
+    """
+    candidate = each.candidate
+    if each.run is None or candidate.shape.num_params < SMALL_PARAMS:
+        return each  # nobody plans those
+    return replace(each, start=short_start(candidate.name, how, each.run))
+
+
 def _rooms(hardware: Hardware, candidate: Candidate) -> tuple[Room, ...]:
     """Return where a model can be run; a small one is kept in float32 on a CPU."""
     if candidate.method in GPU_ONLY:
@@ -154,23 +165,6 @@ def plan_of(source: str, how: ModelConfig) -> Offer | None:
     if find(source) is None and nbytes < VALUE_BYTES * SMALL_PARAMS:
         return None  # it is kept as it is, and fits anywhere
     return plan_to_run(source, read_hardware(), how)
-
-
-def shortage_of(source: str, how: ModelConfig, offer: Offer | None) -> Shortage:
-    """Return where it is remembered what of a model does not fit this machine.
-
-    Of other settings, or with more or less memory, it is another place: all is tried again there.
-
-    Args:
-        source: a folder or a hub id.
-        how: what the settings say of models.
-        offer: how it is run here.
-    """
-    room = offer.plan.room if offer else None
-    gpu_bytes = room.device_bytes if room and room.device == "cuda" else 0
-    facts = [source, asdict(how), memory_bytes(), gpu_bytes, os.environ.get(GPUS, "")]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    return Shortage(state_folder() / "shortages" / f"{digest}.json")
 
 
 def named(name: str, how: ModelConfig = DEFAULTS, context_tokens: int | None = None) -> Candidate:

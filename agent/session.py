@@ -203,11 +203,13 @@ class Session:
         """Record a fact about the run."""
         self._append({"type": kind, **values})
 
-    def take_over(self, other: "Session") -> None:
-        """Record all that another session has recorded, as if it had been said here."""
-        for record in read(other.folder / JOURNAL):
-            if record["type"] not in OWN:
-                self._append({key: value for key, value in record.items() if key != "seq"})
+    def take_over(self, others: Sequence["Session"], kind: str, **values: Any) -> None:
+        """Record all that other sessions have recorded, then a fact: all of it, or nothing."""
+        theirs = [record for other in others for record in read(other.folder / JOURNAL)]
+        ours = [record for record in theirs if record["type"] not in OWN]
+        for record in ours:
+            del record["seq"]
+        self._append(*ours, {"type": kind, **values})
 
     @property
     def fault(self) -> str:
@@ -218,10 +220,11 @@ class Session:
         """Let another process have it."""
         self._journal.close()
 
-    def _append(self, record: Record) -> None:
+    def _append(self, *records: Record) -> None:
         with self._lock:  # a choice is recorded while a turn runs
-            self._journal.append(record)
-            self._replay(record)
+            self._journal.append(*records)
+            for record in records:
+                self._replay(record)
 
     def _replay_all(self, contents: Contents) -> None:
         """Bring what is in memory to where the journal's records say it is, as far as they can."""

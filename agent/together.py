@@ -4,9 +4,9 @@ The first of them reads what all begin with; the others begin when it has, and t
 them. What they tell comes as one stream, with the number of the attempt. The first green one stops
 the others.
 
-Their sessions lie in the folder of the run's session. When all have ended it takes them over, one
-after the other, so whoever reads its journal finds them as if they had been made so. Until then a
-process that is killed leaves them there, and the next one goes on with each.
+Their sessions lie in the folder of the run's session. When all have ended it takes them over at
+once, one after the other, so whoever reads its journal finds them as if they had been made so. A
+process that is killed before that leaves them there, and the next one goes on with each.
 """
 
 import threading
@@ -78,7 +78,9 @@ def make_together(
         if not results or (cancel() and not _is_mended(results)):
             raise RunCancelled(STOPPED)
         nearest = min(results, key=lambda number: distance(results[number], task))
-        _take_over(session, [*(own[n] for n in numbers if n != nearest), own[nearest]])
+        in_order = [*(own[n] for n in numbers if n != nearest), own[nearest]]
+        session.take_over(in_order, ROUND, numbers=[])
+        session.beside = ()
     finally:
         for one in own.values():
             one.close()
@@ -195,14 +197,3 @@ def _share_budget(session: Session, own: Sequence[Session]) -> None:
     session.beside = tuple(own)
     for one in own:
         one.beside = (session, *(other for other in own if other is not one))
-
-
-def _take_over(session: Session, own: Sequence[Session]) -> None:
-    """Let the run's session have what was recorded in these, the nearest last.
-
-    Whoever goes on after a kill meanwhile records it again: rather twice than not at all.
-    """
-    session.beside = ()
-    for one in own:
-        session.take_over(one)
-    session.record(ROUND, numbers=[])

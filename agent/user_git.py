@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from agent.errors import GitFailed
+from sandbox.full_disk import full_by_words
 
 GIT = (
     *("git", "--no-pager", "-c", "safe.directory=*"),
@@ -205,8 +206,10 @@ def _run(
     except (OSError, subprocess.SubprocessError) as error:
         raise GitFailed(f"git {words[0]} could not be run: {error}") from error
     if done.returncode not in codes:
-        said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise GitFailed(said or f"git {words[0]} ended with {done.returncode}")
+        complaint = done.stderr.decode(errors="replace").strip()
+        if full := full_by_words(complaint):
+            raise GitFailed(f"git {words[0]} in {repository}: {full.strerror}") from full
+        raise GitFailed(complaint.split("\n")[-1] or f"git {words[0]} ended with {done.returncode}")
     return done.stdout
 
 

@@ -6,7 +6,7 @@ load are its weights kept in fewer bits, if nobody asked for those that they had
 ends hold one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -47,6 +47,16 @@ class Fallback:
     def go_down(self, step: Step) -> str | None:
         """Go one step down, as `step_to_lighter_weights` or as `step` does."""
         return self.step_to_lighter_weights() if step == "load" else self.step()
+
+    def repeat(self, steps: Iterable[Step]) -> tuple[list[Step], str]:
+        """Go down as an earlier start did; return the steps that could be taken, and their cost."""
+        taken: list[Step] = []
+        costs: dict[Step, str] = {}
+        for step in steps:
+            if (cost := self.go_down(step)) is not None:
+                taken.append(step)
+                costs[step] = cost  # of several of a kind the last one says it all
+        return taken, " ".join(costs.values())
 
     def step(self) -> str | None:
         """Go one step down; return what it costs in a sentence, None where nothing is left to give.

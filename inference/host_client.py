@@ -255,13 +255,9 @@ class HostEngine:
         """Go down at once to where an earlier start ended; return what is to be said of that."""
         if self._shortage is None:
             return []
-        costs: dict[Step, str] = {}
-        for step in self._shortage.steps():
-            if (cost := self._fallback.go_down(step)) is not None:
-                self._taken.append(step)
-                costs[step] = cost  # of several of a kind the last one says it all
+        self._taken, cost = self._fallback.repeat(self._shortage.steps())
         known = f"That is known from an earlier start; remove {self._shortage.file} to try more."
-        return [" ".join((*costs.values(), known))] if costs else []
+        return [f"{cost} {known}"] if cost else []
 
     @contextmanager
     def _smaller_next_time(self) -> Iterator[None]:

@@ -3,12 +3,15 @@
 Prompt lookup (Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding): the place before which
 the line reads as it does at its end, as far back as can be, tells how it may go on. Places are
 found as LZ77 finds them: by their last tokens, the latest first, each with a link to the one
-before; a token more costs one step, and so does a look, however long the line is. No model.
+before; a token more costs one step, and so does a look, however long the line is. What is copied
+with changes goes on, after a change, a little behind where it stopped: such a place comes first,
+and is more often right than another that reads as much alike. No model.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from inference.odds import MAX_GUESSES, Hopes, Record
 from inference.prefix_cache import num_common
@@ -19,6 +22,25 @@ MAX_MATCH = 32
 """No difference is made between longer matches."""
 MAX_PLACES = 32
 """So many places are compared, the latest."""
+NUM_AHEAD = 128
+"""Tokens that a change may leave out of what is being copied."""
+NUM_COPIED = 4
+"""Tokens that must come true in a row before a line is believed to copy from there."""
+
+
+class Place(NamedTuple):
+    """Where a line reads as it does at its end."""
+
+    start: int
+    """How many tokens lie before it, of which `num_match` are the same; 0 where there is none."""
+    num_match: int
+    is_ahead: bool = False
+    """Whether it lies where what was copied last would go on."""
+
+
+NOWHERE = Place(0, 0)
+Records = tuple[tuple[Record, ...], tuple[Record, ...]]
+"""How often places were right: any, and those where copying would go on."""
 
 
 class Ngrams:
@@ -28,6 +50,8 @@ class Ngrams:
         self._latest: dict[int, int] = {}
         self._before = array("i")
         """For the place after each token, the place before it with the same tokens; 0 is none."""
+        self.copied = 0
+        """Where what was copied last has ended; 0 where nothing was."""
 
     def __len__(self) -> int:
         return len(self._before)
@@ -40,23 +64,34 @@ class Ngrams:
             if place >= NUM_KEY:
                 self._latest[key] = place
 
-    def find(self, line: Sequence[int], unread: Sequence[int]) -> tuple[int, int]:
-        """Return the place that reads most like the end of `line` and then `unread`.
-
-        Returns:
-            How many tokens lie before it, and how many of those match; 0, 0 where there is none.
-        """
+    def find(self, line: Sequence[int], unread: Sequence[int]) -> Place:
+        """Return the place that reads most like the end of `line` and then `unread`."""
         end = [*line[max(0, len(line) - MAX_MATCH) :], *unread][-MAX_MATCH:]
+        ahead = range(self.copied, min(self.copied + NUM_AHEAD, len(line))) if self.copied else ()
+        best = _best(line, ahead, end)
+        if best.num_match >= NUM_KEY:
+            return best._replace(is_ahead=True)
+        return _best(line, self._links(end), end)
+
+    def _links(self, end: Sequence[int]) -> Iterator[int]:
+        """Yield the latest places before which the last tokens are the same."""
         place = self._latest.get(_key(end[-NUM_KEY:]), 0)
-        best = 0, 0
         for _ in range(MAX_PLACES):
             if not place:
-                break
-            num_match = _num_match(line[max(0, place - MAX_MATCH) : place], end)
-            if num_match > best[1]:
-                best = place, num_match
+                return
+            yield place
             place = self._before[place - 1]
-        return best
+
+
+def _best(line: Sequence[int], starts: Iterable[int], end: Sequence[int]) -> Place:
+    """Return the first of the places before which most is the same."""
+    best = NOWHERE
+    for start in starts:
+        if line[start - 1] == end[-1]:
+            num_match = _num_match(line[max(0, start - MAX_MATCH) : start], end)
+            if num_match > best.num_match:
+                best = Place(start, num_match)
+    return best
 
 
 def _key(tokens: Sequence[int]) -> int:
@@ -76,13 +111,17 @@ def _num_match(before: Sequence[int], end: Sequence[int]) -> int:
     return num
 
 
-def new_records() -> tuple[Record, ...]:
+def new_records() -> Records:
     """Return how often a place was right, by the bits of how many tokens matched before it.
 
     Before anything is known, the rule of succession: what went well n times goes well again with
     a chance of (n + 1) / (n + 2).
     """
-    return tuple(Record(1 - 1 / (2**bits + 2)) for bits in range(MAX_MATCH.bit_length()))
+    every, ahead = (
+        tuple(Record(1 - 1 / (2**bits + 2)) for bits in range(MAX_MATCH.bit_length()))
+        for _ in range(2)
+    )
+    return every, ahead
 
 
 @dataclass
@@ -93,19 +132,20 @@ class NgramSource:
     """What the branch has read; it grows."""
     ngrams: Ngrams
     """Of the branch; they outlive the reply."""
-    records: tuple[Record, ...]
+    records: Records
     kept: Hopes
     guess_s: float = 0.0
     """A look is nothing beside a forward."""
     _next: list[int] = field(default_factory=list)
-    _num_match: int = 0
+    _place: Place = NOWHERE
     _num_asked: int = 0
 
     def hopes(self, unread: Sequence[int]) -> Sequence[float]:
         """Look for a place; a longer match is better, and each guess that comes true makes one."""
         self.ngrams.follow(self.line)
-        place, self._num_match = self.ngrams.find(self.line, unread)
-        self._next = _going_on(self.line, unread, place) if place else []
+        self._place = self.ngrams.find(self.line, unread)
+        start = self._place.start
+        self._next = _going_on(self.line, unread, start) if start else []
         self._num_asked = 0
         return self.kept.of(self._chances(len(self._next)))
 
@@ -123,13 +163,16 @@ class NgramSource:
         self.kept.note(self._chances(num_judged), num_right)
         for number in range(min(num_right + 1, num_judged, len(came))):
             self._record(number).note(number < num_right)
+        if num_right >= (1 if self._place.is_ahead else NUM_COPIED):
+            self.ngrams.copied = self._place.start + num_right
 
     def _chances(self, num_guesses: int) -> list[float]:
         return [self._record(number).chance for number in range(num_guesses)]
 
     def _record(self, number: int) -> Record:
         """Return the record of guess `number`, whose match is so much longer."""
-        return self.records[min(MAX_MATCH, self._num_match + number).bit_length() - 1]
+        num_match = min(MAX_MATCH, self._place.num_match + number)
+        return self.records[self._place.is_ahead][num_match.bit_length() - 1]
 
 
 def _going_on(line: Sequence[int], unread: Sequence[int], place: int) -> list[int]:

@@ -7,9 +7,10 @@ has everything tried again.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -31,8 +32,17 @@ class Shortage:
         known = get_args(Step)
         return tuple(step for step in kept if step in known) if isinstance(kept, list) else ()
 
-    def keep(self, steps: Iterable[Step]) -> None:
+    def day(self) -> str:
+        """Return the day on which they were found to be needed; empty where none is kept."""
+        try:
+            return date.fromtimestamp(self.file.stat().st_mtime).isoformat()
+        except OSError:
+            return ""
+
+    def keep(self, steps: Sequence[Step]) -> None:
         """Remember them; where that cannot be written, the next start finds out by itself."""
+        if tuple(steps) == self.steps():
+            return  # the day stays that on which it was found
         with suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             begun = self.file.with_suffix(".new")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from sandbox.beneath import open_beneath
 from sandbox.errors import SandboxError
+from sandbox.full_disk import is_full
 from sandbox.shadow_git import ShadowGit
 from sandbox.snapshot import Seen
 
@@ -45,8 +46,8 @@ def store(git: ShadowGit, worktree: Path, seen: Seen, paths: Sequence[str]) -> d
             stored |= _store_some(git, root, seen, paths[start : start + NUM_OPEN])
         return stored
     except OSError as error:
-        verb = "written" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "read"
-        raise SandboxError(f"{error.filename} cannot be {verb}: {error.strerror}.") from error
+        place, verb = (git.git_dir, "written") if is_full(error) else (error.filename, "read")
+        raise SandboxError(f"{place} cannot be {verb}: {error.strerror}.") from error
     finally:
         os.close(root)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from sandbox.errors import SandboxError
+from sandbox.full_disk import full_by_trying, full_by_words
 from sandbox.snapshot import USUAL, File, Seen, Snapshot, read_meta, write_meta
 
 NUM_READ_AT_ONCE = 256
@@ -156,6 +157,11 @@ class ShadowGit:
                 )
             except git.GitCommandError as error:
                 complaint = str(error.stderr).strip() or f"git {arguments[0]} failed"
+                # Of what it could not write, git does not always say why.
+                full = full_by_words(complaint) or full_by_trying(self.git_dir)
+                if full is not None:
+                    sentence = f"{self.git_dir} cannot be written: {full.strerror}."
+                    raise SandboxError(sentence) from full
                 raise SandboxError(f"the checkpoint could not be used: {complaint}") from error
         assert isinstance(answer, bytes)
         return answer

@@ -4,7 +4,6 @@ The agent works on the copy. What comes back is the whole edit or nothing, and n
 that the user changed meanwhile.
 """
 
-import errno
 import fcntl
 import os
 import secrets
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError, SourceUnreadable
+from sandbox.full_disk import is_full
 from sandbox.protected import protected_part
 from sandbox.rights import RIGHTS, make_readable, open_up
 from sandbox.snapshot import EXECUTABLE, LINK, PLAIN, is_too_deep
@@ -88,7 +88,7 @@ def copy_tree(
             f"{place} cannot be read ({error.strerror}); make it readable or move it away."
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise SandboxError(f"{target} cannot hold a copy: {error.strerror}.") from error
         place = error.filename or source
         raise SandboxError(f"{place} cannot be copied: {error.strerror}.") from error

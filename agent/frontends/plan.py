@@ -1,4 +1,4 @@
-"""`qwen-agent plan`: what fits this machine, as a table, as the parts of one model, or as JSON.
+"""`qwen-agent plan`: what fits this machine, as a table or as the parts of one model.
 
 It reads arguments and settings and prints; the planner is asked by `agent/planning.py`. It ends
 with 0, or with 7 where the model that was named does not fit as it was asked for.
@@ -8,19 +8,21 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from agent.config import config_file, load_config
 from agent.errors import UsageError
 from agent.frontends.console import visible
+from agent.frontends.plan_json import document, is_run, way_of
 from agent.hardware import GIB, Hardware, read_hardware
 from agent.models import auto_plan, largest_here, largest_of_family
 from agent.outcome import NO_MODEL
-from agent.planning import Answer, all_answers, answer, named
+from agent.planning import Answer, all_answers, answer, as_started, named
+from agent.short_start import ShortStart
 from inference.footprint import Kv, Weights
-from inference.plan import Offer, Plan, Room
+from inference.plan import Plan
 from inference.planner import Refusal
 
-SCHEMA_VERSION = 1
 BAR_WIDTH = 44
 SMALL_BAR_WIDTH = 12
 MAX_NAME = 16
@@ -52,6 +54,9 @@ def run(arguments: Namespace) -> int:
         answers = [*all_answers(hardware, how, context)]
     else:
         answers = [answer(named(name, how, context), hardware)]
+    if arguments.vram is None and arguments.ram is None:  # of others nothing is remembered
+        settings = replace(how, context=context or how.context)
+        answers = [as_started(each, settings) for each in answers]
     if arguments.json:
         print(json.dumps(document(hardware, answers), indent=2))
     else:
@@ -69,10 +74,14 @@ def table(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
     for each in answers:
         size = visible(each.candidate.size)[:width]
         if isinstance(each.result, Plan):
-            yield f"{_mark(each)} {size:<{width}}  {_row(each.result)}"
+            row = _row(each.start.plan, each.start.cache_bytes) if each.start else _row(each.result)
+            yield f"{_mark(each)} {size:<{width}}  {row}"
         else:
             yield f"{_mark(each)} {size:<{width}}  {_why_not(each)}"
     yield ""
+    for each in answers:
+        if each.start:
+            yield f"  {visible(each.candidate.size)[:width]}: {_too_much(each.start)} less"
     yield "  * is in the hub cache; `qwen-agent plan --model SIZE` says more of one"
     yield from _auto_lines(hardware)
 
@@ -87,40 +96,37 @@ def details(hardware: Hardware, answers: Sequence[Answer]) -> Iterator[str]:
         yield f"{visible(each.candidate.name)}  ({', '.join(word for word in about if word)})"
         if isinstance(each.result, Plan):
             yield from _parts(each.result)
-            continue
-        yield f"  {visible(each.result.sentence)}"
-        for offer in each.result.offers:
+        else:
+            yield from _refused(each, each.result)
+        if each.start:
             yield ""
-            other = f": {offer.plan.name}" if offer.is_other_model else ""
-            yield f"  {offer.sentence}{other}"
-            by_itself = "taken by itself, or " if _is_run(each, offer) else ""
-            yield f"  {by_itself}with {visible(_way(each, offer))}"
-            yield from _parts(offer.plan)
+            yield f"  It {_too_much(each.start)} this:"
+            yield from _parts(each.start.plan, each.start.cache_bytes)
+            yield f"  To have more tried, remove {visible(str(each.start.file))}"
 
 
-def document(hardware: Hardware, answers: Sequence[Answer]) -> dict[str, object]:
-    """Write everything as the object that `--json` prints."""
-    here, largest = auto_plan(hardware), largest_of_family(hardware)
-    gpu = hardware.gpu
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "machine": {
-            "gpu": {"name": gpu.name, "bytes": gpu.total_bytes} if gpu else None,
-            "ram_bytes": hardware.ram_bytes,
-            "note": hardware.note,
-        },
-        "models": [_answer_document(each) for each in answers],
-        "auto": here[0].hub_id if here else None,
-        "largest": largest.name if largest else None,
-    }
+def _too_much(start: ShortStart) -> str:
+    return f"did not fit as planned on {start.day}; a start takes"
 
 
-def bar(plan: Plan, width: int, letters: str) -> str:
+def _refused(each: Answer, refusal: Refusal) -> Iterator[str]:
+    """Write why a model does not fit, and what does."""
+    yield f"  {visible(refusal.sentence)}"
+    for offer in refusal.offers:
+        yield ""
+        other = f": {offer.plan.name}" if offer.is_other_model else ""
+        yield f"  {offer.sentence}{other}"
+        by_itself = "taken by itself, or " if is_run(each, offer) else ""
+        yield f"  {by_itself}with {visible(way_of(each, offer))}"
+        yield from _parts(offer.plan)
+
+
+def bar(plan: Plan, width: int, letters: str, cache_bytes: int | None = None) -> str:
     """Draw how the device's memory is filled: weights, keys and values, states, chunk, free."""
     sizes = (
         plan.weights_bytes + plan.draft_bytes,
         plan.kv_bytes,
-        plan.state_bytes + plan.cache_bytes,
+        _states(plan, cache_bytes),
         plan.workspace_bytes,
     )
     drawn, before = "", 0
@@ -155,9 +161,14 @@ def _mark(each: Answer) -> str:
     return "*" if each.candidate.is_here else " "
 
 
-def _row(plan: Plan) -> str:
+def _states(plan: Plan, cache_bytes: int | None) -> int:
+    """Count the live state and the snapshots, which a start may give less than the plan does."""
+    return plan.state_bytes + (plan.cache_bytes if cache_bytes is None else cache_bytes)
+
+
+def _row(plan: Plan, cache_bytes: int | None = None) -> str:
     weights = f"{_bits(plan, plan.weights):>6} {_gib(plan.weights_bytes)}"
-    drawn = bar(plan, SMALL_BAR_WIDTH, _letters())
+    drawn = bar(plan, SMALL_BAR_WIDTH, _letters(), cache_bytes)
     need = _gib(plan.needed_bytes)
     return f"{weights}  {_bits(plan, plan.kv):>6}  {plan.context_tokens:>9,}  {drawn} {need}"
 
@@ -171,7 +182,7 @@ def _why_not(each: Answer) -> str:
     return "does not fit"
 
 
-def _parts(plan: Plan) -> Iterator[str]:
+def _parts(plan: Plan, cache_bytes: int | None = None) -> Iterator[str]:
     """Write the parts of a plan and its bar."""
     letters = _letters()
     few, kept = _bits(plan, plan.weights), f"keys and values, {_bits(plan, plan.kv)}"
@@ -179,7 +190,7 @@ def _parts(plan: Plan) -> Iterator[str]:
         (letters[0], plan.weights_bytes, f"weights, {few}"),
         (letters[0], plan.draft_bytes, f"draft layer, which guesses tokens, {few}"),
         (letters[1], plan.kv_bytes, f"{plan.context_tokens:,} tokens: {kept}"),
-        (letters[2], plan.state_bytes + plan.cache_bytes, "states: the live one and snapshots"),
+        (letters[2], _states(plan, cache_bytes), "states: the live one and snapshots"),
         (letters[3], plan.workspace_bytes, f"reading {plan.prefill_chunk:,} tokens at a time"),
     ]
     for letter, size, words in rows:
@@ -189,7 +200,7 @@ def _parts(plan: Plan) -> Iterator[str]:
         yield f"      {_gib(plan.ram_bytes)}  in the machine's memory: {_beside(plan)}"
     if plan.footprint.vision:
         yield f"      {_gib(plan.footprint.vision)}  more once a picture is sent: the vision tower"
-    yield f"    {bar(plan, BAR_WIDTH, letters)}  of {_gib(plan.room.device_bytes)}"
+    yield f"    {bar(plan, BAR_WIDTH, letters, cache_bytes)}  of {_gib(plan.room.device_bytes)}"
 
 
 def _bits(plan: Plan, form: Weights | Kv) -> str:
@@ -221,25 +232,6 @@ def _instead(hardware: Hardware) -> str:
     return "this machine; a server can run one elsewhere"
 
 
-def _is_run(each: Answer, offer: Offer) -> bool:
-    return each.run is not None and each.run.plan == offer.plan
-
-
-def _way(each: Answer, offer: Offer) -> str:
-    """Write what a person types or sets to run a model like this."""
-    plan, wanted = offer.plan, each.candidate.wanted
-    if offer.is_other_model:
-        return f"qwen-agent --model {plan.name}"
-    if offer.is_other_device:
-        return f"CUDA_VISIBLE_DEVICES= qwen-agent --model {plan.name}"
-    keys = [f"cpu_expert_layers = {plan.experts_on_cpu}"] if plan.experts_on_cpu else []
-    if wanted.context_tokens or not keys:
-        keys.append(f"context = {plan.context_tokens}")
-    if plan.kv == "int4":
-        keys.append('kv = "int4"')
-    return f"[model] {', '.join(keys)}"
-
-
 def _letters() -> str:
     """Choose what this screen can show."""
     try:
@@ -251,54 +243,3 @@ def _letters() -> str:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / GIB:5.1f} GiB"
-
-
-def _answer_document(each: Answer) -> dict[str, object]:
-    candidate, result = each.candidate, each.result
-    return {
-        "name": candidate.name,
-        "size": candidate.size,
-        "is_here": candidate.is_here,
-        "license": candidate.license,
-        "template": candidate.template,
-        "needs_several_gpus": candidate.needs_several_gpus,
-        "num_params": candidate.shape.num_params,
-        "plan": _plan_document(result) if isinstance(result, Plan) else None,
-        "refusal": result.sentence if isinstance(result, Refusal) else "",
-        "offers": [
-            {
-                "sentence": offer.sentence,
-                "is_run": _is_run(each, offer),
-                "way": _way(each, offer),
-                "plan": _plan_document(offer.plan),
-            }
-            for offer in (result.offers if isinstance(result, Refusal) else ())
-        ],
-    }
-
-
-def _plan_document(plan: Plan) -> dict[str, object]:
-    room: Room = plan.room
-    return {
-        "name": plan.name,
-        "device": room.device,
-        "weights": plan.weights,
-        "kv": plan.kv,
-        "value_bytes": room.value_bytes,
-        "context_tokens": plan.context_tokens,
-        "prefill_chunk": plan.prefill_chunk,
-        "embedding_on_cpu": plan.embedding_on_cpu,
-        "experts_on_cpu": plan.experts_on_cpu,
-        "bytes": {
-            "weights": plan.weights_bytes,
-            "draft": plan.draft_bytes,
-            "kv": plan.kv_bytes,
-            "state": plan.state_bytes,
-            "snapshots": plan.cache_bytes,
-            "workspace": plan.workspace_bytes,
-            "needed": plan.needed_bytes,
-            "usable": room.device_bytes,
-            "beside_gpu": plan.ram_bytes,
-            "vision": plan.footprint.vision,
-        },
-    }

@@ -21,11 +21,11 @@ from agent.events import (
     TextDelta,
     ThinkingDelta,
 )
-from agent.fix import KNOWN_ERRORS
 from agent.frontends.fix import as_json, event_line
 from agent.frontends.output import hand_out
 from agent.frontends.usage import LastReplies
 from agent.status import Status
+from agent.stopped import KNOWN_ERRORS
 from tools.mcp_form import Form
 
 OWN: Mapping[str, str] = {

@@ -20,8 +20,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.errors import UsageError
-from evals.task import Grade, Place, Task
-from evals.tasks.grading import Terms, grade_left
+from evals.task import Grade, NoTask, Place, Task
+from evals.tasks.grading import Terms, grade_left, why_none
 from evals.tasks.repository import commit_all, digest_of, export
 from sandbox.tree import copy_tree, is_environment
 
@@ -80,26 +80,38 @@ class FolderTasks:
         return found
 
     def lay_out(self, task: Task, folder: Path) -> Place:
-        """Write the repository, without what is hidden."""
+        """Write the repository, without what is hidden.
+
+        Raises:
+            NoTask: no test is red; or none that the agent is given, and nothing says what is wrong.
+        """
+        why = why_none(lambda original: self._with_hidden(task, original))
+        if not why and not task.issue and self._hidden(task):
+            without = why_none(lambda original: self._written(task, original))
+            why = without and f"no issue.md, and without the hidden tests {without}"
+        if why:
+            raise NoTask(f"The task is none: {why}.")
         place = self._written(task, folder)
         commit_all(folder)
         return place
 
     def grade(self, task: Task, place: Place) -> Grade:
         """Run the tests on a clean copy, with the hidden ones over it."""
+        terms = Terms(hidden=self._hidden(task))
+        return grade_left(place.folder, lambda original: self._with_hidden(task, original), terms)
+
+    def _hidden(self, task: Task) -> list[str]:
+        """Name the tests that the agent is not given."""
         hidden = self._home(task) / "hidden"
-        paths = [
-            path.relative_to(hidden).as_posix() for path in hidden.rglob("*") if path.is_file()
-        ]
+        return [path.relative_to(hidden).as_posix() for path in hidden.rglob("*") if path.is_file()]
 
-        def lay_out(folder: Path) -> Place:
-            original = self._written(task, folder)
-            for path in paths:
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(hidden / path, folder / path)
-            return original
-
-        return grade_left(place.folder, lay_out, Terms(hidden=paths))
+    def _with_hidden(self, task: Task, folder: Path) -> Place:
+        """Write the repository, with them over it."""
+        original = self._written(task, folder)
+        for path in self._hidden(task):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self._home(task) / "hidden" / path, folder / path)
+        return original
 
     def _home(self, task: Task) -> Path:
         return self.folder if _is_task(self.folder) else self.folder / task.id

@@ -29,6 +29,7 @@ from tools.project import (
     detect_environment,
     detect_test_command,
 )
+from tools.run_tests import why_no_tests, why_not_started
 from tools.runners import run_tests_once
 from tools.test_report import TestReport
 
@@ -77,7 +78,7 @@ class _Original:
         """
         folder, sandbox = place.folder, choose("bubblewrap")
         environment = detect_environment(folder, place.python)
-        command = place.test_command or detect_test_command(folder)
+        command = place.test_command or _found_out(folder)
         check_environment(command, environment)
         packages = copy_tree(folder, copy)
         shown = tuple(path for path in packages if path.name != ".git")
@@ -94,6 +95,14 @@ class _Original:
         return run_tests_once(self.command, self.environment, view, self.sandbox, self.limits)
 
 
+def _found_out(folder: Path) -> tuple[str, ...]:
+    """Find out how the tests are run; whoever asks knows the task by its name, not by a folder."""
+    try:
+        return detect_test_command(folder)
+    except ProjectError as error:
+        raise ProjectError("nothing says how its tests are run") from error
+
+
 def check_task(lay_out: LayOut, expected: TestReport) -> None:
     """See that the tests of the original that `lay_out` writes say what is expected.
 
@@ -102,9 +111,7 @@ def check_task(lay_out: LayOut, expected: TestReport) -> None:
         ProjectError: they cannot be run.
         SandboxError: there is no sandbox.
     """
-    with temporary_folder(None, "check-") as folder:
-        here = folder.resolve()
-        found = _Original.of(lay_out(here / "original"), here / "copy", LIMITS).run()
+    found = _first_run(lay_out)
     if not found.parsed:
         raise NoTask(f"The task is none: {_why_no_task(found)}.")
     if done := expected.red & found.green:
@@ -112,6 +119,26 @@ def check_task(lay_out: LayOut, expected: TestReport) -> None:
     if lost := expected.green - found.green:
         what = "said to pass before a repair, and do not here"
         raise NoTask(f"The task is none: {what} {_named(lost, expected.green)}.")
+
+
+def why_none(lay_out: LayOut) -> str:
+    """Say why no repair could be told by the tests of the original; nothing if one of them is red.
+
+    Raises:
+        SandboxError: there is no sandbox.
+    """
+    try:
+        found = _first_run(lay_out)
+    except ProjectError as error:
+        return str(error).rstrip(".")
+    return "" if found.parsed and found.red else _why_no_task(found)
+
+
+def _first_run(lay_out: LayOut) -> TestReport:
+    """Run the tests of the original that `lay_out` writes."""
+    with temporary_folder(None, "check-") as folder:
+        here = folder.resolve()
+        return _Original.of(lay_out(here / "original"), here / "copy", LIMITS).run()
 
 
 def grade_left(left: Path, lay_out: LayOut, terms: Terms = Terms()) -> Grade:
@@ -159,6 +186,12 @@ def _graded(here: Path, left: Path, place: Place, terms: Terms) -> Grade:
 
 
 def _why_no_task(before: TestReport) -> str:
+    if before.timed_out:
+        return f"its tests did not end within {before.duration_s:g} s"
+    if before.missing_command:
+        return why_not_started(before)
+    if before.no_tests:
+        return f"no tests ran ({why_no_tests(before)})"
     if before.parsed:
         return "no test is red before the repair"
     return f"its tests cannot be run (exit code {before.exit_code})"

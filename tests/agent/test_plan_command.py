@@ -1,10 +1,12 @@
 """What `qwen-agent plan` says of machines that are described to it, and what a run takes."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from agent import hardware
 from agent.cli import answer
 from agent.hardware import GIB, Gpu, Hardware
 from agent.models import resolve
-from agent.planning import named, plan_of, plan_to_run, shortage_of
+from agent.planning import named, plan_of, plan_to_run
 from agent.settings import ModelConfig
+from agent.short_start import shortage_of
 from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
 from inference.loader import load
@@ -26,6 +29,7 @@ from tests.agent.test_settings import cached
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
@@ -360,6 +364,34 @@ def test_the_settings_move_what_they_name() -> None:
     in_16 = plan_to_run("Qwen/Qwen3.5-9B", card, replace(how, weights="16bit"))
     assert in_16 is not None
     assert not in_16.plan.embedding_on_cpu, "the loader moves what it has packed"
+
+
+def test_what_did_not_fit_is_told_with_the_day_and_with_what_a_start_takes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = cached(tmp_path / "hub", "Qwen/Qwen3.5-0.8B", SHAPES["0.8B"])
+    how, source = ModelConfig(), "Qwen/Qwen3.5-0.8B"
+    shortage = shortage_of(source, how, plan_of(source, how))
+    assert "did not fit" not in said(capsys, "--model", "0.8B")
+    shortage.keep(["load"])
+    noon_s = datetime(2026, 3, 14, 12).timestamp()
+    os.utime(shortage.file, (noon_s, noon_s))
+    shortage.keep(["load"])  # as each start does that goes by it
+    told = said(capsys, "--model", "0.8B")
+    assert "  It did not fit as planned on 2026-03-14; a start takes this:\n" in told
+    assert told.endswith(f"  To have more tried, remove {shortage.file}\n")
+    assert "weights, 8 bit" in told.partition("It did not fit")[2]
+    (row,) = [line for line in said(capsys).splitlines() if line.startswith("  0.8B: ")]
+    assert row == "  0.8B: did not fit as planned on 2026-03-14; a start takes less"
+    (model,) = json.loads(said(capsys, "--json", "--model", "0.8B"))["models"]
+    planned, start = model["plan"], model["start"]
+    assert start["did_not_fit_on"] == "2026-03-14"
+    assert start["remembered_in"] == str(shortage.file)
+    assert (planned["weights"], start["plan"]["weights"]) == ("16bit", "int8")
+    assert start["plan"]["bytes"]["snapshots"] == planned["bytes"]["snapshots"] // 4
+    assert "did not fit" not in said(capsys, "--model", "0.8B", "--ram", "32")
+    in_auto = shortage_of(str(folder), replace(how, thinking="high"), plan_of(source, how))
+    assert in_auto == shortage, "by its folder it is the same model, and thinking takes no memory"
 
 
 def test_what_did_not_fit_is_forgotten_with_other_settings_or_another_memory() -> None:

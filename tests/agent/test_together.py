@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from agent.budget import tokens_spent
 from agent.errors import UsageError
 from agent.events import (
     Event,
+    Judged,
     Notice,
     OfAttempt,
     ReplyEnded,
@@ -166,6 +168,30 @@ def test_stopped_attempts_go_on_from_their_journals_or_are_made_anew(repository:
     assert mended.num_steps == 5, "with those of the second from before the stop"
     assert numbers(folder) == [1, 2]
     assert not (folder / "together").exists()
+
+
+@pytest.mark.fault
+def test_what_a_kill_left_half_taken_over_is_there_once_in_the_end(repository: Path) -> None:
+    models = iter([ScriptedModel([[REPAIR, FINISH]]), ScriptedModel([[RUN_TESTS, FINISH]])])
+    state, aside = repository.parent / "state", repository.parent / "aside"
+    run = run_fix(request_for(repository, 2, 3), chat_factory=lambda _: next(models), state=state)
+    for event in run:
+        if isinstance(event, OfAttempt) and isinstance(event.event, Judged):
+            (own,) = state.glob("sessions/*/together")
+            copytree(own, aside, dirs_exist_ok=True)
+        if isinstance(event, Notice) and "Trying again" in event.text:
+            break  # the round has ended
+    run.close()
+    journal = own.parent / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if b'"type":"attempt"' in line)
+    journal.write_bytes(b"".join(lines[: first + 4]))
+    copytree(aside, own)
+    model = ScriptedModel([[REPAIR, SECOND_REPAIR, FINISH]])
+    mended = drained(resume_fix(repository, chat_factory=lambda _: model, state=state))
+    assert (mended.exit_code, mended.num_attempts) == (0, 3)
+    assert mended.num_steps == len(model.seen) + 4, "those of the first round once"
+    assert numbers(own.parent) == [2, 1, 3]
 
 
 def test_a_stop_is_heard_while_workplaces_are_made(repository: Path) -> None:

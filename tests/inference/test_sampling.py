@@ -5,7 +5,7 @@ import torch
 
 from inference.errors import ModelUnavailable
 from inference.messages import SamplingOptions
-from inference.sampling import Sampler, probabilities_of
+from inference.sampling import NUM_ORDERED, Sampler, probabilities_of
 
 PROBABILITIES = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2])
 LOGITS = PROBABILITIES.log()
@@ -43,6 +43,33 @@ def test_a_limit_keeps_the_likely_and_shares_the_mass_among_them(options, kept) 
     mass = sum(PROBABILITIES[i].item() for i in kept)
     expected = [p / mass if i in kept else 0.0 for i, p in enumerate(PROBABILITIES.tolist())]
     assert result == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.2, 80.0])
+def test_top_p_keeps_the_same_of_a_vocabulary_however_its_mass_lies(spread: float) -> None:
+    num = 5 * NUM_ORDERED
+    shuffled = torch.randperm(num, generator=torch.Generator().manual_seed(1))
+    logits = torch.linspace(spread, 0, num)[shuffled]
+    shares = logits.softmax(0)
+    ordered, places = shares.sort(descending=True)
+    kept = places[ordered.cumsum(0) - ordered < 0.7]
+    result = probabilities_of(logits, SamplingOptions(temperature=1.0, top_p=0.7))
+    assert abs(int((result > 0).sum()) - len(kept)) <= 1, "rounding"
+    surely = kept[:-1]
+    torch.testing.assert_close(
+        result[surely], shares[surely] / shares[kept].sum(), rtol=1e-3, atol=0
+    )
+
+
+def test_the_first_and_the_last_of_a_vocabulary_are_drawn_and_nothing_beyond() -> None:
+    logits = torch.full((9,), -torch.inf)
+    logits[[2, 6]] = 0.0
+    sampler = Sampler(SamplingOptions(temperature=1.0))
+    for drawn, place in ((0.0, 2), (0.4999, 2), (0.5, 6), (1 - 2**-53, 6)):
+        with pytest.MonkeyPatch.context() as patch:
+            told = torch.tensor([drawn], dtype=torch.float64)
+            patch.setattr(torch, "rand", lambda *_, told=told, **__: told)
+            assert sampler.draw(logits) == place
 
 
 def test_temperature_sharpens() -> None:

@@ -231,11 +231,28 @@ def test_a_place_is_found_by_the_longest_match_and_told_what_follows() -> None:
     ngrams = Ngrams()
     ngrams.follow(line[:5])
     ngrams.follow(line)
-    assert ngrams.find(line, [3, 4]) == (4, 4)  # not the later one, where three match
-    assert ngrams.find(line, [7]) == (0, 0)
+    assert ngrams.find(line, [3, 4]) == (4, 4, False)  # not the later one, where three match
+    assert ngrams.find(line, [7]) == (0, 0, False)
     source = NgramSource(line, ngrams, new_records(), Hopes())
     assert len(source.hopes([3, 4])) == MAX_GUESSES
     assert source.guess(4) == [50, 9, 2, 3]
+
+
+def test_after_a_change_copying_goes_on_behind_the_place_where_it_stopped() -> None:
+    file, change = [*range(30), 7, 8, 9, 60, *range(31, 50), 7, 8, 9, 61], [97, 96, 8]
+    line = [*file, 95, *range(10)]
+    source = NgramSource(line, Ngrams(), new_records(), Hopes())
+    source.hopes([10])
+    source.guess(16)
+    source.learn([*range(11, 27), 98])  # all of it is right, and then comes a change
+    line += [*range(10, 27), 98, *change, 7, 8]
+    assert source.ngrams.find(line, [9]) == (33, 3, True)
+    source.hopes([9])
+    assert source.guess(3) == [60, 31, 32]
+    source.learn([60, 31])
+    assert [one[1].chance > 0.75 for one in source.records] == [False, True]
+    source.ngrams.copied = 0
+    assert source.ngrams.find(line, [9]) == (68, 3, False), "the latest of those as good"
 
 
 def test_a_line_that_repeats_itself_goes_on_to() -> None:

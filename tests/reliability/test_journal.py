@@ -71,6 +71,31 @@ def test_r02_a_journal_cut_at_any_byte_loses_only_its_last_line(tmp_path: Path) 
         assert contents.bad == ()
 
 
+def test_r02_of_what_is_taken_over_a_journal_that_is_cut_has_all_or_nothing(
+    tmp_path: Path,
+) -> None:
+    own = [Session.open(talk(tmp_path, number).parent) for number in (1, 2)]
+    run = Session.create(tmp_path, {"repository": "/repo"})
+    journal = run.folder / JOURNAL
+    before = journal.read_bytes()
+    run.take_over(own, "round", numbers=[])
+    run.record("after")
+    for session in (*own, run):
+        session.close()
+    content = journal.read_bytes()
+    *_, ended, end = (n + 1 for n, byte in enumerate(content) if byte == ord("\n"))
+    for length in range(len(before), len(content)):
+        contents = parse(content[:length].splitlines(keepends=True), Payloads(tmp_path))
+        kept = (1, len(before)) if length < ended else (7, ended)
+        assert (len(contents.records), contents.num_bytes) == kept
+    journal.write_bytes(content[: ended - 1])
+    again = Session.open(run.folder)
+    assert (again.usages, again.damage) == ([], "")
+    again.close()
+    journal.write_bytes(content[:end])
+    assert len(reopened(journal).usages) == 3
+
+
 @pytest.mark.parametrize("tail", [b'{"seq":8,"type":"message","mess', b"\0" * 512])
 def test_r02_a_torn_tail_is_cut_off_on_disk_before_the_next_line(
     tmp_path: Path, tail: bytes

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from agent.cli import answer
 from agent.config import load_config
 from agent.errors import ConfigError, SessionError, UsageError
 from agent.events import Notice
-from agent.fix import run_fix
+from agent.fix import resume_fix, run_fix
 from agent.outcome import FixOutcome
 from agent.patch import write_whole
 from agent.remembered import Remembered
@@ -27,6 +28,7 @@ from agent.session import JOURNAL, Session
 from agent.sessions import list_sessions
 from agent.settings import Config, SandboxConfig
 from agent.state_folder import usable_state
+from agent.stopped import GOES_ON
 from agent.tree_size import check_size
 from inference.messages import Message
 from tests.agent.fakes import FINISH, REPAIR, RUN_TESTS, ScriptedModel, make_repository, picture
@@ -54,6 +56,21 @@ def outcome_of(run: Iterator[object]) -> tuple[list[object], FixOutcome]:
             events.append(next(run))
         except StopIteration as stop:
             return events, stop.value
+
+
+def mending(_: object) -> ScriptedModel:
+    return ScriptedModel([[RUN_TESTS, REPAIR, FINISH]])
+
+
+def own_files(repository: Path) -> dict[str, bytes]:
+    """Read what git does not keep for itself."""
+    found = picture(repository)
+    return {path: data for path, data in found.items() if not path.startswith(".git/")}
+
+
+def make_room(disk: Path) -> None:
+    """Let a small disk become a large one."""
+    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True, timeout=30)
 
 
 # --- R06, R07: the disk is full
@@ -99,20 +116,49 @@ def test_r07_a_long_text_that_finds_no_room_leaves_no_trace(tmp_path: Path) -> N
 
 @pytest.mark.fault
 @needs_root
-@pytest.mark.parametrize("size", ["64k", "600k"])
-def test_r07_a_run_on_a_full_disk_is_one_sentence_and_the_repository_is_as_it_was(
+@pytest.mark.parametrize("size", ["320k", "680k", "800k"])
+def test_r07_a_run_on_a_full_disk_is_one_sentence_and_goes_on_when_there_is_room(
     tmp_path: Path, size: str
 ) -> None:
+    """It is full at the first checkpoint, at a later one, at the clean copy."""
     repository = make_repository(tmp_path / "repo")
     (repository / "big.bin").write_bytes(os.urandom(300_000))
     before = picture(repository)
     with mounted(tmp_path / "small", size) as small:
-        model = ScriptedModel([[RUN_TESTS, REPAIR, FINISH]])
-        request = FixRequest(repository)
-        _, outcome = outcome_of(run_fix(request, chat_factory=lambda _: model, state=small / "s"))
-    assert outcome.exit_code == 1
-    assert "No space left" in outcome.sentence
-    assert picture(repository) == before
+        request, state = FixRequest(repository), small / "s"
+        _, outcome = outcome_of(run_fix(request, chat_factory=mending, state=state))
+        assert outcome.exit_code == 1
+        assert outcome.sentence.endswith(f"No space left on device; {GOES_ON}")
+        assert "\n" not in outcome.sentence
+        assert picture(repository) == before
+        make_room(small)
+        _, outcome = outcome_of(resume_fix(repository, chat_factory=mending, state=state))
+        assert (outcome.exit_code, outcome.applied) == (0, True)
+
+
+@pytest.mark.fault
+@needs_root
+def test_r07_a_commit_that_finds_no_room_is_made_when_there_is_some(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "1m") as small:
+        repository = make_repository(small / "repo")
+        before = own_files(repository)
+
+        def fill(_: int) -> None:
+            with suppress(OSError):  # at the second reply there is none left
+                (repository / ".git/filler").write_bytes(bytes(2**20))
+
+        def filling(_: object) -> ScriptedModel:
+            return replace(mending(_), on_reply=fill)
+
+        request, state = FixRequest(repository, commit=True), tmp_path / "state"
+        _, outcome = outcome_of(run_fix(request, chat_factory=filling, state=state))
+        assert (outcome.exit_code, outcome.commit) == (1, "")
+        assert "No space left on device" in outcome.sentence
+        assert outcome.sentence.endswith(f"; {GOES_ON}")
+        assert own_files(repository) == before
+        (repository / ".git/filler").unlink()
+        _, outcome = outcome_of(resume_fix(repository, chat_factory=mending, state=state))
+        assert (outcome.exit_code, outcome.applied, len(outcome.commit)) == (0, True, 40)
 
 
 # --- R08: the state folder cannot be used

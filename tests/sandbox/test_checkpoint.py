@@ -13,9 +13,11 @@ import pytest
 
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError
+from sandbox.full_disk import is_full
 from sandbox.reading import Stored, store
 from sandbox.shadow_git import ShadowGit
 from sandbox.snapshot import Seen, look
+from tests.inference.faults import mounted, needs_root
 
 Tree = dict[str, tuple[int, bytes]]
 
@@ -291,6 +293,20 @@ def test_checkpoints_inside_the_workspace_are_refused(worktree: Path) -> None:
 def test_an_unknown_commit_is_a_sentence(checkpoint: Checkpoint) -> None:
     with pytest.raises(SandboxError, match="could not be used"):
         checkpoint.restore("0" * 40)
+
+
+@pytest.mark.fault
+@needs_root
+def test_git_that_does_not_say_why_it_cannot_write_has_met_a_full_disk(
+    tmp_path: Path, worktree: Path
+) -> None:
+    with mounted(tmp_path / "small", "400k") as small:
+        commit = Checkpoint.create(small / "shadow", worktree).save("base")
+        with pytest.raises(OSError, match="No space left"):
+            (small / "filler").write_bytes(bytes(400 * 1024))
+        with pytest.raises(SandboxError, match="shadow cannot be written: No space") as caught:
+            ShadowGit(small / "shadow").run("update-ref", "refs/heads/other", commit)
+    assert is_full(caught.value)
 
 
 def test_gits_variables_and_settings_of_the_caller_change_nothing(

@@ -193,6 +193,10 @@ def test_the_official_package_takes_our_predictions_and_instances(
 # --- folder
 
 
+RED = 'test_command = "false"\n'
+"""Of tests of which the exit code is all that is known."""
+
+
 def own_task(home: Path, files: Mapping[str, str]) -> folders.FolderTasks:
     write_files(home, files)
     return folders.FolderTasks(home)
@@ -223,6 +227,29 @@ def test_a_persons_own_task_is_graded_with_what_they_hid(tmp_path: Path) -> None
     assert source.grade(task, place).is_solved, "a guess at the hidden tests goes"
 
 
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"task.toml": 'test_command = "true"'}, "no test is red before the repair"),
+        ({"task.toml": 'test_command = "no-such-runner"'}, "no-such-runner: command not found"),
+        ({"task.toml": 'test_command = "python3 -m unittest"'}, "no tests ran"),
+        ({}, "nothing says how its tests are run"),
+        (
+            {"issue.md": "", "task.toml": 'test_command = "test ! -e red"', "hidden/red": ""},
+            "no issue.md, and without the hidden tests no test is red before the repair",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_task_is_told_before_an_agent_begins(
+    tmp_path: Path, files: Mapping[str, str], why: str
+) -> None:
+    usual = {"issue.md": "1 + 2 is not 3.\n", "repo/shop.py": WRONG}
+    source = own_task(tmp_path / "shop", usual | files)
+    (task,) = source.tasks()
+    with pytest.raises(NoTask, match=f"^The task is none: {why}"):
+        source.lay_out(task, tmp_path / "place")
+
+
 def test_tasks_lie_side_by_side_and_may_name_a_commit(tmp_path: Path) -> None:
     clone = new_repository(tmp_path / "clone")
     commit(clone, {"shop.py": WRONG}, 1_000_000_000)
@@ -232,8 +259,8 @@ def test_tasks_lie_side_by_side_and_may_name_a_commit(tmp_path: Path) -> None:
     source = own_task(
         tmp_path / "tasks",
         {
-            "one/task.toml": f'repository = "../../clone"\ncommit = "{base}"\n',
-            "two/task.toml": f'repository = "../../shop.bundle"\ncommit = "{base}"\n',
+            "one/task.toml": f'repository = "../../clone"\ncommit = "{base}"\n{RED}',
+            "two/task.toml": f'repository = "../../shop.bundle"\ncommit = "{base}"\n{RED}',
             "notes/readme.txt": "no task",
         },
     )
@@ -303,6 +330,7 @@ def test_a_task_may_be_called_as_the_folder_of_all_is(tmp_path: Path) -> None:
     (home / "repo").mkdir(parents=True)
     (home / "repo" / "a.py").write_text("x = 1\n")
     (home / "issue.md").write_text("It is wrong.")
+    (home / "task.toml").write_text(RED)
     tasks = folders.FolderTasks(tmp_path / "one")
     (task,) = tasks.tasks()
     place = tasks.lay_out(task, tmp_path / "place")
