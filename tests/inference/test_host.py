@@ -59,7 +59,10 @@ class Served:
     def start(self) -> None:
         with self.address.locked():
             listener = self.address.listen()
-        self.host = Host(listener, self.address, SETTINGS, 600.0, self._opener)
+        self.run_on(listener, idle_limit_s=600.0)
+
+    def run_on(self, listener: socket.socket, idle_limit_s: float) -> None:
+        self.host = Host(listener, self.address, SETTINGS, idle_limit_s, self._opener)
         self.thread = threading.Thread(target=self.host.run)
         self.thread.start()
 
@@ -466,6 +469,19 @@ def test_a_host_leaves_when_nobody_is_there(served: Served) -> None:
     served.thread.join(60)
     assert not served.thread.is_alive()
     assert served.address.connect() is None
+
+
+def test_who_is_at_the_door_when_a_host_would_leave_is_let_in(served: Served) -> None:
+    served.stop()
+    listener = served.address.listen()
+    sock = served.address.connect()
+    assert sock is not None
+    with sock:
+        served.run_on(listener, idle_limit_s=0.0)
+        sock.sendall(wire.pack_request(wire.Open()))
+        assert not is_hung_up(sock)
+    served.thread.join(60)
+    assert not served.thread.is_alive()
 
 
 def test_asking_for_its_status_does_not_keep_a_host(served: Served) -> None:

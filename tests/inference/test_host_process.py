@@ -281,7 +281,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_as_in_this_process(
 
 @pytest.mark.slow
 def test_a_host_leaves_by_itself_when_the_last_front_end_has_left(tmp_path: Path) -> None:
-    chat = open_chat("nano", host=True, idle_limit_s=5.0)  # in which we must get there first
+    chat = open_chat("nano", host=True, idle_limit_s=10.0)  # in which we must get there
     pid = chat.engine.pid
     reply(chat, START)
     chat.engine.close()

@@ -18,6 +18,7 @@ from inference.store_folder import identities
 from tests.inference.faults import is_ended, wait_for
 
 OPTIONS = ReplyOptions(SamplingOptions(), max_new_tokens=12, thinking=False)
+LONG = ReplyOptions(SamplingOptions(), max_new_tokens=4000, thinking=False)
 START = [Message("system", "You mend code. " * 60), Message("user", "The test fails.")]
 
 
@@ -60,8 +61,7 @@ def test_a_host_that_is_asked_to_leave_stores_what_it_knows(
     talk = [*START, first.message, Message("user", "And now? " * 30)]
     num_read = first.usage.num_prompt
     if is_in_mid_reply:
-        wild = SamplingOptions(temperature=5.0, seed=3)  # says much, and seldom that it is done
-        stream = chat.reply(talk, (), ReplyOptions(wild, 3000, thinking=False), lambda: False)
+        stream = chat.reply(talk, (), LONG, lambda: False)
         wait_for(lambda: not isinstance(next(stream), Prefill), limit_s=60)
         num_read += 50  # of the second prompt, at least
     pid = chat.engine.pid
@@ -89,10 +89,8 @@ def test_conversations_of_a_killed_host_go_on_from_the_store(tmp_path: Path) -> 
         num_read.append(end.usage.num_prompt + end.usage.num_generated - 1)
         talk += [end.message, Message("user", "And now?")]
     wait_until_stored(tmp_path, num_read)
-    options = ReplyOptions(SamplingOptions(), max_new_tokens=4000, thinking=False)
     streams = [
-        chat.reply(talk, (), options, lambda: False)
-        for chat, talk in zip(chats, talks, strict=True)
+        chat.reply(talk, (), LONG, lambda: False) for chat, talk in zip(chats, talks, strict=True)
     ]
     for stream in streams:
         assert isinstance(next(stream), Prefill)
