@@ -409,7 +409,7 @@ def test_a21_one_huge_file(place: Place) -> None:
 
 
 def test_a21_many_files_fill_the_disk(place: Place) -> None:
-    # A gigabyte in all: the one who looks may be late, and the disk is the tests' own.
+    # No more than a gigabyte, however late somebody looks.
     script = "for i in $(seq 1000); do head -c 1000000 /dev/zero > $i; done; sleep 98"
     result = place.run(["sh", "-c", script], file_bytes=MIB, disk_bytes=32 * MIB)
     assert (result.too_much, result.exit_code) == ("disk", -9)
