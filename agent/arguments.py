@@ -1,10 +1,10 @@
 """The command line of `qwen-agent`, declared; it carries nothing out and imports nothing heavy."""
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from agent.errors import UsageError
 
@@ -35,6 +35,19 @@ class Parser(argparse.ArgumentParser):
             UsageError: always.
         """
         raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Know them all: a command would let its parent complain, whose help says less.
+
+        Raises:
+            UsageError: one is not known.
+        """
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

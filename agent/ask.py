@@ -25,7 +25,7 @@ from agent.events import (
     TurnEnded,
 )
 from agent.text_loop import TextLoop
-from agent.thinking import is_empty, warmer, with_effort
+from agent.thinking import warmer, with_effort
 from agent.turn import Turn
 from inference.errors import Cancelled, ContextOverflow, EngineGone
 from inference.messages import (
@@ -141,7 +141,7 @@ def _read(turn: Turn, options: ReplyOptions) -> Generator[Event, None, TurnEnded
 
 def _is_readable(end: ReplyEnd) -> bool:
     """Say whether a reply that was cut short says something that a person has read."""
-    return not (end.is_empty or end.is_thought_open or end.message.tool_calls)
+    return not (end.message.is_empty or end.is_thought_open or end.message.tool_calls)
 
 
 def _trouble(end: ReplyEnd, options: ReplyOptions, loop: TextLoop) -> Trouble | None:
@@ -149,7 +149,7 @@ def _trouble(end: ReplyEnd, options: ReplyOptions, loop: TextLoop) -> Trouble | 
     if end.stop_reason == "cancelled" or (loop.is_found and not end.message.tool_calls):
         return Trouble.LOOP
     # Without thinking an empty reply is kept, and answered like any without a call.
-    return Trouble.EMPTY if options.thinking and is_empty(end.message) else None
+    return Trouble.EMPTY if options.thinking and end.message.is_empty else None
 
 
 _WORDS = {

@@ -285,9 +285,7 @@ class Attempt:
         yield Judged(self.number, verdict.fixed, verdict.reason)
         # Only what was judged is applied: tests and their configuration stay as they were.
         assert verdict.deciding is not None, "judge says what it put back"
-        restore_deciding_files(
-            place.view.source, self.checkpoint, ground.commit, verdict.deciding, ()
-        )
+        restore_deciding_files(place.view.source, self.checkpoint, ground.commit, verdict.deciding)
         judged = self.checkpoint.save("as it was judged")
         code, sentence, final = FIXED, verdict.reason, judged
         if not verdict.fixed:
@@ -351,4 +349,5 @@ def _words_for_repair(task: Task, ground: Ground, red: TestReport) -> str:
 
 
 def _with_cause(sentence: str, ended: TurnEnded) -> str:
-    return f"{sentence.rstrip('.')} ({ended.sentence})" if ended.sentence else sentence
+    cause = ended.sentence.rstrip(".")
+    return f"{sentence.rstrip('.')} ({cause})" if cause else sentence

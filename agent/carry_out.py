@@ -8,7 +8,7 @@ happened; any other is answered as interrupted.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from agent.approval import READING_TOOLS, Denied
@@ -16,7 +16,6 @@ from agent.call_words import answer_to_bad, kind_of_bad
 from agent.errors import RunCancelled
 from agent.events import CallEnded, CallStarted, Event, Steered, StopReason, TurnEnded
 from agent.guard import REFUSAL, Ruling, Step
-from agent.parts import Parts
 from agent.rules import EDITOR, changes_file
 from agent.session import Session
 from agent.steering import steered
@@ -41,14 +40,17 @@ def pending_calls(messages: Sequence[Message]) -> tuple[Call, ...]:
     return ()
 
 
-def answer_pending(session: Session, parts: Parts) -> bool:
-    """Answer the calls that a stopped turn has left open; say whether there were any."""
+def answer_pending(session: Session, save: Callable[[], str]) -> tuple[Call, ...]:
+    """Answer the calls that were left open, if there are any, and return them.
+
+    `save` makes a checkpoint of the files, as one of the calls may have changed them.
+    """
     pending = pending_calls(session.messages)
     if pending:
-        now = parts.checkpoint(session.checkpoint)
+        now = save()
         for _ in pending:
             session.add(Message("tool", prompt("stopped"), failed=True), checkpoint=now)
-    return bool(pending)
+    return pending
 
 
 def carry_out(call: Call, turn: Turn) -> Generator[Event, None, TurnEnded | None]:

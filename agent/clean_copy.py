@@ -19,16 +19,12 @@ FOREIGN_FOLDERS = frozenset({".git", "node_modules", "site-packages"})
 
 
 def restore_deciding_files(
-    copy: Path,
-    checkpoint: Checkpoint,
-    base: str,
-    deciding: Deciding,
-    wanted: Collection[str],
+    copy: Path, checkpoint: Checkpoint, base: str, deciding: Deciding
 ) -> tuple[str, ...]:
     """Put every test-deciding file of `copy` back to what it was at `base`; return their paths.
 
-    Those that no rule knows by name are in `deciding`. New test files stay only if they are
-    `wanted`. Compiled code goes: a planted one would be run in place of its source.
+    Those that no rule knows by name are in `deciding`. New test files go, and so does compiled
+    code: a planted one would be run in place of its source.
     """
     left_out: list[str] = []
     # Of a package only what has its own name: new modules in it are ordinary ones.
@@ -36,7 +32,7 @@ def restore_deciding_files(
         path.removesuffix(".py") for path in deciding.paths if not path.endswith("/__init__.py")
     )
     changed = set(checkpoint.changed(base))
-    for path in sorted((changed | set(_paths_by_name(copy))) - set(wanted)):
+    for path in sorted(changed | set(_paths_by_name(copy))):
         original = checkpoint.entry(base, path)
         if original is None:
             is_rule = decides_tests(path) or shadows_runner(path) or deciding.is_selected(path)

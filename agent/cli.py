@@ -17,6 +17,17 @@ LEFT_EARLY = tuple(128 + number for number in SIGNALS)
 """What a shell shows for a program that a signal has ended."""
 READER_GONE = 128 + signal.SIGPIPE
 """What a shell shows for a program whose reader left, as in `qwen-agent sessions | head -1`."""
+FRONT_ENDS = {
+    "acp": "agent.frontends.acp.start",
+    "cache": "agent.frontends.cache",
+    "doctor": "agent.frontends.doctor",
+    "models": "agent.frontends.models",
+    "plan": "agent.frontends.plan",
+    "serve": "agent.frontends.serve.start",
+    "sessions": "agent.frontends.sessions",
+    "talk": "agent.frontends.talk",
+}
+"""What has the `run` of a command; it is imported only when that is the one that was typed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,10 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answer(words: list[str]) -> int:
     """Carry out a command line; return its exit code."""
+    from importlib import import_module
+
     from agent.arguments import parse
     from agent.errors import AgentError, UsageError
     from agent.frontends.output import complain
     from inference.errors import InferenceError
+    from sandbox.errors import SandboxError
+    from tools.errors import ProjectError
 
     try:
         arguments = parse(words)
@@ -63,40 +78,10 @@ def answer(words: list[str]) -> int:
         return run(arguments)  # it lets the signals through itself, where they cancel the run
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        if arguments.command == "sessions":
-            from agent.frontends.sessions import run as run_sessions
-
-            return run_sessions(arguments)
-        if arguments.command == "talk":
-            from agent.frontends.talk import run as run_talk
-
-            return run_talk(arguments)
-        if arguments.command == "acp":
-            from agent.frontends.acp.start import run as run_acp
-
-            return run_acp(arguments)
-        if arguments.command == "doctor":
-            from agent.frontends.doctor import run as run_doctor
-
-            return run_doctor(arguments)
-        if arguments.command == "models":
-            from agent.frontends.models import run as run_models
-
-            return run_models(arguments)
-        if arguments.command == "serve":
-            from agent.frontends.serve.start import run as run_serve
-
-            return run_serve(arguments)
-        if arguments.command == "plan":
-            from agent.frontends.plan import run as run_plan
-
-            return run_plan(arguments)
-        if arguments.command == "cache":
-            from agent.frontends.cache import run as run_cache
-
-            return run_cache(arguments)
-        code: int = arguments.run(arguments)
-    except (AgentError, InferenceError) as error:
+        module = FRONT_ENDS.get(arguments.command)  # or it is the command of another room
+        run = import_module(module).run if module else arguments.run
+        code: int = run(arguments)
+    except (AgentError, InferenceError, SandboxError, ProjectError) as error:
         complain(str(error))
         return error.exit_code
     return code
@@ -116,7 +101,8 @@ def _code_of(words: list[str]) -> int:
         drop(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return READER_GONE
-        complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        named = f"{error.filename or 'standard output'}: {error.strerror}"
+        complain(named if error.strerror else " ".join(str(error).split()))
         code = 1
     return code
 

@@ -104,7 +104,7 @@ def load_chat(
     """
     if request.config.engine.url:
         return _served_chat(request, news)
-    from inference.local import open_chat  # torch: seconds, and only now
+    from inference.local import open_chat  # a server needs nothing of it
 
     # nano reads a prompt in the time that a process takes to start, or a file to be written.
     is_small = request.model == NANO

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from agent.errors import ConfigError
 from agent.settings import ApprovalConfig, ApprovalMode, Budget, Config, SandboxConfig
+from inference.user_folders import PROGRAM, base_folder
 
 REPOSITORY_FILE = ".qwen-agent.toml"
 MAX_FILE_BYTES = 64 * 1024
@@ -21,12 +22,12 @@ MAX_FILE_BYTES = 64 * 1024
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where sessions are kept."""
-    return _xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
+    return _own_folder(environment, "XDG_STATE_HOME", ".local/state")
 
 
 def snapshots_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the states of conversations are kept."""
-    return _xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "snapshots"
+    return _own_folder(environment, "XDG_CACHE_HOME", ".cache") / "snapshots"
 
 
 def shapes_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -41,7 +42,7 @@ def skills_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 def config_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the user's settings are."""
-    return _xdg(environment, "XDG_CONFIG_HOME", ".config") / "qwen-agent" / "config.toml"
+    return _own_folder(environment, "XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
 def load_config(path: Path) -> Config:
@@ -194,16 +195,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
-def _xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
-    """Return the base folder `name`; the specification says that a relative one is ignored.
+def _own_folder(environment: Mapping[str, str], name: str, default: str) -> Path:
+    """Return our folder in the base folder `name`.
 
     Raises:
         ConfigError: it is not set, and the user has no home folder.
     """
-    value = environment.get(name, "")
-    if value.startswith("/"):
-        return Path(value)
     try:
-        return Path.home() / default
+        return base_folder(environment, name, default) / PROGRAM
     except RuntimeError as error:
         raise ConfigError(f"you have no home folder; set {name} to a folder of yours") from error

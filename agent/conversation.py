@@ -237,10 +237,9 @@ class Conversation:
         with self._alone(), self._writing():
             if point not in self.points():
                 raise UsageError("that point is not part of the conversation any more")
-            message = self.session.messages[point.num_kept]
+            typed = typed_in(self.session, point.num_kept) if point.kind == "prompt" else ""
             self._bench.renew()
             paths = rewind(self.session, self._bench.place().checkpoint, point)
-            typed = typed_in(self.session, message.content) if point.kind == "prompt" else ""
             return Rewound(point, typed, tuple(sorted(paths)))
 
     def undo(self) -> Rewound:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.machine import ROOT, Cause
+from agent.machine import Cause
 from agent.outcome import DENIED, ERROR, FIXED, NO_MODEL, USAGE
 from agent.settings import EngineConfig
+from agent.system_files import ROOT, text_of
 from inference.errors import ModelUnavailable
 from inference.remote_server import ServedModel
 from inference.wire import HostStatus
@@ -121,7 +122,7 @@ def kernels(version_of: Callable[[str], str], has_gpu: bool) -> Finding:
 def gpu(root: Path = ROOT) -> str:
     """Name the GPU as its driver does; empty if there is none that CUDA knows."""
     for file in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
-        for line in _read(file).splitlines():
+        for line in text_of(file).splitlines():
             key, _, value = line.partition(":")
             if key == "Model":
                 return value.strip()
@@ -265,10 +266,3 @@ def hosts(found: Sequence[HostStatus]) -> Finding:
         for host in found
     ]
     return Finding("engine", "ok", "; ".join(words))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -12,6 +12,10 @@ AgentError               one sentence for the user, and the exit code of its cla
 └── RunCancelled         the person stopped the run (130)
 """
 
+from inference.errors import InferenceError
+from sandbox.errors import SandboxError
+from tools.errors import ProjectError
+
 
 class AgentError(Exception):
     """Something the agent cannot go on with; the text is one sentence for the user."""
@@ -63,3 +67,7 @@ class RunCancelled(AgentError):
     """The person stopped the run; nothing was applied."""
 
     exit_code = 130
+
+
+KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
+"""Those of all rooms: their text is a sentence for the user, and their class has an exit code."""

@@ -6,8 +6,6 @@ from enum import StrEnum
 from inference.door import LoadStage
 from inference.messages import BadToolCall, Memory, ToolCall, Usage
 
-"""What is done with the bytes of a model that loads."""
-
 
 class StopReason(StrEnum):
     """Why a turn ended, in the words of the Agent Client Protocol."""
@@ -64,7 +62,7 @@ class TestsRan:
     __test__ = False  # pytest collects classes that begin with Test
 
     when: str
-    """`before` or `after`."""
+    """`before` or `after` the repair, or another word for when: `now`, `with the new test`."""
     summary: str
     """One line: `1 failed, 4 passed`."""
     failed: tuple[str, ...]

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import SessionError
 from agent.session import Session
 from agent.shown import FOLDER as PICTURES
+from agent.typed import share_typed
 from inference.messages import Message
 
 
@@ -28,6 +30,7 @@ def fork_session(session: Session, state: Path) -> Session:
         fork.use_model(model, system)
     for message, tree in zip(session.messages[1:], session.trees[1:], strict=True):
         fork.add(_moved(message, fork.folder / PICTURES), checkpoint=tree)
+    share_typed(session, fork)
     return fork
 
 
@@ -40,10 +43,7 @@ def _moved(message: Message, folder: Path) -> Message:
 def _copy_pictures(source: Path, target: Path) -> None:
     """Share the pictures that were shown; nobody writes to them."""
     if source.is_dir():
-        try:
-            shutil.copytree(source, target, copy_function=_linked)
-        except (OSError, shutil.Error) as error:
-            raise SessionError(f"{target} cannot be made: {error}") from error
+        _copy(source, target, _linked)
 
 
 def _copy_checkpoints(source: Path, target: Path) -> None:
@@ -53,8 +53,12 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
         is_object = "objects" in Path(one).relative_to(source).parts
         return shutil.copy2(one, other) if not is_object else _linked(one, other)
 
+    _copy(source, target, share)
+
+
+def _copy(source: Path, target: Path, copy_file: Callable[[str, str], str]) -> None:
     try:
-        shutil.copytree(source, target, copy_function=share)
+        shutil.copytree(source, target, copy_function=copy_file)
     except (OSError, shutil.Error) as error:
         raise SessionError(f"{target} cannot be made: {error}") from error
 

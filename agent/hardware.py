@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from agent.system_files import ROOT, text_of
 from inference.plan import Room
 
 GIB = 1024**3
 MIB = 1024**2
-ROOT = Path("/")
 QUERY_S = 5.0
 """A driver that hangs must not hang us."""
 QUERY = ("--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits")
@@ -91,13 +91,15 @@ def free_bytes(root: Path = ROOT) -> int | None:
     free = _kib(root / "proc/meminfo", "MemAvailable:")
     if free is None:
         return None
-    engines = (f.parent for f in root.glob("proc/[0-9]*/cmdline") if ENGINE in _read(f).split("\0"))
+    engines = (
+        f.parent for f in root.glob("proc/[0-9]*/cmdline") if ENGINE in text_of(f).split("\0")
+    )
     return free + sum(_kib(engine / "status", "RssAnon:") or 0 for engine in engines)
 
 
 def has_bfloat16(root: Path = ROOT) -> bool:
     """Say whether the CPU multiplies bfloat16."""
-    words = _read(root / "proc/cpuinfo").split()
+    words = text_of(root / "proc/cpuinfo").split()
     return any(flag in words for flag in BFLOAT16)
 
 
@@ -160,7 +162,7 @@ def _is_cpu_torch() -> bool:
 
 def _limits(root: Path) -> Iterator[int]:
     """Yield the limits of memory of the control groups that this process is in."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         _, kinds, path = line.split(":", 2)
         if kinds and "memory" not in kinds.split(","):
             continue
@@ -168,7 +170,7 @@ def _limits(root: Path) -> Iterator[int]:
         name = "memory.limit_in_bytes" if kinds else "memory.max"
         group = base / path.strip("/")
         for folder in (group, *group.parents):
-            limit = _read(folder / name).strip()
+            limit = text_of(folder / name).strip()
             if limit.isdigit() and int(limit):
                 yield int(limit)
             if folder == base:
@@ -177,13 +179,5 @@ def _limits(root: Path) -> Iterator[int]:
 
 def _kib(file: Path, field: str) -> int | None:
     """Return the bytes that a file of the kernel's says in KiB; None if it does not."""
-    lines = (line.split() for line in _read(file).splitlines() if line.startswith(field))
+    lines = (line.split() for line in text_of(file).splitlines() if line.startswith(field))
     return next((int(line[1]) * 1024 for line in lines), None)
-
-
-def _read(file: Path) -> str:
-    """Give what a small file says; nothing if it cannot be read."""
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -26,8 +26,8 @@ from agent.payloads import (
     MIN_CHARACTERS,
     PayloadLost,
     Payloads,
-    sync_folder,
 )
+from inference.whole_files import sync_folder
 
 Record = dict[str, Any]
 Place = list[str | int]

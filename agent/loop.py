@@ -15,7 +15,6 @@ from agent.parts import Parts
 from agent.session import Session
 from agent.shown import told_of
 from agent.steering import typed
-from agent.thinking import is_empty
 from agent.turn import Turn
 from agent.wording import prompt
 from inference.messages import Message, Picture
@@ -70,10 +69,10 @@ def _go_on(turn: Turn) -> Step:
         turn.session.add(Message("user", said))
         yield Steered(said)
         return None
-    if turn.parts.talks and not is_empty(turn.session.messages[-1]):
+    if turn.parts.talks and not turn.session.messages[-1].is_empty:
         return TurnEnded(StopReason.END_TURN, "")
     if turn.num_nudges >= turn.parts.config.guard.max_nudges:
-        if is_empty(turn.session.messages[-1]):
+        if turn.session.messages[-1].is_empty:
             return TurnEnded(StopReason.REFUSAL, "the model's replies are empty")
         return TurnEnded(StopReason.END_TURN, "the model stopped without finishing")
     turn.num_nudges += 1

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path("/")
+from agent.system_files import ROOT, text_of
+
 OLDEST_KERNEL = (5, 3)
 """The first with pidfd_open, by which a command is waited for and killed."""
 ID_MAPPED_KERNEL = (5, 12)
@@ -105,23 +106,23 @@ def container(root: Path = ROOT) -> str:
     for kind, file in (("docker", ".dockerenv"), ("podman", "run/.containerenv")):
         if (root / file).exists():
             return kind
-    groups = _read(root / "proc/self/cgroup") + _read(root / "proc/1/cgroup")
+    groups = text_of(root / "proc/self/cgroup") + text_of(root / "proc/1/cgroup")
     found = re.search(r"kubepods|docker|libpod|containerd|lxc", groups)
     if found:
         return found[0]
-    named = re.search(r"(?:^|\0)container=([\w.-]+)", _read(root / "proc/1/environ"))
+    named = re.search(r"(?:^|\0)container=([\w.-]+)", text_of(root / "proc/1/environ"))
     return named[1] if named else ""
 
 
 def masked_below_proc(root: Path = ROOT) -> tuple[str, ...]:
     """List what is mounted over parts of /proc: the kernel then gives nobody a fresh one."""
-    rows = [row.split() for row in _read(root / "proc/self/mounts").splitlines()]
+    rows = [row.split() for row in text_of(root / "proc/self/mounts").splitlines()]
     return tuple(row[1] for row in rows if len(row) > 1 and row[1].startswith("/proc/"))
 
 
 def _namespace_causes(is_root: bool, root: Path) -> Iterator[Cause]:
     """Yield the settings by which user namespaces are switched off."""
-    most = _read(root / USER_NAMESPACES).strip()
+    most = text_of(root / USER_NAMESPACES).strip()
     if not most:
         yield Cause(
             "this kernel has no user namespaces", "use one that is built with CONFIG_USER_NS=y"
@@ -131,10 +132,10 @@ def _namespace_causes(is_root: bool, root: Path) -> Iterator[Cause]:
         yield Cause("user namespaces are switched off", mend)
     if is_root:
         return
-    if _read(root / UNPRIVILEGED).strip() == "0":
+    if text_of(root / UNPRIVILEGED).strip() == "0":
         mend = SYSCTL.format(name="kernel.unprivileged_userns_clone", value=1)
         yield Cause("user namespaces are for root only here", mend)
-    if _read(root / APPARMOR).strip() == "1" and not _has_profile(root):
+    if text_of(root / APPARMOR).strip() == "1" and not _has_profile(root):
         allow = SYSCTL.format(name="kernel.apparmor_restrict_unprivileged_userns", value=0)
         why = "AppArmor lets only programs with a profile make user namespaces, as Ubuntu has it"
         yield Cause(why, f"{LOAD_PROFILE}; or, for every program, {allow}")
@@ -142,11 +143,3 @@ def _namespace_causes(is_root: bool, root: Path) -> Iterator[Cause]:
 
 def _has_profile(root: Path) -> bool:
     return any((root / "etc/apparmor.d" / name).exists() for name in BWRAP_PROFILES)
-
-
-def _read(file: Path) -> str:
-    """Give what a small file says; nothing if it cannot be read."""
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""

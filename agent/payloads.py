@@ -8,6 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
+from inference.whole_files import sync_folder
+
 MAX_INLINE_BYTES = 16 * 1024
 """A line that is longer keeps its long texts here."""
 MIN_CHARACTERS = 4 * 1024
@@ -67,19 +69,6 @@ class Payloads:
         if hashlib.sha256(content).hexdigest() != name:
             raise PayloadLost(name)
         return content.decode("utf-8", "surrogatepass")
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk: a new file is lost with its name.
-
-    Raises:
-        OSError: the disk failed.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _bytes(text: str) -> bytes:

@@ -13,8 +13,8 @@ from agent.user_git import run_git
 from agent.workplace import Workplace
 from sandbox.base import Cancel
 from sandbox.remove import temporary_folder
+from sandbox.shadow_git import blob_id
 from tools.errors import ProjectError
-from tools.git_files import blob_id
 from tools.git_tree import check_out
 from tools.run_tests import why_not_started
 from tools.runners import run_tests_once
@@ -112,4 +112,4 @@ def _changed(paths: tuple[str, ...], copy: Path, place: Workplace) -> tuple[str,
 def _blob(path: Path) -> str:
     """Name the content of a file, of a link its target, as a checkpoint names it."""
     data = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
-    return blob_id(data, like="")
+    return blob_id(data)

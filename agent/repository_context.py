@@ -17,6 +17,7 @@ from agent.packable import MAX_FILE_BYTES, may_be_opened, rank, text_of
 from agent.patch import write_whole
 from agent.stability import Block, Candidate, Entry, Form, choose
 from agent.wording import prompt
+from inference.prefix import num_common
 from sandbox.errors import SandboxError
 from sandbox.workspace import Workspace
 from tools.file_outline import outline_file
@@ -72,10 +73,6 @@ def pack_repository(
     num_words = count_tokens(words)
     blocks = choose(candidates, reader.block, max_tokens - num_words, before)
     entries = tuple(block.entry for block in blocks)
-    num_kept = next(
-        (n for n, pair in enumerate(zip(entries, before, strict=False)) if pair[0] != pair[1]),
-        min(len(entries), len(before)),
-    )
     num_whole = sum(block.form == "whole" for block in blocks)
     num_tokens = num_words + sum(block.num_tokens for block in blocks)
     return RepositoryContext(
@@ -84,7 +81,7 @@ def pack_repository(
         num_whole=num_whole,
         num_outlines=len(blocks) - num_whole,
         num_left_out=len(candidates) - len(blocks),
-        num_kept=num_kept,
+        num_kept=num_common(entries, before),
         entries=entries,
     )
 

@@ -98,18 +98,6 @@ def rewind(session: Session, checkpoint: Checkpoint, point: Point) -> frozenset[
     return paths
 
 
-def undo(session: Session, checkpoint: Checkpoint) -> Point:
-    """Take back the last change of the model; return the point that is reached.
-
-    Raises:
-        UsageError: it has changed nothing.
-        SandboxError, SessionError: as for `rewind`.
-    """
-    point = last_change(session)
-    rewind(session, checkpoint, point)
-    return point
-
-
 def redo(session: Session, checkpoint: Checkpoint) -> frozenset[str]:
     """Take back the last rewind, as long as the conversation was not gone on with.
 
@@ -151,9 +139,7 @@ def _points(session: Session) -> Iterator[Point]:
     messages, trees = session.messages, session.trees
     for index, message in enumerate(messages):
         if is_prompt(message):
-            yield Point(
-                "prompt", _first_line(typed_in(session, message.content)), index, trees[index]
-            )
+            yield Point("prompt", _first_line(typed_in(session, index)), index, trees[index])
         if message.role == "assistant":
             after = index + 1
             while after < len(messages) and messages[after].role == "tool":

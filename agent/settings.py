@@ -52,6 +52,8 @@ class Budget:
         _positive(self)
 
 
+MAX_ATTEMPTS = 16
+"""That a prompt of a talk may have."""
 MAX_TOGETHER = 16
 """Attempts at once: of more, an engine reads no token in one forward with the others."""
 
@@ -161,22 +163,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _positive(self, or_none=("context", "cpu_expert_layers"))
-        if self.thinking not in get_args(Effort):
-            raise ValueError(f"thinking is off, normal or high, not {self.thinking!r}")
-        if self.thinking_history not in get_args(ThinkingHistory):
-            raise ValueError(
-                f"thinking_history is preserve or strip, not {self.thinking_history!r}"
-            )
-        if self.kv not in get_args(KvChoice):
-            raise ValueError(f"kv is auto, 16bit, int8 or int4, not {self.kv!r}")
-        if self.state not in get_args(StateKind):
-            raise ValueError(f"state is float32 or float16, not {self.state!r}")
-        if self.speculation not in get_args(Speculation):
-            raise ValueError(f"speculation is auto or off, not {self.speculation!r}")
-        if self.editor not in get_args(EditorChoice):
-            raise ValueError(f"editor is full or plain, not {self.editor!r}")
-        if self.weights not in get_args(Weights):
-            raise ValueError(f"weights are {', '.join(get_args(Weights))}, not {self.weights!r}")
+        _one_of(self, thinking=Effort, thinking_history=ThinkingHistory, kv=KvChoice)
+        _one_of(self, state=StateKind, speculation=Speculation, editor=EditorChoice)
+        _one_of(self, weights=Weights)
 
 
 @dataclass(frozen=True)
@@ -245,8 +234,7 @@ class ApprovalConfig:
     """Names of tools that the model may not call."""
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(ApprovalMode):
-            raise ValueError(f"mode is plan, ask, edit or auto, not {self.mode!r}")
+        _one_of(self, mode=ApprovalMode)
         for rule in (*self.allow, *self.deny):
             Rule.parse(rule)
         for name in self.denied_tools:
@@ -327,8 +315,7 @@ class ContextConfig:
 
     def __post_init__(self) -> None:
         _positive(self)
-        if self.kind not in get_args(ContextKind):
-            raise ValueError(f"kind is none or repo, not {self.kind!r}")
+        _one_of(self, kind=ContextKind)
         if self.window_share >= 1:
             raise ValueError(f"window_share must be less than 1, not {self.window_share}")
         if not self.tail_share <= self.compact_to < self.compact_at <= 1:
@@ -347,10 +334,7 @@ class ReplConfig:
     """How lines are edited: `emacs` or `vi`."""
 
     def __post_init__(self) -> None:
-        if self.theme not in get_args(ThemeChoice):
-            raise ValueError(f"theme is auto, dark, light or mono, not {self.theme!r}")
-        if self.keys not in get_args(KeysChoice):
-            raise ValueError(f"keys is emacs or vi, not {self.keys!r}")
+        _one_of(self, theme=ThemeChoice, keys=KeysChoice)
 
 
 @dataclass(frozen=True)
@@ -391,3 +375,11 @@ def _positive(section: Any, or_none: tuple[str, ...] = ()) -> None:
             raise ValueError(f"{entry.name} must be 0 or more, not {value}")
         if is_number and not value > 0 and entry.name not in or_none:
             raise ValueError(f"{entry.name} must be more than 0, not {value}")
+
+
+def _one_of(section: Any, **kinds: Any) -> None:
+    """See that texts are among those that their types name."""
+    for name, kind in kinds.items():
+        *others, last = get_args(kind)
+        if (value := getattr(section, name)) not in (*others, last):
+            raise ValueError(f"{name} is {', '.join(others)} or {last}, not {value!r}")

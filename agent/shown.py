@@ -13,13 +13,14 @@ from pathlib import Path
 
 from agent.errors import SessionError
 from agent.events import PictureShown
+from agent.models import NANO
 from inference.chat import ChatModel
 from inference.errors import PictureUnreadable
 from inference.messages import Picture
 from inference.pictures import num_tokens_of, read_picture, sight_of
 
 FOLDER = "pictures"
-BLIND = ("nano",)
+BLIND = (NANO,)
 """Names of models that see none."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _MENTION = re.compile(r"(?<![^\s(])@(\"[^\"\n]+\"|\S+)")

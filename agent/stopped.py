@@ -4,17 +4,12 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from agent.errors import AgentError, RunCancelled, SessionError
+from agent.errors import KNOWN_ERRORS, RunCancelled, SessionError
 from agent.outcome import CANCELLED, ERROR
 from agent.patch import write_whole
 from agent.session import Session
-from inference.errors import InferenceError
-from sandbox.errors import SandboxError
 from sandbox.full_disk import is_full
-from tools.errors import ProjectError
 
-KNOWN_ERRORS = (AgentError, ProjectError, SandboxError, InferenceError)
-"""Their text is a sentence for the user, and their class has an exit code."""
 GOES_ON = "make room, and `qwen-agent fix --resume` goes on from here"
 
 

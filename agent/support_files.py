@@ -38,7 +38,9 @@ PLUGIN = re.compile(r"(?<!\S)-p[\s=]*([A-Za-z_][\w.]*)")
 LOADED = re.compile(r"(?:require\(|import\(|from|import)\s*[\"'](\.{1,2}/[^\"']+)[\"']")
 JAVASCRIPT = (".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx")
 HOLDER = re.compile(r"(?:setUp|tearDown)(?:Class|Module) \((.+)\)")
+"""The id that unittest gives to what surrounds the tests of a class or module, when it fails."""
 FAILED_LOAD = "unittest.loader._FailedTest."
+"""How it begins the id of a module that could not be loaded."""
 
 
 @dataclass(frozen=True)

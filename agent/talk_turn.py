@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.bench import Bench
 from agent.call_words import words_of
-from agent.carry_out import answer_pending, pending_calls
+from agent.carry_out import answer_pending
 from agent.events import Event, StopReason, TurnEnded
 from agent.fits import check_fits
 from agent.known_words import known_words
@@ -22,7 +22,6 @@ from agent.shown import shown_to, told_of
 from agent.talk_bench import TalkBench
 from agent.told import Told
 from agent.typed import remember_typed
-from agent.wording import prompt
 from inference.messages import Message
 from sandbox.base import Cancel
 
@@ -99,15 +98,15 @@ class TalkTurns:
         Raises:
             ProjectError, SandboxError: the files cannot be saved.
         """
-        pending = pending_calls(self._session.messages)
-        if not pending:
-            return ""
-        now = self._bench.place().checkpoint.save("after an end in the midst of a call")
-        for _ in pending:
-            self._session.add(Message("tool", prompt("stopped"), failed=True), checkpoint=now)
-        return words_of(pending[0])
+
+        def save() -> str:
+            return self._bench.place().checkpoint.save("after an end in the midst of a call")
+
+        answered = answer_pending(self._session, save)
+        return words_of(answered[0]) if answered else ""
 
     def _settle(self, bench: Bench) -> None:
         """Answer the calls that a turn has left open, as the next prompt needs them to be."""
-        if answer_pending(self._session, bench.parts):
+        session = self._session
+        if answer_pending(session, lambda: bench.parts.checkpoint(session.checkpoint)):
             self._bench.forget()  # what a cut call has shown, the model has not seen

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from agent.settings import ModelConfig
-from inference.messages import BadToolCall, Message, ReplyOptions, SamplingOptions, ToolCall
+from inference.messages import BadToolCall, ReplyOptions, SamplingOptions, ToolCall
 from tools.base import ToolResult
 
 WINDOW_SHARE = 8
@@ -37,11 +37,6 @@ def with_effort(
 def warmer(options: ReplyOptions, number: int) -> ReplyOptions:
     """Draw reply `number` otherwise than those that led nowhere."""
     return replace(options, sampling=replace(WARM, seed=options.seed + number))
-
-
-def is_empty(reply: Message) -> bool:
-    """Say whether a reply neither says nor does anything, whatever it thought."""
-    return not reply.tool_calls and not reply.content.strip()
 
 
 def shows_failure(call: ToolCall | BadToolCall, result: ToolResult) -> bool:

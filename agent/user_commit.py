@@ -5,7 +5,6 @@ changed or staged besides is not committed, and stays as it is. A file of it tha
 changed too is refused, since its commit would hold work that nobody asked to be committed.
 """
 
-import hashlib
 import os
 import textwrap
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from agent.user_git import run_git
 from inference.messages import ToolCall
 from sandbox.checkpoint import Checkpoint
 from tools.finish import Finish
+from tools.git_files import blob_id, is_blob_of, with_unix_ends
 from tools.readable import readable
 
 MAX_SUBJECT = 72
@@ -181,7 +181,7 @@ def is_committed(data: bytes | None, entry: Entry | None) -> bool:
     """Say whether a file is as a commit has it, but for the line ends of a working tree."""
     if data is None or entry is None:
         return data is None and entry is None
-    return entry.blob in (_id_of(data, entry), _id_of(_unix(data), entry))
+    return is_blob_of(data, entry.blob)
 
 
 def _stored(repository: Path, work: Work, path: str, old: Entry | None) -> Entry:
@@ -195,8 +195,8 @@ def _stored(repository: Path, work: Work, path: str, old: Entry | None) -> Entry
     was, now = checkpoint.entry(base, path), checkpoint.entry(work.final, path)
     assert now is not None, "a file with content has an entry"
     mode = old.mode if old and was and was.mode == now.mode else now.mode
-    to_unix = before is not None and old is not None and old.blob != _id_of(before, old)
-    return Entry(mode, _write_blob(repository, _unix(after) if to_unix else after))
+    to_unix = before is not None and old is not None and old.blob != blob_id(before, old.blob)
+    return Entry(mode, _write_blob(repository, with_unix_ends(after) if to_unix else after))
 
 
 def _commit(
@@ -216,12 +216,6 @@ def _commit(
 def _write_blob(repository: Path, data: bytes) -> str:
     words = ("hash-object", "-w", "--no-filters", "--stdin")
     return run_git(repository, *words, stdin=data).decode().strip()
-
-
-def _id_of(data: bytes, like: Entry) -> str:
-    """Name a blob as git would, by the kind of hash that the repository has."""
-    kind = "sha1" if len(like.blob) == len(NO_BLOB) else "sha256"
-    return hashlib.new(kind, b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def _entries(listing: bytes) -> dict[str, Entry]:
@@ -266,7 +260,3 @@ def generated_by(model: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(readable(text).split())
-
-
-def _unix(data: bytes) -> bytes:
-    return data.replace(b"\r\n", b"\n")

@@ -11,7 +11,6 @@ newly ends the program, that has fewer tests run than before, or that touches te
 """
 
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -22,7 +21,7 @@ from agent.deciding_files import decides_tests
 from agent.early_exits import added_exit
 from agent.inline_tests import keeps_doctests, keeps_rust_tests
 from agent.originals import SOURCE_SUFFIXES, Originals, originals_at
-from agent.support_files import Deciding, find_deciding, named_by_tests
+from agent.support_files import FAILED_LOAD, HOLDER, Deciding, find_deciding, named_by_tests
 from sandbox.base import Cancel, Sandbox, View, never
 from sandbox.checkpoint import Checkpoint
 from sandbox.errors import SandboxError
@@ -73,7 +72,6 @@ def judge(
     before: TestReport,
     folder: Path,
     targets: Collection[str] = (),
-    added_tests: Collection[str] = (),
     cancel: Cancel = never,
     end_s: float = math.inf,
 ) -> Verdict:
@@ -82,7 +80,6 @@ def judge(
     Args:
         folder: where the clean copy is made; it is gone afterwards.
         targets: ids that must become green; all that were red if there are none.
-        added_tests: new test files, relative paths, that were asked for and stay.
         end_s: when every run must have ended, on the monotonic clock.
     """
     files = originals_at(checkpoint, base, view.source)
@@ -94,7 +91,7 @@ def judge(
     with temporary_folder(folder, "verdict-") as here:
         copy = here / "tree"
         copy_tree(view.source, copy, is_ours=True)
-        left_out = restore_deciding_files(copy, checkpoint, base, deciding, added_tests)
+        left_out = restore_deciding_files(copy, checkpoint, base, deciding)
         clean = replace(view, source=copy, writable=True)
 
         def run(only: Sequence[str] = ()) -> TestReport:
@@ -241,8 +238,8 @@ def _beginnings(test: str) -> tuple[str, ...]:
     folder, slash, name = ("", "", test)
     if "unittest." in test or "(" in test:
         folder, slash, name = test.rpartition("/")
-    holder = re.fullmatch(r"(?:setUp|tearDown)(?:Class|Module) \((.+)\)", name)
-    name = holder[1] if holder else name.removeprefix("unittest.loader._FailedTest.")
+    holder = HOLDER.fullmatch(name)
+    name = holder[1] if holder else name.removeprefix(FAILED_LOAD)
     name = folder + slash + name
     return tuple(name + separator for separator in ("::", "[", "/", "."))
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evals.numbers import count, seeds, temperature
+from evals.numbers import count, seed, seeds, temperature
 
 
 class DemoCommand:
@@ -20,7 +20,7 @@ class DemoCommand:
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument(
-            "--seed", type=int, help="of the repository; without it one is drawn at random"
+            "--seed", type=seed, help="of the repository; without it one is drawn at random"
         )
         parser.add_argument(
             "--attempts", type=count, default=5, help="one greedy, the others sampled (default 5)"
@@ -34,16 +34,16 @@ class DemoCommand:
         from agent.frontends.console import open_console
         from evals.demo import draw_seed, run_demo
 
-        seed = draw_seed() if arguments.seed is None else arguments.seed
+        drawn = draw_seed() if arguments.seed is None else arguments.seed
         if arguments.keep is not None:
             if arguments.keep.exists():
                 print(f"qwen-agent: {arguments.keep} exists; name a new folder.", file=sys.stderr)
                 return 2
             console = open_console(sys.stdout)
-            return run_demo(seed, arguments.attempts, arguments.keep, console)
+            return run_demo(drawn, arguments.attempts, arguments.keep, console)
         with tempfile.TemporaryDirectory(prefix="qwen-agent-demo-") as folder:
             console = open_console(sys.stdout)
-            return run_demo(seed, arguments.attempts, Path(folder) / "project", console)
+            return run_demo(drawn, arguments.attempts, Path(folder) / "project", console)
 
 
 class EvalCommand:
@@ -96,14 +96,16 @@ class BenchCommand:
 
 
 def _add_nano(nano: argparse.ArgumentParser) -> None:
+    from evals.tasks.nano import SEEDS
+
     nano.add_argument(
-        "--seeds", type=seeds, default=range(900_000, 900_100), metavar="A:B",
+        "--seeds", type=seeds, default=SEEDS, metavar="A:B",
         help="first and one past the last; from 900000 on they are held out of training",
     )  # fmt: skip
     nano.add_argument("--json", type=Path, metavar="FILE", help="write the whole report here")
     nano.add_argument("--model", default="nano", help="nano (default) or a checkpoint folder")
     nano.add_argument("--attempts", type=count, default=1, help="attempts a repository")
-    nano.add_argument("--seed", type=int, default=0, help="of the sampled attempts")
+    nano.add_argument("--seed", type=seed, default=0, help="of the sampled attempts")
     nano.add_argument("--bugs", type=count, default=1, help="of every repository (default 1)")
     nano.add_argument(
         "--temperature", type=temperature, metavar="T",

@@ -30,7 +30,7 @@ from agent.settings import (
 )
 from evals.conditions import Conditions
 from evals.nano.evaluate import MAX_NEW_TOKENS
-from evals.solver import Attempt, Cancel, Line
+from evals.solver import Attempt, Line
 from evals.task import Place, Task
 from evals.tasks.repository import run_git
 from evals.trajectory import (
@@ -41,7 +41,7 @@ from evals.trajectory import (
     num_bad_calls,
     spent_of,
 )
-from inference.chat import ChatModel
+from inference.chat import Cancel, ChatModel
 
 EDITOR = "str_replace_editor"
 

@@ -18,7 +18,7 @@ from evals.numbers import seeds
 from evals.report.pairing import Pairing
 from evals.report.summary import Summary
 from evals.report.words import pairing_rows, summary_rows
-from evals.report.written import compared, write_pairing, write_report
+from evals.report.written import write_pairing, write_report
 from evals.run_folder import RunFolder, find
 from evals.runner import local, prepared, run
 from evals.tasks.nano import NanoTasks
@@ -61,8 +61,7 @@ def write_latest(folders: Mapping[str, RunFolder], pages: Path, out: Path) -> No
     pairs: dict[str, Pairing] = {}
     for one, other in PAIRS:
         name = f"{one}--{other}"
-        pairs[name] = compared(folders[one], folders[other])
-        write_pairing(folders[one], folders[other], pages / name)
+        pairs[name] = write_pairing(folders[one], folders[other], pages / name)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "latest.md", _page(summaries, pairs).encode())
     parts = [

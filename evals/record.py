@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from agent.events import Event, ReplyEnded
+from agent.events import Event
 from agent.frontends.console import Line, last_lines, lines_of
+from agent.frontends.usage import LastReplies
 from agent.outcome import FixOutcome
 from evals.demo import draw_seed, run_demo
-from inference.messages import Usage
 
 COLUMNS = 100
 
@@ -25,15 +25,14 @@ class Recorder:
     """A console that remembers what it would have shown on a terminal."""
 
     def __init__(self) -> None:
-        self._before: Usage | None = None
+        self._replies = LastReplies()
         self.console = RichConsole(
             record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False
         )
 
     def show(self, event: Event) -> None:
         """Remember the lines of one event."""
-        self._print(lines_of(event, self._before))
-        self._before = event.usage if isinstance(event, ReplyEnded) else self._before
+        self._print(lines_of(event, self._replies.before(event)))
 
     def finish(self, outcome: FixOutcome) -> None:
         """Remember what the run came to."""

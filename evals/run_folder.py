@@ -99,17 +99,29 @@ def create(path: Path, head: Head, tasks: Sequence[Task]) -> RunFolder:
     """Begin a run in a folder that is not there, or is empty but for what a kill left here.
 
     Raises:
-        UsageError: something else is in it, or a task cannot be a file's name.
+        UsageError: something else is in it, it cannot be made, or a task cannot be a file's name.
     """
     _check_names([task.id for task in tasks])
-    if path.exists() and any(file.name not in (TASKS, RECORDS) for file in path.iterdir()):
-        raise UsageError(f"{path} holds something else than a run; name a new folder for --out")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_free(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}") from error
     write_whole(path / TASKS, _jsonl(head, [asdict(task) for task in tasks]), mode=0o600)
     write_whole(path / RECORDS, _jsonl(head, ()), mode=0o600)
     # Last: with its head a run is there.
     write_whole(path / HEAD, head.model_dump_json(indent=2).encode() + b"\n", mode=0o600)
     return RunFolder(path, head)
+
+
+def check_free(path: Path) -> None:
+    """Check that a run may begin in a folder, before much is done for its tasks.
+
+    Raises:
+        UsageError: something else is in it.
+    """
+    if path.exists() and any(file.name not in (TASKS, RECORDS) for file in path.iterdir()):
+        raise UsageError(f"{path} holds something else than a run; name a new folder for --out")
 
 
 def find(path: Path) -> RunFolder | None:

@@ -16,7 +16,7 @@ from evals.conditions import Conditions, digest_of
 from evals.crew import Crew, LocalCrew
 from evals.records import Head, Record, versions
 from evals.report.words import line_of
-from evals.run_folder import RunFolder, create, find, tasks_of
+from evals.run_folder import RunFolder, check_free, create, find, tasks_of
 from evals.task import TaskSource
 from evals.worker import Job
 
@@ -50,10 +50,11 @@ def prepared(source: TaskSource, conditions: Conditions, out: Path) -> RunFolder
     """Begin a run in a folder, or find the same run there.
 
     Raises:
-        UsageError: another run is there, or one made with other versions.
+        UsageError: another run is there, or one made with other versions, or something else.
     """
     folder = find(out)
     if folder is None:
+        check_free(out)
         tasks = source.tasks()
         if not tasks:
             raise UsageError(f"the suite {source.suite} has no task")

@@ -3,10 +3,11 @@
 import time
 
 from agent.settings import Budget
-from evals.solver import Attempt, Cancel, Line
+from evals.solver import Attempt, Line
 from evals.task import Place, Task
 from evals.tasks.repository import run_git
 from evals.tasks.scripted import SCRIPTS
+from inference.chat import Cancel
 
 
 class ScriptSolver:

@@ -5,15 +5,14 @@ a repair is for the task's source to grade. The agent is one solver (`fix_solver
 are scripted, know the secret of a task, and show that a grader can be believed.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.settings import Budget
 from evals.task import Place, Task
+from inference.chat import Cancel
 
-Cancel = Callable[[], bool]
 Line = dict[str, Any]
 """One line of a trajectory, as JSON holds it; `type` says what it is."""
 

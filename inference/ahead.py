@@ -5,13 +5,13 @@ token, and those before it will not. Nothing here runs a model; what is wrongly 
 costs the time that it took to read, and nothing else.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.marks import marks_of
 from inference.messages import Message
 from inference.pictures import Place
+from inference.prefix import num_common
 from inference.transcript import Transcript
 
 MIN_AHEAD_TOKENS = 64
@@ -37,7 +37,7 @@ def known_ahead(transcript: Transcript, messages: Sequence[Message], draft: str)
     shorter = _without_last_word(draft)
     if shorter != draft:
         other = transcript.render([*messages, Message("user", shorter)], thinking=False)
-        end = _num_shared(rendered.tokens, other.tokens)
+        end = num_common(rendered.tokens, other.tokens)
     return Ahead(
         rendered.tokens[:end],
         tuple(mark for mark in marks_of(asked, rendered) if mark <= end),
@@ -48,9 +48,3 @@ def known_ahead(transcript: Transcript, messages: Sequence[Message], draft: str)
 def _without_last_word(text: str) -> str:
     words = text.rstrip().rsplit(maxsplit=1)
     return words[0] if len(words) == 2 else ""
-
-
-def _num_shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """Count the tokens with which both begin."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

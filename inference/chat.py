@@ -6,6 +6,12 @@ from typing import Protocol
 from inference.messages import Message, Piece, Prefill, ReplyOptions, ToolSpec, Usage
 
 Cancel = Callable[[], bool]
+"""Asked often; true once the person wants everything to stop."""
+
+
+def never() -> bool:
+    """Be the `Cancel` of what nobody will stop."""
+    return False
 
 
 class ChatModel(Protocol):

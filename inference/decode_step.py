@@ -332,6 +332,10 @@ class DecodeStep:
         last = x if len(asked) == len(tokens) else x[[number - 1 for number in asked]]
         return self._kernels.multiply(self._head, last, self._norm), x
 
+    def head(self, normed: Tensor) -> Tensor:
+        """Return the logits, float32 [T, V], of [T, hidden] that has been through the last norm."""
+        return self._kernels.multiply(self._head, normed.float())
+
     def normed(self, x: Tensor) -> Tensor:
         """Return what `run` made of tokens after the last norm, [T, hidden]."""
         return self._kernels.norm(x[:, None], self._norm)[:, 0]

@@ -13,8 +13,9 @@ from inference.messages import Memory, Prefill, SamplingOptions, StopReason, Usa
 from inference.pictures import Place
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-KvChoice = Literal["auto", "16bit", "int8", "int4"]
 StateKind = Literal["float32", "float16"]
+
+KvChoice = Literal["auto", "16bit", "int8", "int4"]
 """How keys and values are kept. 16bit is the type that the model computes in; auto is int8 on a GPU
 and 16bit on a CPU."""
 
@@ -39,7 +40,6 @@ LADDER_TOKENS = 8192
 FINE_TOKENS = 16_384
 """... but not so near the end of a line, where most prompts leave it."""
 
-
 SMALL_PARAMS = 100_000_000
 """Below this float32 on a CPU is as fast as bfloat16, and exact."""
 
@@ -47,7 +47,7 @@ PREFILL_CHUNK = 512
 """Tokens between two looks at `cancel`, about."""
 
 STALL_S = 120.0
-"""Seconds; see `EngineSettings.stall_s`."""
+"""See `EngineSettings.stall_s`."""
 
 
 @dataclass(frozen=True)

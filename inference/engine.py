@@ -29,9 +29,10 @@ from inference.errors import Cancelled
 from inference.messages import Memory, Prefill, SamplingOptions, Usage
 from inference.model import Model
 from inference.pages import PageTable
-from inference.pen import CallRule, Pen
+from inference.pen import ForcingRule, Pen
 from inference.pictures import Place, past
-from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache, num_common
+from inference.prefix import num_common
+from inference.prefix_cache import NEAR_TOKENS, Kind, Node, PrefixCache
 from inference.reply import Bounds, Reply
 from inference.shelf import Shelf
 from inference.speculate import Speculation, no_drafts
@@ -40,10 +41,10 @@ from inference.store import Store
 from inference.together import Together
 
 
-class Grammars(Protocol):
+class RuleMaker(Protocol):
     """Makes what holds the calls of a reply to their form (`grammar.py`)."""
 
-    def rule(self, grammar: CallGrammar) -> CallRule | None:
+    def rule(self, grammar: CallGrammar) -> ForcingRule | None:
         """Return the rule of one reply; None where calls cannot be told from text."""
         ...
 
@@ -60,7 +61,7 @@ class Engine:
         store: Store | None = None,
         ram_bytes: int = 0,
         notices: list[str] | None = None,
-        grammars: Grammars | None = None,
+        grammars: RuleMaker | None = None,
         speculation: Speculation | None = None,
     ) -> None:
         """Make an engine.
@@ -182,9 +183,8 @@ class Engine:
         num_read = len(branch)
         num_prefilled, num_repeated, prefill_s = branch.take_unreported()
 
-        drafts = (
-            no_drafts() if self.speculation is None else self.speculation.drafts(branch, stop_ids)
-        )
+        guessing = self.speculation
+        drafts = no_drafts() if guessing is None else guessing.drafts(branch, stop_ids)
         bounds = Bounds(max_new_tokens, stop_ids, keep_ids)
         pen = Pen(sampling, calls, thinking)
         keep = partial(self._keep_drawn, branch)

@@ -10,6 +10,8 @@ InferenceError
 ├── PictureUnreadable   a picture cannot be read, or the model sees none (exit code 2)
 ├── Cancelled           the person stopped a prefill or a reply; the state stays good
 └── DamagedState        a stored state is not what it should be; it is passed over, never used
+
+Errors of other libraries become part of one of these sentences by `first_line`.
 """
 
 
@@ -63,3 +65,14 @@ class Cancelled(InferenceError):
 
 class DamagedState(InferenceError):
     """A state on disk is damaged, foreign or of a newer format: the tokens are read again."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of what any error says, to be part of a sentence."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.rstrip(".:")
+
+
+def kind_and_line(error: Exception) -> str:
+    """Return the same with the kind of error before it, for one that nobody has foreseen."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

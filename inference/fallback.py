@@ -13,8 +13,7 @@ from typing import Literal
 from inference.door import EngineSettings, Weights
 from inference.errors import TooLarge
 from inference.plan import Offer, Plan
-from inference.planner import next_smaller
-from inference.watchdog import smaller
+from inference.planner import next_smaller, shorter_chunk
 
 Step = Literal["load", "work"]
 """When memory was short: while the model was loaded, or later."""
@@ -59,14 +58,12 @@ class Fallback:
         return taken, " ".join(costs.values())
 
     def step(self) -> str | None:
-        """Go one step down; return what it costs in a sentence, None where nothing is left to give.
-
-        Snapshots give way with every step: the plan has counted on memory that was not there.
-        """
+        """Go one step down; return what it costs in a sentence, None where nothing is left."""
         if self.plan is None:
-            before, self.settings = self.settings, smaller(self.settings)
-            chunk = self.settings.prefill_chunk
-            if chunk == before.prefill_chunk:
+            before = self.settings.prefill_chunk
+            chunk = shorter_chunk(before)
+            self._shrink_to(replace(self.settings, prefill_chunk=chunk))
+            if chunk == before:
                 return None
             return f"Memory is short: prompts are read {chunk} tokens at a time."
         return self._take(next_smaller(self.plan))
@@ -87,8 +84,7 @@ class Fallback:
         return self._take(offer)
 
     def _keep_weights_in(self, weights: Literal["int8", "nf4"]) -> str:
-        cache_bytes = self.settings.cache_bytes // 4
-        self.settings = replace(self.settings, weights=weights, cache_bytes=cache_bytes)
+        self._shrink_to(replace(self.settings, weights=weights))
         if self.plan is not None:
             self.plan = replace(self.plan, weights=weights)
         num_bits = 8 if weights == "int8" else 4
@@ -100,7 +96,10 @@ class Fallback:
     def _take(self, offer: Offer | None) -> str | None:
         if offer is None:
             return None
-        cache_bytes = self.settings.cache_bytes // 4
         self.plan = offer.plan
-        self.settings = replace(offer.plan.settings(self.settings), cache_bytes=cache_bytes)
+        self._shrink_to(offer.plan.settings(self.settings))
         return offer.sentence
+
+    def _shrink_to(self, settings: EngineSettings) -> None:
+        """Go on with these and fewer snapshots: memory that was counted on was not there."""
+        self.settings = replace(settings, cache_bytes=self.settings.cache_bytes // 4)

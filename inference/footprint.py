@@ -12,26 +12,25 @@ from functools import cached_property
 from typing import Literal, get_args
 
 from inference.shapes import Group, ModelShape, Part
+from inference.sizes import (
+    CPU_PIECE,
+    CPU_TILE_BYTES,
+    GPU_PIECE,
+    GPU_TILE_BYTES,
+    NF4_BLOCK,
+    NF4_NESTED_BLOCK,
+    PAGE_TOKENS,
+)
 
 Weights = Literal["16bit", "int8", "nf4"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 Kv = Literal["16bit", "int8", "int4"]
-KVS: tuple[Kv, ...] = get_args(Kv)
 
-NF4_BLOCK = 64
-"""Numbers that share a scale of 8 bits ..."""
-NF4_NESTED_BLOCK = 256
-"""... and scales that share one of 32."""
 SCALE_BYTES = 4
 STATE_BYTES = 4
 """Of a number of a recurrent state: float32 between forwards."""
 LOGIT_BYTES = 6
 """A logit as the model gives it, and once more in float32."""
-PAGE_TOKENS = 256
-GPU_TILE_BYTES, CPU_TILE_BYTES = 1 << 25, 1 << 21
-"""Of keys and values that are in few bits and decoded at a time."""
-GPU_PIECE, CPU_PIECE = 1 << 26, 1 << 21
-"""Numbers of a matrix that are made dense at a time, in float32 and in the model's type."""
 
 
 @dataclass(frozen=True)

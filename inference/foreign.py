@@ -16,8 +16,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from inference.errors import ModelUnavailable, TooLarge
-from inference.hub import first_line
+from inference.errors import ModelUnavailable, TooLarge, first_line
 from inference.runnable import CONFIG_ERRORS
 
 GGUF_SUFFIX = ".gguf"
@@ -73,7 +72,8 @@ def load_foreign(
         ) from error
     except (*CONFIG_ERRORS, ImportError, SafetensorError) as error:
         raise ModelUnavailable(f"{folder} cannot be loaded: {first_line(error)}.") from error
-    module, report = loaded
+    module: PreTrainedModel = loaded[0]
+    report: Mapping[str, Any] = loaded[1]
     wrong = [str(entry[0]) for entry in report["mismatched_keys"]]
     missing = [*report["missing_keys"], *_failed(report)]
     for names, what in ((wrong, "a wrong shape"), (missing, "no value")):
@@ -82,7 +82,7 @@ def load_foreign(
                 f"{folder} has {what} for {sorted(names)[0]} ({len(names)} in all); "
                 "its weights do not belong to its config.json, download both again."
             )
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def _quiet() -> None:

@@ -148,12 +148,9 @@ class Frame:
             self._tell(states)
 
     def _tell(self, states: Sequence[HybridState]) -> None:
-        inputs = [slot.inputs for slot in self._slots.values()]
-        parts = [
-            torch.split(torch.cat([getattr(each, name)[: len(states)] for each in inputs]), 1)
-            for name in ("mixed", "log_decay", "beta")
-        ]
-        rows = map(Inputs, *parts)  # layer by layer, line by line
+        kinds = zip(*(slot.inputs.tensors for slot in self._slots.values()), strict=True)
+        parts = (torch.cat([tensor[: len(states)] for tensor in tensors]) for tensors in kinds)
+        rows = map(Inputs, *(torch.split(part, 1) for part in parts))  # layer by layer
         for index, own in self._slots.items():
             for state in states:
                 state.slots[index].remember(next(rows), own.replay)

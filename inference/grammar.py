@@ -120,7 +120,7 @@ def _json(schema: Mapping[str, Any]) -> str:
 
 
 class CallRule:
-    """What the next token of one reply may be, for the sake of its calls: a `Rule` (pen.py)."""
+    """What the next token may be, for the sake of a reply's calls: a `ForcingRule` (pen.py)."""
 
     def __init__(
         self,

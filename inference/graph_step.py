@@ -26,7 +26,8 @@ from inference.delta_layer import DELTA_LAYERS
 from inference.frame import Form, Frame, FrameStates, Made
 from inference.page_kernels import Extent, Pages
 from inference.page_trial import kernels_for
-from inference.slabs import PAGE_TOKENS, PagePool
+from inference.sizes import PAGE_TOKENS
+from inference.slabs import PagePool
 from inference.state import HybridState, Layout, Read
 
 LOG = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from inference import wire
 from inference.door import EngineSettings, LoadProgress, OnProgress
-from inference.errors import EngineGone, InferenceError
+from inference.errors import EngineGone, InferenceError, kind_and_line
 from inference.fallback import too_large
 from inference.host_address import HostAddress, peer
 from inference.host_connection import Connection
@@ -192,8 +192,10 @@ class Host:
                 too_much = too_large(self._settings.source, self._settings.weights)
                 self._tell(wire.failed(0, too_much))
                 return
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            text = f"The engine could not start ({reason}); its log is {self._address.log}."
+            text = (
+                f"The engine could not start ({kind_and_line(error)}); "
+                f"its log is {self._address.log}."
+            )
             self._tell(wire.failed(0, InferenceError(text)))
             return
         log.info("loaded %s in %.1f s", self._settings.source, time.monotonic() - start)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from inference.door import EngineSettings
 from inference.errors import ModelUnavailable
+from inference.user_folders import PROGRAM, cache_folder, state_folder
 
 SOCKET_SUFFIX = ".sock"
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -105,7 +106,7 @@ def address_of(
     """
     identity, folder = identity_of(settings, environment), runtime_folder(environment)
     try:
-        logs = _private(xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent")
+        logs = _private(state_folder(environment))
     except ModelUnavailable:  # a read-only disk; what the host says is worth less than the host
         logs = folder
     return HostAddress(identity, folder, logs / f"host-{identity}.log")
@@ -113,10 +114,9 @@ def address_of(
 
 def addresses(environment: Mapping[str, str] = os.environ) -> Iterator[HostAddress]:
     """Yield where hosts of this user are, or were before they were killed."""
-    state = xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent"
-    folder = runtime_folder(environment)
+    folder, logs = runtime_folder(environment), state_folder(environment)
     for path in sorted(folder.glob(f"*{SOCKET_SUFFIX}")):
-        yield HostAddress(path.stem, folder, state / f"host-{path.stem}.log")
+        yield HostAddress(path.stem, folder, logs / f"host-{path.stem}.log")
 
 
 def identity_of(settings: EngineSettings, environment: Mapping[str, str] = os.environ) -> str:
@@ -155,8 +155,8 @@ def runtime_folder(environment: Mapping[str, str] = os.environ) -> Path:
     given = Path(environment.get("XDG_RUNTIME_DIR", ""))
     # `sudo` and containers may leave the name of a folder that is another user's, or not there.
     if given.is_absolute() and given.is_dir() and given.stat().st_uid == os.getuid():
-        return _private(given / "qwen-agent")
-    return _private(xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "run")
+        return _private(given / PROGRAM)
+    return _private(cache_folder(environment) / "run")
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
@@ -226,9 +226,3 @@ def _program_version() -> str:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def xdg(environment: Mapping[str, str], name: str, default: str) -> Path:
-    """Return the base folder `name`; the specification says that a relative one is ignored."""
-    value = environment.get(name, "")
-    return Path(value) if value.startswith("/") else Path.home() / default

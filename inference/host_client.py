@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from inference import wire
-from inference.chat import Cancel
+from inference.chat import Cancel, never
 from inference.door import (
     CallGrammar,
     EngineSettings,
@@ -94,7 +94,7 @@ class HostEngine:
         self._taken: list[Step] = []
         """Steps down for want of memory, so far."""
         self._notices = self._begin_smaller()
-        self._link = self._open(_never)
+        self._link = self._open(never)
 
     @property
     def model(self) -> HostedModel:
@@ -154,11 +154,11 @@ class HostEngine:
         Raises:
             ModelUnavailable: the host had ended and another cannot be started.
         """
-        self.come_back(_never)
+        self.come_back(never)
         try:
             return self._find(tokens, live, reuse)
         except EngineGone:  # it was gone before it was asked: nothing is lost but its memory
-            self._reopen(_never, is_told=False)
+            self._reopen(never, is_told=False)
             return self._find(tokens, None, reuse)
 
     def branch(
@@ -319,10 +319,6 @@ class HostEngine:
             else:
                 return link
         raise ModelUnavailable(f"The engine ended while it started; its log is {address.log}.")
-
-
-def _never() -> bool:
-    return False
 
 
 def _events(

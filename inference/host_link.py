@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from inference import wire
-from inference.chat import Cancel
+from inference.chat import Cancel, never
 from inference.door import LoadProgress, OnProgress
 from inference.errors import Cancelled, EngineGone, ModelUnavailable
 from inference.host_address import HostAddress, peer
@@ -141,7 +141,7 @@ class Link:
     def ask(self, request: wire.Work) -> wire.Done:
         """Send a request that has one answer, and wait for it."""
         self.send(request)
-        answer = self.next_answer(request.number, lambda: False)
+        answer = self.next_answer(request.number, never)
         self.forget(request.number)
         assert isinstance(answer, wire.Done)
         return answer

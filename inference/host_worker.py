@@ -20,7 +20,7 @@ from inference import wire
 from inference.branch import Branch
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
-from inference.errors import InferenceError, OutOfMemory
+from inference.errors import InferenceError, OutOfMemory, kind_and_line
 from inference.gain import Gain
 from inference.messages import Prefill
 from inference.pictures import FIRST_ID
@@ -237,22 +237,23 @@ class Worker:
         except InferenceError as error:
             answer = wire.failed(task.request.number, error)
         except Exception as error:
-            # Ours or torch's: one request is lost, and the other front ends go on.
             log.exception("request %d failed", task.request.number)
-            if is_out_of_memory(error):
-                # What it has read may be half written, and only its end gives all memory back.
-                self.stop()
-                gone = OutOfMemory("The engine ran out of memory and was ended.")
-                seat.send(wire.failed(task.request.number, gone))
-                return True
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            answer = wire.failed(
-                task.request.number, InferenceError(f"The engine could not do this ({reason}).")
-            )
+            answer = wire.failed(task.request.number, self._lost(error))
         finally:
             self._watchdog.end(is_progress)
         seat.send(answer)
         return not is_progress
+
+    def _lost(self, error: Exception) -> InferenceError:
+        """Return what is said of a request that failed by a fault of ours or of torch's.
+
+        It alone is lost, and the other front ends go on; but where memory was not enough, what the
+        engine has read may be half written, and only its end gives all memory back.
+        """
+        if is_out_of_memory(error):
+            self.stop()
+            return OutOfMemory("The engine ran out of memory and was ended.")
+        return InferenceError(f"The engine could not do this ({kind_and_line(error)}).")
 
 
 def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
@@ -263,8 +264,8 @@ def _steps(engine: Engine, seat: Seat, task: _Task) -> Iterator[wire.Outcome]:
             _check_words(engine, [i for i in request.tokens if i < FIRST_ID])
             live = None if request.live is None else seat.branches.get(request.live)
             branch = engine.find(request.tokens, live, request.reuse)
-            is_live = live is not None and branch is live and request.live is not None
-            number = request.live if is_live and request.live is not None else _hold(seat, branch)
+            number = request.live if branch is live else None
+            number = _hold(seat, branch) if number is None else number
             yield wire.Done(request.number, number, len(branch))
         case wire.Append():
             branch = _branch(seat, request.branch)

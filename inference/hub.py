@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError:
 from huggingface_hub.utils.tqdm import tqdm
 
 from inference.door import LoadProgress, OnProgress
-from inference.errors import ModelUnavailable
+from inference.errors import ModelUnavailable, first_line
 from inference.manifest import HUB_ID
 from inference.pins import pin_of, pinned_folder
 
@@ -94,9 +94,3 @@ def progress_bar(on_progress: OnProgress) -> type[Any]:
             return None
 
     return Reporter
-
-
-def first_line(error: Exception) -> str:
-    """Return the beginning of what an error says, to be part of a sentence."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.rstrip(".:")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.door import OnProgress
-from inference.errors import ModelUnavailable, NoSuchModel
+from inference.errors import ModelUnavailable, NoSuchModel, first_line
 
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "LICENSE*", "NOTICE*", "README.md")
 """Files that are taken; a repository may hold the same weights in three more forms."""
@@ -155,7 +155,7 @@ class Hub:
             )
         except _hub_errors() as error:
             raise ModelUnavailable(
-                f"the download of {listing.hub_id} broke off ({_first_line(error)}); run the same "
+                f"the download of {listing.hub_id} broke off ({first_line(error)}); run the same "
                 "again, it goes on from there"
             ) from error
         return self.folder(listing)
@@ -201,7 +201,7 @@ def _refused(hub_id: str, revision: str, error: Exception) -> ModelUnavailable:
             f"the hub has no {hub_id}: check the name, or run `hf auth login` if it is private"
         )
     return ModelUnavailable(
-        f"the hub cannot be asked for {hub_id} ({_first_line(error)}); go online, or give "
+        f"the hub cannot be asked for {hub_id} ({first_line(error)}); go online, or give "
         "the folder of a checkpoint"
     )
 
@@ -212,11 +212,6 @@ def _hub_errors() -> tuple[type[Exception], ...]:
 
     http: type[Exception] = hub.HTTPError  # type: ignore[attr-defined]  # the hub's client's
     return OSError, http, hub.HFValidationError, hub.LocalEntryNotFoundError
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.rstrip(".:")
 
 
 def _nearest(path: Path) -> Path:

@@ -10,7 +10,6 @@ for is `decode_step.py` and `stack.py`.
 import ctypes
 import hashlib
 import logging
-import os
 import platform
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from inference import nf4
-from inference.host_address import xdg
+from inference.user_folders import cache_folder
 
 LOG = logging.getLogger(__name__)
 SOURCES = Path(__file__).with_name("native")
@@ -263,7 +262,7 @@ def kernels() -> Kernels | None:
     if lacking:
         LOG.info("no kernels: the processor lacks %s", ", ".join(sorted(lacking)))
         return None
-    own = xdg(os.environ, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "kernels"
+    own = cache_folder() / "kernels"
     try:
         return _opened(SHARED if _file(SHARED).exists() else own)
     except (OSError, subprocess.SubprocessError) as error:

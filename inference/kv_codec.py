@@ -20,6 +20,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from inference.sizes import CPU_TILE_BYTES, GPU_TILE_BYTES
+
 KvKind = Literal["16bit", "int8", "int4"]
 """`16bit` is the type that the model computes in."""
 
@@ -155,8 +157,7 @@ def hadamard(dim: int) -> Tensor:
 
 def codec_for(kind: KvKind, dim: int, dtype: torch.dtype, device: torch.device) -> KvCodec:
     """Return the codec of heads of `dim` numbers, on `device`."""
-    # What is decoded at a time stays in the cache of a CPU; a GPU wants enough for all its cores.
-    tile_nbytes = 1 << (21 if device.type == "cpu" else 25)
+    tile_nbytes = CPU_TILE_BYTES if device.type == "cpu" else GPU_TILE_BYTES
     if kind == "int8":
         return Int8(dim, tile_nbytes)
     if kind == "int4":

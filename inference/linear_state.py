@@ -37,22 +37,23 @@ class Inputs:
     def __len__(self) -> int:
         return int(self.mixed.shape[1])
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All of them, in order."""
+        return self.mixed, self.log_decay, self.beta
+
     def parts(self, stops: Sequence[int]) -> Iterator["Inputs"]:
         """Cut them at `stops`, numbers of tokens between none and all."""
         for start, end in pairwise((0, *stops, len(self))):
-            yield Inputs(
-                self.mixed[:, start:end], self.log_decay[:, start:end], self.beta[:, start:end]
-            )
+            yield Inputs(*(tensor[:, start:end] for tensor in self.tensors))
 
     def row(self, number: int) -> "Inputs":
         """Those of one of several lines, copied: a view would keep the others alive."""
-        line = slice(number, number + 1)
-        return Inputs(*(part[line].clone() for part in (self.mixed, self.log_decay, self.beta)))
+        return Inputs(*(tensor[number : number + 1].clone() for tensor in self.tensors))
 
     def first(self, num_tokens: int) -> "Inputs":
         """The first `num_tokens` of them, copied: a view would keep the rest alive."""
-        parts = (part[:, :num_tokens].clone() for part in (self.mixed, self.log_decay, self.beta))
-        return Inputs(*parts)
+        return Inputs(*(tensor[:, :num_tokens].clone() for tensor in self.tensors))
 
 
 Ran = tuple[Tensor, LinearStates]
@@ -82,11 +83,6 @@ class Journal:
     def num_tokens(self) -> int:
         """Tokens since the base."""
         return sum(map(len, self.entries))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the inputs; the base counts as a snapshot does."""
-        return sum(t.nbytes for e in self.entries for t in (e.mixed, e.log_decay, e.beta))
 
     def keep(self, num_tokens: int) -> LinearStates:
         """Forget all but the first `num_tokens` inputs; return the states after those."""
@@ -120,8 +116,7 @@ class LinearSlot:
 
     def put(self, states: LinearStates) -> None:
         """Go on from these, in the type that they are kept in between forwards."""
-        recurrent = tuple(None if s is None else s.to(self.dtype) for s in states.recurrent)
-        self.states = LinearStates(states.conv, recurrent)
+        self.states = states.kept_in(self.dtype)
 
     def run(self, inputs: Inputs, run: Runner, replay: Replay) -> Tensor:
         """Put the inputs of T tokens in, part by part between the stops; return the outputs."""
@@ -143,19 +138,11 @@ class LinearSlot:
     def settled(self) -> LinearStates:
         """The states by themselves: a row of a stack would keep those of other lines alive."""
         if any(state.untyped_storage().nbytes() > state.nbytes for state in self.states.tensors):
-            conv, recurrent = self.states.conv, self.states.recurrent
-            self.states = LinearStates(tuple(map(_copied, conv)), tuple(map(_copied, recurrent)))
+            self.states = self.states.each(torch.clone)
         return self.states
-
-
-def _copied(state: Tensor | None) -> Tensor | None:
-    return None if state is None else state.clone()
 
 
 def joined(entries: list[Inputs]) -> Inputs:
     """Put the inputs of several forwards one behind the other."""
-    return Inputs(
-        torch.cat([entry.mixed for entry in entries], dim=1),
-        torch.cat([entry.log_decay for entry in entries], dim=1),
-        torch.cat([entry.beta for entry in entries], dim=1),
-    )
+    kinds = zip(*(entry.tensors for entry in entries), strict=True)
+    return Inputs(*(torch.cat(tensors, dim=1) for tensors in kinds))

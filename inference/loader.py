@@ -19,12 +19,20 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from inference.checkpoint import Checkpoint
-from inference.door import SMALL_PARAMS, DType, KvChoice, LoadProgress, OnProgress, Weights
-from inference.errors import ModelUnavailable
+from inference.door import (
+    SMALL_PARAMS,
+    DType,
+    KvChoice,
+    LoadProgress,
+    OnProgress,
+    StateKind,
+    Weights,
+)
+from inference.errors import ModelUnavailable, first_line
 from inference.fallback import too_large
 from inference.foreign import GGUF_SUFFIX, gguf_config, load_foreign
 from inference.headers import read_json
-from inference.hub import first_line, folder_of
+from inference.hub import folder_of
 from inference.kv_codec import KvKind, has_rotation
 from inference.model import Model
 from inference.module import Placement, empty_module, fill
@@ -39,6 +47,8 @@ from inference.weight_cache import kept, packed_file
 
 MEMORY_SHARE = 0.7
 """Of a device's memory: what weights may take before auto quantizes them."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""By the names that settings have for them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,16 @@ class Loaded:
     model: Model
     folder: Path
     config: Mapping[str, Any]
-    quantization: str = ""
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """transformers' module with its weights, and what it was made of."""
+
+    module: PreTrainedModel
+    folder: Path
+    config: Mapping[str, Any]
+    quantization: str
     """What its weights are kept in; "" where they are as they were."""
 
 
@@ -59,6 +78,7 @@ def load(
     dtype: DType = "auto",
     weights: Weights = "auto",
     kv: KvChoice = "auto",
+    state: StateKind = "float32",
     fast_kernels: bool = True,
     placement: Placement = Placement(),  # noqa: B008  # frozen
     on_progress: OnProgress | None = None,
@@ -72,6 +92,7 @@ def load(
             models on a CPU stay float32.
         weights: what they are kept in; auto is 16 bit where they fit, else nf4.
         kv: how keys and values are kept; auto is int8 on a GPU, and as they are on a CPU.
+        state: what recurrent states are between two forwards.
         fast_kernels: False computes everything in the plainest way, for comparison.
         placement: what of quantized weights lives off the device.
         on_progress: told of the download and of what is read.
@@ -80,58 +101,80 @@ def load(
         ModelUnavailable: not found, offline, damaged, incomplete, or of a family not known here.
     """
     on_progress = on_progress or _ignore
-    torch_device = _device(device)
+    home = _device(device)
     if where.endswith(GGUF_SUFFIX):
-        return _load_gguf(Path(where).expanduser(), torch_device, dtype, kv, fast_kernels)
-    folder = folder_of(where, on_progress)
+        filled = _fill_from_gguf(Path(where).expanduser(), home, dtype)
+    else:
+        folder = folder_of(where, on_progress)
+        filled = _fill_from_folder(folder, home, dtype, weights, placement, on_progress)
+    layout = Layout.of(filled.module.config.get_text_config(decoder=True))
+    model = Model(
+        filled.module,
+        recurrent_dtype=DTYPES[state],
+        kv=_kv_kind(kv, home, layout.head_dim),
+        quantization=filled.quantization,
+        fast_kernels=fast_kernels,
+    )
+    return Loaded(model, filled.folder, filled.config)
+
+
+def _fill_from_folder(
+    folder: Path,
+    device: torch.device,
+    name: DType,
+    weights: Weights,
+    placement: Placement,
+    on_progress: OnProgress,
+) -> _Filled:
+    """Read the weights of a checkpoint, plain, quantized here, or as its makers quantized them."""
     config = read_json(folder / "config.json")
     check_config(config, folder / "config.json")
     checkpoint = Checkpoint(folder)
     text_config = _text_config(folder, checkpoint.entries)
     num_params = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
-    torch_dtype = _dtype(dtype, torch_device, num_params)
+    dtype = _dtype(name, device, num_params)
     method = method_of(config)
-    kind = _kind(weights, num_params * torch_dtype.itemsize, torch_device)
+    kind = _kind(weights, num_params * dtype.itemsize, device)
     try:
         if method:
-            check_usable(method, has_gpu=torch_device.type != "cpu")
-            module = load_foreign(folder, text_config, torch_device, torch_dtype)
+            check_usable(method, has_gpu=device.type != "cpu")
+            module = load_foreign(folder, text_config, device, dtype)
         elif kind:
-            module = _empty_module(text_config, torch_dtype, folder)
-            load_packed(module, checkpoint, kind, torch_device, placement, on_progress)
+            module = _empty_module(text_config, dtype, folder)
+            load_packed(module, checkpoint, kind, device, placement, on_progress)
         else:
-            module = _empty_module(text_config, torch_dtype, folder)
-            tensors = read_plain(module, checkpoint, torch_dtype, torch_device, on_progress)
-            fill(module, tensors, torch_device)
+            module = _empty_module(text_config, dtype, folder)
+            fill(module, read_plain(module, checkpoint, dtype, device, on_progress), device)
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        where = f"the memory of {_owner(torch_device)}"
-        if method or (kind and weights == "auto"):  # no other settings help
-            way = "choose a smaller model; `qwen-agent plan` says which fit"
-            raise ModelUnavailable(f"{folder} does not fit into {where}; {way}.") from error
-        raise too_large(str(folder), kind or "16bit", where) from error
-    kept = _kv_kind(kv, torch_device, Layout.of(text_config).head_dim)
-    model = Model(module, kv=kept, quantization=method or kind, fast_kernels=fast_kernels)
-    return Loaded(model, folder, config, model.quantization)
+        is_least = bool(method) or (bool(kind) and weights == "auto")
+        raise _no_room(folder, device, kind or "16bit", is_least) from error
+    return _Filled(module, folder, config, method or kind)
 
 
-def _load_gguf(
-    file: Path, device: torch.device, dtype: DType, kv: KvChoice, fast_kernels: bool
-) -> Loaded:
-    """Load a GGUF file; its weights become plain ones."""
+def _no_room(
+    folder: Path, device: torch.device, weights: Weights, is_least: bool
+) -> ModelUnavailable:
+    """Say that a model does not fit; `is_least` is whether no other settings would help."""
+    where = f"the memory of {_owner(device)}"
+    if is_least:
+        way = "choose a smaller model; `qwen-agent plan` says which fit"
+        return ModelUnavailable(f"{folder} does not fit into {where}; {way}.")
+    return too_large(str(folder), weights, where)
+
+
+def _fill_from_gguf(file: Path, device: torch.device, name: DType) -> _Filled:
+    """Read the weights of a GGUF file, which become plain ones."""
     if not file.is_file():
         raise ModelUnavailable(f"There is no file {file}; give a GGUF file or a folder.")
     check_usable("gguf", has_gpu=device.type != "cpu")
     config = gguf_config(file)
     check_config(config.to_dict(), file)
     # Four bits a number, about: all that this decides is whether the model is a small one.
-    torch_dtype = _dtype(dtype, device, 2 * file.stat().st_size)
-    module = load_foreign(file.parent, config, device, torch_dtype, file.name)
-    text_config = config.get_text_config(decoder=True)
-    kept = _kv_kind(kv, device, Layout.of(text_config).head_dim)
-    model = Model(module, kv=kept, quantization="gguf", fast_kernels=fast_kernels)
-    return Loaded(model, file.parent, config.to_dict(), "gguf")
+    dtype = _dtype(name, device, 2 * file.stat().st_size)
+    module = load_foreign(file.parent, config, device, dtype, file.name)
+    return _Filled(module, file.parent, config.to_dict(), "gguf")
 
 
 def load_packed(
@@ -224,9 +267,7 @@ def _owner(device: torch.device) -> str:
 
 def _dtype(name: DType, device: torch.device, num_params: int) -> torch.dtype:
     if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-            name
-        ]
+        return DTYPES[name]
     if device.type != "cpu":
         return torch.bfloat16
     return cpu_dtype(num_params)

@@ -114,6 +114,8 @@ def open_chat(
 
         opened = open_engine(Fallback(settings, plan).settings, on_progress)
         engine, folder, config = opened.engine, opened.folder, opened.config
+    if plan is not None:
+        window = plan.context_tokens if window is None else min(window, plan.context_tokens)
     return LocalChat(
         engine,
         tokenizer or _tokenizer_of(folder, config),
@@ -121,7 +123,7 @@ def open_chat(
         asked.source,
         thinking_history,
         reuse,
-        min(window or 2**62, plan.context_tokens) if plan else window,
+        window,
         sight_of(config, folder),
         holds_calls,
         (offer.sentence,) if offer and offer.sentence else (),
@@ -207,7 +209,8 @@ class LocalChat:
     @property
     def context_tokens(self) -> int:
         """The window: that of the model, or what the plan has memory for."""
-        return min(self.engine.model.context_tokens, self.window or 2**62)
+        window = self.engine.model.context_tokens
+        return window if self.window is None else min(window, self.window)
 
     @property
     def can_see(self) -> bool:

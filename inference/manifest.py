@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from inference.errors import ModelUnavailable
+from inference.whole_files import sync_folder
 
 SCHEMA_VERSION = 1
 HUB_ID = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,95}"
@@ -129,7 +130,7 @@ def copy_whole(manifest: Manifest, source: Path, target: Path, on_bytes: OnBytes
             _copy(file, source / file.name, copied, on_bytes)
     write(manifest, begun / NAME)
     begun.rename(target)
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
 def present_bytes(manifest: Manifest, folder: Path) -> int:
@@ -237,12 +238,3 @@ def _copy(file: FileSum, source: Path, target: Path, on_bytes: OnBytes) -> None:
             "`qwen-agent models pull` again loads what is damaged"
         )
     begun.replace(target)
-
-
-def _sync(folder: Path) -> None:
-    """See to it that a name in a folder outlives a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -84,6 +84,11 @@ class Message:
         assert self.role == "system" or not self.sections, "only a system message has sections"
         assert self.role == "user" or not self.pictures, "only a user message shows pictures"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing and asks for nothing: a thought at most."""
+        return not self.content.strip() and not self.tool_calls
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -172,11 +177,6 @@ class ReplyEnd:
     """Of the engine; None of one that does not say."""
     is_thought_open: bool = False
     """Whether it ended inside its thinking, which then was cut short."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it says nothing and asks for nothing: a thought at most."""
-        return not self.message.content.strip() and not self.message.tool_calls
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,14 @@ from inference.cpu_layers import adopt_small
 from inference.decode_step import DecodeStep
 from inference.delta_layer import adopt
 from inference.errors import PictureUnreadable
+from inference.experts import make_plain
 from inference.graph_step import GraphStep
 from inference.kernels import Kernels, kernels
 from inference.kv_codec import KvKind
 from inference.pictures import FIRST_ID, Place
 from inference.quantize import stacks_of
 from inference.slabs import PagePool
+from inference.stack import Stack
 from inference.state import ATTENTION, HybridState, Layout, Read
 from inference.vision import Vision, positions_of
 
@@ -80,8 +82,9 @@ class Model:
         module.set_attn_implementation(ATTENTION)
         adopt(module, fast_kernels)
         began = time.perf_counter()
-        if fast_kernels:
-            stack_kernels.adopt(module)
+        self.kernels = self._kernels() if fast_kernels else None
+        """What few tokens are computed by on a CPU."""
+        self.speed_up(module)
         if fast_kernels and self.device.type == "cpu":
             adopt_small(module)
         self.config = module.config.get_text_config(decoder=True)
@@ -90,8 +93,6 @@ class Model:
         self._shows_hidden = False
         self._hidden: Tensor | None = None
         self.layout = Layout.of(self.config)
-        self.kernels = self._kernels() if fast_kernels else None
-        """What few tokens are computed by on a CPU."""
         self.pool = PagePool(self.layout.kv_shape(self.dtype, self.device, kv))
         self._step: Step | None = DecodeStep.of(module, self.kernels, self.layout)
         if fast_kernels and self._step is None:
@@ -101,14 +102,16 @@ class Model:
 
     def _kernels(self) -> Kernels | None:
         """Compile or find the kernels of a model that is on the CPU, as a whole or in part."""
-        stacks = stacks_of(self.module).values()
-        on_cpu = [stack for stack in stacks if next(stack.buffers()).device.type == "cpu"]
-        if self.device.type != "cpu" and not on_cpu:
-            return None
-        found = kernels()
-        for stack in on_cpu:
-            stack.kernels = found
-        return found
+        return kernels() if self.device.type == "cpu" or _on_cpu(self.module) else None
+
+    def speed_up(self, module: nn.Module) -> None:
+        """Give the stacks of this model, or of what runs beside it, kernels."""
+        if not self.fast_kernels:
+            make_plain(module)
+            return
+        stack_kernels.adopt(module)
+        for stack in _on_cpu(module):
+            stack.kernels = self.kernels
 
     @property
     def device(self) -> torch.device:
@@ -163,6 +166,13 @@ class Model:
             self._hidden = output.last_hidden_state[0]
 
         self.module.base_model.register_forward_hook(keep)
+
+    def head(self, normed: Tensor) -> Tensor:
+        """Return what the output matrix makes of [D], which has been through the last norm: [V]."""
+        if isinstance(self._step, DecodeStep):
+            return self._step.head(normed[None])[0]
+        logits: Tensor = self.module.lm_head(normed)
+        return logits
 
     def new_state(self) -> HybridState:
         """A state that has read nothing."""
@@ -291,6 +301,12 @@ class Model:
         if self.vision is None:
             raise PictureUnreadable("This model sees no pictures.")
         return self.vision.see(place)
+
+
+def _on_cpu(module: nn.Module) -> list[Stack]:
+    """Return the stacks that are not on a device beside it."""
+    stacks = stacks_of(module).values()
+    return [stack for stack in stacks if next(stack.buffers()).device.type == "cpu"]
 
 
 def _indices(asked: Sequence[int], num_tokens: int, device: torch.device) -> Tensor | int:

@@ -18,7 +18,6 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from inference import stack_kernels
 from inference.checkpoint import Checkpoint
 from inference.extras import DRAFT_MARK
 from inference.model import Model
@@ -26,7 +25,7 @@ from inference.module import weight_shapes
 from inference.odds import NUM_TIMES, Hopes, Record
 from inference.packing import quantized
 from inference.pictures import FIRST_ID
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 from inference.quantize import quantize_layers, stacks_of
 from inference.slabs import PagePool
 from inference.sources import Source, sources_of
@@ -82,8 +81,8 @@ class Mtp:
 
     def __init__(self, model: Model, layer: DraftLayer) -> None:
         model.show_hidden()
-        self._module: Any = model.module
-        self._layer = layer.eval()
+        self._model, self._module = model, cast(Any, model.module)
+        self.layer = layer.eval()
         self._pool = PagePool(layer.layout.kv_shape(model.dtype, model.device), SLAB_PAGES)
         self.records = tuple(Record(PRIOR) for _ in range(MAX_CHAIN))
         """How often the first, second ... guess was right where those before it were."""
@@ -93,7 +92,7 @@ class Mtp:
 
     def new_memory(self) -> HybridState:
         """Return one that was shown nothing."""
-        return HybridState(self._layer.layout, self._pool)
+        return HybridState(self.layer.layout, self._pool)
 
     def step(
         self, hidden: Tensor, following: Sequence[int], first: int, memory: HybridState
@@ -110,13 +109,13 @@ class Mtp:
         positions = torch.arange(first, first + len(following), device=hidden.device)
         turns = self._module.model.rotary_emb(hidden, positions.view(1, 1, -1).expand(3, 1, -1))
         embedded = self._module.get_input_embeddings()(ids.where(ids < FIRST_ID, 0))
-        states: Tensor = self._layer(hidden[None], embedded, turns, memory.begin(len(following)))
+        states: Tensor = self.layer(hidden[None], embedded, turns, memory.begin(len(following)))
         memory.commit(following)
         return states[0]
 
     def best(self, hidden: Tensor) -> int:
         """Return the most likely token after [D]."""
-        return int(self._module.lm_head(hidden).argmax())
+        return int(self._model.head(hidden).argmax())
 
 
 class MtpSource:
@@ -235,6 +234,5 @@ def read_mtp(folder: Path, model: Model) -> Mtp | None:
             plain = torch.cat(list(chain.from_iterable(pieces))).view(shapes[name])
             weight = nn.Parameter(plain.to(model.device, model.dtype), requires_grad=False)
         setattr(named.get_submodule(parent), leaf, weight)
-    if model.fast_kernels:
-        stack_kernels.adopt(named)
+    model.speed_up(named)
     return Mtp(model, layer)

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK = 64
-"""Numbers that share a scale."""
-NESTED_BLOCK = 256
-"""Scales that share a scale of their own."""
+from inference.sizes import NF4_BLOCK, NF4_NESTED_BLOCK
+
+BLOCK, NESTED_BLOCK = NF4_BLOCK, NF4_NESTED_BLOCK
 NUMBERS = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
     -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
@@ -119,12 +118,6 @@ def decode(packed: Tensor, absmax: Tensor, out: Tensor) -> Tensor:
     torch.index_select(_pairs(packed.device), 0, packed.int(), out=pairs)
     out.view(-1, BLOCK).mul_(absmax[:, None])
     return out
-
-
-def nbytes(num: int) -> int:
-    """Return the bytes of `num` numbers that are quantized together."""
-    num_blocks = num // BLOCK
-    return num // 2 + num_blocks + 4 * -(-num_blocks // NESTED_BLOCK) + 4
 
 
 def multiply(x: Tensor, matrix: Nf4, num_rows: int) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from inference.odds import MAX_GUESSES, Hopes, Record
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 
 NUM_KEY = 3
 """Tokens by which a place is found; fewer are often a chance meeting."""

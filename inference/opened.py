@@ -55,31 +55,27 @@ def open_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
         dtype=settings.dtype,
         weights=settings.weights,
         kv=settings.kv,
+        state=settings.state,
         fast_kernels=settings.fast_kernels,
         placement=Placement(settings.embedding_on_cpu, settings.num_cpu_expert_layers),
         on_progress=on_progress,
     )
     model = loaded.model
-    model.recurrent_dtype = getattr(torch, settings.state)
     if "vision_config" in loaded.config:
         model.vision = Vision(loaded.folder, loaded.config, model.device, model.dtype)
     speculation = None
     if settings.speculation == "auto":
         speculation = Speculation(read_mtp(loaded.folder, model))
-    notices: list[str] = []
-    if settings.kv == "int4":
-        notices.append(INT4_WARNING)
+    notices = [INT4_WARNING] if settings.kv == "int4" else []
     if model.notice:
         notices.append(model.notice)
-    store = None
-    if settings.store_folder:
-        store = open_store(loaded, settings, notices)
+    store = open_store(loaded, settings, notices) if settings.store_folder else None
     engine = Engine(
         model,
         cache_bytes=settings.cache_bytes,
         prefill_chunk=settings.prefill_chunk,
         store=store,
-        ram_bytes=int(RAM_SHARE * _free_bytes()) if loaded.model.device.type == "cuda" else 0,
+        ram_bytes=int(RAM_SHARE * _free_bytes()) if model.device.type == "cuda" else 0,
         notices=notices,
         grammars=grammars_of(loaded.folder),
         speculation=speculation,
@@ -116,7 +112,7 @@ def identity_of(loaded: Loaded) -> Identity:
     return Identity(
         model=fingerprint(folder),
         revision=folder.name if folder.parent.name == "snapshots" else "",
-        quantization=loaded.quantization,
+        quantization=model.quantization,
         kv_dtype=model.pool.shape.codec.name,
         state_dtype=_name(model.recurrent_dtype),
         template="",

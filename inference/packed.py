@@ -5,7 +5,7 @@ packs and unpacks; this file knows neither pages nor a model.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,20 @@ class LinearStates:
     def tensors(self) -> tuple[Tensor, ...]:
         """All that are there."""
         return tuple(state for state in (*self.conv, *self.recurrent) if state is not None)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "LinearStates":
+        """Return them with a change made to all that are there."""
+        return LinearStates(_each(change, self.conv), _each(change, self.recurrent))
+
+    def kept_in(self, dtype: torch.dtype) -> "LinearStates":
+        """Return them with recurrent states in the type that they are kept in."""
+        return LinearStates(self.conv, _each(lambda state: state.to(dtype), self.recurrent))
+
+
+def _each(
+    change: Callable[[Tensor], Tensor], states: Iterable[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    return tuple(None if state is None else change(state) for state in states)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +89,8 @@ def line_key(tokens: Sequence[int]) -> str:
     """
     if not tokens:
         return ROOT
-    return hashlib.sha256(torch.tensor(tokens, dtype=torch.int32).numpy().tobytes()).hexdigest()[
-        :32
-    ]
+    words = torch.tensor(tokens, dtype=torch.int32).numpy().tobytes()
+    return hashlib.sha256(words).hexdigest()[:32]
 
 
 def check_chain(chain: Sequence[Packed], before: Sequence[int] = ()) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.host_address import xdg
+from inference.user_folders import cache_folder
 
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 27
@@ -39,7 +39,7 @@ class PackedFile:
 
 def weights_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where packed weights are kept."""
-    return xdg(environment, "XDG_CACHE_HOME", ".cache") / "qwen-agent" / "weights"
+    return cache_folder(environment) / "weights"
 
 
 def packed_files(folder: Path) -> tuple[PackedFile, ...]:

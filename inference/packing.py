@@ -54,9 +54,9 @@ def read_plain(
     Raises:
         ModelUnavailable: the checkpoint does not hold them.
     """
-    sources = sources_of(weight_shapes(module), checkpoint.entries, checkpoint.folder)
-    counter = _Counter(sum(s.nbytes for s in sources.values()), "read", on_progress)
     shapes = weight_shapes(module)
+    sources = sources_of(shapes, checkpoint.entries, checkpoint.folder)
+    counter = _Counter(sum(s.nbytes for s in sources.values()), "read", on_progress)
     return {
         name: _plain(source, shapes[name], dtype, device, counter)
         for name, source in _in_file_order(checkpoint, sources)

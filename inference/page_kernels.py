@@ -25,7 +25,8 @@ from inference.attention import KvPart, attend
 from inference.kv_codec import Int4, KvShape
 from inference.page_map import PageMap, num_new
 from inference.pages import PageTable
-from inference.slabs import PAGE_TOKENS, PagePool
+from inference.sizes import PAGE_TOKENS
+from inference.slabs import PagePool
 
 MAX_PARTS = 128
 """Shares that the keys of a line are read in."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from inference.attention import KvPart
 from inference.kv_codec import Stored
-from inference.slabs import PAGE_TOKENS, Page, PagePool, Slab
+from inference.sizes import PAGE_TOKENS
+from inference.slabs import Page, PagePool, Slab
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Rule(Protocol):
         ...
 
 
-class CallRule(Rule, Protocol):
+class ForcingRule(Rule, Protocol):
     """A rule that may leave no choice for some tokens."""
 
     def forced(self) -> tuple[int, ...]:
@@ -41,7 +41,7 @@ class Pen:
     def __init__(
         self,
         sampling: SamplingOptions,
-        calls: CallRule | None = None,
+        calls: ForcingRule | None = None,
         thinking: ThinkingLimit | None = None,
     ) -> None:
         """Begin a reply.

@@ -164,6 +164,23 @@ def read_picture(path: Path) -> Picture:
     return Picture(str(path.resolve()), digest, width, height, path.name)
 
 
+def content_of(picture: Picture) -> bytes:
+    """Return the bytes of a picture's file, which must be the one that was shown.
+
+    Raises:
+        PictureUnreadable: it has changed since, or is gone.
+    """
+    try:
+        content = Path(picture.path).read_bytes()
+    except OSError as error:
+        raise PictureUnreadable(
+            f"{picture.path} cannot be read any more ({error.strerror}); put it back."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != picture.digest:
+        raise PictureUnreadable(f"{picture.path} is not the picture it was; show it again.")
+    return content
+
+
 def _size_of(content: bytes, path: Path) -> tuple[int, int]:
     from PIL import Image
 

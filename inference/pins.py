@@ -11,9 +11,9 @@ from pathlib import Path
 
 from inference import manifest
 from inference.errors import ModelUnavailable
-from inference.host_address import xdg
 from inference.hub_listing import Hub
 from inference.manifest import HUB_ID, Manifest
+from inference.user_folders import state_folder
 
 
 def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
@@ -28,7 +28,7 @@ def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
 
 def pins_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Return where the manifests of pulled models are."""
-    return xdg(environment, "XDG_STATE_HOME", ".local/state") / "qwen-agent" / "models"
+    return state_folder(environment) / "models"
 
 
 def pin_file(hub_id: str, folder: Path) -> Path:
@@ -47,7 +47,9 @@ def read_pin(hub_id: str, folder: Path) -> Manifest | None:
         return None
     found = manifest.read(file)
     if found.hub_id != hub_id:
-        raise ModelUnavailable(f"{file} is the manifest of {found.hub_id}")
+        raise ModelUnavailable(
+            f"{file} is the manifest of {found.hub_id}, not of {hub_id}; remove it"
+        )
     return found
 
 

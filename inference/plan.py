@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inference.door import CACHE_BYTES, EngineSettings, StateKind
-from inference.footprint import PAGE_TOKENS, Footprint, Kv, Weights
+from inference.footprint import Footprint, Kv, Weights
 from inference.shapes import ModelShape
+from inference.sizes import PAGE_TOKENS
 
 GIB = 1024**3
 Device = Literal["cuda", "cpu"]

@@ -23,6 +23,7 @@ GPU_CHUNKS = (2048, PREFILL_CHUNK)
 """Tokens read at a time; more are no faster, and need more workspace."""
 STATE_BYTES: Mapping[StateKind, int] = {"float32": 4, "float16": 2}
 MIN_CHUNK = 64
+"""With fewer a prompt takes several times as long."""
 MIN_WINDOW = 8_192
 """With less an agent forgets what it was asked."""
 TYPICAL_WINDOW = 32_768
@@ -131,6 +132,11 @@ def next_smaller(before: Plan) -> Offer | None:
     return None
 
 
+def shorter_chunk(num_tokens: int) -> int:
+    """Return how many tokens are read at a time where so many were too much."""
+    return min(num_tokens, max(MIN_CHUNK, num_tokens // 4))
+
+
 def _start(name: str, shape: ModelShape, room: Room, wanted: Wanted) -> Plan:
     is_gpu = room.device == "cuda"
     footprint = Footprint(shape, room.value_bytes, is_gpu, STATE_BYTES[wanted.state])
@@ -215,21 +221,23 @@ def _with_experts_on_cpu(asked: Plan, wanted: Wanted) -> Plan | None:
 
 
 def _experts_words(each: Plan) -> str:
-    words = f"the experts of {each.experts_on_cpu} of {each.shape.num_expert_layers} layers "
-    words += "on the CPU, which is slower"
+    words = (
+        f"the experts of {each.experts_on_cpu} of {each.shape.num_expert_layers} layers "
+        "on the CPU, which is slower"
+    )
     return f"{words}, and keys and values in 4 bits" if each.kv == "int4" else words
 
 
 def _steps(before: Plan) -> Iterator[tuple[Plan, str]]:
     """Yield what can be given up, the cheapest first."""
-    chunk = max(MIN_CHUNK, before.prefill_chunk // 4)
+    chunk = shorter_chunk(before.prefill_chunk)
     yield replace(before, prefill_chunk=chunk), f"prompts are read {chunk} tokens at a time"
     if before.room.device == "cuda" and before.weights != "16bit":
         if _may_move_embedding(before):
             yield replace(before, embedding_on_cpu=True), "the embedding goes to the CPU"
         num = min(before.experts_on_cpu + STEP_LAYERS, before.shape.num_expert_layers)
         moved = replace(before, experts_on_cpu=num)
-        yield moved, f"{_experts_words(moved)}"
+        yield moved, _experts_words(moved)
     window = max(MIN_WINDOW, before.context_tokens // 2)
     yield replace(before, context_tokens=window), f"the window is {window:,} tokens now"
 

@@ -3,7 +3,7 @@
 A radix tree over token ids; a node may carry a snapshot (SGLang's tree, with the admission and
 eviction ideas of Marconi, arXiv:2411.19379: a state is all or nothing, so what counts is the work
 it saves for the bytes it holds). A node's state is on the device, or on a shelf below it
-(`shelves.py`: RAM beside a GPU, files), or on several. Nothing here runs a model.
+(`shelf.py`: RAM beside a GPU, files), or on several. Nothing here runs a model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import Literal, Optional
 
 from inference.door import FINE_LADDER_TOKENS, FINE_TOKENS, LADDER_TOKENS
 from inference.pages import PageTable
+from inference.prefix import num_common
 from inference.slabs import Page
 from inference.state import Snapshot
 
@@ -24,7 +25,6 @@ NEAR_TOKENS = FINE_TOKENS + FINE_LADDER_TOKENS
 SHELVED_SHARE = 0.05
 """What a state on the device is worth where a shelf has it too: loading is that much cheaper than
 reading again."""
-
 
 Kind = Literal["place", "rung", "stop"]
 """Why a snapshot was taken. A place is one that a conversation comes back to; a rung of the ladder
@@ -43,7 +43,7 @@ class Node:
     parent: Optional["Node"]
     children: dict[int, "Node"] = field(default_factory=dict)
     snapshot: Snapshot | None = None
-    kind: "Kind" = "place"
+    kind: Kind = "place"
     is_shelved: bool = False
     """A shelf has the state of this node."""
     last_used: int = 0
@@ -251,14 +251,6 @@ class PrefixCache:
             key=lambda node: (node is spared, _worth(node), node.last_used),
             default=None,
         )
-
-
-def num_common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two sequences share at their front."""
-    for i, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return i
-    return min(len(left), len(right))
 
 
 def _has_logits(node: Node) -> bool:

@@ -6,13 +6,13 @@ which share one, by the gate in the checkpoint's own chat template that decides 
 stays in the history.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from inference.errors import ModelUnavailable
+from inference.headers import read_json
 from inference.messages import SamplingOptions
 
 TURN_START = "<|im_start|>"
@@ -177,7 +177,7 @@ def profile_for(config: Mapping[str, Any], folder: Path | None) -> Profile:
 
 def _named_profile(file: Path) -> Profile:
     """Read `{"profile": NAME}`."""
-    named = _read_json(file)
+    named = read_json(file)
     name = named.get("profile")
     if name not in PROFILES:
         raise ModelUnavailable(f"{file} names the profile {name!r}; known: {', '.join(PROFILES)}.")
@@ -207,18 +207,7 @@ def read_chat_template(folder: Path) -> str:
     file = folder / "tokenizer_config.json"
     if not file.is_file():
         return ""
-    template = _read_json(file).get("chat_template", "")
+    template = read_json(file).get("chat_template", "")
     if isinstance(template, list):  # several, by name
         template = next((t["template"] for t in template if t.get("name") == "default"), "")
     return str(template)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """Read one JSON object."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{file} cannot be read: {error}.") from error
-    if not isinstance(value, dict):
-        raise ModelUnavailable(f"{file} should hold a JSON object.")
-    return value

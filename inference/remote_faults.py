@@ -24,7 +24,6 @@ _OVERFLOW = re.compile(
     r"longer than the model|too many tokens|prompt is too long",
     re.IGNORECASE,
 )
-_TLS = re.compile(r"\bSSL\w*Error\b|\[SSL")
 
 
 @dataclass

@@ -6,14 +6,11 @@ is the server's.
 """
 
 import base64
-import hashlib
 import json
 import mimetypes
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from inference.errors import PictureUnreadable
 from inference.messages import (
     BadToolCall,
     Message,
@@ -24,6 +21,7 @@ from inference.messages import (
     ToolCall,
     ToolSpec,
 )
+from inference.pictures import content_of
 from inference.profiles import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -146,14 +144,8 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 def _picture(picture: Picture) -> dict[str, Any]:
     """Write a picture into the request itself: a server cannot read our files."""
-    try:
-        content = Path(picture.path).read_bytes()
-    except OSError as error:
-        raise PictureUnreadable(f"{picture.path} is gone, and was shown before.") from error
-    if hashlib.sha256(content).hexdigest() != picture.digest:
-        raise PictureUnreadable(f"{picture.path} is no longer the picture that was shown.")
     kind = mimetypes.guess_type(picture.path)[0] or "image/png"
-    data = base64.b64encode(content).decode()
+    data = base64.b64encode(content_of(picture)).decode()
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
 
 

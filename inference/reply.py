@@ -19,7 +19,8 @@ from inference.gain import Gain
 from inference.messages import StopReason
 from inference.model import Model
 from inference.pen import Pen
-from inference.prefix_cache import Kind, num_common
+from inference.prefix import num_common
+from inference.prefix_cache import Kind
 from inference.speculate import Drafts
 from inference.state import Snapshot
 

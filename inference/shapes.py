@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from inference.errors import ModelUnavailable
 from inference.models import SHAPES
 from inference.runnable import CONFIG_ERRORS
 
 Group = Literal["delta", "attention", "mlp", "experts", "embedding", "head", "norms"]
-GROUPS: tuple[Group, ...] = get_args(Group)
 
 KEPT = ("in_proj_a", "in_proj_b", "mlp.gate", "shared_expert_gate")
 """Matrices that stay as they are whatever the others become: small, and errors in them are not."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from inference.kv_codec import KvShape
+from inference.sizes import PAGE_TOKENS
 
-PAGE_TOKENS = 256
 SLAB_PAGES = 64
 """16,384 tokens: a line of 262,144 is 16 runs."""
 

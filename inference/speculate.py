@@ -18,7 +18,7 @@ from inference.mtp import Mtp, MtpSource
 from inference.ngrams import NgramSource, new_records
 from inference.odds import MAX_GUESSES, Costs, Hopes
 from inference.pictures import FIRST_ID
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 
 
 class Source(Protocol):

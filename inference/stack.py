@@ -19,13 +19,10 @@ from torch.nn import functional
 
 from inference import nf4
 from inference.kernels import KINDS, NF4, Kernels, Matrices, Matrix
+from inference.sizes import CPU_PIECE, GPU_PIECE
 
 StackFormat = Literal["int8", "nf4"]
 
-PIECE = 1 << 21
-"""Numbers that are made dense at a time on a CPU: they stay in its cache."""
-GPU_PIECE = 1 << 26
-"""The same where a launch costs more than memory."""
 FEW_ROWS = 64
 """Up to so many rows are multiplied by a matrix as it is stored: making it dense costs more."""
 FEW_GPU_ROWS = 16
@@ -142,7 +139,7 @@ class Stack(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def _rows_at_a_time(self, device: torch.device) -> int:
-        piece = PIECE if device.type == "cpu" else GPU_PIECE
+        piece = CPU_PIECE if device.type == "cpu" else GPU_PIECE
         granule = nf4.BLOCK // math.gcd(self.columns, nf4.BLOCK)
         return max(1, piece // self.columns // granule) * granule
 

@@ -113,7 +113,7 @@ class Snapshot:
             num_before=num_before,
             edge=self.tokens[num_before:],
             kv=self.table.copy_out(num_before, len(self)),
-            linear=tuple(_on_cpu(states) for states in self.linear),
+            linear=tuple(states.each(Tensor.cpu) for states in self.linear),
             logits=None if self.logits is None else self.logits.cpu(),
             shifts=self.shifts,
         )
@@ -150,7 +150,7 @@ def unpack(
             raise DamagedState(f"the stored node {node.key} is of another model")
         if node.num_tokens > len(table):
             table.append(kv[..., len(table) - node.num_before :, :])
-    linear = tuple(_moved(states, device) for states in last.linear)
+    linear = tuple(states.each(lambda state: state.to(device, copy=True)) for states in last.linear)
     logits = None if last.logits is None else last.logits.to(device, copy=True)
     return Snapshot(tokens, layout, table, linear, logits, last.shifts)
 
@@ -281,11 +281,6 @@ class HybridState:
         self._num_since_base = num_kept
         self.is_whole = True
 
-    @property
-    def journal_nbytes(self) -> int:
-        """Bytes of what is remembered to take tokens back, without the base."""
-        return sum(slot.journal.nbytes for slot in self.slots.values() if slot.journal)
-
     def _close_journals(self) -> None:
         for slot in self.slots.values():
             slot.journal = None
@@ -352,14 +347,3 @@ AttentionInterface.register(ATTENTION, _paged_attention)
 
 def _until(length: int, shifts: Sequence[Shift]) -> tuple[Shift, ...]:
     return tuple(shift for shift in shifts if shift[0] <= length)
-
-
-def _on_cpu(states: LinearStates) -> LinearStates:
-    conv = tuple(None if s is None else s.cpu() for s in states.conv)
-    return LinearStates(conv, tuple(None if s is None else s.cpu() for s in states.recurrent))
-
-
-def _moved(states: LinearStates, device: torch.device) -> LinearStates:
-    conv = tuple(None if s is None else s.to(device, copy=True) for s in states.conv)
-    recurrent = tuple(None if s is None else s.to(device, copy=True) for s in states.recurrent)
-    return LinearStates(conv, recurrent)

@@ -40,13 +40,11 @@ def thinking_limit(
     """
     if not (tokenizer.has_control(THINK_OPEN) and tokenizer.has_control(THINK_CLOSE)):
         return None
-    tags = tokenizer.control(THINK_OPEN), tokenizer.control(THINK_CLOSE)
-    open_id, close_id = tags
     return ThinkingLimit(
         budget,
         min(MAX_GRACE, budget // GRACE_SHARE),
-        open_id,
-        close_id,
+        tokenizer.control(THINK_OPEN),
+        tokenizer.control(THINK_CLOSE),
         before=tokenizer.encode("\n"),
         after=tokenizer.encode("\n\n"),
         is_open=is_open(opener, tokenizer),

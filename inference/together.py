@@ -9,7 +9,7 @@ by who runs them (`host_worker.py`).
 """
 
 from collections.abc import Sequence
-from operator import is_
+from operator import is_, itemgetter
 from typing import Any
 
 import torch
@@ -126,9 +126,7 @@ class _Stack:
         """Give each line its row of new states."""
         self._whole, self._rows = whole, []
         for number, slot in enumerate(slots):
-            conv = tuple(_row(states, number) for states in whole.conv)
-            recurrent = tuple(_row(states, number) for states in whole.recurrent)
-            slot.states = LinearStates(conv, recurrent)
+            slot.states = whole.each(itemgetter(slice(number, number + 1)))
             self._rows.append(slot.states)
 
 
@@ -141,9 +139,7 @@ class _Slots:
     def run(self, inputs: Inputs, run: Runner, replay: Replay) -> Tensor:
         """Put [N, 1] inputs in, a row each; return the outputs."""
         output, after = run(inputs, self._stack.of(self._slots))
-        dtype = self._slots[0].dtype
-        recurrent = tuple(None if s is None else s.to(dtype) for s in after.recurrent)
-        self._stack.put(LinearStates(after.conv, recurrent), self._slots)
+        self._stack.put(after.kept_in(self._slots[0].dtype), self._slots)
         for number, slot in enumerate(self._slots):
             slot.remember(inputs.row(number), replay)
         return output
@@ -153,10 +149,6 @@ def _stacked(rows: Sequence[Tensor | None]) -> Tensor | None:
     """Put the states of lines that have read something on top of each other."""
     there = [row for row in rows if row is not None]
     return torch.cat(there) if there else None
-
-
-def _row(states: Tensor | None, number: int) -> Tensor | None:
-    return None if states is None else states[number : number + 1]
 
 
 def _rows(whole: Tensor) -> list[Tensor]:

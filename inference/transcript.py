@@ -24,6 +24,7 @@ from inference.messages import (
     ToolSpec,
 )
 from inference.pictures import FIRST_ID, Place, Sight
+from inference.prefix import num_common
 from inference.profiles import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -157,7 +158,7 @@ class Transcript:
         """
         if self._last is not None:
             old_entries, old = self._last
-            num_shared = _num_shared(old_entries, entries)
+            num_shared = num_common(old_entries, entries)
             length = old.boundaries[num_shared - 1] if num_shared else 0
             assert new.tokens[:length] == old.tokens[:length], "a rendered prefix changed"
             is_longer = [m for m, _ in entries[: len(old_entries)]] == [m for m, _ in old_entries]
@@ -341,9 +342,3 @@ def _tool_json(tool: ToolSpec) -> str:
         "parameters": tool.parameters,
     }
     return json.dumps({"type": "function", "function": function}, ensure_ascii=False)
-
-
-def _num_shared(old: Sequence[Entry], new: Sequence[Entry]) -> int:
-    """Count the messages with which both conversations begin."""
-    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
-    return sum(1 for _ in shared)

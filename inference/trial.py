@@ -9,7 +9,7 @@ what is then used, is known to whoever has the kernel.
 import logging
 from collections.abc import Iterable
 
-from inference.hub import first_line
+from inference.errors import first_line
 
 LOG = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ first picture is to be seen; a talk of words alone never pays for it. Where pict
 and what their ids are is `pictures.py`.
 """
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from inference.errors import ModelUnavailable, PictureUnreadable
-from inference.pictures import FORMATS, Place, preprocessor
+from inference.pictures import FORMATS, Place, content_of, preprocessor
 
 PREFIXES = ("model.visual.", "visual.")
 """What the names of its weights begin with."""
@@ -47,7 +46,7 @@ class Vision:
             PictureUnreadable: the file has changed or is gone.
             ModelUnavailable: the checkpoint lacks weights of its vision tower.
         """
-        content = _content(place)
+        content = content_of(place.picture)
         patches, grid = self._patches(content, place)
         with torch.inference_mode():
             output: Any = self._tower(patches.to(self._device, self._dtype), grid_thw=grid)
@@ -140,16 +139,3 @@ def positions_of(num_tokens: int, first: int, position: int, places: Sequence[Pl
         done = place.end - first
     parts.append((position + torch.arange(num_tokens - done)).expand(3, -1))
     return torch.cat(parts, dim=1)
-
-
-def _content(place: Place) -> bytes:
-    """Read a picture's file, which must be the one that was shown."""
-    try:
-        content = Path(place.picture.path).read_bytes()
-    except OSError as error:
-        raise PictureUnreadable(
-            f"{place.picture.path} cannot be read any more ({error.strerror})."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != place.picture.digest:
-        raise PictureUnreadable(f"{place.picture.path} is not the picture it was; show it again.")
-    return content

@@ -1,4 +1,4 @@
-"""When an engine counts as hung or out of memory, and with how much less the next one is tried.
+"""When an engine counts as hung, and when as out of memory.
 
 A step is one chunk of a prompt or one token. How long one takes depends on the machine, so what
 the engine has shown so far is the measure; before it has shown anything, there is much patience.
@@ -7,16 +7,11 @@ No torch: a front end reads this too.
 
 import errno
 import time
-from dataclasses import replace
-
-from inference.door import EngineSettings
 
 FIRST_FACTOR = 8.0
 """The first step may take so many times `stall_s`: pages are loaded, kernels are built."""
 SLOWEST_FACTOR = 10.0
 """A later one so many times the slowest so far; a chunk grows dearer as the context grows."""
-MIN_CHUNK = 64
-"""Tokens; with fewer a prompt takes several times as long."""
 
 
 class Watchdog:
@@ -50,15 +45,6 @@ class Watchdog:
         """Whether the step under way takes too long."""
         begun_s = self._begun_s
         return begun_s is not None and time.monotonic() - begun_s > self.limit_s
-
-
-def smaller(settings: EngineSettings) -> EngineSettings:
-    """Return a plan that needs less memory at a time: for an engine in the place of one that died.
-
-    The tokens that come out are the same; prompts are read more slowly, and fewer states are kept.
-    """
-    chunk = min(settings.prefill_chunk, max(MIN_CHUNK, settings.prefill_chunk // 4))
-    return replace(settings, prefill_chunk=chunk, cache_bytes=settings.cache_bytes // 4)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

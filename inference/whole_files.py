@@ -104,12 +104,21 @@ def write_whole(
         os.close(fd)
         with suppress(OSError):  # renamed, or the folder is gone; any other is swept up later
             temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a new file is lost with its name.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_if_same(path: Path, status: os.stat_result, lock: Path) -> bool:

@@ -12,18 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from inference import errors
 from inference.door import CallGrammar, DType, LoadStage, ThinkingLimit
-from inference.errors import (
-    Cancelled,
-    ContextOverflow,
-    DamagedState,
-    EngineGone,
-    InferenceError,
-    ModelUnavailable,
-    OutOfMemory,
-    PictureUnreadable,
-    TooLarge,
-)
+from inference.errors import InferenceError
 from inference.messages import Memory, SamplingOptions, StopReason, Usage
 from inference.pictures import Place
 
@@ -351,19 +342,10 @@ def _first_fault(error: ValidationError) -> str:
 
 # --- errors -------------------------------------------------------------------------------------
 
-_ERRORS: dict[str, type[InferenceError]] = {
-    kind.__name__: kind
-    for kind in (
-        InferenceError,
-        ModelUnavailable,
-        ContextOverflow,
-        Cancelled,
-        DamagedState,
-        EngineGone,
-        OutOfMemory,
-        PictureUnreadable,
-        TooLarge,
-    )
+_ERRORS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, InferenceError)
 }
 
 

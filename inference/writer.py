@@ -24,7 +24,7 @@ class Writer:
 
     def __init__(self, store: Store, max_waiting: int = MAX_WAITING) -> None:
         self._store = store
-        self._waiting: dict[Hashable, Callable[[], Packed | None]] = {}
+        self._waiting: dict[Hashable, Callable[[], Packed]] = {}
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._is_writing = False
@@ -33,12 +33,12 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="state-writer", daemon=True)
         self._thread.start()
 
-    def write_later(self, what: Hashable, make: Callable[[], Packed | None]) -> None:
+    def write_later(self, what: Hashable, make: Callable[[], Packed]) -> None:
         """Have a node made and stored soon.
 
         Args:
             what: names it; while it waits it is not taken a second time.
-            make: packs it; None means that there is nothing to do.
+            make: packs it.
         """
         with self._changed:
             assert not self._is_closed, "nothing is written after close"
@@ -76,20 +76,18 @@ class Writer:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while (make := self._next()) is not None:
             try:
-                packed = make()
-                if packed is not None:
-                    self._store.put(packed)
+                self._store.put(make())
             except Exception as error:  # whatever it is, the turn goes on without the disk
                 self._store.on_notice(
                     f"A state was not stored: {type(error).__name__}: {str(error) or 'no reason'}."
                 )
             finally:
-                make = packed = None  # what they hold is large
+                make = None  # what it holds is large
                 with self._changed:
                     self._is_writing = False
                     self._changed.notify_all()
 
-    def _next(self) -> Callable[[], Packed | None] | None:
+    def _next(self) -> Callable[[], Packed] | None:
         """Wait for something to write; None after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._is_closed)

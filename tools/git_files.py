@@ -55,13 +55,23 @@ class GitFile:
 
     def is_committed(self, data: bytes) -> bool:
         """Say whether `data` is what the last commit has, whatever the line endings."""
-        return self.blob in (blob_id(data, self.blob), blob_id(_unix(data), self.blob))
+        return is_blob_of(data, self.blob)
 
 
 def blob_id(data: bytes, like: str) -> str:
     """Return git's id of this content, in the hash that `like` is written in."""
     name = "sha256" if len(like) == 64 else "sha1"
     return hashlib.new(name, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def is_blob_of(data: bytes, blob: str) -> bool:
+    """Say whether a blob has this content, whatever the line endings of a working tree."""
+    return blob in (blob_id(data, blob), blob_id(with_unix_ends(data), blob))
+
+
+def with_unix_ends(data: bytes) -> bytes:
+    """Return a text with the line endings that it is committed with."""
+    return data.replace(b"\r\n", b"\n")
 
 
 def list_files(
@@ -192,7 +202,3 @@ def _is_below(path: str, folders: Collection[str]) -> bool:
 def _parents(path: str) -> Iterator[str]:
     parts = path.split("/")
     return ("/".join(parts[:n]) for n in range(1, len(parts)))
-
-
-def _unix(data: bytes) -> bytes:
-    return data.replace(b"\r\n", b"\n")

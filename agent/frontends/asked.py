@@ -20,6 +20,7 @@ from inference.pictures import read_picture
 from sandbox.base import Cancel, never
 
 MAX_ISSUE_BYTES = 256 * 1024
+MAX_SEED = 2**31 - 1
 SHELL_WORDS = frozenset("|&;<>()$`*?{}~#")
 STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 POLL_S = 0.1
@@ -106,6 +107,8 @@ def _given(arguments: Namespace, cancel: Cancel) -> dict[str, Any]:
     """Return the fields of a request that were typed, by name."""
     if arguments.attempts is not None and arguments.attempts < 1:
         raise UsageError("--attempts must be 1 or more")
+    if arguments.seed is not None and not 0 <= arguments.seed <= MAX_SEED:
+        raise UsageError(f"--seed must be 0 to {MAX_SEED}, not {arguments.seed}")
     values = {
         "test_command": None if arguments.test_cmd is None else command_of(arguments.test_cmd),
         "tests": arguments.tests and tuple(arguments.tests),

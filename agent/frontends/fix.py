@@ -92,7 +92,7 @@ def _record_of(event: Event, before: Usage | None) -> dict[str, Any]:
     return record
 
 
-def as_json(value: Any, indent: int | None = None) -> str:
+def as_json(value: object, indent: int | None = None) -> str:
     """Write JSON in which GitHub Actions, which looks for `##[` anywhere, finds no command."""
     return json.dumps(value, indent=indent).replace("##[", r"\u0023#[")
 

@@ -17,7 +17,7 @@ from agent.frontends.console import last_lines, lines_of
 from agent.frontends.output import harmless
 from agent.frontends.places import place_of
 from agent.frontends.usage import LastReplies
-from agent.outcome import FIXED, FixOutcome
+from agent.outcome import FIXED, FixOutcome, Tests
 from tools.readable import readable
 
 MAX_ANNOTATIONS = 10
@@ -103,8 +103,8 @@ def summary_of(outcome: FixOutcome) -> str:
     """Write a run in Markdown; foreign text stands in `<pre>`, where none of it is obeyed."""
     rows = {
         "exit code": f"{outcome.exit_code} ({outcome.word})",
-        "tests before": _counts(outcome, "before"),
-        "tests after": _counts(outcome, "after"),
+        "tests before": _counts(outcome.before),
+        "tests after": _counts(outcome.after),
         "attempts, replies, calls": f"{outcome.num_attempts}, {outcome.num_steps}, "
         f"{outcome.num_calls}",
         "seconds": f"{outcome.duration_s:.0f}",
@@ -123,8 +123,7 @@ def summary_of(outcome: FixOutcome) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _counts(outcome: FixOutcome, when: str) -> str:
-    tests = outcome.before if when == "before" else outcome.after
+def _counts(tests: Tests | None) -> str:
     return f"{tests.num_passed} green, {len(tests.failed)} red" if tests else "not run"
 
 

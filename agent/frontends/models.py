@@ -8,7 +8,9 @@ import json
 import sys
 from argparse import Namespace
 
-from agent.errors import UsageError
+from agent.config import config_file, load_config
+from agent.engine import wanted_model
+from agent.frontends.agreed import agreed
 from agent.frontends.cache import bytes_in_words
 from agent.frontends.console import on_screen, visible
 from agent.frontends.meter import Meter
@@ -23,6 +25,7 @@ from inference.packed_files import packed_files
 from inference.pins import hub_cache
 from inference.planner import Refusal
 
+AUTO = "auto"
 SCHEMA_VERSION = 1
 FAILED = 1
 NUM_REVISION_DIGITS = 10
@@ -50,13 +53,15 @@ def run(arguments: Namespace, kept: KeptModels | None = None) -> int:
 
 
 def _list(kept: KeptModels, is_json: bool) -> int:
-    """Print the models that can be used without a download, and what `auto` means."""
+    """Print the models that can be used without a download, and which is taken of itself."""
     pinned = kept.pinned()
     models = list(cached_models())
+    chosen = wanted_model(load_config(config_file()), None)
+    is_chosen = chosen not in ("", AUTO)
     try:
-        auto = resolve("auto")
+        auto = resolve(AUTO)
     except ModelUnavailable as error:
-        auto = str(error)
+        auto = "none that is here fits this machine" if is_chosen else str(error)
     if is_json:
         rows = [
             {
@@ -85,6 +90,8 @@ def _list(kept: KeptModels, is_json: bool) -> int:
     for one in packed_files(kept.packed):
         origin = f"{one.source}, which is not there" if one.is_orphan else one.source or "unknown"
         print(f"{one.path}  packed {one.kind}, {bytes_in_words(one.nbytes)}, of {visible(origin)}")
+    if is_chosen:
+        print(f"set: {visible(chosen)}, in {config_file()}; taken where no --model is given")
     print(f"auto: {auto}")
     for sentence in kept.faults():
         print(on_screen(sentence), file=sys.stderr)
@@ -143,23 +150,12 @@ def _preserve(kept: KeptModels, arguments: Namespace) -> int:
 def _remove(kept: KeptModels, name: str, is_sure: bool) -> int:
     size = bytes_in_words(kept.size_of(name))
     where = "" if kept.packed_at(name) else " from the hub cache"
-    if not is_sure and not _agreed(f"Remove {visible(name)}{where}, {size}? [y/N] "):
+    if not is_sure and not agreed(f"Remove {visible(name)}{where}, {size}?"):
         print("Nothing was removed.")
         return 0
     kept.remove(name)
     print(f"{visible(name)}: {size} freed.")
     return 0
-
-
-def _agreed(question: str) -> bool:
-    """Ask the person.
-
-    Raises:
-        UsageError: nobody is there to ask.
-    """
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nobody is there to ask, so nothing was removed; --yes does without")
-    return input(question).strip().lower() in ("y", "yes")
 
 
 def _named(found: Manifest) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from agent.approval import Answer, Ask
 from agent.approver import nobody_there
 from agent.conversation import Conversation
+from agent.errors import KNOWN_ERRORS
 from agent.events import Event, ReplyEnded, StopReason, TurnEnded
 from agent.frontends.console import PlainConsole, SilentConsole, on_screen
 from agent.frontends.fix import interrupts
 from agent.frontends.output import OutputLost, hand_out
 from agent.frontends.stream import Stream
 from agent.outcome import BUDGET, CANCELLED, NOTHING
-from agent.stopped import KNOWN_ERRORS
 from tools.mcp_form import Form
 
 EXIT_CODES = {

@@ -24,8 +24,8 @@ from agent.frontends.repl.host import Host
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.theme import THEMES
 from agent.frontends.repl.worker import Printed
+from agent.frontends.usage import LastReplies
 from agent.shown import mentioned
-from inference.messages import Usage
 from sandbox.base import Cancel
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class PlainHost:
         """What an empty line sends."""
         self._signals = signals
         self._asks: deque[Callable[[], None]] = deque()
-        self._before: Usage | None = None
+        self._replies = LastReplies()
         self._is_line_open = False
         self._loads = NowAndThen()
 
@@ -174,9 +174,9 @@ class PlainHost:
             return [f"call: {call_line(event)}"]  # `> ` stands before what the person types
         if isinstance(event, TestsStarted):
             return ["(running the tests)"]
-        lines = list(lines_of(event, self._before))
+        lines = list(lines_of(event, self._replies.before(event)))
         if isinstance(event, ReplyEnded):
-            self._before, lines = event.usage, [line for line in lines if line[0]]
+            lines = [line for line in lines if line[0]]
         return [line for line in (self._loads.line(event), *(text for _, text in lines)) if line]
 
     # ---- what commands ask

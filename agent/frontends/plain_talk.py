@@ -5,12 +5,12 @@ Nothing moves and nothing is drawn over. What is typed while a turn runs waits f
 
 import sys
 
+from agent.errors import KNOWN_ERRORS
 from agent.frontends.output import drop
 from agent.frontends.plain_host import PlainHost
 from agent.frontends.plain_signals import Signals
 from agent.frontends.repl.completion import COMMAND_LINE, named_plainly
 from agent.frontends.repl.shell import shell_steps
-from agent.stopped import KNOWN_ERRORS
 
 
 class PlainTalk:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from agent.config import state_folder
 from agent.errors import AgentError, UsageError
+from agent.frontends.agreed import agreed
 from agent.frontends.cache import age_in_words, bytes_in_words
 from agent.frontends.console import visible
 from agent.frontends.transcript import as_document, as_html, as_markdown, as_text
 from agent.journal import Contents, read_all
 from agent.patch import write_whole
-from agent.prune import Kept, kept_sessions, may_go, prune
+from agent.prune import kept_sessions, may_go, prune
 from agent.session import JOURNAL
 from agent.sessions import find_session, list_sessions
 
@@ -125,23 +126,11 @@ def _prune(state: Path, arguments: Namespace) -> int:
     for kept in chosen:
         size, age = bytes_in_words(kept.num_bytes), age_in_words(kept.age_s)
         print(f"{visible(kept.folder.name)}  {size:>10}  {age}")
-    if not arguments.yes and not _agreed(chosen):
+    size = bytes_in_words(sum(kept.num_bytes for kept in chosen))
+    if not arguments.yes and not agreed(f"Remove what is listed for good, {size}?"):
         print("Nothing was removed.")
         return 0
     gone = [kept for kept in chosen if prune(kept)]
     freed = bytes_in_words(sum(kept.num_bytes for kept in gone))
     print(f"Sessions removed: {len(gone)} of {len(chosen)}; {freed} freed.")
     return 0
-
-
-def _agreed(chosen: tuple[Kept, ...]) -> bool:
-    """Ask the person.
-
-    Raises:
-        UsageError: nobody is there to ask.
-    """
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nobody is there to ask, so nothing was removed; --yes does without")
-    size = bytes_in_words(sum(kept.num_bytes for kept in chosen))
-    question = f"Remove what is listed for good, {size}? [y/N] "
-    return input(question).strip().lower() in ("y", "yes")

@@ -13,6 +13,7 @@ from typing import get_args
 
 from agent.approval import Answer, Ask
 from agent.conversation import Conversation
+from agent.errors import KNOWN_ERRORS
 from agent.events import (
     CallWriting,
     Event,
@@ -25,7 +26,6 @@ from agent.frontends.fix import as_json, event_line
 from agent.frontends.output import hand_out
 from agent.frontends.usage import LastReplies
 from agent.status import Status
-from agent.stopped import KNOWN_ERRORS
 from tools.mcp_form import Form
 
 OWN: Mapping[str, str] = {

@@ -6,6 +6,7 @@ from agent.approver import Person
 from agent.compose import ChatFactory
 from agent.config import config_file, state_folder
 from agent.conversation import Conversation
+from agent.errors import KNOWN_ERRORS
 from agent.events import Event
 from agent.frontends.one_answer import Nobody, Prompt, answer_once
 from agent.frontends.output import OutputLost, complain
@@ -14,7 +15,6 @@ from agent.frontends.resuming import Resuming
 from agent.mcp_config import load_servers
 from agent.open_talk import open_conversation
 from agent.outcome import CANCELLED
-from agent.stopped import KNOWN_ERRORS
 from agent.talk_request import TalkRequest
 from sandbox.base import Cancel
 

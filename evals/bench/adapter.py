@@ -7,7 +7,6 @@ its restart a real one. No torch here: engines are in `own.py` and `peers.py`.
 """
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -152,7 +151,7 @@ def _serve(make: Callable[[], Adapter], pipe: Connection) -> None:
     except BenchFailed as error:
         pipe.send(error)
         return
-    pipe.send(os.getpid())
+    pipe.send(None)  # it can be asked
     try:
         while (question := pipe.recv()) is not None:
             try:

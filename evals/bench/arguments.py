@@ -55,6 +55,20 @@ def layers(text: str) -> int:
     return number
 
 
+def file(text: str) -> Path:
+    """Read the name of a file that is there, before anything long is begun."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
+    return Path(text)
+
+
+def checkpoint(text: str) -> Path:
+    """Read the name of a folder that holds a model."""
+    if not (Path(text) / "config.json").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} has no config.json; give a checkpoint's folder")
+    return Path(text)
+
+
 def run_alone(
     doc: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None],

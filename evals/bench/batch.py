@@ -16,38 +16,34 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import cast, get_args
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from evals.bench.arguments import add_threads, at_least, count, run_alone
-from evals.bench.random_model import random_model
+from evals.bench.random_model import KINDS, model_of_kind
 from evals.bench.roofline import Figure, Report, seconds_of
 from evals.bench.shapes import SHAPES
 from inference.branch import Branch
+from inference.chat import never
 from inference.decode_step import matrices_of
 from inference.door import GenerationEnd, Token
 from inference.engine import Engine
 from inference.messages import Prefill, SamplingOptions
 from inference.model import Model
 from inference.quantize import StackLinear
-from inference.stack import StackFormat
 
 NUM_ROWS = (1, 2, 4, 8)
 WANTED = 1.7
 """Times the tokens a second of one line, with four."""
-PLAIN = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 Reply = tuple[Branch, Iterator[Prefill | Token | GenerationEnd]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare those of `bench batch`."""
-    kinds = (*get_args(StackFormat), *PLAIN)
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
-    add("--weights", nargs="+", choices=kinds, default=["int8", "nf4"], help="(int8 nf4)")
+    add("--weights", nargs="+", choices=KINDS, default=["int8", "nf4"], help="(int8 nf4)")
     add("--lines", type=count, default=4, metavar="N", help="written together (4)")
     add("--prompt", type=count, default=512, metavar="N", help="tokens that they share (512)")
     add("--new", type=at_least(2), default=16, metavar="N", help="tokens of each line and run (16)")
@@ -62,8 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures: list[Figure] = []
     fastest = {"alone": 0.0, "together": 0.0}
     for weights in arguments.weights:
-        torch.manual_seed(0)
-        model = _model(arguments.shape, weights)
+        model = model_of_kind(SHAPES[arguments.shape].config(), weights, torch.bfloat16)
         ceilings = {rows: _rows_per_s(model, rows, arguments.runs) for rows in NUM_ROWS}
         for rows, speeds in ceilings.items():
             name = f"{weights}, all matrices times {rows} rows"
@@ -89,15 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"together {gain:.2f} times the fastest line by itself")
     print(report.json())
     return 0 if gain >= WANTED else 1
-
-
-def _model(shape: str, weights: str) -> Model:
-    config = SHAPES[shape].config()
-    if weights in PLAIN:
-        make = AutoModelForCausalLM.from_config
-        return Model(make(config, dtype=PLAIN[weights]))  # type: ignore[no-untyped-call]
-    kind = cast(StackFormat, weights)
-    return random_model(config, torch.device("cpu"), torch.bfloat16, kind, "16bit")
 
 
 def _rows_per_s(model: Model, num_rows: int, num_runs: int) -> list[float]:
@@ -128,7 +114,7 @@ def _measured(model: Model, arguments: argparse.Namespace) -> tuple[Sequence[flo
     """Return the tokens a second of one line, and of all together, of runs in turns."""
     engine = Engine(model, cache_bytes=1 << 28)
     prompt = random.Random(0).choices(range(model.vocab_size), k=arguments.prompt)
-    first = engine.branch(prompt, _never)
+    first = engine.branch(prompt, never)
     speeds: list[tuple[float, float]] = []
     for _ in range(arguments.runs + 1):
         alone = _speed(engine, first, 1, arguments.new)
@@ -151,7 +137,7 @@ def _speed(engine: Engine, first: Branch, num_lines: int, num_new: int) -> float
 
 def _begun(engine: Engine, branch: Branch, seed: int, num_new: int) -> Reply:
     sampling = SamplingOptions(temperature=1.0, seed=seed)
-    return branch, engine.generate(branch, (), sampling, max_new_tokens=num_new, cancel=_never)
+    return branch, engine.generate(branch, (), sampling, max_new_tokens=num_new, cancel=never)
 
 
 def _in_step(engine: Engine, replies: Sequence[Reply]) -> None:
@@ -161,10 +147,6 @@ def _in_step(engine: Engine, replies: Sequence[Reply]) -> None:
         engine.together.read(offering)
     for _, events in replies:
         assert isinstance(next(events), Token)
-
-
-def _never() -> bool:
-    return False
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import transformers
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
-from evals.bench.arguments import add_llama, add_threads, count, run_alone
+from evals.bench.arguments import add_llama, add_threads, checkpoint, count, run_alone
 from evals.bench.children import child
 from evals.bench.llama import llama_of
 from evals.bench.roofline import Ceilings, Figure, Report, decode_work, measure_ceilings, seconds_of
@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `run` reads."""
     add = parser.add_argument
     add("--shape", default="0.8b", choices=SHAPES, help="of the model (0.8b)")
-    add("--checkpoint", type=Path, help="of that shape; made in a temporary folder if left out")
+    made = "of that shape; made in a temporary folder if left out"
+    add("--checkpoint", type=checkpoint, metavar="FOLDER", help=made)
     add("--weights", nargs="+", choices=get_args(StackFormat), default=list(GOALS))
     before = [8192, 12288]
     add("--contexts", type=count, nargs="*", default=before, metavar="N", help="tokens before")

@@ -26,17 +26,18 @@ import torch
 
 from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine, rss_bytes
-from evals.bench.own import close_engine, open_engine
+from evals.bench.own import open_engine
 from evals.bench.shapes import SHAPES, make_checkpoint
 from inference.branch import Branch
+from inference.chat import never
 from inference.engine import Engine
 from inference.errors import ModelUnavailable
 from inference.loader import load
 from inference.model import Model
+from inference.sizes import PAGE_TOKENS
 
 NUM_RUNS = 20
 NUM_FORKS = 8
-PAGE_TOKENS = 256
 RECURRENT_BYTES = 4
 """The recurrent state is float32 whatever the weights are."""
 FORK_GOAL_S, SNAPSHOT_GOAL_S = 0.020, 0.010
@@ -67,7 +68,7 @@ def measure(model: Model, num_tokens: int, folder: Path) -> dict[str, object]:
     try:
         ids = random.Random(0).choices(range(model.vocab_size), k=num_tokens)
         started = time.perf_counter()
-        branch = engine.branch(ids, lambda: False)
+        branch = engine.branch(ids, never)
         prefill_s = time.perf_counter() - started
         snapshots = _times(branch.state.snapshot)
         forks = _times(lambda: engine.fork(branch))
@@ -77,7 +78,7 @@ def measure(model: Model, num_tokens: int, folder: Path) -> dict[str, object]:
         tokens = _times(lambda: _read_one(engine, going_on))
         extra = _bytes_a_fork(engine, branch)
     finally:
-        close_engine(engine)
+        engine.close()
     item_bytes = model.dtype.itemsize
     state, page = state_bytes(model.config, item_bytes), page_bytes(model.config, item_bytes)
     return {

@@ -21,7 +21,7 @@ from inference.engine import Engine
 from inference.errors import Cancelled
 from inference.messages import SamplingOptions
 from inference.plan import GIB, Plan
-from inference.slabs import PAGE_TOKENS
+from inference.sizes import PAGE_TOKENS
 from inference.state import unpack
 
 NUM_WRITTEN = 33

@@ -28,7 +28,6 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import torch
-import transformers
 from torch import Tensor
 
 from agent.bench import Materials
@@ -37,15 +36,14 @@ from agent.session import Session
 from agent.settings import Config
 from agent.workplace import Workplace
 from evals.bench.arguments import add_threads, at_least, count, run_alone
+from evals.bench.random_model import plain_model
 from evals.bench.roofline import Figure, Report
 from evals.bench.shapes import SHAPES
 from inference.door import CallGrammar
 from inference.grammar import CallRule, Grammars
-from inference.loader import cpu_dtype
 from inference.messages import ReplyOptions, ToolSpec
 from inference.model import Model
 from inference.profiles import CALL_CLOSE, CALL_OPEN
-from inference.shapes import shape_of
 from sandbox.base import View
 from sandbox.checkpoint import Checkpoint
 from sandbox.direct import Direct
@@ -204,10 +202,7 @@ def _tools(folder: Path) -> tuple[ToolSpec, ...]:
 def _model(shape: str, vocab_size: int) -> Model:
     config = SHAPES[shape].config()
     config.vocab_size = vocab_size
-    torch.manual_seed(0)
-    num_params = shape_of(config.to_dict()).num_params
-    make: Any = transformers.AutoModelForCausalLM.from_config
-    return Model(make(config, dtype=cpu_dtype(num_params)))
+    return plain_model(config)
 
 
 def _begun(grammars: Grammars, grammar: CallGrammar, words: Words, text: str) -> CallRule:

@@ -6,14 +6,13 @@ figures are listed as they come. Where the folder has a README.md, what is below
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from evals.bench.machine import load, moment
 from evals.bench.plot import plot
 from evals.bench.roofline import Ceilings, Figure, table
 
@@ -48,8 +47,8 @@ def keep(line: str, command: str, folder: Path) -> Path:
         name = report["bench"]
     except (ValueError, TypeError, KeyError) as error:
         raise NothingToKeep("its last line is no JSON, so nothing was kept") from error
-    report.setdefault("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    report.setdefault("load", round(os.getloadavg()[0], 2))
+    report.setdefault("date", moment())
+    report.setdefault("load", load())
     report["command"] = command
     (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     figures = _figures(report)

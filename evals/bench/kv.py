@@ -16,16 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor
 
 from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine
-from evals.nano.sessions import HELD_OUT, sessions, tokenize
+from evals.bench.quality import differences
+from evals.nano.corpus import HELD_OUT
+from evals.nano.sessions import sessions, tokenize
 from evals.nano.warm import WarmPytest
 from inference.kv_codec import KvKind
 from inference.loader import load
 from inference.local import NANO_FOLDER
-from inference.model import Model
 from inference.profiles import NANO
 from inference.tokenizer import Tokenizer
 from inference.transcript import Transcript
@@ -63,27 +63,14 @@ def windows(num_windows: int, num_tokens: int) -> Iterator[list[int]]:
 def agreement(kv: KvKind, texts: Sequence[Sequence[int]]) -> Agreement:
     """Read `texts` with keys and values of that kind, and as they are."""
     exact, rounded = (load(str(NANO_FOLDER), device="cpu", kv=kind).model for kind in ("16bit", kv))
-    divergences, same = [], []
-    for text in texts:
-        expected, found = _log_probabilities(exact, text), _log_probabilities(rounded, text)
-        divergences.append((expected.exp() * (expected - found)).sum(-1))
-        same.append(expected.argmax(-1) == found.argmax(-1))
-    all_divergences = torch.cat(divergences)
+    divergences, same = differences(exact, rounded, texts, CHUNK)
     return Agreement(
         kv,
-        mean_kld=all_divergences.mean().item(),
-        kld_99=all_divergences.quantile(0.99).item(),
-        top1=torch.cat(same).float().mean().item(),
-        num_tokens=len(all_divergences),
+        mean_kld=divergences.mean().item(),
+        kld_99=divergences.quantile(0.99).item(),
+        top1=same.float().mean().item(),
+        num_tokens=len(divergences),
     )
-
-
-def _log_probabilities(model: Model, tokens: Sequence[int]) -> Tensor:
-    """After every token, [T, V]."""
-    state = model.new_state()
-    starts = range(0, len(tokens), CHUNK)
-    parts = [model.forward_all(tokens[start : start + CHUNK], state) for start in starts]
-    return torch.cat(parts).log_softmax(-1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,10 @@
-"""What a benchmark ran on, and how much memory a process held: Linux, read from /proc."""
+"""What a benchmark ran on, and what of it was used: memory, time; Linux, read from /proc."""
 
 import os
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,6 +26,24 @@ def describe_machine(num_threads: int) -> Mapping[str, object]:
     }
 
 
+def moment() -> str:
+    """Return the time in the form of reports."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def load() -> float:
+    """Return how many processes wanted a core in the last minute, those of a benchmark included."""
+    return round(os.getloadavg()[0], 2)
+
+
+def timed(run: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that a call took, by the clock and by processors, children's included."""
+    clock_s, before = time.perf_counter(), os.times()
+    run()
+    clock_s, after = time.perf_counter() - clock_s, os.times()
+    return clock_s, sum(after[:4]) - sum(before[:4])
+
+
 def forget_peak(pid: int | str = "self") -> None:
     """Let the peak of a process begin anew; if the kernel refuses, it is the one since start."""
     try:
@@ -37,9 +57,9 @@ def peak_rss_bytes(pid: int | str = "self") -> int:
     return _status_bytes(pid, "VmHWM:")
 
 
-def rss_bytes(pid: int | str = "self") -> int:
-    """Return the memory that a process holds."""
-    return _status_bytes(pid, "VmRSS:")
+def rss_bytes() -> int:
+    """Return the memory that this process holds."""
+    return _status_bytes("self", "VmRSS:")
 
 
 def _status_bytes(pid: int | str, field: str) -> int:

@@ -167,7 +167,11 @@ def main() -> int:
         print(f"{arguments.folder} exists; name a new folder.", file=sys.stderr)
         return 2
     plan = plan_checkpoint(SHAPES[arguments.shape].config(), arguments.folder)
-    write_checkpoint(plan)
+    try:
+        write_checkpoint(plan)
+    except OSError as error:
+        print(f"{arguments.folder} cannot be written: {error.strerror}.", file=sys.stderr)
+        return 2
     print(f"{arguments.folder}: {plan.nbytes / 1e9:.2f} GB in {len(plan.files)} files")
     return 0
 

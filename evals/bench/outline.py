@@ -10,17 +10,15 @@ which other programs on the machine do not lengthen. Last line: JSON, figures an
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 from evals.bench.arguments import count, run_alone
-from evals.bench.machine import describe_machine, rss_bytes
+from evals.bench.machine import describe_machine, rss_bytes, timed
 from sandbox.workspace import Workspace
 from tools.outline import Outline
 
@@ -134,14 +132,6 @@ def _source(draw: Random, suffix: str, number: int, known: list[str]) -> str:
     if suffix == "java":
         body = f"\npublic class Module{number} {{{body}}}\n"
     return HEADS[suffix] + "".join(imports) + body
-
-
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that a call took, by the clock and by processors, children's included."""
-    clock_s, before = time.perf_counter(), os.times()
-    call()
-    clock_s, after = time.perf_counter() - clock_s, os.times()
-    return clock_s, sum(after[:4]) - sum(before[:4])
 
 
 def measure(root: Path) -> dict[str, tuple[float, float]]:

@@ -10,6 +10,7 @@ import torch
 from evals.bench.adapter import Answer, BenchFailed, Restarted
 from evals.bench.machine import forget_peak, peak_rss_bytes
 from inference.branch import Branch
+from inference.chat import never
 from inference.door import CACHE_BYTES, DType, GenerationEnd, Token
 from inference.engine import Engine
 from inference.errors import ModelUnavailable
@@ -43,11 +44,6 @@ def _complain(sentence: str) -> None:
     raise BenchFailed(sentence)
 
 
-def close_engine(engine: Engine) -> None:
-    """Let an engine of `open_engine` write what is still to be written."""
-    engine.close()
-
-
 class OwnEngine:
     """The engine, in this process."""
 
@@ -77,7 +73,7 @@ class OwnEngine:
             tokens[len(branch) :],
             SamplingOptions(temperature=1.0, seed=seed) if seed else SamplingOptions(),
             max_new_tokens=n_gen,
-            cancel=_never,
+            cancel=never,
             marks=[place for place, token in enumerate(tokens) if token == self.opener],
         ):
             if isinstance(event, Token):
@@ -104,7 +100,7 @@ class OwnEngine:
     def close(self) -> None:
         """Give the live branch up and close the engine."""
         self._live = None
-        close_engine(self._engine)
+        self._engine.close()
 
 
 def open_own(
@@ -123,7 +119,3 @@ def open_own(
     engine = OwnEngine(model, folder, opener)
     OwnEngine(model, None).ask(range(64), 2)  # warm-up: nothing of it stays
     return engine
-
-
-def _never() -> bool:
-    return False

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from evals.bench.adapter import BenchFailed
-from evals.bench.arguments import add_threads, count
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.children import child
 from evals.bench.machine import describe_machine, forget_peak, peak_rss_bytes, rss_bytes
 from evals.bench.make_checkpoint import (
@@ -42,12 +42,12 @@ from inference.footprint import Footprint
 from inference.loader import cpu_dtype, load_packed
 from inference.model import Model
 from inference.module import empty_module, stored_tensors
+from inference.plan import GIB
 from inference.quantize import quantize
 from inference.shapes import shape_of
 from inference.stack import StackFormat
 from inference.weight_file import SPARE_BYTES
 
-GIB = 2**30
 LOAD_SLACK_BYTES = int(1.1 * GIB)
 """What loading may hold beside the weights."""
 PLAN_TOLERANCE = 0.03
@@ -237,5 +237,10 @@ class _Lines:
 
 
 def _words(key: str, value: object) -> str:
-    is_bytes = isinstance(value, int) and key.endswith("_bytes")
-    return f"{value / GIB:.3f} GiB" if is_bytes else str(value)  # type: ignore[operator]
+    if isinstance(value, int) and key.endswith("_bytes"):
+        return f"{value / GIB:.3f} GiB"
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(run_alone(__doc__, add_arguments, run))

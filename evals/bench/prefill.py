@@ -26,6 +26,7 @@ from evals.bench.llama import llama_of
 from evals.bench.own import open_engine
 from evals.bench.roofline import Ceilings, Figure, Report, measure_ceilings, prefill_work
 from evals.bench.shapes import SHAPES, make_checkpoint
+from inference.chat import never
 from inference.engine import Engine
 from inference.footprint import Footprint
 from inference.loader import load
@@ -165,9 +166,7 @@ def _readers(checkpoint: Path, peers: Sequence[str]) -> dict[str, Reader]:
 def _read(engine: Engine, prompt: Sequence[int]) -> float:
     started = time.perf_counter()
     branch = engine.find(prompt, reuse=False)
-    events = engine.generate(
-        branch, prompt, SamplingOptions(), max_new_tokens=0, cancel=lambda: False
-    )
+    events = engine.generate(branch, prompt, SamplingOptions(), max_new_tokens=0, cancel=never)
     for _ in events:
         pass
     return time.perf_counter() - started

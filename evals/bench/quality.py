@@ -21,17 +21,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evals.bench.arguments import add_threads, count
+from evals.bench.arguments import add_threads, count, run_alone
 from evals.bench.machine import describe_machine
-from evals.nano.corpus import generate
+from evals.nano.corpus import HELD_OUT, generate
 from inference.errors import ModelUnavailable
 from inference.loader import load
 from inference.local import NANO_FOLDER
 from inference.model import Model
 from inference.tokenizer import Tokenizer
 
-FIRST_SEED = 900_000
-"""Repositories that nano was not trained on."""
 CHUNK = 256
 """Tokens that are read at a time; their logits are held."""
 
@@ -50,7 +48,19 @@ class Quality:
 def compare(
     reference: Model, other: Model, windows: Sequence[Sequence[int]], chunk: int = CHUNK
 ) -> Quality:
-    """Let both models read the same windows of tokens, each from an empty state."""
+    """Say how far `other` is from the reference over the windows."""
+    divergences, agreements = differences(reference, other, windows, chunk)
+    return _quality(divergences.double(), agreements)
+
+
+def differences(
+    reference: Model, other: Model, windows: Sequence[Sequence[int]], chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Let both models read the same windows of tokens, each from an empty state.
+
+    Returns, for every token, how far the second distribution is from the first, in nats, and
+    whether both find the same token best.
+    """
     divergences, agreements = [], []
     for window in windows:
         states = [(model, model.new_state()) for model in (reference, other)]
@@ -62,7 +72,7 @@ def compare(
             )
             divergences.append((expected.exp() * (expected - actual)).sum(dim=-1))
             agreements.append(expected.argmax(dim=-1) == actual.argmax(dim=-1))
-    return _quality(torch.cat(divergences).double(), torch.cat(agreements))
+    return torch.cat(divergences), torch.cat(agreements)
 
 
 def _quality(divergences: Tensor, agreements: Tensor) -> Quality:
@@ -87,7 +97,7 @@ def windows_of(folder: Path, vocab_size: int, num_tokens: int, window: int) -> l
 
 def _text_tokens(tokenizer: Tokenizer, num_tokens: int) -> list[int]:
     ids: list[int] = []
-    for seed in itertools.count(FIRST_SEED):
+    for seed in itertools.count(HELD_OUT):
         ids += tokenizer.encode("\n".join(_texts(seed)))
         if len(ids) >= num_tokens:
             return ids[:num_tokens]
@@ -135,3 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
     record = {"bench": "quality", **beside, **figures}
     print(json.dumps({**record, "machine": describe_machine(arguments.threads)}))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_alone(__doc__, add_arguments, run))

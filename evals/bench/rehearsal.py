@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from evals.bench.adapter import Answer, Restarted
-from evals.bench.trace import GROUPS, Row, Run, Sizes, Trace, num_common
+from evals.bench.trace import GROUPS, Row, Run, Sizes, Trace
+from inference.prefix import num_common
 
 Keeps = Literal["all", "last", "nothing"]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from evals.bench import published
 from evals.bench.adapter import Adapter, BenchFailed, InChild
-from evals.bench.arguments import add_threads, at_least, count
+from evals.bench.arguments import add_threads, at_least, count, file
 from evals.bench.machine import describe_machine
 from evals.bench.peers import LlamaServer, is_program, open_transformers
 from evals.bench.rehearsal import Keeps, cost, rehearse
@@ -105,9 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ours, cold (no reuse), transformers",
     )
     add("--llama-server", type=Path, metavar="BIN", help="also run this llama-server, on --gguf")
-    add("--gguf", type=Path, metavar="FILE", help="the same weights for it")
+    add("--gguf", type=file, metavar="FILE", help="the same weights for it")
     add(
-        "--trace", type=Path, metavar="FILE", help="token ids to use; drawn from --seed if left out"
+        "--trace", type=file, metavar="FILE", help="token ids to use; drawn from --seed if left out"
     )
     add("--seed", type=int, default=0, help="of the token ids and the lengths of messages")
     add("--repeats", type=count, default=1, metavar="N", help="passes over everything")

@@ -7,17 +7,15 @@ the table, and JSON that says on what it was measured. Running a model is not fo
 """
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
-from evals.bench.machine import describe_machine
+from evals.bench.machine import describe_machine, load, moment
 from inference.footprint import Footprint, Kv, Weights
 from inference.shapes import ModelShape
 
@@ -243,9 +241,9 @@ class Report:
     machine: Mapping[str, object] = field(
         default_factory=lambda: describe_machine(torch.get_num_threads())
     )
-    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
-    """Processes that wanted a core in the last minute, those of the benchmark included."""
+    date: str = field(default_factory=moment)
+    load: float = field(default_factory=load)
+    """See `machine.load`."""
 
     def table(self) -> str:
         """Return the figures as a table of Markdown."""

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from evals.bench.machine import timed
 from sandbox.base import Sandbox, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.direct import Direct
@@ -44,6 +45,7 @@ def main() -> int:
         figures: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for number in range(WARM_UPS + ROUNDS):
             for name, run in runs.items():
+                time.sleep(PAUSE_S)
                 sample = timed(run)
                 if number >= WARM_UPS:
                     figures[name].append(sample)
@@ -56,23 +58,14 @@ def bare_python() -> None:
     subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True)
 
 
-def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Give the milliseconds of wall clock and of processors that a call takes."""
-    time.sleep(PAUSE_S)
-    started, before = time.perf_counter(), os.times()
-    run()
-    wall, after = time.perf_counter() - started, os.times()
-    return wall * 1000, sum(after[at] - before[at] for at in range(4)) * 1000
-
-
 def report(figures: dict[str, list[tuple[float, float]]]) -> None:
     """Print the table and the line for machines."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     summary = {}
     print(f"{'':12} {'wall ms':>8} {'range':>13} {'processor ms':>13}")
     for name, samples in figures.items():
-        wall = [sample[0] for sample in samples]
-        processor = statistics.mean(sample[1] for sample in samples)
+        wall = [1000 * wall_s for wall_s, _ in samples]
+        processor = statistics.mean(1000 * processor_s for _, processor_s in samples)
         median, low, high = statistics.median(wall), min(wall), max(wall)
         print(f"{name:12} {median:8.1f} {f'{low:.0f}-{high:.0f}':>13} {processor:13.1f}")
         summary[name] = {"wall_ms": median, "least_ms": low, "processor_ms": processor}

@@ -18,6 +18,7 @@ import transformers
 from transformers import (
     AutoModelForCausalLM,
     PreTrainedConfig,
+    PreTrainedModel,
     Qwen3_5MoeTextConfig,
     Qwen3_5TextConfig,
 )
@@ -108,16 +109,17 @@ SHAPES = {
 
 def make_checkpoint(shape: Shape, folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     """Write config.json and random weights, the same ones every time; return the folder."""
-    _quietly(lambda: _write(shape, folder, dtype))
+    _quietly(lambda: fresh_module(shape.config(), dtype).save_pretrained(folder))
     return folder
 
 
-def _write(shape: Shape, folder: Path, dtype: torch.dtype) -> None:
+def fresh_module(config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """Make a module with the weights that a training would begin with, the same ones every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         make: Any = AutoModelForCausalLM.from_config
-        module = make(shape.config(), dtype=dtype)
-    module.save_pretrained(folder)
+        module: PreTrainedModel = make(config, dtype=dtype)
+        return module
 
 
 def _quietly(run: Callable[[], None]) -> None:

@@ -26,21 +26,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any, cast, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from agent.errors import UsageError
 from evals.bench.arguments import add_threads, at_least, count, layers, run_alone
 from evals.bench.machine import describe_machine
-from evals.bench.random_model import random_model
+from evals.bench.random_model import KINDS, model_of_kind
 from evals.bench.shapes import SHAPES, Shape
-from evals.nano.corpus import generate
-from evals.nano.sessions import HELD_OUT, ideal_session, tokenize
+from evals.nano.corpus import HELD_OUT, generate
+from evals.nano.sessions import ideal_session, tokenize
 from evals.nano.warm import WarmPytest
 from inference.branch import Branch
+from inference.chat import never
 from inference.door import SMALL_PARAMS, CallGrammar, GenerationEnd
 from inference.engine import Engine
 from inference.loader import cpu_dtype
@@ -49,10 +49,9 @@ from inference.messages import SamplingOptions, Usage
 from inference.model import Model
 from inference.mtp import MAX_CHAIN, MtpSource
 from inference.odds import Costs
-from inference.prefix_cache import num_common
+from inference.prefix import num_common
 from inference.profiles import NANO
 from inference.speculate import Drafts, Speculation
-from inference.stack import StackFormat
 from inference.tokenizer import Tokenizer
 from inference.transcript import Transcript
 
@@ -64,7 +63,6 @@ MIN_PART = 2
 NUM_KEPT, NUM_CHANGED = 20, 5
 """Lines between changes, and of a change: a fifth of the file is new."""
 GREEDY = SamplingOptions()
-PLAIN = ("float32", "bfloat16")
 FORCED = CallGrammar("xml", "")
 
 
@@ -107,7 +105,7 @@ class Writer:
     def read(self, tokens: Sequence[int]) -> None:
         """Take tokens in as a prompt."""
         line = (*(() if self._branch is None else self._branch.tokens), *self._unread, *tokens)
-        self._branch = self._engine.branch(line, lambda: False, live=self._branch)
+        self._branch = self._engine.branch(line, never, live=self._branch)
         self._unread = ()
 
     def write(self, text: Sequence[int]) -> tuple[float, float, Usage]:
@@ -120,7 +118,7 @@ class Writer:
             self._unread,
             GREEDY,
             max_new_tokens=len(text),
-            cancel=lambda: False,
+            cancel=never,
             grammar=FORCED,
         )
         *_, end = events
@@ -285,7 +283,7 @@ def _reply(engine: Engine, prompt: tuple[int, ...], stop_ids: frozenset[int]) ->
         prompt[len(branch) :],
         GREEDY,
         max_new_tokens=300,
-        cancel=lambda: False,
+        cancel=never,
         stop_ids=stop_ids,
     )
     assert isinstance(end, GenerationEnd)
@@ -297,7 +295,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="0.8b")
     add("--layers", type=layers, metavar="N", help="of the shape's, and as much of its vocabulary")
-    add("--weights", choices=(*PLAIN, *get_args(StackFormat)), default="nf4")
+    add("--weights", choices=KINDS, default="nf4")
     add("--lines", type=at_least(0), default=200, metavar="N", help="of the file (200); 0 for none")
     plain = "tokens of a part that are written plainly (32)"
     add("--plain", type=at_least(MIN_PART), default=32, metavar="N", help=plain)
@@ -370,14 +368,7 @@ def _model(shape: Shape, num_layers: int | None, weights: str) -> Model:
     if num_layers:
         vocabulary = shape.vocab_size * num_layers // shape.num_hidden_layers
         shape = replace(shape, num_hidden_layers=num_layers, vocab_size=vocabulary)
-    build: Any = AutoModelForCausalLM.from_config
-    if weights not in PLAIN:
-        kind = cast(StackFormat, weights)
-        dtype = cpu_dtype(SMALL_PARAMS)
-        return random_model(shape.config(), torch.device("cpu"), dtype, kind, "16bit")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Model(build(shape.config(), dtype=getattr(torch, weights)))
+    return model_of_kind(shape.config(), weights, cpu_dtype(SMALL_PARAMS))
 
 
 if __name__ == "__main__":

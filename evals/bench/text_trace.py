@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evals.bench.arguments import at_least
-from evals.bench.trace import Sizes, Trace
+from evals.bench.trace import NUM_CHUNKS, Sizes, Trace
 from inference.tokenizer import Tokenizer
 
-NUM_CHUNKS = 40
 SYSTEM = "<|im_start|>system\nYou are a coding agent.<|im_end|>\n<|im_start|>user\n"
 MESSAGE = "<|im_start|>user\n<tool_response>\n"
 FOOTER = "\n</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -27,9 +26,9 @@ CLOSE = "<|im_end|>\n"
 CONTROL = re.compile(r"(<\|\w+\|>|</?tool_response>|<think>)")
 
 
-def text_trace(tokenizer: Tokenizer, sizes: Sizes, seed: int = 0) -> Trace:
+def text_trace(tokenizer: Tokenizer, sizes: Sizes) -> Trace:
     """Cut the standard library into a base and messages of the drawn lengths."""
-    lengths = random.Random(seed)
+    lengths = random.Random(0)
     text = _library(tokenizer)
 
     def framed(before: str, after: str, num_tokens: int) -> tuple[int, ...]:

@@ -7,11 +7,12 @@ no engine (`adapter.py`) and judges nothing (`reuse.py`).
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.bench.adapter import Adapter, BenchFailed
+from inference.prefix import num_common
 
 FIRST = "first turn"
 APPEND = "append (turns 2-10)"
@@ -36,6 +37,8 @@ OPENING = "(opening)"
 """A question that only sets the scene of a case."""
 
 NUM_TURNS = 10
+NUM_CHUNKS = 40
+"""Messages of a trace, after which they come again."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Trace:
         return chunk[:ends] + middle[shift:] + middle[:shift] + chunk[len(chunk) - ends :]
 
 
-def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0, num_chunks: int = 40) -> Trace:
+def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0) -> Trace:
     """Draw token ids; with the default sizes and seed, lengths are those of the published trace."""
     lengths, ids = random.Random(seed), random.Random(seed + 1)
     opener, end, header = vocab_size - 1, vocab_size - 2, vocab_size - 3
@@ -83,7 +86,7 @@ def draw_trace(sizes: Sizes, vocab_size: int, seed: int = 0, num_chunks: int = 4
     footer = (end, opener, header, header)
     chunks = [
         (opener, *text(lengths.randint(sizes.num_shortest, sizes.num_longest) - 5), *footer)
-        for _ in range(num_chunks)
+        for _ in range(NUM_CHUNKS)
     ]
     return Trace((opener, *text(sizes.num_base - 2), end), tuple(chunks), (end, 0))
 
@@ -190,12 +193,6 @@ class Run:
     def turn(self, index: int) -> list[int]:
         """Return what stands between a reply and the next: its close and a message."""
         return [*self.trace.close, *self.trace.chunk(index)]
-
-
-def num_common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the longest common prefix."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def conversation(run: Run) -> None:

@@ -22,15 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from evals.bench.arguments import add_threads, count, layers, run_alone
+from evals.bench.random_model import plain_model
 from evals.bench.roofline import Figure, Report
-from evals.bench.shapes import SHAPES, Shape
+from evals.bench.shapes import SHAPES
 from inference.attention import attend
+from inference.chat import never
 from inference.door import CACHE_BYTES
 from inference.engine import Engine
-from inference.loader import cpu_dtype
 from inference.messages import SamplingOptions
 from inference.model import Model
-from inference.module import empty_module
 from inference.packed import LinearStates, Packed, line_key
 from inference.state import HybridState, Snapshot, unpack
 
@@ -39,7 +39,7 @@ CONTEXTS = (1024, 4096, 16_384, 65_536)
 GOAL = 1.3
 """A turn over the products of its tokens and their attention."""
 STD = 0.02
-"""Of random weights, and of what a random past remembers."""
+"""Of what a random past remembers."""
 
 
 class Clock:
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     shape = SHAPES[arguments.shape]
     if arguments.layers:
         shape = replace(shape, num_hidden_layers=arguments.layers)
-    model = random_model(shape)
+    model = plain_model(shape.config())
     figures: list[Figure] = []
     ratios: dict[int, float] = {}
     for num_cached in sorted(arguments.contexts):
@@ -122,19 +122,6 @@ def measure(model: Model, num_cached: int, num_new: int, num_runs: int) -> dict[
             samples += [seconds[name]] if number else []  # the first one warms up
     engine.close()
     return found
-
-
-def random_model(shape: Shape) -> Model:
-    """Make a model in the type that is fast here; its numbers are about as large as fresh ones."""
-    config = shape.config()
-    num_params = sum(w.numel() for w in empty_module(config, torch.bfloat16).parameters())
-    module = empty_module(config, cpu_dtype(num_params)).to_empty(device="cpu")
-    dice = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.normal_(std=STD, generator=dice)
-    module.model.rotary_emb = type(module.model.rotary_emb)(config)  # it computes its own buffers
-    return Model(module)
 
 
 def random_past(model: Model, num_tokens: int) -> tuple[list[int], Snapshot]:
@@ -185,9 +172,7 @@ def _turn(engine: Engine, context: Sequence[int], new: Sequence[int]) -> None:
     prompt = [*context, *new]
     branch = engine.find(prompt)
     assert len(branch) == len(context), "the context is cached"
-    for _ in engine.generate(
-        branch, new, SamplingOptions(), max_new_tokens=0, cancel=lambda: False
-    ):
+    for _ in engine.generate(branch, new, SamplingOptions(), max_new_tokens=0, cancel=never):
         pass
 
 

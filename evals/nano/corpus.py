@@ -37,6 +37,8 @@ KIND_WEIGHTS = {
     "default": 8,
 }
 """How much sooner than others a kind is tried where it is possible."""
+HELD_OUT = 900_000
+"""Seeds from here on are in no training set of ours: they are for evaluation."""
 MAX_SOURCE_LINES = 45
 MAX_TEST_LINES = 50
 MAX_LINE = 96

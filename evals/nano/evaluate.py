@@ -187,26 +187,31 @@ def run_all(
 ) -> Iterator[TaskReport]:
     """Run `fix` on every seed, the tests by `python`."""
     for seed in seeds:
-        repository = generate(seed, settings.num_bugs)
-        with tempfile.TemporaryDirectory(prefix="nano-") as base:
-            # One name for all: the path is no part of what the model reads, but it may show.
-            folder = Path(base) / "project"
-            folder.mkdir()
-            lay_out(repository, folder)
-            recorders: list[_Recorder] = []
+        yield _run_one(generate(seed, settings.num_bugs), settings, chat_factory, python)
 
-            def recorded(request: FixRequest, recorders: list[_Recorder] = recorders) -> ChatModel:
-                recorders.append(_Recorder(chat_factory(request)))
-                return recorders[-1]
 
-            events = run_fix(
-                request_for(folder, settings, python),
-                chat_factory=recorded,
-                state=Path(base) / "state",
-            )
-            starts, outcome = _to_the_end(events)
-            replies = [ids for recorder in recorders for ids in recorder.replies]
-            yield _report(repository, outcome, starts, replies)
+def _run_one(
+    repository: Repository, settings: Settings, chat_factory: ChatFactory, python: Path
+) -> TaskReport:
+    recorders: list[_Recorder] = []
+
+    def recorded(request: FixRequest) -> ChatModel:
+        recorders.append(_Recorder(chat_factory(request)))
+        return recorders[-1]
+
+    with tempfile.TemporaryDirectory(prefix="nano-") as base:
+        # One name for all: the path is no part of what the model reads, but it may show.
+        folder = Path(base) / "project"
+        folder.mkdir()
+        lay_out(repository, folder)
+        events = run_fix(
+            request_for(folder, settings, python),
+            chat_factory=recorded,
+            state=Path(base) / "state",
+        )
+        starts, outcome = _to_the_end(events)
+    replies = [ids for recorder in recorders for ids in recorder.replies]
+    return _report(repository, outcome, starts, replies)
 
 
 def _to_the_end(events: Iterator[Event]) -> tuple[list[Usage], FixOutcome]:

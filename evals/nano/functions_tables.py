@@ -4,8 +4,6 @@ from evals.nano.forms import decides
 from evals.nano.pieces import Template
 
 _TABLE = '{"${v}": 4, "${w}": $q}'
-_TABLE_3 = '{"${v}": 9, "${w}": 2, "red": 5}'
-_PAIRS = '[("${v}", 4), ("${w}", $q)]'
 
 TABLES = (
     Template(

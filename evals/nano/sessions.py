@@ -29,7 +29,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as FastTokenizer
 
 from agent.wording import prompt
-from evals.nano.corpus import Repository, generate, write
+from evals.nano.corpus import HELD_OUT, Repository, generate, write
 from evals.nano.shards import write_shard
 from evals.nano.warm import WarmPytest
 from inference.messages import Message, ToolCall
@@ -49,7 +49,6 @@ from tools.runners import run_tests_once
 from tools.search import Search, find_ripgrep
 from tools.test_report import TestReport
 
-HELD_OUT = 900_000
 PROOF_EVERY = 16
 """The second run of the tests, after the repair, is really made for every sixteenth seed. For the
 others its words are known from the first: every test passes."""

@@ -1,7 +1,6 @@
 """`qwen-agent eval nano` for a person: a line a repository, last lines, and the JSON report."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from agent.compose import ChatFactory, load_chat
+from agent.patch import write_whole
 from agent.request import FixRequest
 from evals.nano.compare import Comparison, compare, read_pairs
 from evals.nano.evaluate import NanoReport, Settings, TaskReport, evaluate
@@ -65,10 +65,7 @@ def _compare(seeds: range, settings: Settings, loaded: ChatFactory, file: Path |
 
 
 def _write(report: BaseModel, file: Path) -> None:
-    """Write a report, whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(file)
+    write_whole(file, report.model_dump_json(indent=2).encode() + b"\n")
 
 
 def _show(task: TaskReport) -> None:

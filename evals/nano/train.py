@@ -206,28 +206,12 @@ class Trainer:
         report_every: int,
     ) -> None:
         """Train until `minutes` of this schedule are over; print a JSON line a report."""
-        recipe, vocab_size = self.recipe, self.model.config.vocab_size
         last_report = last_save = time.perf_counter()
         started = time.perf_counter() - self.elapsed_s
         curve = (self.out / "curve.jsonl").open("a")
         while (share := (time.perf_counter() - started) / (minutes * 60)) < 1:
-            numbers: dict[str, float] = {}
             with torch.autocast(self.device, dtype=torch.bfloat16):
-                if self.step < recipe.copy_only_steps:
-                    length = 16 if self.step < recipe.copy_only_steps // 2 else 32
-                    tokens = copy_batch(4096, length, vocab_size, self.rng).to(self.device)
-                    loss = copy_loss(self.model, tokens)
-                    numbers["copy"] = loss.item()
-                else:
-                    tokens, is_reply = (x.to(self.device) for x in next(train))
-                    on_reply, on_rest = session_loss(self.model, tokens, is_reply, recipe)
-                    loss = on_reply + recipe.context_weight * on_rest
-                    numbers |= {"reply": on_reply.item(), "context": on_rest.item()}
-                    self.num_tokens += tokens.numel()
-                    if self.step % recipe.copy_every == 0 and share < recipe.copy_until:
-                        length = self.rng.choice([16, 24, 32, 48])
-                        copied = copy_batch(2048, length, vocab_size, self.rng).to(self.device)
-                        loss = loss + 0.3 * copy_loss(self.model, copied)
+                loss, numbers = self._loss(train, share)
             self.learn(loss, share)
             self.elapsed_s = time.perf_counter() - started
             if self.step % report_every == 0:
@@ -252,6 +236,26 @@ class Trainer:
                 last_save = time.perf_counter()
         curve.close()
         self.save()
+
+    def _loss(
+        self, train: Iterator[tuple[Tensor, Tensor]], share_of_time: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of the next step, and the parts of it that are reported."""
+        recipe = self.recipe
+        if self.step < recipe.copy_only_steps:
+            loss = self._copy_loss(4096, 16 if self.step < recipe.copy_only_steps // 2 else 32)
+            return loss, {"copy": loss.item()}
+        tokens, is_reply = (x.to(self.device) for x in next(train))
+        on_reply, on_rest = session_loss(self.model, tokens, is_reply, recipe)
+        loss = on_reply + recipe.context_weight * on_rest
+        self.num_tokens += tokens.numel()
+        if self.step % recipe.copy_every == 0 and share_of_time < recipe.copy_until:
+            loss = loss + 0.3 * self._copy_loss(2048, self.rng.choice([16, 24, 32, 48]))
+        return loss, {"reply": on_reply.item(), "context": on_rest.item()}
+
+    def _copy_loss(self, num_tokens: int, length: int) -> Tensor:
+        tokens = copy_batch(num_tokens, length, self.model.config.vocab_size, self.rng)
+        return copy_loss(self.model, tokens.to(self.device))
 
 
 def batches(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from evals.records import Head, Record
-from evals.report.summary import tokens_of
+from evals.report.summary import context_of, seconds_of, tokens_of
 from evals.statistics import Interval, bootstrap_interval, difference_interval, mcnemar
 
 
@@ -70,16 +70,12 @@ class Pairing(BaseModel):
             solved=_difference("solved", "share", pairs, lambda record: float(record.is_solved)),
             costs=(
                 _difference("tokens computed", "tokens", pairs, tokens_of),
-                _difference("longest context", "tokens", pairs, _context),
+                _difference("longest context", "tokens", pairs, context_of),
                 _difference("replies", "replies", pairs, lambda r: r.attempt.num_turns),
-                _difference("time", "s", pairs, lambda record: record.attempt.seconds),
+                _difference("time", "s", pairs, seconds_of),
             ),
             num_same=sum(a.attempt.replies_sha256 == b.attempt.replies_sha256 for a, b in pairs),
         )
-
-
-def _context(record: Record) -> float:
-    return record.attempt.context_tokens
 
 
 def _difference(

@@ -6,7 +6,7 @@ from evals.records import Head, Record
 from evals.report.markup import Cell, Markup, page, tag
 from evals.report.plots import Curve, bars, short, solved_within
 from evals.report.style import STYLE
-from evals.report.summary import Group, Summary, tokens_of
+from evals.report.summary import Group, Summary, context_of, seconds_of, tokens_of
 from evals.statistics import COVERAGE
 
 
@@ -30,8 +30,8 @@ def plots_of(runs: Sequence[tuple[str, Sequence[Record]]]) -> list[Markup]:
     """Draw solved against tokens, time and context, a curve a run."""
     figures = (
         ("Solved within so many tokens", "tokens computed for a task", tokens_of),
-        ("Solved within so much time", "seconds for a task", lambda r: r.attempt.seconds),
-        ("Solved with so much context", "longest conversation, tokens", _context),
+        ("Solved within so much time", "seconds for a task", seconds_of),
+        ("Solved with so much context", "longest conversation, tokens", context_of),
     )
     return [
         solved_within(
@@ -74,10 +74,6 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], numeric: Sequen
 def tile(value: str, words: str) -> Markup:
     """Show one figure large."""
     return tag("div", tag("b", value), tag("span", words, class_="soft"), class_="tile")
-
-
-def _context(record: Record) -> float:
-    return record.attempt.context_tokens
 
 
 def _tiles(summary: Summary) -> Markup:

@@ -59,9 +59,9 @@ class Summary(BaseModel):
             failures=dict(Counter(r.failure for r in counted if r.failure).most_common()),
             spent=total_of(records),
             median_tokens=_median(counted, tokens_of),
-            median_seconds=_median(counted, lambda record: record.attempt.seconds),
-            median_context=_median(counted, lambda record: record.attempt.context_tokens),
-            seconds=round(sum(record.attempt.seconds for record in records), 1),
+            median_seconds=_median(counted, seconds_of),
+            median_context=_median(counted, context_of),
+            seconds=round(sum(map(seconds_of, records)), 1),
             groups=_groups(counted),
             records=tuple(records),
         )
@@ -78,6 +78,16 @@ class Summary(BaseModel):
 def tokens_of(record: Record) -> int:
     """Return how many tokens were computed for a task."""
     return record.attempt.spent.num_prefilled + record.attempt.spent.num_generated
+
+
+def context_of(record: Record) -> int:
+    """Return the tokens of the longest conversation of a task."""
+    return record.attempt.context_tokens
+
+
+def seconds_of(record: Record) -> float:
+    """Return how long an attempt took."""
+    return record.attempt.seconds
 
 
 def total_of(records: Sequence[Record]) -> Spent:

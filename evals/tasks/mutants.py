@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.errors import UsageError
+from evals import numbers
 from evals.task import Grade, Place, Task
 from evals.tasks.bed import measured_limits
 from evals.tasks.breeding import Mutant, Tell, breed, open_bed
@@ -123,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "such as toolz==1.2.0",
     )  # fmt: skip
     parser.add_argument(
-        "--count", type=int, default=COUNT, metavar="N", help=f"mutants (default {COUNT})"
+        "--count", type=numbers.count, default=COUNT, metavar="N", help=f"mutants (default {COUNT})"
     )
     parser.add_argument(
         "--mutants-seed", type=int, default=0, metavar="N", help="of the choice (default 0)"

@@ -344,6 +344,8 @@ def test_a_command_written_for_a_shell_is_given_to_one(command: str) -> None:
         ("--test-cmd", ""),
         ("--max-turns", "0"),
         ("--max-time", "nan"),
+        ("--seed", "-1"),
+        ("--seed", "99999999999999999999"),
         ("--patch", "-", "--json"),
     ],
 )
@@ -363,6 +365,13 @@ def test_a_folder_alone_is_talked_about_and_a_command_wins_over_it(
         arguments = parse([word, "--mode", "plan"])
         assert (arguments.command, arguments.path) == ("talk", Path(word))
     assert parse(["doctor"]).command == "doctor"
+
+
+@pytest.mark.parametrize("words", ["fix --nope", "plan --nope", "cache list --nope"])
+def test_a_word_that_is_not_known_leads_to_the_help_of_its_command(words: str) -> None:
+    command = words.removesuffix(" --nope")
+    with pytest.raises(UsageError, match=f"--nope; see `qwen-agent {command} --help`"):
+        parse(words.split())
 
 
 @pytest.mark.parametrize("words", [["help"], ["help", "fix"], ["-V"]])

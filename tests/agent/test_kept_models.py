@@ -461,3 +461,18 @@ def test_the_list_says_what_is_here_and_what_is_pinned(
     assert list(found) == ["schema_version", "cache", "models", "packed", "auto"]
     assert found["models"][0]["revision"] == kept.pinned()[TINY].revision
     assert found["auto"] == found["models"][0]["folder"]
+
+
+def test_the_list_names_the_model_of_the_settings(
+    kept: KeptModels,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "qwen-agent").mkdir()
+    (tmp_path / "qwen-agent/config.toml").write_text('[model]\nname = "nano"\n')
+    assert command(kept, "list") == 0
+    told = capsys.readouterr().out
+    assert "\nset: nano, in " in told
+    assert "no model is set" not in told

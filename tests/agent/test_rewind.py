@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import UsageError
-from agent.rewind import Point, changed_by_both, list_points, redo, rewind, undo
+from agent.rewind import Point, changed_by_both, last_change, list_points, redo, rewind
 from agent.session import Session
 from agent.wording import prompt
 from inference.local import NANO_FOLDER, LocalChat, open_chat
@@ -44,6 +44,12 @@ class Talk:
         self.session.close()
         self.session = Session.open(self.session.folder)
         return self.session
+
+
+def undo(session: Session, checkpoint: Checkpoint) -> Point:
+    point = last_change(session)
+    rewind(session, checkpoint, point)
+    return point
 
 
 @pytest.fixture

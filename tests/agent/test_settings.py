@@ -55,7 +55,7 @@ def test_settings_change_the_defaults_they_name(tmp_path: Path) -> None:
         ("[model]\ncontext = -1\n", "context must be 0 or more, not -1"),
         ('[model]\ncpu_expert_layers = "all"\n', "must be a whole number, not 'all'"),
         ('[model]\nspeculation = "on"\n', "speculation is auto or off, not 'on'"),
-        ('[model]\nweights = "4bit"\n', "auto, 16bit, int8, nf4, not '4bit'"),
+        ('[model]\nweights = "4bit"\n', "auto, 16bit, int8 or nf4, not '4bit'"),
         ('[approval]\ndenied_tools = ["rm"]\n', "denied_tools names 'rm'"),
         ("[approval]\ndenied_tools = [3]\n", "must be a list of strings"),
         ("[budget\n", "not valid TOML"),

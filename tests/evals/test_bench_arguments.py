@@ -48,9 +48,11 @@ def test_no_number_lets_a_benchmark_fail_later(name: str) -> None:
         ("gpu", "--window 511", "'511' is not a whole number from 512 on"),
         ("trace", "--base 8192 8", "'8' is not a whole number from 16 on"),
         ("kv", "--windows many", "'many' is not a whole number from 1 on"),
+        ("decode", "--checkpoint /proc", "'/proc' has no config.json"),
+        ("trace", "--trace /proc/x", "'/proc/x' is no file"),
     ],
 )
-def test_a_number_that_cannot_be_is_named(name: str, words: str, reason: str) -> None:
+def test_what_cannot_be_measured_is_named(name: str, words: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason) as caught:
         parser_of(name).parse_args(words.split())
     assert caught.value.exit_code == 2

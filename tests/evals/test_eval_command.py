@@ -18,6 +18,8 @@ def eval_(*words: str) -> int:
         (("report", "."), "holds no run; `qwen-agent eval run SUITE --out .` makes one"),
         (("run", "nano", "--out", "x", "--attempts", "0"), "'0' is not a number from 1 on"),
         (("run", "nano"), "required: --out"),
+        (("run", "nano", "--out", "/proc/x", "--solver", "noop"), "/proc/x cannot be made"),
+        (("run", "mutants", ".", "--out", "x", "--solver", "noop"), "found no tests; say how"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(

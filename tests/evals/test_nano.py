@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from evals.nano.corpus import generate
+from evals.nano.corpus import HELD_OUT, generate
 from evals.nano.evaluate import NanoReport, Settings, evaluate
 from evals.nano.rendering import REPAIR, rendering_hash, sample_session
-from evals.nano.sessions import HELD_OUT, ideal_session
+from evals.nano.sessions import ideal_session
 from evals.nano.warm import WarmPytest
 from inference.local import NANO_FOLDER, LocalChat, open_chat
 from inference.profiles import NANO

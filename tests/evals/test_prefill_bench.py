@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from evals.bench.prefill import Trial, judge, taken_in_turns
+from evals.bench.random_model import plain_model
 from evals.bench.roofline import Ceilings, prefill_work
 from evals.bench.shapes import SHAPES
-from evals.bench.turns import measure, random_model
+from evals.bench.turns import measure
 from inference.footprint import Footprint
 from inference.shapes import shape_of
 
@@ -45,7 +46,7 @@ def test_a_prompt_is_judged_beside_transformers_and_the_ceiling(
 
 
 def test_a_turn_reads_only_its_own_tokens_after_a_past_that_was_drawn() -> None:
-    model = random_model(replace(SHAPES["tiny"], vocab_size=512))
+    model = plain_model(replace(SHAPES["tiny"], vocab_size=512).config())
     read: list[int] = []
     model.module.register_forward_pre_hook(
         lambda _module, _args, options: read.append(options["input_ids"].shape[1]),

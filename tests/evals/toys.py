@@ -17,9 +17,10 @@ from evals.conditions import Conditions
 from evals.crew import LocalCrew, Results
 from evals.run_folder import RunFolder, records_of
 from evals.runner import MakeCrew, prepared
-from evals.solver import Attempt, Cancel, Line, Spent
+from evals.solver import Attempt, Line, Spent
 from evals.task import Grade, NoTask, Place, Task
 from evals.worker import Job, Worker
+from inference.chat import Cancel
 
 
 class Toys:

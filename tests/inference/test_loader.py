@@ -192,7 +192,7 @@ def test_numbers_that_are_none_are_not_quantized(
     assert f"{name} holds numbers that are none" in refusal(folder, device="cpu", weights=kind)
     left = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert left == ["lock"]
-    assert load(str(folder), device="cpu", weights="16bit").quantization == ""
+    assert load(str(folder), device="cpu", weights="16bit").model.quantization == ""
 
 
 def test_another_family_is_refused_with_the_ones_that_work(folder) -> None:

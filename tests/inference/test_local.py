@@ -420,7 +420,7 @@ def test_a_reply_that_only_thinks_is_seen_to_be_empty(
     num_tokens = len(talk.ids(written))
     end = end_of(talk.say(START, written, ReplyOptions(max_new_tokens=num_tokens)))
     assert end.message.thinking == thinking.rstrip()
-    assert (end.is_empty, end.is_thought_open) == (is_empty, is_open)
+    assert (end.message.is_empty, end.is_thought_open) == (is_empty, is_open)
     assert end.stop_reason == ("end_turn" if "<|im_end|>" in written else "max_tokens")
     if thinking:
         assert end.usage.num_thinking == len(talk.ids(written.partition("</think>")[0]))

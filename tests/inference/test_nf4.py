@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from inference import nf4
+from inference.footprint import nf4_bytes
 from inference.loader import load
 from inference.quantize import stacks_of
 from inference.stack import Nf4Stack, Workspace
@@ -68,7 +69,7 @@ def test_an_expert_is_what_bitsandbytes_makes_of_it(functional, dtype) -> None:
         assert torch.equal(some, expected[34:71]), "rows in the middle"
     expected = torch.stack([stack.dense(n, slice(None), dtype).clone() for n in (2, 0)])
     assert torch.equal(stack.gather(torch.tensor([2, 0]), dtype), expected)
-    assert sum(buffer.nbytes for buffer in stack.buffers()) == 3 * nf4.nbytes(96 * 320)
+    assert sum(buffer.nbytes for buffer in stack.buffers()) == 3 * nf4_bytes(96 * 320)
 
 
 def test_the_kernel_of_bitsandbytes_multiplies_by_the_same_numbers() -> None:
@@ -158,7 +159,7 @@ def test_a_folder_that_bitsandbytes_quantized_stays_as_it_is(tmp_path, make_modu
     )
     quantized.save_pretrained(tmp_path / "quantized")
     loaded = load(str(tmp_path / "quantized"), device="cpu", weights="int8")
-    assert loaded.quantization == "bitsandbytes"
+    assert loaded.model.quantization == "bitsandbytes"
     tokens = list(range(5, 25))
     with torch.inference_mode():
         expected = quantized(torch.tensor([tokens])).logits[0]

@@ -22,7 +22,8 @@ from inference.page_kernels import Extent, KernelPages, Pages, PlainPages
 from inference.page_map import PageMap
 from inference.page_trial import Maker, is_good, kernels_for
 from inference.pages import PageTable
-from inference.slabs import PAGE_TOKENS, Page, PagePool
+from inference.sizes import PAGE_TOKENS
+from inference.slabs import Page, PagePool
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

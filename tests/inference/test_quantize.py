@@ -14,7 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine, GenerationEnd
 from inference.errors import ModelUnavailable
-from inference.experts import _gathered, _one_by_one, run_experts
+from inference.experts import (
+    EXPERTS,
+    PLAIN_EXPERTS,
+    _gathered,
+    _one_by_one,
+    run_experts,
+    run_plainly,
+)
 from inference.identity import fingerprint
 from inference.loader import _kind, load
 from inference.messages import SamplingOptions
@@ -154,6 +161,14 @@ def test_gathered_experts_say_what_they_say_one_by_one(checkpoints) -> None:
     expected = _one_by_one(layer, rows, index, weights)
     torch.testing.assert_close(_gathered(layer, rows, index, weights), expected, **ROUNDED)
     assert torch.equal(run_experts(layer, rows, index, weights), expected)
+    assert torch.equal(run_plainly(layer, rows, index, weights), expected)
+
+
+def test_without_fast_kernels_experts_are_run_one_by_one(checkpoints) -> None:
+    for is_fast, name in ((True, EXPERTS), (False, PLAIN_EXPERTS)):
+        model = load_int8(checkpoints["qwen3_5_moe"], fast_kernels=is_fast).model
+        layers = [layer.mlp.experts for layer in model.module.model.layers]
+        assert {layer.config._experts_implementation for layer in layers} == {name}
 
 
 def test_the_second_start_maps_the_file_of_the_first(checkpoints) -> None:

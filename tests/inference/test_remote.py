@@ -201,7 +201,7 @@ def test_a_thought_over_its_budget_is_cut_and_the_server_is_left(script: Script)
     script.answers = [Answer([*thought, delta(content="never read")], pauses=[0, 0, 0, 0.05, 600])]
     end = end_of(chat_of(script), ReplyOptions(thinking_budget=90))
     assert end.is_thought_open
-    assert end.is_empty
+    assert end.message.is_empty
     assert end.stop_reason == "max_tokens"
     assert script.left.wait(60)
 

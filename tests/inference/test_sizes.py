@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedConfig, Qwen3_5MoeTextConfig, Qwen3_5TextConfig
 
-from inference.slabs import PAGE_TOKENS
+from inference.sizes import PAGE_TOKENS
 from inference.state import Layout
 
 MIB, GIB = 1 << 20, 1 << 30

@@ -23,6 +23,7 @@ from inference.mtp import DraftLayer, Mtp, MtpSource, read_mtp
 from inference.ngrams import Ngrams, NgramSource, new_records
 from inference.odds import FORGET_AFTER, MAX_GUESSES, OPTIMISM, Costs, Hopes
 from inference.pictures import FIRST_ID
+from inference.quantize import stacks_of
 from inference.sampling import probabilities_of
 from inference.speculate import Drafts, Speculation
 from tests.inference.guesses import EvenCosts, Knows, Told
@@ -340,6 +341,7 @@ def test_the_draft_layer_makes_of_a_line_what_its_training_made_of_it(
     model.forward(tokens, state := model.new_state())
     hidden = state.hidden
     assert hidden is not None
+    assert mtp.best(hidden[-1]) == int(model.module.lm_head(hidden[-1]).argmax())
     trained = MultiTokenPredictor(model.config)
     weights = load_file(NANO_FOLDER / "model.safetensors")
     trained.load_state_dict(
@@ -392,5 +394,6 @@ def test_a_draft_layer_is_read_as_its_model_is(
     if weights == "16bit":
         torch.testing.assert_close(*states, rtol=1e-4, atol=1e-4)
     assert torch.cosine_similarity(*states, dim=0) > 0.99
+    assert all(stack.kernels is model.kernels for stack in stacks_of(read.layer).values())
     model.quantization = "gptq"
     assert read_mtp(tmp_path, model) is None

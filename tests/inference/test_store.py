@@ -485,7 +485,6 @@ def test_the_writer_stores_what_it_is_given(store: Store) -> None:
     nodes = [node((i, 2, 3)) for i in range(5)]
     for packed in nodes:
         writer.write_later(packed.key, lambda packed=packed: packed)  # type: ignore[misc]
-    writer.write_later("nothing", lambda: None)
     assert writer.flush(60)
     for packed in nodes:
         assert_equal(store.get(packed.key), packed)

@@ -37,7 +37,7 @@ from inference.plan import GIB, Plan, Room
 from inference.planner import plan
 from inference.shapes import shape_of
 from inference.shortage import Shortage
-from inference.watchdog import FIRST_FACTOR, SLOWEST_FACTOR, Watchdog, is_out_of_memory, smaller
+from inference.watchdog import FIRST_FACTOR, SLOWEST_FACTOR, Watchdog, is_out_of_memory
 from sandbox.base import View
 from sandbox.direct import Direct
 from sandbox.limits import Limits
@@ -304,11 +304,14 @@ def test_r15_a_plan_is_gone_down_step_by_step() -> None:
 
 
 def test_r15_a_smaller_plan_is_of_the_same_engine_and_has_an_end() -> None:
-    less = smaller(SETTINGS)
+    fallback = Fallback(SETTINGS)
+    assert "128 tokens at a time" in (fallback.step() or "")
+    less = fallback.settings
     assert (less.prefill_chunk, less.cache_bytes) == (128, SETTINGS.cache_bytes // 4)
     assert identity_of(less) == identity_of(SETTINGS), "no second copy of the weights beside it"
-    assert smaller(smaller(less)).prefill_chunk == 64
-    assert smaller(replace(SETTINGS, prefill_chunk=8)).prefill_chunk == 8
+    assert "64 tokens at a time" in (fallback.step() or "")
+    assert fallback.step() is None
+    assert Fallback(replace(SETTINGS, prefill_chunk=8)).step() is None
     assert not is_out_of_memory(RuntimeError("a size does not fit"))
 
 

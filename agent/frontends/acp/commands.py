@@ -12,10 +12,10 @@ from agent.events import Event
 from agent.own_commands import own_commands, with_arguments
 from agent.rewind import Rewound
 from agent.servers import NONE_NAMED, RELOADED
+from agent.settings import MAX_ATTEMPTS
 from agent.wording import prompt
 from sandbox.base import Cancel
 
-MAX_ATTEMPTS = 16
 MAX_HELP = 80
 Items = Iterator[Event | str]
 """Events, and sentences of ours."""

@@ -18,7 +18,17 @@ from agent.frontends.acp.permission import AtEditor
 from agent.frontends.acp.pictures import SentPicture, as_files
 from agent.frontends.acp.replay import replayed
 from agent.frontends.acp.rpc import Peer, Request
-from agent.frontends.acp.updates import Story, Update, doing, said, sum_of, titled, typed, used
+from agent.frontends.acp.updates import (
+    Story,
+    Update,
+    doing,
+    said,
+    send,
+    sum_of,
+    titled,
+    typed,
+    used,
+)
 from agent.frontends.acp.words import as_params
 from agent.settings import ApprovalMode
 from sandbox.base import Cancel
@@ -56,8 +66,7 @@ class EditorTalk:
 
     def tell(self, update: Update) -> None:
         """Send one update."""
-        told = schema.SessionNotification(session_id=self.talk.id, update=update)
-        self._peer.notify("session/update", as_params(told))
+        send(self._peer, self.talk.id, update)
 
     def do(self, work: Work) -> None:
         """Have something done when no turn runs."""

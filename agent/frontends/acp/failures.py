@@ -2,14 +2,12 @@
 
 import logging
 
-from agent.errors import AgentError, RunCancelled, UsageError
+from agent.errors import KNOWN_ERRORS, RunCancelled, UsageError
 from agent.frontends.acp.rpc import CANCELLED, INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from inference.errors import InferenceError, PictureUnreadable
-from sandbox.errors import SandboxError
-from tools.errors import ProjectError
+from inference.errors import PictureUnreadable
 
 log = logging.getLogger(__name__)
-TOLD = (AgentError, InferenceError, SandboxError, ProjectError, OSError)
+TOLD = (*KNOWN_ERRORS, OSError)
 """Those that say in one sentence what a person can do."""
 
 

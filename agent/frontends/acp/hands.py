@@ -15,8 +15,7 @@ from agent.frontends.acp.handshake import Client
 from agent.frontends.acp.live import Live
 from agent.frontends.acp.rpc import Gone, Params, Peer, RpcError
 from agent.frontends.acp.terminal import InTerminal
-from agent.frontends.acp.updates import Story
-from agent.frontends.acp.words import as_params
+from agent.frontends.acp.updates import Story, send
 from agent.known_files import KnownFiles
 from agent.reach import Reach, on_disk
 from sandbox.base import Cancel, Sandbox, View, never
@@ -137,5 +136,4 @@ class Hands:
             status="in_progress",
             content=[content],
         )
-        told = schema.SessionNotification(session_id=self._session_id, update=update)
-        self._peer.notify("session/update", as_params(told))
+        send(self._peer, self._session_id, update)

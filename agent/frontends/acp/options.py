@@ -6,10 +6,9 @@ from typing import Any, Literal, get_args
 from acp import schema
 
 from agent.conversation import Conversation
-from agent.frontends.acp.commands import MAX_ATTEMPTS
 from agent.frontends.acp.rpc import INVALID_PARAMS, RpcError
 from agent.models import NANO, cached_models
-from agent.settings import ABOUT_EFFORTS, ABOUT_MODES, ApprovalMode, Effort
+from agent.settings import ABOUT_EFFORTS, ABOUT_MODES, MAX_ATTEMPTS, ApprovalMode, Effort
 
 MODE, MODEL, THINKING, ATTEMPTS = "mode", "model", "thinking", "attempts"
 Options = list[schema.SessionConfigOptionSelect | schema.SessionConfigOptionBoolean]

@@ -11,7 +11,7 @@ from agent.approval import Answer, Ask
 from agent.frontends.acp.calls import diffs, kind_of, places_of, raw_input, title_of, words
 from agent.frontends.acp.forms import asked_of, given_of
 from agent.frontends.acp.rpc import Gone, Params, Peer, RpcError
-from agent.frontends.acp.updates import Story
+from agent.frontends.acp.updates import Story, send
 from agent.frontends.acp.words import as_params
 from agent.rules import changes_file
 from sandbox.base import Cancel, never
@@ -87,8 +87,7 @@ class AtEditor:
         return _answer_of(outcome.option_id)
 
     def _tell(self, update: schema.ToolCallStart | schema.ToolCallProgress) -> None:
-        told = schema.SessionNotification(session_id=self._session_id, update=update)
-        self._peer.notify("session/update", as_params(told))
+        send(self._peer, self._session_id, update)
 
     def fill(self, form: Form) -> Values | None:
         """Let them fill in a form, if their editor can show one."""

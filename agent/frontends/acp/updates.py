@@ -24,7 +24,9 @@ from agent.events import (
     TurnEnded,
 )
 from agent.frontends.acp.calls import Call, Files, ended, started, stopped
+from agent.frontends.acp.rpc import Peer
 from agent.frontends.acp.waits import Wait
+from agent.frontends.acp.words import as_params
 from agent.status import Status
 from inference.messages import ToolCall, Usage
 from tools.errors import ToolFailed
@@ -148,6 +150,12 @@ class Story:
         yield end.model_copy(update={"content": None}) if self.is_in_terminal else end
         if event.ok:
             yield from after(call)
+
+
+def send(peer: Peer, session_id: str, update: Update) -> None:
+    """Tell the client an update of a session."""
+    told = schema.SessionNotification(session_id=session_id, update=update)
+    peer.notify("session/update", as_params(told))
 
 
 def after(call: Call) -> Iterator[Update]:

@@ -73,7 +73,7 @@ def open_chosen(host: "Host", begin: "Callable[[str], Conversation]", cancel: Ca
                 raise
             yield _styled("bold", f"{name} cannot be used: {error}")
         else:
-            yield _styled("dim", _kept(name))
+            yield Printed.sentence(_kept(name))
             return talk
 
 

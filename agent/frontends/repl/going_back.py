@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from agent.events import Event
 from agent.frontends.repl.dialogs import Choice, Picker
+from agent.frontends.repl.host import talk_of
 from agent.frontends.repl.text import one_line
 from agent.frontends.repl.worker import Printed
 from agent.rules import EDITOR
@@ -24,25 +25,23 @@ ABOUT_LOST = (
 
 
 def gone_back(
-    repl: "Host", point: "Point", done: str = "Went to just before"
+    host: "Host", point: "Point", done: str = "Went to just before"
 ) -> Iterator[Event | Printed]:
     """Go back to a point; where the person changed the same files since, ask them first."""
-    talk = repl.talk
-    assert talk is not None, "commands wait until the talk is open"
-    shared = talk.changed_by_both(point)
+    shared = talk_of(host).changed_by_both(point)
     if not shared:
-        yield from moved(repl, lambda talk: talk.rewind(point), done)
+        yield from moved(host, lambda talk: talk.rewind(point), done)
         return
 
     def chosen(index: int | None) -> None:
-        repl.close_dialog()
+        host.close_dialog()
         if index:
-            repl.do(lambda _cancel: moved(repl, lambda talk: talk.rewind(point), done))
+            host.do(lambda _cancel: moved(host, lambda talk: talk.rewind(point), done))
         else:
-            repl.say("Nothing was changed.")
+            host.say("Nothing was changed.")
 
     def ask(painter: "Painter") -> str:
-        repl.open_dialog(Picker("Go back?", ABOUT_LOST, chosen))
+        host.open_dialog(Picker("Go back?", ABOUT_LOST, chosen))
         words = f"You have changed {_named(shared)}, too; that would go with it."
         return painter.line((painter.theme.warn, words))
 
@@ -50,18 +49,17 @@ def gone_back(
 
 
 def moved(
-    repl: "Host", move: "Callable[[Conversation], Rewound]", done: str = ""
+    host: "Host", move: "Callable[[Conversation], Rewound]", done: str = ""
 ) -> Iterator[Event | Printed]:
     """Go back or forth, and say what that did."""
-    assert repl.talk is not None, "commands wait until the talk is open"
-    now = move(repl.talk)
+    now = move(talk_of(host))
     where = "Went forward again."
     if now.point:
         where = f"{done}: {one_line(now.point.words, 60).rstrip('.')}."
     words = where + (f" Changed: {_named(now.paths)}." if now.paths else "")
-    yield Printed(lambda painter: painter.line((painter.theme.dim, words)))
+    yield Printed.sentence(words)
     if now.prompt:
-        yield Printed(lambda _painter: repl.prompt.put(now.prompt))
+        yield Printed(lambda _painter: host.prompt.put(now.prompt))
 
 
 def change_lines(call: ToolCall | BadToolCall) -> list[str]:

@@ -176,3 +176,9 @@ class Host(Protocol):
     def leave(self) -> None:
         """End the session."""
         ...
+
+
+def talk_of(host: Host) -> "Conversation":
+    """Return the talk that prompts go to."""
+    assert host.talk is not None, "commands wait until the talk is open"
+    return host.talk

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
+from agent.frontends.repl.host import talk_of
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.text import harmless
 from agent.frontends.repl.worker import Printed
@@ -24,32 +25,31 @@ LOG_IN = "Log in in your browser, at this address; Esc gives up:"
 LOGGED_IN = "You are logged in."
 
 
-def mcp(repl: "Host", words: str) -> None:
+def mcp(host: "Host", words: str) -> None:
     """List the servers, ask one for a text, or start them anew."""
 
     def steps(cancel: Cancel) -> Iterator[Printed]:
-        assert repl.talk is not None, "commands wait until the talk is open"
-        servers = repl.talk.servers
+        talk = talk_of(host)
+        servers = talk.servers
         match words.split():
             case []:
                 statuses = servers.statuses()
                 yield Printed(lambda painter: _drawn(painter, statuses))
             case ["reload"]:
-                repl.talk.reload_servers()
-                yield Printed(lambda painter: painter.line((painter.theme.dim, RELOADED)))
+                talk.reload_servers()
+                yield Printed.sentence(RELOADED)
             case ["login", server]:
-                servers.log_in(server, lambda url: _show_page(repl, url), cancel)
-                repl.talk.reload_servers()
-                sentence = f"{LOGGED_IN} {RELOADED}"
-                yield Printed(lambda painter: painter.line((painter.theme.dim, sentence)))
+                servers.log_in(server, lambda url: _show_page(host, url), cancel)
+                talk.reload_servers()
+                yield Printed.sentence(f"{LOGGED_IN} {RELOADED}")
             case ["prompt", server, name, *pairs]:
-                yield _typed(repl, servers.prompt(server, name, _arguments(pairs)))
+                yield _typed(host, servers.prompt(server, name, _arguments(pairs)))
             case ["read", server, uri]:
-                yield _typed(repl, servers.resource(server, uri))
+                yield _typed(host, servers.resource(server, uri))
             case _:
                 raise UsageError(FORM)
 
-    repl.do(steps, "asking")
+    host.do(steps, "asking")
 
 
 def _show_page(host: "Host", url: str) -> None:
@@ -60,9 +60,9 @@ def _show_page(host: "Host", url: str) -> None:
         webbrowser.open(url)
 
 
-def _typed(repl: "Host", text: str) -> Printed:
+def _typed(host: "Host", text: str) -> Printed:
     """Put a text into the input, to be read before it is sent."""
-    return Printed(lambda _painter: repl.prompt.put(text))
+    return Printed(lambda _painter: host.prompt.put(text))
 
 
 def _arguments(pairs: list[str]) -> dict[str, str]:

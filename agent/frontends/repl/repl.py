@@ -188,8 +188,16 @@ class Repl:
         self.screen.on_lost(lambda: self.leave(128 + signal.SIGHUP))
         self.worker.start()
         self.aside.start()
-        self.worker.do(Job(lambda cancel: self.launch.begin(self, cancel)))
+        self.worker.do(Job(self._open))
         self.screen.app.create_background_task(self._tick())
+
+    def _open(self, cancel: Cancel) -> Iterator[Event | Printed]:
+        """Open the talk; without one, what was typed meanwhile has nobody to answer it."""
+        try:
+            yield from self.launch.begin(self, cancel)
+        finally:
+            if self.talk is None:
+                self.worker.leave_out()
 
     def _on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Show what went wrong in a key or a command; the session goes on."""
@@ -286,7 +294,8 @@ class Repl:
             self.prompt.put(ended.job.prompt)
         if ended.trace:
             drawn += self.painter.quoted(harmless(ended.trace), self.theme.dim)
-        if self.talk is None and not self.worker.is_busy and self.dialog is None:
+        is_over = self.talk is None and not self.worker.is_busy and self.dialog is None
+        if is_over and ended.sentence != NOT_BEGUN:
             self.last_words = drawn
             self.leave(ended.exit_code)
             return ""

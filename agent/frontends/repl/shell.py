@@ -35,11 +35,11 @@ def run_command(repl: "Repl", command: str) -> None:
     (repl.aside if job.is_aside else repl.worker).do(job)
 
 
-def shell_steps(repl: "Host", command: str, cancel: Cancel) -> Iterator[Printed]:
+def shell_steps(host: "Host", command: str, cancel: Cancel) -> Iterator[Printed]:
     """Run a command, and show what it prints."""
     yield Printed(lambda painter: painter.line((painter.theme.accent, "! "), ("bold", command)))
-    assert repl.talk is not None, "it was opened by the job before"
-    talk, chunks, done = repl.talk, queue.SimpleQueue[bytes](), list[CommandResult]()
+    assert host.talk is not None, "it was opened by the job before"
+    talk, chunks, done = host.talk, queue.SimpleQueue[bytes](), list[CommandResult]()
     failed: list[Exception] = []
 
     def run() -> None:

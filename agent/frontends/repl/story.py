@@ -41,6 +41,8 @@ MAX_DIFF_LINES = 60
 MAX_RED_SHOWN = 5
 MAX_OUTPUT_LINES = 6
 """Of what a command printed; the end of it says most."""
+MAX_REASON_LINES = 3
+"""Of why a turn ended, which nothing else says."""
 MAX_SAID_LINES = 12
 MAX_SAID = 2_000
 """Characters; what was typed is known to who typed it, and a paste may be one line."""
@@ -207,7 +209,7 @@ class Story:
             case TurnEnded() if event.reason is StopReason.CANCELLED:
                 return line((theme.warn, "Stopped."))
             case TurnEnded():
-                sentence = one_line(event.sentence, self.painter.width - 20)
+                sentence = one_line(event.sentence, MAX_REASON_LINES * self.painter.width)
                 return line((theme.warn, f"The turn ended: {sentence}")) if sentence else ""
         return ""
 
@@ -263,8 +265,9 @@ class Story:
             return ""
         shown = [fit(line, self.painter.width - 5) for line in lines[-MAX_OUTPUT_LINES:]]
         if len(lines) > MAX_OUTPUT_LINES:
-            count = "many" if CUT.search(text) else str(len(lines) - MAX_OUTPUT_LINES)
-            shown.insert(0, f"({count} lines before these)")
+            num_more = len(lines) - MAX_OUTPUT_LINES
+            before = "1 line" if num_more == 1 else f"{num_more} lines"
+            shown.insert(0, f"({'many lines' if CUT.search(text) else before} before these)")
         return self.painter.quoted("\n".join(shown), self.painter.theme.dim, indent=4)
 
 

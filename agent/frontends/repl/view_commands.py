@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from agent.errors import UsageError
+from agent.frontends.repl.host import talk_of
 from agent.frontends.repl.paint import Painter
 from agent.frontends.repl.status import memory_words
 from agent.frontends.repl.text import count_words, harmless, one_line, seconds_words
@@ -23,7 +24,7 @@ from agent.frontends.usage import guessed_words
 from agent.journal import Contents, read_all
 from agent.session import JOURNAL
 from agent.settings import ThemeChoice
-from inference.messages import Message, Usage
+from inference.messages import Usage
 from sandbox.base import Cancel
 from sandbox.errors import SandboxError
 
@@ -58,17 +59,17 @@ FORMS: dict[str, Callable[[str, Contents], str]] = {
 """How a conversation is written, by the end of the file's name."""
 
 
-def show_help(repl: "Host", _words: str) -> None:
+def show_help(host: "Host", _words: str) -> None:
     """List the commands, and what else can be typed or pressed."""
-    rows = [*repl.commands.rows()]
-    own = repl.commands.own().items()
+    rows = [*host.commands.rows()]
+    own = host.commands.own().items()
     rows += [(f"/{name}", f"your own: {one_line(text, 60)}") for name, text in own]
     rows += [("!COMMAND", "run a command in the sandbox; the model is told with the next prompt")]
     rows += [("@NAME", "name a file or a symbol of the repository")]
-    rows += repl.hints
-    repl.show(lambda painter: _table(painter, rows))
-    for fault in repl.commands.passed_over():
-        repl.say(fault, "warn")
+    rows += host.hints
+    host.show(lambda painter: _table(painter, rows))
+    for fault in host.commands.passed_over():
+        host.say(fault, "warn")
 
 
 def keys(repl: "Repl", words: str) -> None:
@@ -80,16 +81,16 @@ def keys(repl: "Repl", words: str) -> None:
         repl.show(lambda painter: _table(painter, repl.hints))
 
 
-def context(repl: "Host", _words: str) -> None:
+def context(host: "Host", _words: str) -> None:
     """Draw what fills the window, about."""
-    if repl.talk is None:
+    if host.talk is None:
         return
-    status = repl.talk.status()
+    status = host.talk.status()
     if not status.context_tokens:
-        repl.say("The model is not loaded yet, so its window is not known.")
+        host.say("The model is not loaded yet, so its window is not known.")
         return
     sizes = Counter[str]()
-    for message in _messages(repl):
+    for message in host.talk.session.messages:
         calls = sum(len(str(call)) for call in message.tool_calls)
         sizes[message.role] += len(message.content) + len(message.thinking) + calls
         sizes[message.role] += sum(map(len, message.sections))
@@ -104,12 +105,12 @@ def context(repl: "Host", _words: str) -> None:
             share = sizes[role] / total
             count = f"  {words:<24}{count_words(round(status.num_context * share)):>7}  "
             lines.append(painter.line(("", count), (painter.theme.accent, _bar(share).rstrip("░"))))
-        if memory := repl.activity.memory:
+        if memory := host.activity.memory:
             about = "  weights, keys and values, snapshots"
             lines.append(painter.line(("bold", "Memory  "), ("", memory_words(memory) + about)))
         return "".join(lines)
 
-    repl.show(draw)
+    host.show(draw)
 
 
 def _bar(share: float) -> str:
@@ -118,15 +119,15 @@ def _bar(share: float) -> str:
     return "█" * full + "░" * (BAR_WIDTH - full)
 
 
-def bench(repl: "Host", _words: str) -> None:
+def bench(host: "Host", _words: str) -> None:
     """Say how fast the model has read and written in this talk, and what it had not to read."""
-    if repl.talk is None or not repl.talk.session.usages:
-        repl.say("The model has not answered yet.")
+    if host.talk is None or not host.talk.session.usages:
+        host.say("The model has not answered yet.")
         return
-    rows, status = speeds(repl.talk.session.usages), repl.talk.status()
+    rows, status = speeds(host.talk.session.usages), host.talk.status()
     if status.num_ahead:
         rows.append(("read ahead", _speed(status.num_ahead, status.ahead_s)))
-    repl.show(lambda painter: _table(painter, rows))
+    host.show(lambda painter: _table(painter, rows))
 
 
 def speeds(usages: Sequence[Usage]) -> list[tuple[str, str]]:
@@ -150,23 +151,23 @@ def _speed(num_tokens: int, seconds: float) -> str:
     return f"{num_tokens:,} tokens in {seconds_words(seconds)}{speed}"
 
 
-def cache(repl: "Host", _words: str) -> None:
+def cache(host: "Host", _words: str) -> None:
     """List what is kept on disk."""
-    repl.do(lambda cancel: _own("cache", "list"), "listing")
+    host.do(lambda cancel: _own("cache", "list"), "listing")
 
 
-def doctor(repl: "Host", _words: str) -> None:
+def doctor(host: "Host", _words: str) -> None:
     """Say what works on this machine."""
-    repl.do(lambda cancel: _own("doctor"), "looking")
+    host.do(lambda cancel: _own("doctor"), "looking")
 
 
-def plan(repl: "Host", words: str) -> None:
+def plan(host: "Host", words: str) -> None:
     """Say which models fit this machine; of one that is named, its parts."""
     named = (f"--model={words}",) if words else ()
-    repl.do(lambda cancel: _own("plan", *named), "counting")
+    host.do(lambda cancel: _own("plan", *named), "counting")
 
 
-def export(repl: "Host", words: str) -> None:
+def export(host: "Host", words: str) -> None:
     """Write the conversation to a file that is not there yet."""
     if not words:
         raise UsageError(f"name a file that ends in {', '.join(FORMS)}: /export FILE")
@@ -179,8 +180,7 @@ def export(repl: "Host", words: str) -> None:
         write = FORMS.get(path.suffix)
         if write is None:
             raise UsageError(f"name a file that ends in {', '.join(FORMS)}")
-        assert repl.talk is not None, "commands wait until the talk is open"
-        session = repl.talk.session
+        session = talk_of(host).session
         text = write(session.id, read_all(session.folder / JOURNAL))
         try:
             with path.open("x", encoding="utf-8") as file:
@@ -189,17 +189,16 @@ def export(repl: "Host", words: str) -> None:
             raise UsageError(f"{path} is there already; name another file") from error
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-        yield Printed(lambda painter: painter.line((painter.theme.dim, f"Written to {path}.")))
+        yield Printed.sentence(f"Written to {path}.")
 
-    repl.do(steps)
+    host.do(steps)
 
 
-def diff(repl: "Host", _words: str) -> None:
+def diff(host: "Host", _words: str) -> None:
     """Show what the files have become."""
 
     def steps(_cancel: Cancel) -> Iterator[Printed]:
-        assert repl.talk is not None, "commands wait until the talk is open"
-        patch = BLOBS.sub("", harmless(repl.talk.diff()))
+        patch = BLOBS.sub("", harmless(talk_of(host).diff()))
 
         def draw(painter: Painter) -> str:
             if not patch.strip():
@@ -208,27 +207,27 @@ def diff(repl: "Host", _words: str) -> None:
 
         yield Printed(draw)
 
-    repl.do(steps, "comparing")
+    host.do(steps, "comparing")
 
 
-def memory(repl: "Host", words: str) -> None:
+def memory(host: "Host", words: str) -> None:
     """Show the advice at the root, or add a line to it."""
     from agent.memory import NAMES as ADVICE
     from sandbox.workspace import Workspace
 
-    name, files = ADVICE[0], Workspace(repl.launch.root, repl.launch.root)
+    name, files = ADVICE[0], Workspace(host.launch.root, host.launch.root)
     try:
         text = files.read(name).decode("utf-8", "replace") if files.exists(name) else ""
         if words:
             gap = "" if not text or text.endswith("\n") else "\n"
             files.write_atomic(name, f"{text}{gap}- {words}\n".encode())
-            repl.say(f"Added to {name}; new talks begin with it.")
+            host.say(f"Added to {name}; new talks begin with it.")
         elif text:
-            repl.show(lambda painter: painter.quoted(harmless(text), ""))
+            host.show(lambda painter: painter.quoted(harmless(text), ""))
         else:
-            repl.say(f"There is no {name}; /init has it written, /memory TEXT adds a line.")
+            host.say(f"There is no {name}; /init has it written, /memory TEXT adds a line.")
     except (OSError, SandboxError) as error:
-        repl.say(f"{name} cannot be used: {error}", "warn")
+        host.say(f"{name} cannot be used: {error}", "warn")
 
 
 def copy(repl: "Repl", _words: str) -> None:
@@ -252,9 +251,9 @@ def theme(repl: "Repl", words: str) -> None:
     repl.say(f"The theme is {repl.theme.name}; /theme NAME chooses {OFFERED}.")
 
 
-def leave(repl: "Host", _words: str) -> None:
+def leave(host: "Host", _words: str) -> None:
     """End the session."""
-    repl.leave()
+    host.leave()
 
 
 def _own(*words: str) -> Iterator[Printed]:
@@ -269,11 +268,6 @@ def _own(*words: str) -> Iterator[Printed]:
     )
     text = harmless(done.stdout.decode("utf-8", "replace"))
     yield Printed(lambda painter: painter.quoted(text.rstrip("\n"), ""))
-
-
-def _messages(repl: "Host") -> tuple[Message, ...]:
-    assert repl.talk is not None, "commands wait until the talk is open"
-    return tuple(repl.talk.session.messages)
 
 
 def _table(painter: Painter, rows: Sequence[tuple[str, str]]) -> str:

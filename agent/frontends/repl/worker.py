@@ -14,20 +14,18 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from agent.approval import Answer, Ask
-from agent.errors import AgentError
+from agent.errors import KNOWN_ERRORS
 from agent.events import Event
 from agent.frontends.repl.paint import Painter
-from inference.errors import InferenceError, PictureUnreadable
+from inference.errors import PictureUnreadable
 from sandbox.base import Cancel
-from sandbox.errors import SandboxError
-from tools.errors import ProjectError
 from tools.mcp_form import Form, Values
 
 T = TypeVar("T")
 BUG = "That was a bug in qwen-agent."
 NOT_BEGUN = "Stopped before it began."
 POLL_S = 0.05
-ERRORS = (AgentError, InferenceError, SandboxError, ProjectError, OSError)
+ERRORS = (*KNOWN_ERRORS, OSError)
 """Those that say in one sentence what a person can do."""
 
 
@@ -36,6 +34,11 @@ class Printed:
     """Lines of our own; they are drawn where the screen is."""
 
     draw: Callable[[Painter], str]
+
+    @classmethod
+    def sentence(cls, text: str) -> "Printed":
+        """Print a sentence, dim beside what the model says."""
+        return cls(lambda painter: painter.line((painter.theme.dim, text)))
 
 
 @dataclass(kw_only=True)
@@ -165,7 +168,15 @@ class Worker:
     def stop(self) -> None:
         """Stop the job that runs, which ends as soon as it can, and those that wait."""
         self._stop.set()
-        self._leave_out()
+        self.leave_out()
+
+    def leave_out(self) -> None:
+        """End what has not begun."""
+        with suppress(queue.Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                self._todo.remove(job)
+                self.feed.put(Ended(job, NOT_BEGUN))
+            self._jobs.put(None)  # the end of the thread, which is not to be left out
 
     def is_stopping(self) -> bool:
         """Say whether the running job was told to stop."""
@@ -177,13 +188,6 @@ class Worker:
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-
-    def _leave_out(self) -> None:
-        """End what has not begun."""
-        with suppress(queue.Empty):
-            while (job := self._jobs.get_nowait()) is not None:
-                self._todo.remove(job)
-                self.feed.put(Ended(job, NOT_BEGUN))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -207,7 +207,7 @@ class ChatRequest(Words):
 
     def options(self, preset: SamplingOptions, context_tokens: int, index: int) -> ReplyOptions:
         """Say how a choice is drawn; what was not said stays as the model's preset has it."""
-        given = {
+        given: dict[str, Any] = {
             "temperature": _warm(self.temperature),
             "top_p": self.top_p,
             "top_k": None if self.top_k is None else max(0, self.top_k),
@@ -216,7 +216,7 @@ class ChatRequest(Words):
         chosen = {name: value for name, value in given.items() if value is not None}
         seed = ((self.seed or 0) + index) % 2**63
         return ReplyOptions(
-            sampling=replace(preset, seed=seed, **chosen) if chosen else None,  # type: ignore[arg-type]  # as above
+            sampling=replace(preset, seed=seed, **chosen) if chosen else None,
             max_new_tokens=self.max_completion_tokens or self.max_tokens or context_tokens,
             thinking=self.thinks,
             seed=seed,

@@ -28,6 +28,7 @@ from agent.load_news import LoadNews, window_words
 from agent.loading import Loading
 from agent.models import resolve
 from agent.request import FixRequest
+from inference.chat import never
 from inference.local import LocalChat
 from inference.messages import Usage
 
@@ -91,7 +92,7 @@ class _Server(uvicorn.Server):
 def _loaded(request: FixRequest) -> LocalChat:
     """Load the model, and tell how far it is."""
     loading, lines = Loading(request.model, lambda news: _seat(request, news)), NowAndThen()
-    steps = loading.steps(lambda: False)
+    steps = loading.steps(never)
     while True:
         try:
             event = next(steps)

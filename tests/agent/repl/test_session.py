@@ -45,6 +45,15 @@ def test_what_was_typed_before_the_screen_is_there_is_sent(open_session: Open) -
     assert "\n> hello there\n" in terminal.text
 
 
+@pytest.mark.slow
+def test_what_is_typed_while_a_talk_cannot_be_opened_is_not_sent(open_session: Open) -> None:
+    terminal = open_session(FAST, words=("--resume",), shows="")
+    terminal.enter("hello there")
+    assert terminal.wait_for_end() == 2
+    assert "There is no talk about" in terminal.text
+    assert "Traceback" not in terminal.text
+
+
 @pytest.mark.parametrize(
     ("key", "is_run"),
     [

@@ -146,6 +146,12 @@ def test_only_tests_that_ran_to_their_end_and_are_green_get_a_tick() -> None:
     assert plain(told(green)).strip().startswith("✓ tests now: 2 passed")
 
 
+def test_why_a_turn_ended_is_folded_and_not_cut() -> None:
+    reason = "The conversation is 4,148 tokens long, which leaves no room for a reply."
+    shown = plain(told(TurnEnded(StopReason.MAX_TOKENS, reason), width=40))
+    assert " ".join(shown.split()) == f"The turn ended: {reason}"
+
+
 def test_attempts_are_told_apart_and_a_stop_is_said_in_a_word() -> None:
     events = (
         AttemptStarted(1, 2, sampled=False),
