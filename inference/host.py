@@ -111,11 +111,16 @@ class Host:
     # --- lifetime ---
 
     def _is_over(self) -> bool:
-        is_idle = not self._num_clients and self._idle_s >= self._idle_limit_s
-        return self._is_stopping or is_idle or isinstance(self._state, wire.Failed)
+        return self._is_stopping or isinstance(self._state, wire.Failed) or self._is_left()
+
+    def _is_left(self) -> bool:
+        """Whether nobody has come for a while; who is at the door just now is heard first."""
+        if self._connections or self._idle_s < self._idle_limit_s:
+            return False
+        return not self._accept()
 
     def _patience_s(self) -> float:
-        if self._num_clients:  # the other thread may begin a step at any moment
+        if self._connections:  # the other thread may begin a step at any moment
             return min(LOOK_S, self._settings.stall_s / 4)
         return max(0.0, self._idle_limit_s - self._idle_s)
 

@@ -29,7 +29,7 @@ POLL_S = 0.02
 HELLO_S = 60.0
 """How long a host may take to say who it is; its other thread may be importing torch."""
 
-STATUS_S = 5.0
+STATUS_S = 30.0
 """How long a host may take to say how it is."""
 
 SILENT_S = 60.0

@@ -37,6 +37,8 @@ def stream(
         Fault: there is no reply, or no more of it.
         Cancelled: it is no longer wanted.
     """
+    import openai  # noqa: F401 - now: what that takes is no silence of the server
+
     loop = asyncio.new_event_loop()
     chunks = _chunks(server, body)
     settings, has_begun = server.settings, False

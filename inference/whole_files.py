@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY = ".tmp"
-LOCK_TIMEOUT_S = 10.0
+LOCK_TIMEOUT_S = 30.0
+"""A busy machine is not to look like a process that was stopped in the middle."""
 WRITE_BYTES = 1 << 24
 
 
@@ -45,13 +46,13 @@ def regular(path: Path) -> os.stat_result | None:
 
 
 @contextmanager
-def locked(file: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+def locked(file: Path, timeout_s: float | None = None) -> Iterator[None]:
     """Hold the lock on `file` against all other threads and processes.
 
     Raises:
         TimeoutError: another one holds it, perhaps stopped in the middle.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + (LOCK_TIMEOUT_S if timeout_s is None else timeout_s)
     fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         while not _try_lock(fd):

@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 TMP_BYTES = 512 * MIB
 SHM_BYTES = 64 * MIB
 HOME_BYTES = 256 * MIB
-CHECK_S = 10.0
+CHECK_S = 30.0
 
 UID = 1000
 """Whoever started us has this id inside: nothing takes itself for root there (tar would chown)."""

@@ -15,7 +15,7 @@ from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 
 NUM_LAST_LINES = 3
-KILL_S = 15.0
+KILL_S = 45.0
 """How long the end of one that was told to stop is waited for."""
 
 

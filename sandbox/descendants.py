@@ -10,7 +10,7 @@ import os
 import time
 
 SIGKILL, SIGSTOP = 9, 19
-GIVE_UP_S = 10.0
+GIVE_UP_S = 30.0
 """How long the last sweep tries; what then remains is not ours to kill (a setuid program)."""
 
 

@@ -37,7 +37,7 @@ DOES_WITHOUT = {
 }
 """What a level lacks and does not promise; all others promise every layer."""
 REPORT = "run nothing that you do not trust here, and report it: see SECURITY.md"
-LIMITS = Limits(wall_s=20, memory_bytes=1024 * MIB, file_bytes=MIB)
+LIMITS = Limits(wall_s=60, memory_bytes=1024 * MIB, file_bytes=MIB)
 ENVIRONMENT_OF_A_COMMAND = frozenset(
     ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE", "")
 )

@@ -20,7 +20,7 @@ from sandbox.group import run_group
 from sandbox.limits import Limits
 
 SANDBOX_EXEC = Path("/usr/bin/sandbox-exec")
-CHECK_S = 10.0
+CHECK_S = 30.0
 START = 'ulimit -c 0; ulimit -t {cpu_s}; ulimit -f {blocks}; exec "$@"'
 """A shell sets the limits that macOS keeps: of memory it keeps none."""
 BLOCK_BYTES = 512

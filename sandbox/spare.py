@@ -21,7 +21,7 @@ START = "import sys; sys.path.append(sys.argv[1]); from sandbox.supervisor impor
 PACKAGES = Path(__file__).parents[1]
 FIRST_FD = 100
 """The number under which a command inherits the first descriptor; the others follow."""
-OVERTIME_S = 15.0
+OVERTIME_S = 45.0
 """How long a supervisor may still be sweeping before it is killed itself."""
 
 

@@ -7,8 +7,12 @@ import itertools
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["TRITON_INTERPRET"] = "1"
+# How long an example takes says nothing here: other tests run beside it.
+settings.register_profile("beside", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside")
 _NUMBERS = itertools.count(98001)
 
 

@@ -16,7 +16,7 @@ def run_git(folder: Path, *words: str, at_s: int = 1_000_000_000) -> None:
     settings = ("user.name=t", "user.email=t@example.org", "protocol.file.allow=always")
     options = [word for setting in settings for word in ("-c", setting)]
     command = ["git", *options, *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
 
 

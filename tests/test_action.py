@@ -33,7 +33,7 @@ def test_the_action_is_valid_metadata() -> None:
 def test_the_scripts_of_the_action_are_bash() -> None:
     for script in SCRIPTS:
         words = ["bash", "-n", "-c", script]
-        assert subprocess.run(words, capture_output=True, timeout=10).stderr == b""
+        assert subprocess.run(words, capture_output=True, timeout=120).stderr == b""
 
 
 def test_no_text_of_others_is_put_into_a_script() -> None:
@@ -83,7 +83,7 @@ def test_the_step_runs_fix_with_the_inputs_as_they_are(
     }
     folder = {"FOLDER": str(tmp_path), "RUNNER_TEMP": str(tmp_path), "PATH": "/usr/bin:/bin"}
     script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
-    done = subprocess.run(script, env={**folder, **inputs, **more}, timeout=10)
+    done = subprocess.run(script, env={**folder, **inputs, **more}, timeout=120)
     assert done.returncode == (0 if "FAIL" in more else 3)
     words = (tmp_path / "words").read_text().split("\0")[:-1]
     arguments = parse(words)
@@ -107,5 +107,5 @@ def test_the_example_gives_inputs_and_reads_outputs_that_there_are() -> None:
 def test_shellcheck_has_nothing_to_say() -> None:
     for script in SCRIPTS:
         words = ["shellcheck", "--shell=bash", "-"]
-        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=120)
         assert done.stdout == ""

@@ -54,7 +54,7 @@ def heavy_modules_after(code: str) -> str:
     """Run `code` in a fresh interpreter; return which heavy packages it left loaded."""
     report = f"; import sys; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]

@@ -87,7 +87,7 @@ def test_make_help_names_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:"))
     done = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
     assert re.findall(r"^  make ([a-z-]+)", done.stdout, re.M) == phony.split()[1:]
 
@@ -115,7 +115,7 @@ def set_up(tree: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -212,7 +212,7 @@ def test_the_installed_wheel_runs_away_from_the_tree(
     site = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
     command += ["--quiet", "--target", str(site), wheel.filename]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=300)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(site)}
     where = subprocess.run(
         [sys.executable, "-c", "import agent, evals; print(agent.__file__, evals.__file__)"],
@@ -221,7 +221,7 @@ def test_the_installed_wheel_runs_away_from_the_tree(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert all(Path(path).is_relative_to(site) for path in where.stdout.split())
     shown = subprocess.run(
@@ -230,7 +230,7 @@ def test_the_installed_wheel_runs_away_from_the_tree(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert shown.returncode == 0, shown.stderr
     assert all(word in shown.stdout for word in ("fix", "demo", "eval"))

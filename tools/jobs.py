@@ -19,7 +19,7 @@ MAX_RUNNING = 4
 MAX_JOB_S = 3600.0
 LOOK_S = 0.05
 """How long a cancel may wait to be seen."""
-KILL_S = 15.0
+KILL_S = 45.0
 """How long the end of a killed command is waited for."""
 
 

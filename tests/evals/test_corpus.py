@@ -54,7 +54,7 @@ def run_pytest(folder: Path) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -73,7 +73,7 @@ def test_another_process_with_another_hash_seed_makes_the_same_repositories() ->
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         ).stdout
         for hash_seed in ("1", "2")
     }

@@ -149,7 +149,7 @@ def _browse(file: Path, what: str) -> str:
         [CHROMIUM, *options, f"--user-data-dir={file.parent / 'profile'}", what, file.as_uri()],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

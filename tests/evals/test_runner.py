@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from evals.run_folder import create, records_of
 from evals.runner import run
 from evals.task import Task
 from tests.evals.toys import Here, attempts, outcomes, processes, toy_run, workers_of
+from tests.inference.faults import is_ended, wait_for
 from tests.test_imports import ROOT
 
 MIXED = ("", "fail", "break", "slow")
@@ -117,7 +117,7 @@ def test_a_task_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.fault
 def test_a_killed_runner_takes_its_workers_along_and_is_gone_on_with(tmp_path: Path) -> None:
-    does, log = ["slow"] * 8, tmp_path / "log"
+    does, log = [*["slow"] * 4, *["wait"] * 4], tmp_path / "log"
     words = "from tests.evals.toys import *; from evals.runner import run; from pathlib import Path"
     code = f"{words}; run(toy_run(Path({str(tmp_path)!r}), {does}), processes(2))"
     runner = subprocess.Popen(
@@ -126,9 +126,12 @@ def test_a_killed_runner_takes_its_workers_along_and_is_gone_on_with(tmp_path: P
     assert runner.stdout is not None
     told = [runner.stdout.readline() for _ in range(3)]
     assert all("solved" in line for line in told)
+    wait_for(lambda: len(set(workers_of(log))) == 2, limit_s=60)
     os.kill(runner.pid, signal.SIGKILL)
     runner.communicate()
-    _wait_until_gone(set(workers_of(log)))
+    (tmp_path / "go").touch()
+    workers = set(workers_of(log))
+    wait_for(lambda: all(map(is_ended, workers)), limit_s=60)
     num_begun = len(attempts(log))
     folder = toy_run(tmp_path, does)
     num_kept = len(records_of(folder))
@@ -136,11 +139,3 @@ def test_a_killed_runner_takes_its_workers_along_and_is_gone_on_with(tmp_path: P
     run(folder, processes(2), silent)
     assert outcomes(folder) == {f"toy-{n}": (True, None, f"toy-{n}") for n in range(8)}
     assert len(attempts(log)) - num_begun == 8 - num_kept, "what was whole is not done again"
-
-
-def _wait_until_gone(processes: set[int]) -> None:
-    for _ in range(500):
-        if not any(Path("/proc", str(process)).exists() for process in processes):
-            return
-        time.sleep(0.02)
-    raise AssertionError("a worker outlived its runner")

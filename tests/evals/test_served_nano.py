@@ -2,8 +2,8 @@
 
 import json
 import os
+import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -39,9 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     for name, content in more.items():
         (folder / "nano" / name).write_text(json.dumps(content))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = random.randrange(20_000, 30_000)  # below those that the system gives to others
     words = ["serve", "nano", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, *words, "--device", "cpu"],

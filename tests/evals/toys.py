@@ -1,8 +1,8 @@
 """A suite, a solver and a crew so small that only the runner around them is tested.
 
 A task is to write its own id into a file. What else happens is said by its `does`: the worker may
-die once or always, the grader may break, the solver may fail, the task may be none. Every attempt
-is noted in a log.
+die once or always, the grader may break, the solver may fail or wait, the task may be none. Every
+attempt is noted in a log.
 """
 
 import json
@@ -74,6 +74,8 @@ class ToySolver:
             os.kill(os.getpid(), signal.SIGKILL)
         if does == "slow":
             time.sleep(0.2)
+        while does == "wait" and not log.with_name("go").exists():
+            time.sleep(0.02)
         (place.folder / "answer").write_text("nonsense" if does == "fail" else task.id)
         spent = Spent(num_prompt=9, num_reused=4, num_prefilled=5, num_generated=3)
         said = f"<b>I am {task.id}</b>"

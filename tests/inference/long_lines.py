@@ -52,9 +52,15 @@ def drawn(seed: int, num_tokens: int, vocab_size: int = VOCAB) -> tuple[int, ...
 
 
 def engine_on(model: Model, folder: Path, notices: list[str], **options: int) -> Engine:
-    """An engine whose states lie in `folder`; what the store says goes to `notices`."""
+    """An engine whose states lie in `folder`; what the store says goes to `notices`.
+
+    All of them, however far the thread that writes falls behind.
+    """
     store = Store(folder, IDENTITY, 1 << 30, notices.append)
-    return Engine(model, **({"cache_bytes": 1 << 30} | options), store=store)
+    engine = Engine(model, **({"cache_bytes": 1 << 30} | options), store=store)
+    assert engine.shelf._writer is not None
+    engine.shelf._writer._max_waiting = 10_000
+    return engine
 
 
 def never() -> bool:

@@ -303,7 +303,7 @@ def test_states_that_may_not_be_read_are_as_if_there_were_none(
             cwd=disk,  # the folders above are closed to others too
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr.decode()
         ids, num_again, notices = json.loads(done.stdout)

@@ -300,11 +300,12 @@ def test_time_to_record_is_no_time_to_read(modules) -> None:
     state = framed.new_state()
     framed.forward(TOKENS[:20], state)
     assert framed._step.prepared_s == 0
-    began, clock = time.perf_counter(), framed.clock()
+    began, clock, late = time.perf_counter(), framed.clock(), time.perf_counter()
     framed.forward(TOKENS[20:21], state)
-    clock, passed = framed.clock() - clock, time.perf_counter() - began
-    assert 0 < clock < passed
-    assert passed - clock == pytest.approx(framed._step.prepared_s, abs=0.01)
+    soon, clock, passed = time.perf_counter(), framed.clock() - clock, time.perf_counter()
+    assert framed._step.prepared_s > 0
+    assert soon - late <= clock + framed._step.prepared_s + 1e-6
+    assert clock + framed._step.prepared_s <= passed - began + 1e-6
 
 
 def test_that_kernels_were_compiled_is_told_where_it_took_long() -> None:

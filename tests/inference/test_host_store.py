@@ -2,7 +2,7 @@
 
 import os
 import signal
-import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from inference.errors import EngineGone
 from inference.host_client import host_status
 from inference.local import LocalChat, open_chat
 from inference.messages import Message, Prefill, ReplyEnd, ReplyOptions, SamplingOptions
+from inference.store import Store
+from inference.store_folder import identities
 from tests.inference.faults import is_ended, wait_for
 
 OPTIONS = ReplyOptions(SamplingOptions(), max_new_tokens=12, thinking=False)
+LONG = ReplyOptions(SamplingOptions(), max_new_tokens=4000, thinking=False)
 START = [Message("system", "You mend code. " * 60), Message("user", "The test fails.")]
 
 
@@ -31,12 +34,15 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
         for status in host_status():
             os.kill(status.pid, signal.SIGTERM)
-            wait_for(lambda pid=status.pid: is_ended(pid), limit_s=30)
+            wait_for(lambda pid=status.pid: is_ended(pid), limit_s=60)
 
 
 def open_hosted(folder: Path) -> LocalChat:
-    settings = EngineSettings("nano", store_folder=str(folder), store_bytes=1 << 30)
-    return open_chat(settings, host=True, idle_limit_s=60)
+    # Without guesses a long reply takes its time, so that what ends the host comes before its end.
+    settings = EngineSettings(
+        "nano", store_folder=str(folder), store_bytes=1 << 30, speculation="off"
+    )
+    return open_chat(settings, host=True, idle_limit_s=600)
 
 
 def reply(chat: LocalChat, messages: list[Message]) -> ReplyEnd:
@@ -55,13 +61,12 @@ def test_a_host_that_is_asked_to_leave_stores_what_it_knows(
     talk = [*START, first.message, Message("user", "And now? " * 30)]
     num_read = first.usage.num_prompt
     if is_in_mid_reply:
-        wild = SamplingOptions(temperature=5.0, seed=3)  # says much, and seldom that it is done
-        stream = chat.reply(talk, (), ReplyOptions(wild, 3000, thinking=False), lambda: False)
-        wait_for(lambda: not isinstance(next(stream), Prefill), limit_s=30)
+        stream = chat.reply(talk, (), LONG, lambda: False)
+        wait_for(lambda: not isinstance(next(stream), Prefill), limit_s=60)
         num_read += 50  # of the second prompt, at least
     pid = chat.engine.pid
     os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: is_ended(pid), limit_s=30)
+    wait_for(lambda: is_ended(pid), limit_s=60)
     if is_in_mid_reply:
         with pytest.raises(EngineGone):
             list(stream)
@@ -83,11 +88,9 @@ def test_conversations_of_a_killed_host_go_on_from_the_store(tmp_path: Path) -> 
         end = reply(chat, talk)
         num_read.append(end.usage.num_prompt + end.usage.num_generated - 1)
         talk += [end.message, Message("user", "And now?")]
-    wait_until_stored(tmp_path)
-    options = ReplyOptions(SamplingOptions(), max_new_tokens=2000, thinking=False)
+    wait_until_stored(tmp_path, num_read)
     streams = [
-        chat.reply(talk, (), options, lambda: False)
-        for chat, talk in zip(chats, talks, strict=True)
+        chat.reply(talk, (), LONG, lambda: False) for chat, talk in zip(chats, talks, strict=True)
     ]
     for stream in streams:
         assert isinstance(next(stream), Prefill)
@@ -101,15 +104,16 @@ def test_conversations_of_a_killed_host_go_on_from_the_store(tmp_path: Path) -> 
         assert usage.num_prefilled < 30, "the new message, or not even that"
 
 
-def wait_until_stored(folder: Path) -> None:
-    """Until no file has come for a while: a host writes in the background."""
-    seen, since = -1, time.monotonic()
+def wait_until_stored(folder: Path, lengths: list[int]) -> None:
+    """Until lines of these lengths can be gone on from: a host writes in the background."""
 
-    def is_quiet() -> bool:
-        nonlocal seen, since
-        num_files = len(list(folder.glob("*/*")))
-        if num_files != seen:
-            seen, since = num_files, time.monotonic()
-        return num_files > 4 and time.monotonic() - since > 1.0
+    def are_there() -> bool:
+        found = [
+            entry.num_before + len(entry.edge)
+            for identity in identities(folder)
+            for entry in Store(folder, identity, 1 << 30, pytest.fail).entries()
+            if entry.has_state
+        ]
+        return Counter(lengths) <= Counter(found)
 
-    wait_for(is_quiet, limit_s=30)
+    wait_for(are_there, limit_s=60)

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -199,12 +198,12 @@ def test_a_call_that_was_cut_off_is_not_carried_out(
 
 def test_a_thought_over_its_budget_is_cut_and_the_server_is_left(script: Script) -> None:
     thought = [delta(reasoning="so " * 50)] * 40
-    script.answers = [Answer([*thought, delta(content="never read")], pauses=[0, 0, 0, 0.05, 9])]
+    script.answers = [Answer([*thought, delta(content="never read")], pauses=[0, 0, 0, 0.05, 600])]
     end = end_of(chat_of(script), ReplyOptions(thinking_budget=90))
     assert end.is_thought_open
     assert end.message.is_empty
     assert end.stop_reason == "max_tokens"
-    assert script.left.wait(5)
+    assert script.left.wait(60)
 
 
 # --- what is sent --------------------------------------------------------------------------------
@@ -399,38 +398,47 @@ def test_what_odd_servers_send_is_read_as_far_as_it_can_be(script: Script) -> No
 
 
 def test_the_first_word_may_take_longer_than_the_next(script: Script) -> None:
-    whole = [delta(content="a"), delta(content="b"), delta("stop")]
-    script.answers = [Answer([delta(role="assistant"), *whole], pauses=[0, 0.4])]
+    whole = [json.dumps(delta(content="ab")), json.dumps(delta("stop")), "[DONE]"]
+    at_once = "\n\n".join(f"data: {data}" for data in whole)
+    script.answers = [Answer([delta(role="assistant"), at_once], pauses=[0, 0.4])]
     assert end_of(chat_of(script, between_tokens_s=0.2)).message.content == "ab"
-    script.answers = [Answer(whole, pauses=[0, 9])]
+
+
+def test_a_word_that_never_comes_is_told_with_how_long_it_may_take(script: Script) -> None:
+    script.answers = [Answer([delta(content="a"), delta(content="b")], pauses=[0, 600])]
     error = fault_of(chat_of(script, between_tokens_s=0.2))
     assert isinstance(error, EngineGone)
     assert "[engine] between_tokens_s" in str(error)
 
 
 def test_a_first_word_that_never_comes_is_not_waited_for_twice(script: Script) -> None:
-    script.answers = [Answer([delta(role="assistant"), delta(content="a")], pauses=[0, 9])]
+    script.answers = [Answer([delta(role="assistant"), delta(content="a")], pauses=[0, 600])]
     error = fault_of(chat_of(script, first_token_s=0.2))
     assert "[engine] first_token_s" in str(error)
-    assert len(script.requests) == 1
+    assert len(script.requests) <= 1, "none where this machine took longer to ask"
 
 
 def test_a_reply_is_left_at_once_wherever_it_is(script: Script) -> None:
-    script.answers = [Answer([delta(content="a"), delta(content="b")], pauses=[0, 9])]
+    script.answers = [Answer([delta(content="a"), delta(content="b")], pauses=[0, 600])]
     chat, seen = chat_of(script), list[Piece]()
     for piece in chat.reply(PROMPT, TOOLS, ReplyOptions(), lambda: len(seen) > 2):
         seen.append(piece)
     end = seen[-1]
     assert isinstance(end, ReplyEnd)
     assert (end.stop_reason, end.message.content) == ("cancelled", "a")
-    assert script.left.wait(5), "the server knows that nobody waits"
+    assert script.left.wait(60), "the server knows that nobody waits"
 
 
 def test_nobody_waits_for_another_try_that_is_not_wanted(script: Script) -> None:
     script.answers = [Answer(status=503, headers={"Retry-After": "50"})]
-    chat, start_s = chat_of(script), time.monotonic()
+    looks: list[bool] = []
+
+    def cancel() -> bool:
+        looks.append(bool(script.requests))
+        return sum(looks) > 8  # a while after it was asked
+
     with suppress(Cancelled):
-        list(chat.reply(PROMPT, TOOLS, ReplyOptions(), lambda: time.monotonic() > start_s + 0.3))
+        list(chat_of(script).reply(PROMPT, TOOLS, ReplyOptions(), cancel))
     assert len(script.requests) == 1
 
 

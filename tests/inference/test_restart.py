@@ -70,7 +70,7 @@ def in_mid_turn(folder: Path, num_prompt: int) -> Iterator[Iterator[tuple[str, i
         assert process.poll() is None, "it was still at work"
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(60)
         process.stdout.close()
 
 

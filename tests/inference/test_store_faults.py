@@ -514,7 +514,7 @@ print(json.dumps([store.get(packed.key) is None, store.put(packed), store.entrie
     store.prune(0), packed.key in store, store.nbytes, identities(store.folder), notices]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", PREAMBLE + code], cwd=ROOT, capture_output=True, timeout=120
+        [sys.executable, "-c", PREAMBLE + code], cwd=ROOT, capture_output=True, timeout=300
     )
     assert done.returncode == 0, done.stderr.decode()
     *found, words = json.loads(done.stdout)
@@ -553,7 +553,7 @@ def test_a_store_that_fails_is_a_notice_of_the_writer_and_no_more(
     store.folder.write_text("in the way")
     writer = Writer(store)
     writer.write_later("it", lambda: node(LINE))
-    assert writer.flush(30)
+    assert writer.flush(60)
     assert writer.close()
     assert len(notices) == 1
 
@@ -600,14 +600,14 @@ def test_a_writer_killed_at_any_moment_leaves_whole_files_and_its_rest_is_swept_
     expected = {packed.key: packed for packed in _all_nodes()}
     num_left = num_found = 0
     for number in range(40):
-        if number >= 8 and num_left:
+        if number >= 8 and num_left and num_found > 8:
             break
         process = start(WRITES_FOR_EVER, str(tmp_path / "states"))
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         time.sleep(0.02 + dice.random() * 0.3)
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         num_left += len(list((tmp_path / "states").glob("*/*.tmp")))
         store = open_store(tmp_path / "states", notices)
         assert list((tmp_path / "states").glob("*/*.tmp")) == []
@@ -674,7 +674,7 @@ def test_processes_that_write_prune_and_read_the_same_folder_see_whole_nodes_onl
     arguments = [(str(tmp_path / "states"), str(seed)) for seed in range(3)]
     processes = [start(READS_WHILE_OTHERS_WRITE, *each) for each in arguments]
     for process in processes:
-        output, words = process.communicate(timeout=120)
+        output, words = process.communicate(timeout=300)
         assert process.returncode == 0, words.decode()
         hits, _, said = output.decode().strip().partition(" ")
         assert int(hits) > 20
@@ -684,10 +684,9 @@ def test_processes_that_write_prune_and_read_the_same_folder_see_whole_nodes_onl
     assert list(store.folder.glob("*/*.tmp")) == []
 
 
-def test_readers_do_not_wait_for_a_lock(store: Store) -> None:
+def test_readers_do_not_wait_for_a_lock(store: Store, notices: list[str]) -> None:
     packed = node(LINE)
     store.put(packed)
-    started = time.perf_counter()
     with (
         (store.folder / "names.lock").open() as one,
         (store.folder / "prune.lock").open("w") as two,
@@ -697,11 +696,14 @@ def test_readers_do_not_wait_for_a_lock(store: Store) -> None:
         assert store.get(packed.key) is not None
         assert len(store.entries()) == 1
         store.touch(packed.key)
-    assert time.perf_counter() - started < 15
+    assert notices == [], "a lock that is waited for in vain is told"
 
 
 @pytest.mark.fault
-def test_a_lock_that_is_never_given_back_is_a_notice(store: Store, notices: list[str]) -> None:
+def test_a_lock_that_is_never_given_back_is_a_notice(
+    store: Store, notices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.whole_files.LOCK_TIMEOUT_S", 0.2)
     store.put(node(LINE[:9]))
     with (store.folder / "names.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -727,4 +729,4 @@ def test_no_descriptor_or_mapping_is_left_open(store: Store) -> None:
     flip(file_of(store, packed), random.Random(0))
     assert store.get(packed.key) is None
     store.prune(0)
-    assert num_open() == before
+    assert num_open() <= before, "fewer, where an earlier test's thread ends only now"

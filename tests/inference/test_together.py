@@ -232,9 +232,9 @@ def test_replies_that_front_ends_of_a_host_ask_for_are_read_together(
         thread = threading.Thread(target=worker.run, args=(engine,))
         thread.start()
         for _ in PROMPTS:
-            assert ended.acquire(timeout=20)
+            assert ended.acquire(timeout=60)
         worker.stop()
-        thread.join(20)
+        thread.join(60)
     for number, end in enumerate(ends):
         got = answers[number]
         assert isinstance(got[-1], wire.End)

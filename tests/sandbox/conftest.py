@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.base import Sandbox, View
+from sandbox.base import CommandResult, Sandbox, View
 from sandbox.bubblewrap import Bubblewrap
 from sandbox.direct import Direct
 from tests.sandbox.places import SECRET, UID, WITHOUT, Agent, Place
@@ -53,10 +53,19 @@ def processes_with(word: str) -> list[str]:
 
 def until_gone(word: str) -> list[str]:
     """Wait for processes to end that were killed and not waited for; return those that do not."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (left := processes_with(word)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
+
+
+def long_enough(run: Callable[[float], CommandResult], num_bytes: int = 1) -> CommandResult:
+    """Run a command for a moment; for longer if a busy machine did not let it print that much."""
+    for wall_s in (0.5, 5.0, 50.0):
+        result = run(wall_s)
+        if result.num_output_bytes >= num_bytes:
+            break
+    return result
 
 
 @pytest.fixture

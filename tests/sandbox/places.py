@@ -133,7 +133,7 @@ class Place:
                 "argv": list(argv),
                 "folder": str(self.workspace),
                 "environment": {"MARK": self.mark},
-                "limits": {"wall_s": 20, **limits},
+                "limits": {"wall_s": 60, **limits},
                 "cancel_after_s": cancel_after_s,
             }
         )

@@ -21,7 +21,7 @@ from sandbox.kernel import counts_processes_by_namespace, limits_process_ids_by_
 from sandbox.limits import Limits
 from sandbox.mounts import Mount, mounts_of
 
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 
 
 def shell(bubblewrap: Bubblewrap, view: View, script: str) -> str:

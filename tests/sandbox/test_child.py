@@ -24,12 +24,12 @@ from sandbox.limits import Limits
 folder, script = Path(sys.argv[1]), f"echo up; sleep {sys.argv[2]}"
 child = Child(Bubblewrap(), ["sh", "-c", script], View(folder, folder), Limits())
 print(child.socket.recv(9).decode(), end="", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 def said(child: Child, num_lines: int = 1) -> bytes:
-    child.socket.settimeout(20)
+    child.socket.settimeout(60)
     heard = b""
     while heard.count(b"\n") < num_lines and (data := child.socket.recv(4096)):
         heard += data
@@ -47,7 +47,7 @@ def test_a_child_answers_on_the_socket_and_its_complaints_are_told(
     child.socket.sendall(b"two\n")
     assert child.socket.recv(10) == b""  # all of it is gone
     child.socket.close()
-    child.stop()
+    child.stop(grace_s=60)  # what ends by itself may take its time
     assert child.why() == "it ended with exit code 3: no two"
 
 
@@ -66,7 +66,7 @@ def test_a_child_that_cannot_be_run_says_why(sandbox: Sandbox, view: View) -> No
     child = Child(sandbox, ["no-such-program"], view, Limits())
     with child.socket:
         assert said(child) == b""
-    child.stop()
+    child.stop(grace_s=60)
     assert "no-such-program" in child.why()
 
 

@@ -67,7 +67,7 @@ def test_git(tmp_path):
 
 
 def inside(view: View, *argv: str, **limits: float) -> CommandResult:
-    return Bubblewrap().run(argv, view, Limits(**{"wall_s": 90, **limits}))  # type: ignore[arg-type]
+    return Bubblewrap().run(argv, view, Limits(**{"wall_s": 300, **limits}))  # type: ignore[arg-type]
 
 
 def test_a_python_project(view: View) -> None:

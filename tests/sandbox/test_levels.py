@@ -22,7 +22,7 @@ from sandbox.landlock import Landlock
 from sandbox.limits import MIB, Limits
 
 LIBC = ctypes.CDLL(None)
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do it")
 
 ON_A_LESSER_MACHINE = """
@@ -342,7 +342,7 @@ def test_landlock_leaves_no_private_folder_behind(bare_view: View) -> None:
 
 def test_landlock_ends_a_fork_bomb(bare_view: View) -> None:
     script = "i=0; while [ $i -lt 600 ]; do sleep 98793 & i=$((i+1)); done; wait"
-    limits = Limits(wall_s=20, num_processes=50)
+    limits = Limits(wall_s=60, num_processes=50)
     result = Landlock().run(["sh", "-c", script], bare_view, limits)
     assert result.too_much == "processes"
     assert "150 are allowed" in result.output
@@ -354,7 +354,7 @@ def test_a_missing_folder_is_said_by_landlock_too(tmp_path: Path) -> None:
 
 
 def test_landlock_limits_memory(bare_view: View) -> None:
-    limits = Limits(wall_s=20, memory_bytes=512 * MIB)
+    limits = Limits(wall_s=60, memory_bytes=512 * MIB)
     script = "x = bytearray(2_000_000_000)"
     result = Landlock().run(["/usr/bin/python3", "-c", script], bare_view, limits)
     assert "MemoryError" in result.output

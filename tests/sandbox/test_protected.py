@@ -11,7 +11,7 @@ from sandbox.limits import Limits
 from sandbox.protected import is_git_name, is_protected_name, protected_below, protected_part
 from sandbox.workspace import Workspace
 
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 
 
 @pytest.mark.parametrize(

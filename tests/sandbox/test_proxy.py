@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sandbox.hosts import check_host, is_allowed
 from sandbox.limits import Limits
 from sandbox.proxy import Proxy, is_public
 
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 LOCAL = ("127.0.0.1",)
 
 
@@ -72,7 +72,7 @@ def proxied(
 
 def ask(proxy: Proxy, request: bytes, then: bytes = b"") -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(str(proxy.socket))
         client.sendall(request)
         answer = client.recv(65536)
@@ -176,12 +176,15 @@ def test_a_request_that_trickles_in_ends_in_time(
     monkeypatch.setattr("sandbox.proxy.HEAD_S", 0.3)
     with proxied(server, ["pypi.org"]) as proxy, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(proxy.socket))
-        started = time.monotonic()
-        with suppress(BrokenPipeError):
-            while time.monotonic() - started < 60:
+
+        def trickle() -> None:
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
                 client.sendall(b"A")
                 time.sleep(0.05)
-        assert time.monotonic() - started < 30
+
+        with pytest.raises(BrokenPipeError):  # it has hung up
+            trickle()
 
 
 def test_a51_a_redirect_is_a_new_request(server: Server) -> None:
@@ -223,7 +226,7 @@ def test_addresses_that_are_not_public(address: str) -> None:
 CLIENT = """
 import sys, urllib.request
 try:
-    print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())
+    print(urllib.request.urlopen(sys.argv[1], timeout=50).read().decode())
 except OSError as error:
     print(error)
 """

@@ -11,7 +11,7 @@ from sandbox.errors import SandboxError
 from sandbox.limits import Limits
 from sandbox.scan import MAX_NOTICES, Survey, Watched, _put_aside
 
-SHORT = Limits(wall_s=20)
+SHORT = Limits(wall_s=60)
 
 
 class Place:

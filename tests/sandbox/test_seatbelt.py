@@ -5,7 +5,6 @@ commands is tried with a stand-in for `sandbox-exec` that isolates nothing.
 """
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from sandbox.base import View
 from sandbox.errors import SandboxError, SandboxUnavailable
 from sandbox.limits import MIB, Limits
 from sandbox.seatbelt import Seatbelt, arguments, profile
-from tests.sandbox.conftest import until_gone
+from tests.sandbox.conftest import long_enough, until_gone
 
 GOLDEN = Path(__file__).with_name("seatbelt.sb")
 TREE = Path("/Users/me/.local/state/qwen-agent/sessions/1/tree")
@@ -159,30 +158,29 @@ def test_a_command_runs_in_the_workspace_with_an_environment_of_its_own(
     seatbelt: Seatbelt, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY_API_KEY", "0c61f5")
-    result = seatbelt.run(["sh", "-c", "pwd; env; exit 3"], view, Limits(wall_s=20))
+    result = seatbelt.run(["sh", "-c", "pwd; env; exit 3"], view, Limits(wall_s=60))
     assert result.output.startswith(f"{view.source}\n")
     assert "CANARY" not in result.output
     assert (result.exit_code, result.argv) == (3, ("sh", "-c", "pwd; env; exit 3"))
-    assert seatbelt.run(["no-such-program"], view, Limits(wall_s=20)).exit_code == 127
+    assert seatbelt.run(["no-such-program"], view, Limits(wall_s=60)).exit_code == 127
 
 
 def test_a_command_ends_at_its_limit_on_cancel_and_with_its_group(
     seatbelt: Seatbelt, view: View, nap: str
 ) -> None:
-    late = seatbelt.run(["sh", "-c", f"echo on; sleep {nap}"], view, Limits(wall_s=0.3))
+    script = ["sh", "-c", f"echo on; sleep {nap}"]
+    late = long_enough(lambda wall_s: seatbelt.run(script, view, Limits(wall_s=wall_s)))
     assert (late.timed_out, late.exit_code, late.output) == (True, None, "on\n")
-    stopped = seatbelt.run(["sleep", nap], view, Limits(wall_s=20), lambda: True)
+    stopped = seatbelt.run(["sleep", nap], view, Limits(wall_s=60), lambda: True)
     assert stopped.cancelled
-    started = time.monotonic()
-    left = seatbelt.run(["sh", "-c", f"sleep {nap} & echo off"], view, Limits(wall_s=20))
+    left = seatbelt.run(["sh", "-c", f"sleep {nap} & echo off"], view, Limits(wall_s=60))
     assert (left.exit_code, left.output) == (0, "off\n")
-    assert time.monotonic() - started < 30
     assert until_gone(nap) == []
 
 
 def test_a_file_and_an_output_have_a_size(seatbelt: Seatbelt, view: View) -> None:
     script = "head -c 3000000 /dev/zero > large; wc -c < large"
-    result = seatbelt.run(["sh", "-c", script], view, Limits(wall_s=20, file_bytes=MIB))
+    result = seatbelt.run(["sh", "-c", script], view, Limits(wall_s=60, file_bytes=MIB))
     assert result.output.split()[-1] == str(MIB)
     noisy = seatbelt.run(["head", "-c", "9000000", "/dev/zero"], view, Limits(output_bytes=1000))
     assert noisy.num_output_bytes == 9_000_000

@@ -33,7 +33,7 @@ def order(*argv: str, **changes: Any) -> dict[str, Any]:
         "cwd": "/",
         "num_fds": 0,
         "rlimits": [(resource.RLIMIT_CORE, 0)],
-        "wall_s": 10.0,
+        "wall_s": 60.0,
         "grace_s": 0.0,
         "agent": os.getppid(),
         "watch": None,
@@ -83,31 +83,36 @@ def test_a_byte_in_the_control_pipe_stops_it(nap: str, survivors: Survivors) -> 
 
 
 def test_an_agent_that_is_gone_stops_it() -> None:
-    started = time.monotonic()
     assert supervise(order("sleep", "98783", agent=1_000_000))["stopped"] == "cancel"
-    assert time.monotonic() - started < 20
 
 
 def test_sigterm_comes_first_where_there_is_grace(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which no command may inherit
     script = f"trap 'echo bye > {tmp_path}/bye; exit' TERM; while :; do sleep 0.02; done"
     try:
-        supervise(order("sh", "-c", script, wall_s=1.0, grace_s=2.0))
+        for wall_s in (0.5, 5.0, 50.0):  # a busy machine may need longer to set the trap
+            supervise(order("sh", "-c", script, wall_s=wall_s, grace_s=60.0))
+            if (tmp_path / "bye").exists():
+                break
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (tmp_path / "bye").read_text() == "bye\n"
 
 
 def test_descendants_of_any_session_are_found_parents_first() -> None:
+    others = descendants.descendants()  # a supervisor that waits, of a test before this one
+
+    def fresh() -> list[int]:
+        return [pid for pid in descendants.descendants() if pid not in others]
+
     with subprocess.Popen(
         ["sh", "-c", "setsid sh -c 'sleep 98784 & wait' & echo; wait"], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        end = time.monotonic() + 20
-        while len(descendants.descendants()) < 3 and time.monotonic() < end:
+        end = time.monotonic() + 60
+        while len(found := fresh()) < 3 and time.monotonic() < end:
             time.sleep(0.01)
-        found = descendants.descendants()
         (shell,) = descendants.children(process.pid)
         assert found == [process.pid, shell, *descendants.children(shell)]
         assert len(found) == 3

@@ -1,6 +1,7 @@
 """Commands that run on: really started, looked at, and gone when they have to be."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def bash(tmp_path: Path) -> Iterator[Terminal]:
     terminal.jobs.close()
 
 
+@pytest.fixture
+def watches_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh job is watched until it has ended, however long a busy machine takes."""
+    monkeypatch.setattr("tools.background.START_S", 60.0)
+
+
 def test_a_foreground_command_is_as_it_always_was(bash: Terminal) -> None:
     result = bash(command="echo hello; exit 3")
     assert result.text == "hello\n[exit code 3]"
@@ -49,19 +56,20 @@ def test_a_job_goes_on_while_others_run_and_tells_what_is_new(
 ) -> None:
     script = f"echo up; while [ ! -e go ]; do sleep 0.02; done; echo seen; sleep {nap}"
     started = bash(command=script, background="true")
-    assert started.text.startswith("up\n[job 1: runs, ")
+    assert "[job 1: runs, " in started.text
     assert started.summary.startswith("started job 1: echo up; while")
     assert bash(command="echo x > go; cat go").text == "x"
-    seen = ""
+    seen = started.text
     while "seen" not in seen:
-        seen = bash(poll=1, timeout_s=1).text
-    assert "up" not in seen
+        seen += bash(poll=1, timeout_s=1).text
+    assert seen.count("up") == 1
     assert bash(poll="1", timeout_s="1").text.startswith("[no new output]\n[job 1: runs, ")
     assert bash(kill=1).text == "[no new output]\n[job 1: killed]"
     assert until_gone(nap) == []
     assert (tmp_path / "go").exists()
 
 
+@pytest.mark.usefixtures("watches_to_the_end")
 def test_a_job_that_ends_says_how_with_its_last_words(bash: Terminal) -> None:
     assert (
         bash(command="echo no; exit 4", background=True).text == "no\n[job 1: ended, exit code 4]"
@@ -69,9 +77,11 @@ def test_a_job_that_ends_says_how_with_its_last_words(bash: Terminal) -> None:
     assert bash(poll=1).text == "[no new output]\n[job 1: ended, exit code 4]"
     assert bash(kill=1).text == "[no new output]\n[job 1: ended, exit code 4]"
     limited = bash(command="sleep 98791", background=True, timeout_s=1)
-    assert bash(poll=2).text == "[no new output]\n[job 2: timed out after 1 s]", limited.text
+    assert re.fullmatch(r"\[no new output\]\n\[job 2: timed out after \d+ s\]", limited.text)
+    assert bash(poll=2).text == limited.text
 
 
+@pytest.mark.usefixtures("watches_to_the_end")
 def test_output_that_nobody_reads_is_kept_at_both_ends(bash: Terminal) -> None:
     text = bash(command="seq 1 200000", background=True).text
     assert text.startswith("1\n2\n")
@@ -108,6 +118,7 @@ def test_a_call_without_sense_is_refused(
     assert result.text.startswith(said)
 
 
+@pytest.mark.usefixtures("watches_to_the_end")
 def test_a_job_that_cannot_be_run_is_no_job_that_goes_on(tmp_path: Path) -> None:
     bash = Terminal(tmp_path / "gone")
     with pytest.raises(SandboxError, match="does not exist"):
@@ -138,7 +149,7 @@ def test_jobs_die_with_the_process_however_it_ends(tmp_path: Path, how: str, nap
     code = subprocess.run(
         [sys.executable, "-c", AGENT, str(tmp_path), how, nap],
         env={**os.environ, "PYTHONPATH": str(root)},
-        timeout=30,
+        timeout=120,
         check=False,
     ).returncode
     assert code == (-signal.SIGKILL if how == "killed" else 0)

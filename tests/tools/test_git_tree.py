@@ -48,7 +48,9 @@ def test_every_byte_mode_and_link_of_a_commit_is_written(tmp_path: Path) -> None
 
 def read_blob(repository: Path, name: str) -> bytes:
     words = ["git", "cat-file", "blob", name]
-    return subprocess.run(words, cwd=repository, capture_output=True, check=True, timeout=30).stdout
+    return subprocess.run(
+        words, cwd=repository, capture_output=True, check=True, timeout=120
+    ).stdout
 
 
 def test_a_submodule_is_left_out_and_the_rest_is_whole(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def made_tree(repository: Path, entries: str) -> str:
         mode, _, blob = about.split(" ")
         raw += f"{mode.lstrip('0')} {name}\0".encode() + bytes.fromhex(blob)
     words = ["git", "hash-object", "-w", "--literally", "-t", "tree", "--stdin"]
-    done = subprocess.run(words, cwd=repository, input=raw, capture_output=True, timeout=30)
+    done = subprocess.run(words, cwd=repository, input=raw, capture_output=True, timeout=120)
     return done.stdout.decode().strip()
 
 
@@ -98,7 +100,7 @@ def git_output(repository: Path, *words: str, given: str = "") -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     return done.stdout.strip()
 

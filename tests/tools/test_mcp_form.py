@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,16 +34,17 @@ def asked(text: str = "Which?", **properties: Any) -> dict[str, Any]:
 
 
 def test_a_person_answers_in_the_thread_of_the_call_and_takes_none_of_its_time(
-    place: Place,
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Form] = []
 
     def fill(form: Form) -> Values:
-        seen.append(form)
-        time.sleep(1.0)
+        seen.append(form)  # which takes an hour, on the clock of those who wait
         return {"colour": "red", "size": 3}
 
-    server = place.server(tool("form"), timeout_s=0.9)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3600 * len(seen))
+    monkeypatch.setattr("tools.mcp_loop.time", clock)
+    server = place.server(tool("form"))
     view = View(place.repository, place.repository)
     link = Link(server, place.loop, start(server, Bubblewrap(), view, None), fill)
     place.links.append(link)

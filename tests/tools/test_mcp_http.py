@@ -97,7 +97,7 @@ def link() -> Iterator[Link]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     loop = Loop()
     url = f"http://127.0.0.1:{server.server_port}/mcp"
-    made = Link(McpServer("far", url=url, headers={"X-Key": "of the user"}, timeout_s=20), loop)
+    made = Link(McpServer("far", url=url, headers={"X-Key": "of the user"}), loop)
     yield made
     made.close()
     loop.close()

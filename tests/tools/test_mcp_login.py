@@ -110,14 +110,14 @@ def server(tmp_path: Path) -> Iterator[McpServer]:
     http.daemon_threads = True
     threading.Thread(target=http.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{http.server_port}/mcp"
-    yield McpServer("far", url=url, login=tmp_path / "mcp" / "far.json", timeout_s=20)
+    yield McpServer("far", url=url, login=tmp_path / "mcp" / "far.json")
     http.shutdown()
     http.server_close()
 
 
 def visit(url: str) -> None:
     """Be the person's browser."""
-    with urllib.request.urlopen(url, timeout=10) as page:
+    with urllib.request.urlopen(url, timeout=60) as page:
         assert b"You are logged in" in page.read()
 
 
@@ -160,7 +160,7 @@ def test_a_person_logs_in_once_and_what_it_gave_is_private_used_and_renewed(
 def test_a_login_that_comes_to_nothing_says_why(server: McpServer) -> None:
     def refuse(url: str) -> None:
         asked = parse_qs(urlsplit(url).query)
-        with urllib.request.urlopen(f"{asked['redirect_uri'][0]}?error=access_denied", timeout=10):
+        with urllib.request.urlopen(f"{asked['redirect_uri'][0]}?error=access_denied", timeout=60):
             pass
 
     with pytest.raises(ToolFailed, match="failed: the login page said access_denied"):

@@ -40,7 +40,7 @@ def test_nothing():
     assert total([], 3) == 0
 
 def test_slow():
-    time.sleep(0.3)
+    time.perf_counter = lambda: 1e9  # long, by the clock of whoever times it
 
 def test_red():
     assert total([1], 3) == 7
@@ -78,6 +78,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr("evals.tasks.bed.SLOW_S", 60.0)  # no test is slow for a busy machine
 
 
 @pytest.fixture(scope="module")

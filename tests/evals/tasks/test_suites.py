@@ -173,14 +173,14 @@ def test_the_official_package_takes_our_predictions_and_instances(
     python = tmp_path / "venv" / "bin" / "python"
     venv.create(python.parent.parent, symlinks=True)
     pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps")
-    got = subprocess.run([*pip, PACKAGE, *NEEDED], capture_output=True, text=True, timeout=120)
+    got = subprocess.run([*pip, PACKAGE, *NEEDED], capture_output=True, text=True, timeout=300)
     if got.returncode != 0:
         pytest.skip(f"{PACKAGE} cannot be had from the package index")
     (instance,) = read_instances(instances.file)
     file = tmp_path / "predictions.jsonl"
     file.write_text(predictions([(instance.instance_id, instance.patch)], "nano"))
     words = [str(python), "-c", LOADER, str(file), str(instances.file)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     read, loaded, schema = json.loads(done.stdout)
     patch = {"model_patch": instance.patch}
