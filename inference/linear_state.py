@@ -44,6 +44,9 @@ class Inputs:
 
     def parts(self, stops: Sequence[int]) -> Iterator["Inputs"]:
         """Cut them at `stops`, numbers of tokens between none and all."""
+        if not stops:
+            yield self
+            return
         for start, end in pairwise((0, *stops, len(self))):
             yield Inputs(*(tensor[:, start:end] for tensor in self.tensors))
 

@@ -28,13 +28,14 @@ class Sampler:
             ModelUnavailable: they are no numbers, so the weights are damaged.
         """
         if self.options.temperature <= 0:
-            highest, place = logits.max(dim=0)
+            highest, token = logits.max(dim=0)
             _check_number(highest)
-            return int(place)
+            return int(token)
         likely, shares = _likely(logits.float(), self.options)  # on the device: few are left
         shares = shares.cpu()
         _check_number(shares[0])
-        return int(likely[self._place(shares)])
+        place = self._place(shares)
+        return place if likely is None else int(likely[place])
 
     def _place(self, shares: Tensor) -> int:
         """Choose a place by the shares [N] that places have: where their running sum passes a draw.
@@ -54,25 +55,30 @@ def probabilities_of(logits: Tensor, options: SamplingOptions) -> Tensor:
     those the fewest that hold `top_p` of the mass, and none below `min_p` times the most likely.
     """
     likely, shares = _likely(logits, options)
-    return torch.zeros_like(logits).scatter_(0, likely, shares)
+    shares = shares / shares.sum()
+    return shares if likely is None else torch.zeros_like(logits).scatter_(0, likely, shares)
 
 
-def _likely(logits: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
-    """Return the tokens that may be drawn, in any order, and their probabilities."""
+def _likely(logits: Tensor, options: SamplingOptions) -> tuple[Tensor | None, Tensor]:
+    """Return the tokens that may be drawn, in any order, None for all; and how likely they are.
+
+    What was left out leaves the sum below one.
+    """
+    likely: Tensor | None = None
     logits = logits / options.temperature
     if 0 < options.top_k < len(logits):  # a tenth of the time of sorting all of a vocabulary
-        ordered, indices = torch.topk(logits, options.top_k)
+        ordered, likely = torch.topk(logits, options.top_k)
         kept = ordered.softmax(dim=-1)
     elif options.top_p < 1:
-        kept, indices = _ordered(logits.softmax(dim=-1), options.top_p)
+        kept, likely = _ordered(logits.softmax(dim=-1), options.top_p)
     else:
-        kept, indices = logits.softmax(dim=-1), torch.arange(len(logits), device=logits.device)
+        kept = logits.softmax(dim=-1)
     if options.top_p < 1:
         before = kept.cumsum(dim=-1) - kept
         kept = kept.masked_fill((before >= options.top_p).index_fill(0, _first(kept), False), 0)
     if options.min_p > 0:
         kept = kept.masked_fill(kept < options.min_p * kept.max(), 0)
-    return indices, kept / kept.sum()
+    return likely, kept
 
 
 def _ordered(shares: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
