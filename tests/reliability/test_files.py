@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.rewind import redo, undo
+from agent.rewind import last_change, redo, rewind
 from agent.session import Session
 from inference.messages import Message, ToolCall
 from sandbox.checkpoint import Checkpoint
@@ -59,7 +59,7 @@ def test_r27_what_a_rewind_takes_away_can_be_had_back(tmp_path: Path) -> None:
     write(tree, {"a.py": "a = 1\n"})
     session.add(Message("tool", "Edited."), checkpoint=checkpoint.save("step"))
     write(tree, {"a.py": "a = 'by the user'\n"})
-    undo(session, checkpoint)
+    rewind(session, checkpoint, last_change(session))
     assert (tree / "a.py").read_text() == "a = 0\n"
     session.close()
     session = Session.open(session.folder)

@@ -270,7 +270,7 @@ def recalled(host: "Host", talk: "Conversation") -> Iterator[Printed]:
     ]
     yield Printed.sentence(f"This is {talk.id} again.")
     if num_more := len(said[:-MAX_RECALLED]):
-        yield Printed.sentence(f"({num_more} earlier prompts and hosties; /export FILE writes all)")
+        yield Printed.sentence(f"({num_more} earlier prompts and replies; /export FILE writes all)")
     for index in said[-MAX_RECALLED:]:
         yield _recalled(host, session, index)
 
