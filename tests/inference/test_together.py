@@ -21,6 +21,7 @@ from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.together import Together
 from inference.watchdog import Watchdog
+from tests.inference.workers import work_until
 
 SHARED = tuple((5 * i * i + 11 * i + 2) % 97 for i in range(70))
 PROMPTS = [SHARED, (*SHARED, 3, 4, 5), SHARED[:1], (*SHARED[:40], *range(9))]
@@ -229,12 +230,7 @@ def test_replies_that_front_ends_of_a_host_ask_for_are_read_together(
         worker.submit(seat, wire.Generate(2, 1, prompt, GREEDY, 10))
     engine = engine_of(tiny_hybrid)
     with counted() as rows:
-        thread = threading.Thread(target=worker.run, args=(engine,))
-        thread.start()
-        for _ in PROMPTS:
-            assert ended.acquire(timeout=60)
-        worker.stop()
-        thread.join(60)
+        work_until(ended, len(PROMPTS), worker, engine)
     for number, end in enumerate(ends):
         got = answers[number]
         assert isinstance(got[-1], wire.End)

@@ -17,6 +17,7 @@ from inference.host_worker import Seat, Worker
 from inference.messages import SamplingOptions
 from inference.model import Model
 from inference.watchdog import Watchdog
+from tests.inference.workers import work_until
 
 GREEDY = SamplingOptions()
 PROMPT = tuple(range(1, 41))
@@ -47,13 +48,7 @@ def answers_to(model: Model, *asked: Sequence[wire.Work]) -> Answers:
         seat = seat_of(number)
         for request in requests:
             worker.submit(seat, request)
-    engine = Engine(model, cache_bytes=0, prefill_chunk=8)
-    thread = threading.Thread(target=worker.run, args=(engine,))
-    thread.start()
-    for _ in asked:
-        assert ended.acquire(timeout=60)
-    worker.stop()
-    thread.join(60)
+    work_until(ended, len(asked), worker, Engine(model, cache_bytes=0, prefill_chunk=8))
     return answers
 
 
