@@ -304,7 +304,7 @@ class Model:
 
 
 def _on_cpu(module: nn.Module) -> list[Stack]:
-    """Return the stacks that are not on a device beside it."""
+    """Return the stacks that are in the memory of the machine."""
     stacks = stacks_of(module).values()
     return [stack for stack in stacks if next(stack.buffers()).device.type == "cpu"]
 

@@ -28,7 +28,7 @@ NUM_COPIED = 4
 """Tokens that must come true in a row before a line is believed to copy from there."""
 
 
-class Place(NamedTuple):
+class Match(NamedTuple):
     """Where a line reads as it does at its end."""
 
     start: int
@@ -38,7 +38,7 @@ class Place(NamedTuple):
     """Whether it lies where what was copied last would go on."""
 
 
-NOWHERE = Place(0, 0)
+NO_MATCH = Match(0, 0)
 Records = tuple[tuple[Record, ...], tuple[Record, ...]]
 """How often places were right: any, and those where copying would go on."""
 
@@ -64,7 +64,7 @@ class Ngrams:
             if place >= NUM_KEY:
                 self._latest[key] = place
 
-    def find(self, line: Sequence[int], unread: Sequence[int]) -> Place:
+    def find(self, line: Sequence[int], unread: Sequence[int]) -> Match:
         """Return the place that reads most like the end of `line` and then `unread`."""
         end = [*line[max(0, len(line) - MAX_MATCH) :], *unread][-MAX_MATCH:]
         ahead = range(self.copied, min(self.copied + NUM_AHEAD, len(line))) if self.copied else ()
@@ -83,14 +83,14 @@ class Ngrams:
             place = self._before[place - 1]
 
 
-def _best(line: Sequence[int], starts: Iterable[int], end: Sequence[int]) -> Place:
+def _best(line: Sequence[int], starts: Iterable[int], end: Sequence[int]) -> Match:
     """Return the first of the places before which most is the same."""
-    best = NOWHERE
+    best = NO_MATCH
     for start in starts:
         if line[start - 1] == end[-1]:
             num_match = _num_match(line[max(0, start - MAX_MATCH) : start], end)
             if num_match > best.num_match:
-                best = Place(start, num_match)
+                best = Match(start, num_match)
     return best
 
 
@@ -137,14 +137,14 @@ class NgramSource:
     guess_s: float = 0.0
     """A look is nothing beside a forward."""
     _next: list[int] = field(default_factory=list)
-    _place: Place = NOWHERE
+    _match: Match = NO_MATCH
     _num_asked: int = 0
 
     def hopes(self, unread: Sequence[int]) -> Sequence[float]:
         """Look for a place; a longer match is better, and each guess that comes true makes one."""
         self.ngrams.follow(self.line)
-        self._place = self.ngrams.find(self.line, unread)
-        start = self._place.start
+        self._match = self.ngrams.find(self.line, unread)
+        start = self._match.start
         self._next = _going_on(self.line, unread, start) if start else []
         self._num_asked = 0
         return self.kept.of(self._chances(len(self._next)))
@@ -163,16 +163,16 @@ class NgramSource:
         self.kept.note(self._chances(num_judged), num_right)
         for number in range(min(num_right + 1, num_judged, len(came))):
             self._record(number).note(number < num_right)
-        if num_right >= (1 if self._place.is_ahead else NUM_COPIED):
-            self.ngrams.copied = self._place.start + num_right
+        if num_right >= (1 if self._match.is_ahead else NUM_COPIED):
+            self.ngrams.copied = self._match.start + num_right
 
     def _chances(self, num_guesses: int) -> list[float]:
         return [self._record(number).chance for number in range(num_guesses)]
 
     def _record(self, number: int) -> Record:
         """Return the record of guess `number`, whose match is so much longer."""
-        num_match = min(MAX_MATCH, self._place.num_match + number)
-        return self.records[self._place.is_ahead][num_match.bit_length() - 1]
+        num_match = min(MAX_MATCH, self._match.num_match + number)
+        return self.records[self._match.is_ahead][num_match.bit_length() - 1]
 
 
 def _going_on(line: Sequence[int], unread: Sequence[int], place: int) -> list[int]:
